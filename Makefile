@@ -1,0 +1,60 @@
+# Needs python3 >= 3.11 and make, nothing else. Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Collect, fit, evaluate and show a page, in about three minutes
+	$(BIN)/twinfold demo --out demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(READY) ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and apply safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Resolves pyproject.toml anew in an environment of its own, so that nothing from .venv leaks in.
+lock: ## Write requirements.lock: the newest versions that pyproject.toml allows
+	@$(call check_python,$(PYTHON))
+	@set -eu; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(PYTHON) -m venv "$$work/venv"; \
+	"$$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check ".[dev]"; \
+	"$$work/venv/bin/python" -m pip freeze --exclude twinfold > "$$work/lock"; \
+	if grep -vE '^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$$' "$$work/lock"; then \
+		echo 'requirements.lock not written: the lines above are not name==version' >&2; exit 1; fi; \
+	{ echo '# Made by "make lock" from pyproject.toml with its dev extra.'; cat "$$work/lock"; } \
+		> requirements.lock; \
+	echo "requirements.lock: $$(grep -c == requirements.lock) packages"
+
+clean: ## Remove the environment, caches and the demo's output (never runs/)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .jax_cache dist build demo
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check_python = $(1) -c 'import sys; \
+	version = ".".join(map(str, sys.version_info[:3])); \
+	sys.exit(0 if sys.version_info >= (3, 11) else "twinfold needs Python 3.11 or newer, but " \
+	"$(1) is %s. Name another one: make PYTHON=python3.12" % version)' || \
+	{ echo "Python was looked for as: $(1)" >&2; exit 1; }
+
+# A .venv that works is kept; one that is broken, too old or half-made is made anew.
+$(READY): requirements.lock pyproject.toml
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ $(call check_python,$(PYTHON)) && $(PYTHON) -m venv --clear $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

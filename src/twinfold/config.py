@@ -1,0 +1,90 @@
+"""The settings of a fit: typed, frozen, read from TOML or flags, written into every run."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twinfold.errors import UsageError
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+
+
+class FitConfig(BaseModel):
+    """How to learn a simulator for every agent. The defaults are meant for data never seen before.
+
+    Attributes:
+        rank: number of latent terms, the length of an agent's factor vector.
+        members: size of the ensemble; members differ by initialisation and by shuffling.
+        state_net: hidden widths of the state net.
+        action_net: hidden widths of the action net (continuous actions only; discrete ones have
+            a free factor vector per level).
+        activation: of both nets.
+        learning_rate: Adam's peak, reached at once and taken to zero along a cosine.
+        batch_size: transitions per step.
+        steps: longest training, in steps per member.
+        schedules: shares of ``steps`` that are tried on held-out data; the best one is used.
+        shrinkage: penalty on the squared distance of agent factors from their mean, on the
+            standardised loss, summed over agents and divided by the number of transitions.
+        validation_share: share of the agents whose last transitions are held out while the length
+            of training is chosen; 0 trains ``steps`` on everything, without a held-out error.
+        validation_suffix: share of such an agent's transitions that is held out.
+        validation_members: members trained to choose the length of training.
+        band: nominal coverage of the prediction band at every step.
+        seed: of everything that is random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(8, ge=1, le=512)
+    members: int = Field(5, ge=1, le=100)
+    state_net: tuple[Width, ...] = Field((128,), min_length=1)
+    action_net: tuple[Width, ...] = (64,)
+    activation: Literal["relu", "silu", "hard_swish", "tanh"] = "relu"
+    learning_rate: float = Field(1e-2, gt=0, le=1)
+    batch_size: int = Field(128, ge=1)
+    steps: int = Field(60_000, ge=1)
+    schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.05, 0.25, 1.0), min_length=1
+    )
+    shrinkage: float = Field(0.01, ge=0)
+    validation_share: float = Field(0.2, ge=0, le=1)
+    validation_suffix: float = Field(0.3, gt=0, lt=1)
+    validation_members: int = Field(2, ge=1, le=100)
+    band: float = Field(0.9, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> FitConfig:
+        """A config from a mapping.
+
+        Raises:
+            UsageError: a setting is unknown or out of range; the message names it.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = []
+            for item in error.errors():
+                name = ".".join(str(part) for part in item["loc"])
+                if item["type"] == "extra_forbidden":
+                    lines.append(f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}")
+                else:
+                    lines.append(f"setting {name!r} cannot be {item['input']!r}: {item['msg']}")
+            raise UsageError("\n".join(lines)) from None
+
+    @classmethod
+    def load(cls, path: str | Path, **overrides: Any) -> FitConfig:
+        """A config from a TOML file; ``overrides`` win over the file.
+
+        Raises:
+            UsageError: the file cannot be read, is no TOML, or holds a setting that does not fit.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"cannot read the configuration {path}: {error}") from None
+        return cls.parse({**values, **overrides})

@@ -1,0 +1,111 @@
+"""Agent and episode ids: kept as the user gave them, found again however they were typed."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AgentId = str | int | float
+
+_SHOWN = 12
+
+
+def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
+    """Plain Python ids: integers, or text; never a mixture.
+
+    NumPy integers become ``int``. Whole floats become ``int``, since a column of integers turns to
+    floats as soon as a reader meets a blank. Anything else (UUID objects, dates) becomes its text.
+    A column that mixes numbers and text becomes text, as no file format keeps such a column.
+    """
+    plain = [_plain(value) for value in values]
+    if all(isinstance(value, int) for value in plain):
+        return tuple(plain)
+    if all(isinstance(value, int | float) for value in plain):
+        return tuple(float(value) for value in plain)
+    return tuple(str(value) for value in plain)
+
+
+def _plain(value: Any) -> AgentId:
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return int(value) if math.isfinite(value) and float(value).is_integer() else float(value)
+    if type(value).__name__ == "Decimal" and value == value.to_integral_value():
+        return int(value)
+    return str(value)
+
+
+def factorize_ids(
+    series: pd.Series,
+) -> tuple[NDArray[np.int64], tuple[AgentId, ...], NDArray[np.bool_]]:
+    """Index ``(R,)`` into the distinct ids in order of first appearance, the ids, and the nulls.
+
+    An empty text counts as null, as a CSV cannot tell the two apart. Nulls have index -1.
+    """
+    import pandas as pd
+
+    raw, distinct = pd.factorize(series, use_na_sentinel=True)
+    ids = canonical_ids(list(distinct))
+    # Canonical forms may coincide (1 and 1.0 and "1" in one column): merge those.
+    first: dict[AgentId, int] = {}
+    for value in ids:
+        if value != "":
+            first.setdefault(value, len(first))
+    merge = np.array([first.get(value, -1) for value in ids] + [-1], dtype=np.int64)
+    codes = merge[np.asarray(raw)]
+    return codes, tuple(first), codes < 0
+
+
+def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:
+    """Indices ``(n,)`` into ``known`` of ids asked for; -1 where unknown.
+
+    An id matches itself or its text: one typed on a command line is text, and a column of ids is
+    integers in one CSV and text in another where a single id has a letter.
+    """
+    exact = {value: index for index, value in enumerate(known)}
+    by_text = {str(value): index for index, value in enumerate(known)}
+    found = []
+    for value in asked:
+        plain = _plain(value)
+        index = exact.get(plain, -1)
+        found.append(index if index >= 0 else by_text.get(str(plain), -1))
+    return np.asarray(found, dtype=np.int32)
+
+
+def did_you_mean(name: Any, valid: Sequence[Any], what: str) -> str:
+    """The end of a message about an unknown name: the nearest valid ones, and a list."""
+    texts = [str(value) for value in valid]
+    by_lower = {text.strip().casefold(): text for text in reversed(texts)}
+    key = str(name).strip().casefold()
+    near = difflib.get_close_matches(key, list(by_lower)[:5000], n=1, cutoff=0.6)
+    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+    listed = ", ".join(repr(value) for value in valid[:_SHOWN])
+    more = f", ... ({len(valid)} in all)" if len(valid) > _SHOWN else ""
+    return f"{hint} The {what}: {listed or 'none'}{more}."
+
+
+def natural_key(value: AgentId) -> tuple[Any, ...]:
+    """Sort key under which ``ep2`` comes before ``ep10`` and numbers before text."""
+    if not isinstance(value, str):
+        return (0, value)
+    parts: list[tuple[int, Any]] = []
+    digits = ""
+    for char in value + "\0":
+        if char.isdecimal() and char.isascii():
+            digits += char
+            continue
+        if digits:
+            parts.append((0, int(digits)))
+            digits = ""
+        parts.append((1, char))
+    return (1, tuple(parts), value)

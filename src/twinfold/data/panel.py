@@ -1,0 +1,325 @@
+"""The data set that every later step works on: rows of many agents, sorted, and their transitions.
+
+Axes: R rows, K transitions, N agents, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.roles import Roles
+from twinfold.errors import InvalidDataError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+
+class DataRanges(NamedTuple):
+    """Smallest and largest value of each state ``(D,)`` and action ``(A,)`` column, in its units.
+
+    Actions of a trajectory's last row do not count. A discrete action gives its levels' range,
+    ``(1,)``.
+    """
+
+    state_low: Floats
+    state_high: Floats
+    action_low: Floats
+    action_high: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """Everything observed of the form (agent, state, action, next state).
+
+    Attributes:
+        agent: ``(K,)`` int32, index into ``PanelDataset.agent_ids``.
+        state: ``(K, D)`` float64, raw units.
+        action: ``(K, A)`` float64, or ``(K,)`` int32 index into ``action_levels`` if discrete.
+        next_state: ``(K, D)`` float64.
+        segment: ``(K,)`` int32, the contiguous trajectory a transition belongs to.
+        step: ``(K,)`` int32, its position in that segment, from 0.
+    """
+
+    agent: Ints
+    state: Floats
+    action: Floats | Ints
+    next_state: Floats
+    segment: Ints
+    step: Ints
+
+    def __len__(self) -> int:
+        """K, the number of transitions."""
+        return len(self.agent)
+
+    def select(self, rows: NDArray[Any]) -> Transitions:
+        """The transitions of a boolean mask ``(K,)`` or of an index array, in that order."""
+        return Transitions(
+            self.agent[rows],
+            self.state[rows],
+            self.action[rows],
+            self.next_state[rows],
+            self.segment[rows],
+            self.step[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PanelDataset:
+    """Trajectories of many agents. Build one with ``from_frame`` or ``twinfold.data.load_panel``.
+
+    Rows are sorted by agent (order of first appearance), episode and time. Row t holds the state
+    s_t, the action a_t and the reward r_t of a_t; a trajectory's last row has neither action nor
+    reward. Compare two data sets by ``fingerprint()``.
+
+    Attributes:
+        roles: the user's column names.
+        agent_ids: the user's ids of the N agents that have a transition, as given.
+        left_out: ids of agents without a transition; their rows are not kept.
+        time_step: the time between two rows of a trajectory; a ``pandas.Timedelta`` if the time
+            column holds dates or durations.
+        action_levels: ``(L,)`` int64, the sorted distinct discrete actions; None if continuous.
+        agent: ``(R,)`` int32, index into ``agent_ids``.
+        time: ``(R,)`` int64, float64, datetime64[ns] (UTC) or timedelta64[ns].
+        state: ``(R, D)`` float64.
+        action: ``(R, A)`` float64 with NaN on last rows, or ``(R,)`` int32 index into
+            ``action_levels`` with -1 on last rows.
+        segment: ``(R,)`` int32; rows of one segment follow each other without a gap.
+        reward: ``(R,)`` float64 with NaN on last rows, or None.
+        terminated: ``(R,)`` bool, True where a trajectory ended by itself, or None.
+        truncated: ``(R,)`` bool, True where a trajectory was cut off, or None.
+        episode: ``(R,)`` int32, index into ``episode_ids``, or None.
+        episode_ids: the user's episode ids.
+        time_zone: time zone of the user's time column; None if it has none.
+        warnings: what was noticed when the table was read, one line each.
+    """
+
+    roles: Roles
+    agent_ids: tuple[AgentId, ...]
+    left_out: tuple[AgentId, ...]
+    time_step: float | pd.Timedelta
+    action_levels: NDArray[np.int64] | None
+    agent: Ints
+    time: NDArray[Any]
+    state: Floats
+    action: Floats | Ints
+    segment: Ints
+    reward: Floats | None = None
+    terminated: NDArray[np.bool_] | None = None
+    truncated: NDArray[np.bool_] | None = None
+    episode: Ints | None = None
+    episode_ids: tuple[AgentId, ...] = ()
+    time_zone: str | None = None
+    warnings: tuple[str, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        """A short line; the arrays would fill the screen."""
+        return (
+            f"PanelDataset({self.n_agents} agents, {self.n_transitions} transitions, "
+            f"state {list(self.roles.state)}, {self.roles.action_type} action "
+            f"{list(self.roles.action)})"
+        )
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        roles: Roles | Mapping[str, Any],
+        *,
+        time_step: float | str | pd.Timedelta | None = None,
+    ) -> PanelDataset:
+        """Check a table and sort it into trajectories.
+
+        Args:
+            df: one row per agent and time, in any order.
+            roles: which column is what; a mapping is parsed.
+            time_step: time between two rows; found from the data when None.
+
+        Raises:
+            UsageError: the roles themselves are malformed.
+            InvalidDataError: the table cannot be used; one problem per line.
+        """
+        from twinfold.data.validate import inspect
+
+        parsed = Roles.parse(roles)
+        report, fields = inspect(df, parsed, time_step)
+        if fields is None:
+            raise InvalidDataError(report.problems)
+        return cls(roles=parsed, warnings=report.warnings, **fields)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table again, under the user's column names, sorted.
+
+        A discrete action is a nullable integer column; last rows have neither action nor reward.
+        """
+        import pandas as pd
+
+        roles = self.roles
+        columns: dict[str, Any] = {roles.agent: _take_ids(self.agent_ids, self.agent)}
+        if roles.episode is not None and self.episode is not None:
+            columns[roles.episode] = _take_ids(self.episode_ids, self.episode)
+        times = pd.Series(self.time)
+        if self.time_zone is not None:
+            times = times.dt.tz_localize("UTC").dt.tz_convert(self.time_zone)
+        columns[roles.time] = times
+        columns |= {name: self.state[:, d] for d, name in enumerate(roles.state)}
+        if self.action_levels is not None:
+            null = self.action < 0
+            values = self.action_levels[np.where(null, 0, self.action)]
+            columns[roles.action[0]] = pd.arrays.IntegerArray(values, null)
+        else:
+            columns |= {name: self.action[:, a] for a, name in enumerate(roles.action)}
+        for role in ("reward", "terminated", "truncated"):
+            name, values = getattr(roles, role), getattr(self, role)
+            if name is not None and values is not None:
+                columns[name] = values
+        return pd.DataFrame(columns, copy=True)
+
+    @property
+    def n_agents(self) -> int:
+        """N, agents with at least one transition."""
+        return len(self.agent_ids)
+
+    @property
+    def n_transitions(self) -> int:
+        """K, pairs of rows that follow each other within a segment."""
+        return int(np.count_nonzero(self.segment[1:] == self.segment[:-1]))
+
+    @property
+    def n_segments(self) -> int:
+        """Contiguous trajectories, those of a single row included."""
+        return int(self.segment[-1]) + 1 if len(self.segment) else 0
+
+    def transitions(self) -> Transitions:
+        """All transitions, ordered by agent, episode and time."""
+        first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
+        starts = np.searchsorted(self.segment, np.arange(self.n_segments))
+        segment = self.segment[first]
+        return Transitions(
+            agent=self.agent[first],
+            state=self.state[first],
+            action=self.action[first],
+            next_state=self.state[first + 1],
+            segment=segment,
+            step=(first - starts[segment]).astype(np.int32),
+        )
+
+    def agent_index(self, ids: Iterable[AgentId]) -> Ints:
+        """Indices ``(n,)`` of agents by the user's ids.
+
+        Raises:
+            UsageError: an id is not in the data; the message names the nearest ones.
+        """
+        asked = list(ids)
+        index = match_ids(self.agent_ids, asked)
+        unknown = [asked[i] for i in np.flatnonzero(index < 0)]
+        if unknown:
+            more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+            left = " It is in the table, but without a transition."
+            raise UsageError(
+                f"unknown agent {unknown[0]!r}{more}."
+                + (left if match_ids(self.left_out, unknown[:1])[0] >= 0 else "")
+                + did_you_mean(unknown[0], self.agent_ids, "agents")
+            )
+        return index
+
+    def select_agents(self, ids: Iterable[AgentId]) -> PanelDataset:
+        """The data of some agents, in the order asked for; action levels and time step stay.
+
+        Raises:
+            UsageError: an id is unknown or given twice, or none is given.
+        """
+        index = self.agent_index(ids)
+        if not len(index):
+            raise UsageError("no agent selected; give at least one id")
+        if len(np.unique(index)) < len(index):
+            raise UsageError("an agent is selected twice; give each id once")
+        place = np.full(self.n_agents, -1, dtype=np.int32)
+        place[index] = np.arange(len(index), dtype=np.int32)
+        agent = place[self.agent]
+        rows = np.flatnonzero(agent >= 0)
+        rows = rows[np.argsort(agent[rows], kind="stable")]
+
+        def take(values: Any) -> Any:
+            return None if values is None else values[rows]
+
+        segment = self.segment[rows]
+        new = np.r_[np.zeros(1, bool), segment[1:] != segment[:-1]]
+        return replace(
+            self,
+            agent_ids=tuple(self.agent_ids[i] for i in index),
+            left_out=(),
+            agent=agent[rows],
+            time=self.time[rows],
+            state=self.state[rows],
+            action=self.action[rows],
+            segment=np.cumsum(new, dtype=np.int32),
+            reward=take(self.reward),
+            terminated=take(self.terminated),
+            truncated=take(self.truncated),
+            episode=take(self.episode),
+            warnings=(),
+        )
+
+    def data_ranges(self) -> DataRanges:
+        """Smallest and largest observed value of every state and action column."""
+        if self.action_levels is not None:
+            levels = self.action_levels.astype(np.float64)
+            low, high = levels[:1], levels[-1:]
+        else:
+            low, high = np.nanmin(self.action, axis=0), np.nanmax(self.action, axis=0)
+        return DataRanges(self.state.min(axis=0), self.state.max(axis=0), low, high)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the roles and of every value in a used column.
+
+        Equal for equal tables whatever the order of their rows or agents, and for CSV and Parquet.
+        """
+        names = [str(name) for name in self.agent_ids]
+        by_name = np.argsort(np.asarray(names, dtype=object), kind="stable")
+        place = np.empty(self.n_agents, dtype=np.int64)
+        place[by_name] = np.arange(self.n_agents)
+        rows = np.argsort(place[self.agent], kind="stable")
+        digest = hashlib.sha256(self.roles.model_dump_json().encode())
+        counts = np.bincount(self.agent, minlength=self.n_agents)
+        for i in by_name:
+            digest.update(f"{names[i]}\0{counts[i]}\0".encode())
+        if self.episode is not None:
+            digest.update("\0".join(str(name) for name in self.episode_ids).encode())
+            digest.update(self.episode[rows].astype("<i4").tobytes())
+        if self.time.dtype.kind in "mM":
+            digest.update(self.time[rows].view("<i8").tobytes())
+        else:
+            digest.update(_canonical(self.time[rows]))
+        digest.update(_canonical(self.state[rows]))
+        if self.action_levels is not None:
+            levels = np.append(self.action_levels.astype(np.float64), np.nan)
+            digest.update(_canonical(levels[self.action[rows].astype(np.int32)]))
+        else:
+            digest.update(_canonical(self.action[rows]))
+        for values in (self.reward, self.terminated, self.truncated):
+            digest.update(b"-" if values is None else _canonical(values[rows]))
+        return digest.hexdigest()
+
+
+def _canonical(values: NDArray[Any]) -> bytes:
+    """Bytes that do not depend on the kind of number, of zero or of NaN."""
+    numbers = values.astype("<f8") + 0.0  # -0.0 + 0.0 is 0.0
+    numbers[np.isnan(numbers)] = np.nan
+    return numbers.tobytes()
+
+
+def _take_ids(ids: tuple[AgentId, ...], index: Ints) -> Any:
+    """The user's ids row by row, as an integer column if they all are integers, else as given."""
+    import pandas as pd
+
+    return pd.Series(list(ids)).take(index).reset_index(drop=True)

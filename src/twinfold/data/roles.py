@@ -1,0 +1,107 @@
+"""Which column of a table plays which part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from twinfold.errors import UsageError, one_of
+
+ActionType = Literal["discrete", "continuous"]
+
+
+class Roles(BaseModel):
+    """The columns of a long table, one row per agent and time.
+
+    Attributes:
+        agent: column of agent ids (text or integers).
+        time: column of times (integers, floats or dates); unique within agent and episode.
+        state: columns of the state, D of them, in the order models and queries use.
+        action: columns of the action: one integer column if discrete, A numeric ones otherwise.
+        action_type: ``"discrete"`` or ``"continuous"``.
+        episode: column that tells an agent's trajectories apart, if an agent has several.
+        reward: column of the reward earned by the action of the same row.
+        terminated: flag on the last row of a trajectory that ended by itself.
+        truncated: flag on the last row of a trajectory that was cut off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agent: str
+    time: str
+    state: tuple[str, ...]
+    action: tuple[str, ...]
+    action_type: ActionType
+    episode: str | None = None
+    reward: str | None = None
+    terminated: str | None = None
+    truncated: str | None = None
+
+    @field_validator("state", "action", mode="before")
+    @classmethod
+    def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _enough_columns(self) -> Roles:
+        if not self.state:
+            raise ValueError("state needs at least one column")
+        if not self.action:
+            raise ValueError("action needs at least one column")
+        if self.action_type == "discrete" and len(self.action) != 1:
+            raise ValueError(
+                f"a discrete action is exactly one integer column, got {len(self.action)}: "
+                f"{', '.join(self.action)}; number the combinations in one column, "
+                'or use action_type "continuous"'
+            )
+        return self
+
+    @classmethod
+    def parse(cls, roles: Roles | Mapping[str, Any]) -> Roles:
+        """Roles from a mapping such as a manifest's or a keyword dictionary.
+
+        Raises:
+            UsageError: a role is missing, unknown or malformed; the message names it.
+        """
+        if isinstance(roles, Roles):
+            return roles
+        if not isinstance(roles, Mapping):
+            raise UsageError(f"roles must be a mapping of role to column, got {roles!r}")
+        try:
+            return cls.model_validate(dict(roles))
+        except ValidationError as error:
+            raise UsageError("\n".join(_explain(error))) from None
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Pairs (column, role) of every column used, in the order of a written table."""
+        yield self.agent, "agent"
+        if self.episode is not None:
+            yield self.episode, "episode"
+        yield self.time, "time"
+        yield from ((name, "state") for name in self.state)
+        yield from ((name, "action") for name in self.action)
+        for role in ("reward", "terminated", "truncated"):
+            name = getattr(self, role)
+            if name is not None:
+                yield name, role
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column used, in the order of a written table."""
+        return tuple(column for column, _ in self.items())
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """One readable line per thing that pydantic refused."""
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"][:1])
+        if item["type"] == "missing":
+            yield f"role {name!r} is missing; say which column it is"
+        elif item["type"] == "extra_forbidden":
+            yield f"unknown role {name!r}; {one_of(Roles.model_fields)}"
+        elif name:
+            yield f"role {name!r} cannot be {item['input']!r}: {item['msg'].lower()}"
+        else:
+            yield item["msg"].removeprefix("Value error, ")

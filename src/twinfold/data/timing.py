@@ -1,0 +1,85 @@
+"""How long a time step is, and where trajectories break."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COMMON_SHARE = 0.2
+_DIGITS = 5
+
+
+def find_step(differences: NDArray[Any]) -> float | None:
+    """The usual difference between consecutive times, in ticks.
+
+    The most common one, compared to 5 digits because 0.1, 0.2, 0.30000000000000004 are one step
+    apart; the median where no difference makes up a fifth of them (irregular sampling).
+
+    Args:
+        differences: ``(n,)`` differences within trajectories; those that are not positive and
+            finite are passed over.
+
+    Returns:
+        The step, or None if there is no difference to go by.
+    """
+    gaps = differences.astype(np.float64)
+    gaps = gaps[(gaps > 0) & np.isfinite(gaps)]
+    if not len(gaps):
+        return None
+    if np.all(gaps == gaps[0]):
+        return float(gaps[0])
+    scale = 10.0 ** (np.floor(np.log10(gaps)) + 1 - _DIGITS)
+    rounded = np.round(gaps / scale) * scale
+    _, first, group, counts = np.unique(
+        rounded, return_index=True, return_inverse=True, return_counts=True
+    )
+    most = int(np.argmax(counts))
+    if counts[most] >= _COMMON_SHARE * len(gaps):
+        return float(gaps[first[most]] if counts[most] == 1 else np.median(gaps[group == most]))
+    return float(np.median(gaps))
+
+
+def joins(differences: NDArray[Any], step: float) -> NDArray[np.bool_]:
+    """Whether two rows a time apart are consecutive: ``0.5 step < difference < 1.5 step``."""
+    return (differences > 0.5 * step) & (differences < 1.5 * step)
+
+
+def step_from_ticks(step: float, kind: str) -> float | pd.Timedelta:
+    """The step in the user's terms: a ``Timedelta`` for dates and durations, else a number."""
+    if kind not in "mM":
+        return step
+    import pandas as pd
+
+    return cast("pd.Timedelta", pd.Timedelta(round(step), unit="ns"))
+
+
+def ticks_from_step(step: float | str | pd.Timedelta, kind: str) -> float:
+    """The inverse of ``step_from_ticks``; also reads the text form found in a manifest.
+
+    Raises:
+        UsageError: the step is not positive, or of another kind than the time column.
+    """
+    import pandas as pd
+
+    try:
+        if kind in "mM":
+            if not isinstance(step, str | pd.Timedelta):
+                raise ValueError
+            ticks = float(pd.Timedelta(step).as_unit("ns").value)
+        else:
+            ticks = float(step)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        wanted = 'a duration such as "1h"' if kind in "mM" else "a number"
+        raise UsageError(
+            f"time step {step!r} does not fit the time column: it must be {wanted}"
+        ) from None
+    if not (ticks > 0 and np.isfinite(ticks)):
+        raise UsageError(f"time step {step!r} must be positive")
+    return ticks

@@ -1,0 +1,230 @@
+"""Checking a table before anything is learned from it.
+
+``check`` reports everything that is wrong at once, one line per problem, each with the column, the
+agent and the row concerned and what to do about it. Rows count from 0, as in a data frame; for a
+table read from a CSV the line of the file is given too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinfold.data.columns import Mask, Numbers, Times, as_flags, as_numbers, as_times
+from twinfold.data.ids import AgentId, did_you_mean, factorize_ids
+from twinfold.data.notes import Notes, counted, shorten
+from twinfold.data.roles import Roles
+from twinfold.data.trajectories import Table, assemble, trajectories
+from twinfold.errors import UsageError
+
+_LARGEST = 2.0**53  # integers above are not exact as floats
+_DROP = "drop the row: the trajectory is then split there"
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What is wrong with a table (``problems``), and what is worth knowing (``warnings``)."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the table can be used."""
+        return not self.problems
+
+
+def check(
+    df: pd.DataFrame,
+    roles: Roles | Mapping[str, Any],
+    *,
+    time_step: float | str | pd.Timedelta | None = None,
+) -> ValidationReport:
+    """Check a table against its roles.
+
+    Raises:
+        UsageError: the roles themselves are malformed.
+    """
+    return inspect(df, Roles.parse(roles), time_step)[0]
+
+
+def inspect(
+    df: pd.DataFrame, roles: Roles, time_step: float | str | pd.Timedelta | None = None
+) -> tuple[ValidationReport, dict[str, Any] | None]:
+    """Check a table and, if it can be used, give the fields of its ``PanelDataset``."""
+    if not isinstance(df, pd.DataFrame):
+        raise UsageError(
+            f"a pandas DataFrame is needed, not a {type(df).__name__}; many have a to_pandas()"
+        )
+    notes = Notes(df)
+    fields = _inspect(df, roles, time_step, notes)
+    report = ValidationReport(tuple(notes.problems), tuple(notes.warnings))
+    return report, (fields if report.ok else None)
+
+
+def _inspect(
+    df: pd.DataFrame, roles: Roles, time_step: float | str | pd.Timedelta | None, notes: Notes
+) -> dict[str, Any] | None:
+    notes.problems += column_problems(df, roles)
+    if not notes.problems and not len(df):
+        notes.problems.append("the table is empty: it has columns but no rows")
+    if notes.problems:
+        return None
+    columns = {name: df.iloc[:, _positions(df, name)[0]] for name in roles.columns}
+    table = _read(columns, roles, notes)
+    if table is None:
+        return None
+    rows = trajectories(table, roles, time_step, notes)
+    used = np.zeros(len(df), bool)
+    used[rows.order] = rows.inner
+    for name, numbers in zip(roles.action, table.actions, strict=True):
+        _check_numbers(columns[name], "action", numbers, used, notes)
+    if roles.action_type == "discrete":
+        _check_whole(roles.action[0], table.actions[0].values, used, notes)
+    if table.reward is not None and roles.reward is not None:
+        _check_numbers(columns[roles.reward], "reward", table.reward, used, notes)
+    if not used.any():
+        notes.problems.append(_nothing_to_learn(table.agent_ids, roles, len(df)))
+    return None if notes.problems else assemble(table, rows, roles, notes)
+
+
+def _read(columns: Mapping[str, pd.Series], roles: Roles, notes: Notes) -> Table | None:
+    """Every used column as an array; None if ids or times leave no trajectories to look into."""
+    agent, agent_ids = _read_ids(columns[roles.agent], "agent", notes)
+    notes.agent, notes.agent_ids = agent, agent_ids
+    episode, episode_ids = np.zeros(len(agent), np.int64), ()
+    if roles.episode is not None:
+        episode, episode_ids = _read_ids(columns[roles.episode], "episode", notes)
+    times = as_times(columns[roles.time])
+    _check_times(times, columns[roles.time], notes)
+    broken = bool(notes.problems)
+    states = [as_numbers(columns[name]) for name in roles.state]
+    for name, numbers in zip(roles.state, states, strict=True):
+        _check_numbers(columns[name], "state", numbers, np.ones(len(agent), bool), notes)
+    flags = {
+        role: _read_flags(columns[name], role, notes)
+        for role, name in (("terminated", roles.terminated), ("truncated", roles.truncated))
+        if name is not None
+    }
+    if broken:
+        return None
+    actions = [as_numbers(columns[name]) for name in roles.action]
+    reward = None if roles.reward is None else as_numbers(columns[roles.reward])
+    return Table(agent, agent_ids, episode, episode_ids, times, states, actions, reward, flags)
+
+
+def _positions(df: pd.DataFrame, name: str) -> list[int]:
+    """Places of a column; a number used as a column name is matched by its text."""
+    return [i for i, column in enumerate(df.columns) if str(column) == name]
+
+
+def column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
+    """Columns that are missing, there more than once, or given two roles."""
+    names = [str(column) for column in df.columns]
+    places: dict[str, list[str]] = {}
+    for column, role in roles.items():
+        places.setdefault(column, []).append(role)
+    for column, parts in places.items():
+        if len(parts) > 1:
+            twice = " and ".join(parts)
+            yield f"column {column!r} is used twice, as {twice}; a column has one role"
+        count = names.count(column)
+        if not count and column in [str(name) for name in df.index.names if name is not None]:
+            yield f"column {column!r} ({parts[0]}) is the table's index; call reset_index() first"
+        elif not count:
+            yield f"no column {column!r} ({parts[0]})." + did_you_mean(column, names, "columns")
+        elif count > 1:
+            yield f"the table has {count} columns named {column!r} ({parts[0]}); rename one"
+
+
+def _read_ids(
+    series: pd.Series, role: str, notes: Notes
+) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
+    column = str(series.name)
+    try:
+        codes, ids, null = factorize_ids(series)
+    except TypeError:
+        notes.problems.append(
+            f"column {column!r} ({role}): ids must be text or integers, not lists"
+        )
+        return np.full(len(series), -1, np.int64), ()
+    if null.all():
+        notes.problems.append(f"column {column!r} ({role}) is empty: every id is missing")
+    else:
+        advice = f"give every row its {role}, or drop the row"
+        notes.bad_rows(column, role, "no id", null, advice)
+    return codes, ids
+
+
+def _check_times(times: Times, series: pd.Series, notes: Notes) -> None:
+    column = str(series.name)
+    if times.null.all():
+        notes.problems.append(f"column {column!r} (time) is empty: every time is missing")
+        return
+    notes.bad_rows(column, "time", "no time", times.null, "give every row its time, or drop it")
+    if times.bad.any():
+        value = series.iloc[int(np.argmax(times.bad))]
+        advice = "times are numbers, or dates such as 2026-01-31 or 2026-01-31T13:00:00"
+        notes.bad_rows(column, "time", f"{shorten(value)} is no time", times.bad, advice)
+
+
+def _check_numbers(
+    series: pd.Series, role: str, numbers: Numbers, used: Mask, notes: Notes
+) -> None:
+    """Problems of a numeric column in the rows that are used."""
+    column = str(series.name)
+    missing, bad = numbers.null & used, numbers.bad & used
+    if numbers.null.all() and used.any():
+        advice = f"leave out the {role} column" if role == "reward" else "fill it in"
+        notes.problems.append(
+            f"column {column!r} ({role}) is empty: every value is missing; {advice} "
+            "or name another column"
+        )
+        return
+    if bad.any():
+        value = series.iloc[int(np.argmax(bad))]
+        advice = "numbers are needed; replace it by a number"
+        if role == "action":
+            advice = "actions are numbers; code choices as integers such as 0, 1, 2"
+        notes.bad_rows(column, role, f"{shorten(value)} is no number", bad, advice)
+    if role == "action":
+        what = "NaN (no action) before the end of a trajectory"
+        notes.bad_rows(column, role, what, missing, f"fill it in, or {_DROP}")
+    else:
+        notes.bad_rows(column, role, "NaN (no value)", missing, f"fill it in, or {_DROP}")
+    infinite = np.isinf(numbers.values) & used
+    notes.bad_rows(column, role, "infinity", infinite, f"correct it, or {_DROP}")
+
+
+def _check_whole(column: str, values: NDArray[np.float64], used: Mask, notes: Notes) -> None:
+    """Discrete actions are integers."""
+    with np.errstate(invalid="ignore"):
+        broken = used & np.isfinite(values)
+        broken &= (values != np.floor(values)) | (np.abs(values) >= _LARGEST)
+    if broken.any():
+        what = f"{values[np.argmax(broken)]:g} is no integer"
+        advice = 'code actions as integers, or use action type "continuous"'
+        notes.bad_rows(column, "action", what, broken, advice)
+
+
+def _read_flags(series: pd.Series, role: str, notes: Notes) -> Mask:
+    column = str(series.name)
+    flags, bad = as_flags(series)
+    if bad.any():
+        value = shorten(series.iloc[int(np.argmax(bad))])
+        notes.bad_rows(column, role, f"{value} is no flag", bad, "use true and false, or 1 and 0")
+    return flags
+
+
+def _nothing_to_learn(agent_ids: tuple[AgentId, ...], roles: Roles, rows: int) -> str:
+    where = "agent, episode" if roles.episode else "agent"
+    return (
+        f"no agent has a transition: {counted(len(agent_ids), 'agent')} in "
+        f"{counted(rows, 'row')}, and no two rows of one {where} follow each other in time; check "
+        f"the agent column {roles.agent!r} and the time column {roles.time!r}"
+    )

@@ -1,0 +1,278 @@
+"""Run directories: written in one piece, read with every check, resumed if interrupted.
+
+    RUN/run.json           settings, roles, ranges, provenance, measured errors, checksum
+    RUN/agents.json        the user's agent ids in the order of the factors
+    RUN/model.safetensors  all arrays
+    RUN/config.toml        the resolved settings, to fit again with
+    RUN/metrics.jsonl      losses during training and held-out errors
+
+While a fit runs everything is in ``RUN.partial``; it becomes ``RUN`` by one rename at the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from twinfold import __version__
+from twinfold.config import FitConfig
+from twinfold.data.panel import DataRanges
+from twinfold.data.roles import Roles
+from twinfold.errors import RunError, TwinfoldError, UsageError
+from twinfold.files import atomic_write_bytes, atomic_write_text
+from twinfold.models.ensemble import FittedModel
+from twinfold.models.factor import init_factor_model
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.train import TrainState
+
+FORMAT = "twinfold-run"
+VERSION = 1
+_NORMALIZER = tuple(Normalizer.__dataclass_fields__)
+
+Tree = TypeVar("Tree")
+
+
+class RunWriter:
+    """Keeps a running fit in ``<out>.partial`` and turns it into a run directory at the end."""
+
+    def __init__(self, out: str | Path, config: FitConfig, fingerprint: str) -> None:
+        """Start a run directory, or go on with an interrupted one.
+
+        Raises:
+            UsageError: ``out`` exists or cannot be written.
+            RunError: the partial run belongs to other data or settings, or is being written to.
+        """
+        self.out = Path(out)
+        self.partial = self.out.with_name(self.out.name + ".partial")
+        if self.out.exists() or self.out.is_symlink():
+            raise UsageError(f"{self.out} exists; choose another directory or remove it")
+        identity = {"config": config.model_dump(mode="json"), "fingerprint": fingerprint}
+        identity_path = self.partial / "identity.json"
+        try:
+            self.partial.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.partial / "lock")
+        except OSError as error:
+            raise UsageError(f"cannot write {self.partial}: {error.strerror}") from None
+        self.resumed = identity_path.exists()
+        if not self.resumed:
+            atomic_write_text(identity_path, json.dumps(identity))
+        elif _read_json(identity_path) != json.loads(json.dumps(identity)):
+            raise RunError(
+                f"{self.partial} holds an interrupted fit of other data or with other settings; "
+                f"repeat the command it belongs to, or remove {self.partial}"
+            )
+
+    def save_state(self, name: str, step: int, loss: np.ndarray, state: TrainState) -> None:
+        """Keep the state of one group of members, and a line of metrics."""
+        arrays = {"step": np.array(step), "loss": np.asarray(loss), **_flatten(state)}
+        path = self.partial / f"state-{_short(name)}.safetensors"
+        atomic_write_bytes(path, safetensors.numpy.save(arrays))
+        self.metric({"job": name, "step": step, "loss": [float(value) for value in loss]})
+
+    def load_state(self, name: str, like: TrainState) -> tuple[int, np.ndarray, TrainState] | None:
+        """The kept state of a group of members, or None. A damaged one is trained again."""
+        path = self.partial / f"state-{_short(name)}.safetensors"
+        if not path.exists():
+            return None
+        try:
+            arrays = safetensors.numpy.load(path.read_bytes())
+            return int(arrays["step"]), arrays["loss"], _unflatten(arrays, like)
+        except (safetensors.SafetensorError, KeyError, ValueError):
+            return None
+
+    def metric(self, record: dict[str, Any]) -> None:
+        """Append one record to ``metrics.jsonl``."""
+        with (self.partial / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def finish(self, model: FittedModel) -> None:
+        """Write the run and give it its name."""
+        self.metric({"validation": model.info.get("validation")})
+        _write_model(self.partial, model)
+        for path in self.partial.glob("state-*.safetensors"):
+            path.unlink()
+        (self.partial / "identity.json").unlink()
+        (self.partial / "lock").unlink()
+        os.rename(self.partial, self.out)
+        self._lock.close()
+
+
+def _write_model(folder: Path, model: FittedModel) -> None:
+    arrays = {
+        **{f"members{name}": value for name, value in _flatten(model.members).items()},
+        **{f"normalizer.{name}": getattr(model.normalizer, name) for name in _NORMALIZER},
+        **{f"ranges.{name}": getattr(model.ranges, name) for name in DataRanges._fields},
+    }
+    if model.action_levels is not None:
+        arrays["action_levels"] = model.action_levels
+    if model.band is not None:
+        arrays["band"] = model.band
+    blob = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    config = model.config.model_dump(mode="json")
+    run = {
+        "format": FORMAT,
+        "version": VERSION,
+        "sha256": hashlib.sha256(blob).hexdigest(),
+        "roles": model.roles.model_dump(mode="json"),
+        "time_step": _dump_time_step(model.time_step),
+        "config": config,
+        "info": model.info,
+    }
+    atomic_write_bytes(folder / "model.safetensors", blob)
+    atomic_write_text(folder / "agents.json", json.dumps(list(model.agent_ids)))
+    # For these values (numbers, text, lists of numbers) JSON and TOML are spelled alike.
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
+    atomic_write_text(folder / "config.toml", "".join(lines))
+    atomic_write_text(folder / "run.json", json.dumps(run, indent=1))
+
+
+def save_run(model: FittedModel, out: str | Path) -> None:
+    """Write a fitted model to a new run directory.
+
+    Raises:
+        UsageError: ``out`` exists or cannot be written.
+        RunError: an interrupted fit is in ``<out>.partial``.
+    """
+    writer = RunWriter(out, model.config, str(model.info.get("fingerprint", "")))
+    if writer.resumed:
+        raise RunError(f"{writer.partial} holds an interrupted fit; finish it or remove it")
+    writer.finish(model)
+
+
+def load_run(path: str | Path) -> FittedModel:
+    """Read a run directory.
+
+    Raises:
+        RunError: it is missing, unfinished, damaged, or from another version.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        partial = folder.with_name(folder.name + ".partial")
+        if partial.is_dir():
+            raise RunError(
+                f"the fit of {folder} did not finish; the same `twinfold fit` command goes on "
+                "where it stopped"
+            )
+        raise RunError(f"no run directory {folder}; `twinfold fit DATA --out {folder}` makes one")
+    if not (folder / "run.json").is_file():
+        raise RunError(f"{folder} is not a run directory: it has no run.json")
+    run = _read_json(folder / "run.json")
+    if not isinstance(run, dict) or run.get("format") != FORMAT:
+        raise RunError(f"{folder}/run.json was not written by twinfold")
+    if run.get("version") != VERSION:
+        raise RunError(
+            f"{folder} has version {run.get('version')} of the run format, this is twinfold "
+            f"{__version__}, which reads version {VERSION}; fit again"
+        )
+    try:
+        blob = (folder / "model.safetensors").read_bytes()
+    except OSError as error:
+        raise RunError(f"cannot read {folder}/model.safetensors: {error.strerror}") from None
+    if hashlib.sha256(blob).hexdigest() != run.get("sha256"):
+        raise RunError(
+            f"{folder}/model.safetensors is damaged (its checksum is not the one in run.json); "
+            "restore it from a copy or fit again"
+        )
+    ids = _read_json(folder / "agents.json")
+    try:
+        return _build_model(run, tuple(ids), safetensors.numpy.load(blob))
+    except (KeyError, TypeError, ValueError, AttributeError, TwinfoldError) as error:
+        raise RunError(f"{folder} is damaged: {error}; restore it or fit again") from None
+
+
+def _build_model(
+    run: dict[str, Any], agent_ids: tuple[Any, ...], arrays: dict[str, np.ndarray]
+) -> FittedModel:
+    config = FitConfig.parse(run["config"])
+    roles = Roles.parse(run["roles"])
+    levels = arrays.get("action_levels")
+    action_size = len(roles.action) if levels is None else len(levels)
+    discrete = levels is not None
+
+    def fresh(keys: jax.Array) -> Any:
+        return jax.vmap(
+            lambda key: init_factor_model(
+                key, config, len(agent_ids), len(roles.state), action_size, discrete
+            )
+        )(keys)
+
+    like = jax.eval_shape(
+        fresh, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), config.members))
+    )
+    prefix = "members"
+    stored = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+    return FittedModel(
+        members=_unflatten(stored, like),
+        normalizer=Normalizer(**{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER}),
+        config=config,
+        roles=roles,
+        agent_ids=agent_ids,
+        action_levels=levels,
+        time_step=_load_time_step(run["time_step"]),
+        ranges=DataRanges(*(arrays[f"ranges.{name}"] for name in DataRanges._fields)),
+        band=arrays.get("band"),
+        info=run["info"],
+    )
+
+
+def _flatten(tree: Any) -> dict[str, np.ndarray]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _unflatten(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    out = []
+    for path, leaf in leaves:
+        array = arrays[jax.tree_util.keystr(path)]
+        if array.shape != leaf.shape:
+            raise ValueError(
+                f"{jax.tree_util.keystr(path)} has shape {array.shape}, not {leaf.shape}"
+            )
+        out.append(jnp.asarray(array, leaf.dtype))
+    return jax.tree_util.tree_unflatten(structure, out)
+
+
+def _dump_time_step(step: Any) -> Any:
+    return float(step) if isinstance(step, int | float | np.number) else {"timedelta": str(step)}
+
+
+def _load_time_step(value: Any) -> Any:
+    if isinstance(value, dict):
+        import pandas as pd
+
+        return pd.Timedelta(value["timedelta"])
+    return float(value)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}") from None
+
+
+def _short(name: str) -> str:
+    """A file name for a group of jobs, however many."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _lock(path: Path) -> IO[str]:
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RunError(f"another fit is writing to {path.parent}") from None
+    return file

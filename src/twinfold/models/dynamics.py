@@ -1,0 +1,30 @@
+"""The seam between whatever predicts (a learned member, the true task) and whatever plans."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class Dynamics(eqx.Module):
+    """One-step dynamics of one agent; pure, single-example, vmapped by the caller.
+
+    An ensemble is a ``Dynamics`` whose array leaves carry a leading member axis; callers map over
+    it with ``equinox.filter_vmap``. States are in raw units, ``(D,)``. A continuous action is
+    ``(A,)``; a discrete action is an integer scalar, the index of its level (0 .. K-1).
+    """
+
+    @abc.abstractmethod
+    def init(self, state: Float[Array, " D"]) -> Any:
+        """The carry of a rollout that starts in ``state`` (a model with memory adds its lags)."""
+
+    @abc.abstractmethod
+    def encode(self, action: Array) -> Any:
+        """What ``step`` needs of an action; computed for all actions at once, before the scan."""
+
+    @abc.abstractmethod
+    def step(self, carry: Any, code: Any, key: Array | None) -> tuple[Any, Float[Array, " D"]]:
+        """One step: the new carry and the next state ``(D,)``."""

@@ -1,0 +1,212 @@
+"""What a fit returns: the ensemble, how to read its inputs, and batched rollouts of many agents."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import NDArray
+
+from twinfold.config import FitConfig
+from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.panel import DataRanges
+from twinfold.data.roles import Roles
+from twinfold.errors import UsageError
+from twinfold.models.factor import AgentDynamics, FactorModel, fold
+from twinfold.models.normalizer import Normalizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+_BATCH = 1024  # rollouts per call of the compiled program
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A fitted ensemble with everything needed to use it on the user's own ids and columns.
+
+    Attributes:
+        members: stack of M members (leading axis on every array).
+        normalizer: float64, on the host.
+        config: what it was fitted with.
+        roles: the user's columns.
+        agent_ids: the user's ids of the N agents, in the order of the factors.
+        action_levels: ``(L,)`` the user's discrete actions, or None.
+        time_step: between two rows.
+        ranges: of the training data.
+        band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
+            errors; None if nothing could be held out.
+        info: provenance and measured errors, as written to the run directory.
+    """
+
+    members: FactorModel
+    normalizer: Normalizer
+    config: FitConfig
+    roles: Roles
+    agent_ids: tuple[AgentId, ...]
+    action_levels: NDArray[np.int64] | None
+    time_step: float | pd.Timedelta
+    ranges: DataRanges
+    band: Floats | None
+    info: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """A short line; the arrays would fill the screen."""
+        return (
+            f"FittedModel({len(self.agent_ids)} agents, {self.n_members} members, rank "
+            f"{self.config.rank}, state {list(self.roles.state)}, {self.roles.action_type} action "
+            f"{list(self.roles.action)})"
+        )
+
+    @property
+    def n_members(self) -> int:
+        """M."""
+        return len(self.members.agents)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are levels."""
+        return self.action_levels is not None
+
+    def agent_index(self, agent: AgentId) -> int:
+        """Index of an agent by the user's id.
+
+        Raises:
+            UsageError: the agent was not in the training data; the message names the nearest ones.
+        """
+        index = int(match_ids(self.agent_ids, [agent])[0])
+        if index < 0:
+            hint = did_you_mean(agent, self.agent_ids, "agents")
+            raise UsageError(f"unknown agent {agent!r}.{hint}")
+        return index
+
+    def dynamics(self, agent: AgentId) -> AgentDynamics:
+        """The members folded for one agent: a stack for the planner.
+
+        Raises:
+            UsageError: the agent was not in the training data.
+        """
+        return _fold_all(self.members, self.normalizer.on_device(), self.agent_index(agent))
+
+    def mean_factors(self) -> Floats:
+        """Factors of all members side by side, ``(N, M * r)``, each member's standardised.
+
+        For pictures only: factors are unique up to a change of basis, predictions are not.
+        """
+        factors = np.asarray(self.members.agents, np.float64)  # (M, N, r)
+        scale = factors.std(axis=(1, 2), keepdims=True)
+        centred = (factors - factors.mean(axis=1, keepdims=True)) / np.maximum(scale, 1e-12)
+        return np.concatenate(list(centred), axis=1)
+
+
+@jax.jit
+def _fold_all(members: FactorModel, normalizer: Normalizer, agent: Array) -> AgentDynamics:
+    def one(member: FactorModel) -> AgentDynamics:
+        return fold(member, normalizer, member.agents[agent])
+
+    return jax.vmap(one)(members)
+
+
+@functools.partial(jax.jit, static_argnames="n_steps")
+def _rollout_batch(
+    members: FactorModel,
+    normalizer: Normalizer,
+    agent: Int[Array, " Q"],
+    state: Float[Array, "Q D"],
+    actions: Array,
+    n_steps: int,
+) -> Float[Array, "M Q H D"]:
+    """Standardised states; members one after the other, each from its own predictions."""
+
+    def one_member(member: FactorModel) -> Float[Array, "Q H D"]:
+        factors = member.agents[agent]  # (Q, r)
+        w = jax.vmap(jax.vmap(member.action_factors))(actions)  # (Q, H, r), before the scan
+        weight = factors[:, None] * w
+
+        def one_step(states: Array, weights: Array) -> tuple[Array, Array]:
+            v = jax.vmap(member.head)(jax.vmap(member.hidden)(states))  # (Q, D * r)
+            v = v.reshape(len(states), -1, member.rank)
+            states = normalizer.advance(states, jnp.einsum("qdr,qr->qd", v, weights))
+            return states, states
+
+        _, path = jax.lax.scan(one_step, state, jnp.swapaxes(weight, 0, 1), length=n_steps)
+        return jnp.swapaxes(path, 0, 1)
+
+    return jax.lax.map(one_member, members)
+
+
+def rollout_members(
+    members: FactorModel,
+    normalizer: Normalizer,
+    agent: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> Floats:
+    """Open-loop predictions of every member for many (agent, start, actions) at once.
+
+    Runs in batches of one size, so that one compilation serves all tables of a similar length.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        agent: ``(Q,)`` indices.
+        state: ``(Q, D)`` starts, raw units.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+
+    Returns:
+        ``(M, Q, H, D)`` float64, raw units: the states after each action.
+    """
+    n_queries, horizon = actions.shape[:2]
+    n_members, n_state = len(members.agents), state.shape[-1]
+    out = np.empty((n_members, n_queries, horizon, n_state))
+    if not out.size:
+        return out
+    # Lengths are rounded up so that a table whose queries differ in length compiles few programs.
+    padded = horizon if horizon <= 8 else -(-horizon // 16) * 16
+    batch = min(_BATCH, 1 << (n_queries - 1).bit_length())
+    device = normalizer.on_device()
+    start = normalizer.encode_state(state).astype(np.float32)
+    codes = normalizer.encode_action(actions)
+    codes = codes.astype(np.int32 if actions.ndim == 2 else np.float32)
+    for first in range(0, n_queries, batch):
+        rows = slice(first, first + batch)
+        size = len(start[rows])
+        fill = [(0, batch - size), (0, padded - horizon)] + [(0, 0)] * (codes.ndim - 2)
+        path = _rollout_batch(
+            members,
+            device,
+            np.pad(np.asarray(agent[rows], np.int32), fill[:1]),
+            np.pad(start[rows], [fill[0], (0, 0)]),
+            np.pad(codes[rows], fill),
+            padded,
+        )
+        part = np.asarray(path)[:, :size, :horizon].astype(np.float64)
+        out[:, rows] = normalizer.decode_state(part)
+    return out
+
+
+def centre(paths: Floats) -> Floats:
+    """Robust mean over members, axis 0: a fifth of them, at least one, is cut off at either end.
+
+    With fewer than three members nothing can be cut. A member that diverges (NaN, infinity) sorts
+    to the end and is cut, as long as it is alone.
+    """
+    n_members = len(paths)
+    cut = -(-n_members // 5) if n_members >= 3 else 0
+    return np.sort(paths, axis=0)[cut : n_members - cut].mean(axis=0)
+
+
+def spread(paths: Floats) -> Floats:
+    """Standard deviation over members, axis 0, from the half range of the kept middle.
+
+    Zero for a single member.
+    """
+    if len(paths) == 1:
+        return np.zeros(paths.shape[1:])
+    return np.sqrt(np.mean((paths - np.median(paths, axis=0)) ** 2, axis=0))

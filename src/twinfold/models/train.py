@@ -1,0 +1,168 @@
+"""The train step: minibatch Adam on the standardised squared error of one-step differences.
+
+One chunk of steps is one program: a scan over steps, vmapped over the members of a group. Batches
+are epochs of random permutations, a pure function of (seed, member, epoch), so that training can
+stop after any chunk and go on later to the same result.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from twinfold.models.factor import FactorModel
+
+CHUNK = 500  # steps per call of the compiled program
+
+_DECAY_MEAN, _DECAY_SQUARE, _EPSILON = 0.9, 0.999, 1e-8  # Adam (Kingma and Ba, 2015)
+
+
+class Layout(NamedTuple):
+    """How a member's arrays lie in one flat vector; hashable, a static argument of ``jax.jit``.
+
+    Adam on one vector is one fused loop instead of one per array: a third off a small step.
+
+    Attributes:
+        structure: of the pytree.
+        shapes: of its leaves.
+    """
+
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, model: FactorModel) -> Layout:
+        """The layout of one member (arrays or their shapes)."""
+        leaves, structure = jax.tree.flatten(model)
+        return cls(structure, tuple(leaf.shape for leaf in leaves))
+
+    def unflatten(self, vector: Float[Array, " P"]) -> FactorModel:
+        """A member from its vector."""
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        parts = jnp.split(vector, ends[:-1])
+        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+class TrainData(NamedTuple):
+    """Standardised transitions on the device.
+
+    Attributes:
+        agent: ``(K,)`` agent index.
+        state: ``(K, D)``.
+        action: ``(K, A)``, or ``(K,)`` level index.
+        target: ``(K, D)``.
+    """
+
+    agent: Int[Array, " K"]
+    state: Float[Array, "K D"]
+    action: Array
+    target: Float[Array, "K D"]
+
+
+class TrainState(NamedTuple):
+    """Everything that training changes, for a group of G members of P parameters each.
+
+    Attributes:
+        vector: ``(G, P)``, parameters.
+        mean: ``(G, P)``, Adam's first moment.
+        square: ``(G, P)``, Adam's second moment.
+    """
+
+    vector: Float[Array, "G P"]
+    mean: Float[Array, "G P"]
+    square: Float[Array, "G P"]
+
+
+def init_state(models: Sequence[FactorModel]) -> TrainState:
+    """The state before the first step."""
+    vectors = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(m)]) for m in models]
+    vector = jnp.stack(vectors)
+    return TrainState(vector, jnp.zeros_like(vector), jnp.zeros_like(vector))
+
+
+def _loss(
+    model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
+) -> Float[Array, ""]:
+    """Mean squared error of a batch plus the shrinkage of agent factors to their mean."""
+    factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
+    predicted = jax.vmap(model)(factors, data.state[rows], data.action[rows])
+    error = jnp.mean((predicted - data.target[rows]) ** 2)
+    return error + shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
+
+
+@functools.partial(jax.jit, static_argnames="layout", donate_argnames="state")
+def run_chunk(
+    layout: Layout,
+    state: TrainState,
+    data: TrainData,
+    rows: Int[Array, "C G B"],
+    start: Int[Array, ""],
+    total: Int[Array, ""],
+    learning_rate: Float[Array, ""],
+    shrinkage: Float[Array, ""],
+) -> tuple[TrainState, Float[Array, " G"]]:
+    """C steps of a group of G members.
+
+    Args:
+        layout: of a member.
+        state: of the group.
+        data: transitions.
+        rows: batches, ``(C, G, B)`` row numbers of ``data``.
+        start: number of steps already taken.
+        total: steps after which the learning rate is zero; steps beyond it change nothing.
+        learning_rate: the peak of the cosine.
+        shrinkage: weight of the penalty on the squared distances of factors from their mean.
+
+    Returns:
+        The new state and the mean loss of the chunk per member.
+    """
+
+    def one_member(
+        before: TrainState, batch: Int[Array, " B"], step: Array
+    ) -> tuple[TrainState, Array]:
+        def loss_of(vector: Array) -> Array:
+            return _loss(layout.unflatten(vector), data, batch, shrinkage)
+
+        loss, gradient = jax.value_and_grad(loss_of)(before.vector)
+        mean = _DECAY_MEAN * before.mean + (1 - _DECAY_MEAN) * gradient
+        square = _DECAY_SQUARE * before.square + (1 - _DECAY_SQUARE) * gradient**2
+        unbiased_mean = mean / (1 - _DECAY_MEAN ** (step + 1))
+        unbiased_square = square / (1 - _DECAY_SQUARE ** (step + 1))
+        rate = learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
+        vector = before.vector - rate * unbiased_mean / (jnp.sqrt(unbiased_square) + _EPSILON)
+        return TrainState(vector, mean, square), loss
+
+    def one_step(before: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, Array]:
+        step, batch = inputs
+        return jax.vmap(one_member, in_axes=(0, 0, None))(before, batch, step)
+
+    steps = start + jnp.arange(len(rows))
+    state, losses = jax.lax.scan(one_step, state, (steps.astype(jnp.float32), rows))
+    return state, losses.mean(axis=0)
+
+
+@functools.lru_cache(maxsize=16)
+def _permutation(seed: int, member: int, epoch: int, n_rows: int) -> np.ndarray:
+    rng = np.random.default_rng((seed, member, epoch))
+    return rng.permutation(n_rows).astype(np.int32)
+
+
+def batches(seed: int, member: int, start: int, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """The next ``CHUNK`` batches of a member, ``(CHUNK, B)`` int32 row numbers.
+
+    The stream of rows is one random permutation of ``rows`` after another.
+    """
+    n_rows = len(rows)
+    first, last = start * batch_size, (start + CHUNK) * batch_size
+    epochs = range(first // n_rows, (last - 1) // n_rows + 1)
+    stream = np.concatenate([_permutation(seed, member, epoch, n_rows) for epoch in epochs])
+    offset = first - epochs.start * n_rows
+    return rows[stream[offset : offset + CHUNK * batch_size].reshape(CHUNK, batch_size)]

@@ -1,0 +1,142 @@
+"""Random shooting, plain and sticky, for discrete actions."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from twinfold.planning.planner import Evaluate, PlanInfo, Planner, best, shift, usable
+
+# Scores that differ by less than this share of the best one are equally good.
+TIE = 1e-6
+
+
+class RandomShooting(Planner):
+    """Independent uniform actions; the best of ``candidates`` sequences (Agarwal et al. 2021).
+
+    Attributes:
+        n_actions: number K of action levels.
+        candidates: number B of sequences per step.
+        horizon: their length H.
+    """
+
+    n_actions: int = eqx.field(static=True)
+    candidates: int = eqx.field(static=True, default=1000)
+    horizon: int = eqx.field(static=True, default=50)
+
+    def init(self, key: Array) -> None:
+        """Nothing is kept from one step to the next."""
+
+    def plan(
+        self, state: None, evaluate: Evaluate, observation: Float[Array, " D"], key: Array
+    ) -> tuple[Int[Array, ""], None, PlanInfo]:
+        """The first action of the best of the random sequences."""
+        shape = (self.candidates, self.horizon)
+        actions = jax.random.randint(key, shape, 0, self.n_actions)
+        _, info = best(actions, evaluate(observation, actions))
+        return info.actions[0], None, info
+
+
+class StickyShooting(Planner):
+    """Random shooting with held actions, warm-started with the previous plan.
+
+    A sequence of independent actions averages out over a few steps, so it explores little. Here
+    every candidate draws its own probability of repeating the last action, uniform between 0 and
+    ``max_repeat``. The candidates are, in this order: the previous plan shifted by one step; the K
+    constant sequences, so that every first action is tried; copies of the shifted plan in which one
+    random stretch is replaced by a sticky sequence; and new sticky sequences.
+
+    Attributes:
+        n_actions: number K of action levels.
+        candidates: number B of sequences per step, at least K + 1.
+        horizon: their length H.
+        max_repeat: the largest probability of repeating an action.
+        mutated: share of the candidates that are changed copies of the previous plan.
+    """
+
+    n_actions: int = eqx.field(static=True)
+    candidates: int = eqx.field(static=True, default=1000)
+    horizon: int = eqx.field(static=True, default=50)
+    max_repeat: float = eqx.field(static=True, default=0.95)
+    mutated: float = eqx.field(static=True, default=0.4)
+
+    def __check_init__(self) -> None:
+        """A planner without room for every first action is a mistake."""
+        if self.candidates <= self.n_actions:
+            raise ValueError(
+                f"{self.candidates} candidates are too few: with {self.n_actions} actions at least "
+                f"{self.n_actions + 1} are needed"
+            )
+
+    @property
+    def first_new(self) -> int:
+        """The first candidate that owes nothing to the previous plan."""
+        return min(self.candidates, self.n_actions + 1 + int(self.mutated * self.candidates))
+
+    def init(self, key: Array) -> Int[Array, " H"]:
+        """A constant plan: the first candidates do not depend on chance."""
+        del key
+        return jnp.zeros(self.horizon, jnp.int32)
+
+    def propose(self, previous: Int[Array, " H"], key: Array) -> Int[Array, "B H"]:
+        """The candidates, given the plan of the previous step."""
+        # One draw for everything: random numbers take time to make and even more to compile.
+        bits = jax.random.bits(key, (self.horizon + 2, self.candidates), jnp.uint32)
+        high, low = bits >> 16, bits & 0xFFFF
+        actions = self._sticky(high[2:], low[2:], high[0] * self.max_repeat)
+        kept = shift(previous)
+        actions = actions.at[0].set(kept)
+        constant = jnp.arange(self.n_actions, dtype=actions.dtype)
+        actions = actions.at[1 : self.n_actions + 1].set(constant[:, None])
+        # These rows keep the previous plan outside a stretch between two random cuts.
+        rows = slice(self.n_actions + 1, self.first_new)
+        cuts = jnp.stack([_below(self.horizon + 1, words[rows]) for words in (low[1], high[1])])
+        time = jnp.arange(self.horizon)
+        inside = (time >= cuts.min(axis=0)[:, None]) & (time < cuts.max(axis=0)[:, None])
+        return actions.at[rows].set(jnp.where(inside, actions[rows], kept))
+
+    def _sticky(self, chance: Array, level: Array, repeat: Array) -> Int[Array, "B H"]:
+        """Sequences that hold an action while ``chance (H, B)`` is below ``repeat (B,)``."""
+        again = chance.astype(jnp.float32) < repeat
+        fresh = _below(self.n_actions, level)
+
+        def hold(action: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+            repeated, drawn = inputs
+            action = jnp.where(repeated, action, drawn)
+            return action, action
+
+        _, actions = jax.lax.scan(hold, fresh[0], (again, fresh))
+        return actions.T
+
+    def plan(
+        self,
+        state: Int[Array, " H"],
+        evaluate: Evaluate,
+        observation: Float[Array, " D"],
+        key: Array,
+    ) -> tuple[Int[Array, ""], Int[Array, " H"], PlanInfo]:
+        """The first action of the best candidate, whose plan is kept for the next step."""
+        actions = self.propose(state, key)
+        scores = usable(evaluate(observation, actions))
+        index = self.choose(actions[:, 0], scores)
+        info = PlanInfo(actions[index], scores[index], jnp.isfinite(scores).mean())
+        return info.actions[0], info.actions, info
+
+    def choose(self, first: Int[Array, " B"], scores: Float[Array, " B"]) -> Int[Array, ""]:
+        """The best candidate; of equals one whose first action leaves the most room for error."""
+        top = scores.max()
+        equal = scores >= top - TIE * jnp.abs(top)
+        # New sequences only: copies of the previous plan would vote for its own first action.
+        new = jnp.arange(self.candidates) >= self.first_new
+        scores = jnp.maximum(scores, jnp.min(jnp.where(jnp.isfinite(scores), scores, jnp.inf)))
+        starts = (first[:, None] == jnp.arange(self.n_actions)) & new[:, None]  # (B, K)
+        room = (starts * jnp.where(starts, scores[:, None], 0.0)).sum(0) / starts.sum(0)
+        room = jnp.where(jnp.isfinite(room), room, -jnp.inf)
+        return jnp.argmax(jnp.where(equal, room[first], -jnp.inf))
+
+
+def _below(limit: int, words: Array) -> Int[Array, "..."]:
+    """Integers 0 .. limit - 1, for a limit below 2^16, from 16 random bits each."""
+    return ((words * limit) >> 16).astype(jnp.int32)

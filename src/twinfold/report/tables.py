@@ -1,0 +1,164 @@
+"""Tables made from records, with the paper's figure beside ours.
+
+A ``Table`` is plain text cells: the page turns it into HTML, the command line prints the same
+cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+Record = Mapping[str, Any]
+Figures = Mapping[Any, Mapping[str, float]]
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        columns: the headings.
+        rows: one text per column.
+        caption: what the table shows, in a sentence.
+        strong: indices of the columns that carry the result.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    strong: tuple[int, ...] = ()
+
+    def html(self) -> str:
+        """The table as HTML, every cell escaped; the first column names the row."""
+        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
+        body = "".join(f"<tr>{self._cells(row)}</tr>\n" for row in self.rows)
+        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        return (
+            f'<div class="table"><table>{caption}\n<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}</tbody></table></div>"
+        )
+
+    def _cells(self, row: Sequence[str]) -> str:
+        cells = [f'<th scope="row">{escape(row[0])}</th>']
+        for place, text in enumerate(row[1:], start=1):
+            mark = ' class="strong"' if place in self.strong else ""
+            cells.append(f"<td{mark}>{escape(text)}</td>")
+        return "".join(cells)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits, one decimal from 100 on, none from 1000 on.
+
+    >>> number(0.0031234), number(-44.52), number(186.63), number(12345.6), number(None)
+    ('0.00312', '-44.5', '186.6', '12346', '–')
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if abs(value) < 10.0 ** (digits - 1):
+        return f"{value:.{digits}g}"
+    return f"{value:.{0 if abs(value) >= 10.0**digits else 1}f}".removesuffix(".0")
+
+
+def label_of(record: Record) -> str:
+    """How a record's agent is called: its id, and its label if the record has one."""
+    label = record.get("label")
+    return str(record["agent"]) if label is None else f"{record['agent']} ({label})"
+
+
+def error_table(
+    records: Sequence[Record], paper: Figures | None = None, caption: str = "Prediction error"
+) -> Table:
+    """Open-loop prediction error of each agent beside the paper's.
+
+    Args:
+        records: one per agent: ``agent``, ``rmse_mean`` (raw units), ``r2_median``, optional
+            ``label``, ``rmse_low`` and ``rmse_high``.
+        paper: agent to ``rmse_mean`` and ``r2_median``; agents may be missing.
+        caption: the table's caption.
+    """
+    rows = []
+    for record in records:
+        theirs = (paper or {}).get(record["agent"], {})
+        ours = record["rmse_mean"]
+        row = [label_of(record), number(ours) + _bounds(record, "rmse_low", "rmse_high")]
+        if paper:
+            row += [number(theirs.get("rmse_mean")), times_lower(ours, theirs.get("rmse_mean"))]
+        row.append(number(record.get("r2_median")))
+        if paper:
+            row.append(number(theirs.get("r2_median")))
+        rows.append(tuple(row))
+    columns = ("agent", "mean RMSE", "median R²")
+    if paper:
+        columns = ("agent", "mean RMSE", "paper", "ours is", "median R²", "paper")
+    return Table(columns, tuple(rows), caption, strong=(1,))
+
+
+def returns_table(
+    records: Sequence[Record],
+    paper: Figures | None = None,
+    best: Mapping[Any, float] | None = None,
+    caption: str = "Return per episode",
+) -> Table:
+    """Returns of each agent beside the paper's and the best possible ones.
+
+    Args:
+        records: one per agent: ``agent``, ``mean``, ``std``, optional ``label``, ``iqm``,
+            ``low``, ``high`` (interval of the ``iqm``) and ``n`` (episodes).
+        paper: agent to ``return_mean`` and ``return_std``; agents may be missing.
+        best: agent to the best possible return, if known.
+        caption: the table's caption.
+    """
+    columns = ["agent", "mean ± std", "interquartile mean"]
+    columns += ["paper", "ours is"] if paper else []
+    columns += ["best possible"] if best else []
+    columns += ["episodes"] if any("n" in record for record in records) else []
+    rows = []
+    for record in records:
+        theirs = (paper or {}).get(record["agent"], {})
+        row = [
+            label_of(record),
+            _plus_minus(record["mean"], record.get("std")),
+            number(record.get("iqm")) + _bounds(record, "low", "high"),
+        ]
+        if paper:
+            row.append(_plus_minus(theirs.get("return_mean"), theirs.get("return_std")))
+            row.append(_difference(record["mean"], theirs.get("return_mean")))
+        if best:
+            row.append(number(best.get(record["agent"])))
+        if "episodes" in columns:
+            row.append(str(record.get("n", NOTHING)))
+        rows.append(tuple(row))
+    return Table(tuple(columns), tuple(rows), caption, strong=(1,))
+
+
+def _bounds(record: Record, low: str, high: str) -> str:
+    if low not in record or high not in record:
+        return ""
+    return f" [{number(record[low])}, {number(record[high])}]"
+
+
+def _plus_minus(mean: float | None, std: float | None) -> str:
+    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+
+
+def times_lower(ours: float, theirs: float | None) -> str:
+    """How an error compares with another, in words: ``4.2 × lower``."""
+    if theirs is None or not (ours > 0.0 and theirs > 0.0 and math.isfinite(ours)):
+        return NOTHING
+    if ours <= theirs:
+        return f"{number(theirs / ours, 2)} × lower"
+    return f"{number(ours / theirs, 2)} × higher"
+
+
+def _difference(ours: float, theirs: float | None) -> str:
+    if theirs is None or not math.isfinite(ours - theirs):
+        return NOTHING
+    return f"{number(abs(ours - theirs))} {'higher' if ours >= theirs else 'lower'}"

@@ -1,0 +1,41 @@
+"""Roles: what is accepted, and what is said of the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from twinfold.data import Roles
+from twinfold.errors import UsageError
+
+GOOD = {"agent": "id", "time": "t", "state": ["x"], "action": ["u"], "action_type": "continuous"}
+
+
+def test_lists_and_single_names_become_tuples() -> None:
+    roles = Roles.parse({**GOOD, "state": "x", "action": ["u", "v"], "reward": "r"})
+    assert roles.state == ("x",)
+    assert roles.columns == ("id", "t", "x", "u", "v", "r")
+    assert Roles.parse(roles) is roles
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"state": []}, "state needs at least one"),
+        ({"action": []}, "action needs at least one"),
+        ({"action_type": "discrete", "action": ["u", "v"]}, "one integer column, got 2: u, v"),
+        ({"action_type": "binary"}, "'action_type' cannot be 'binary'"),
+        ({"done": "d"}, "unknown role 'done'; valid: agent, time"),
+        ({"time": 3}, "'time' cannot be 3"),
+    ],
+)  # fmt: skip
+def test_malformed_roles_are_explained(change: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Roles.parse({**GOOD, **change})
+    assert words in str(error.value)
+
+
+def test_every_missing_role_has_its_line() -> None:
+    with pytest.raises(UsageError) as error:
+        Roles.parse({"agent": "id"})
+    lines = str(error.value).splitlines()
+    assert [line.split("'")[1] for line in lines] == ["time", "state", "action", "action_type"]

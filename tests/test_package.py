@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds once it has run ``statement``."""
+    code = f"{statement}\nimport sys\nprint(' '.join({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("twinfold", {"jax", "numpy", "pandas", "equinox", "matplotlib", "plotly"}),
+        ("twinfold.paper", {"jax", "numpy", "pandas"}),
+        ("twinfold.report", {"jax", "pandas", "matplotlib", "plotly", "sklearn"}),
+        ("twinfold.report.figures", {"jax", "equinox", "matplotlib", "sklearn"}),
+        ("twinfold.report.html", {"jax", "equinox", "matplotlib", "sklearn"}),
+    ],
+)
+def test_importing_a_module_leaves_the_heavy_ones_alone(module: str, unwanted: set[str]) -> None:
+    loaded = modules_after(f"import {module}")
+    assert "twinfold" in loaded
+    assert not loaded & unwanted
+
+
+def test_the_changelog_describes_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## \[{re.escape(PROJECT['version'])}\]", changelog, re.MULTILINE)
+
+
+def test_the_lock_satisfies_the_project_file() -> None:
+    versions = locked()
+    required = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    for requirement in map(Requirement, required):
+        version = versions.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not in requirements.lock: make lock"
+        assert requirement.specifier.contains(version), f"{requirement} but locked {version}"
+
+
+def test_the_lock_holds_names_and_versions_only() -> None:
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)
