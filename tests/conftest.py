@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twinfold.models.ensemble import FittedModel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +21,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -37,3 +44,64 @@ settings.register_profile(
     "search", parent=settings.get_profile("twinfold"), derandomize=False, max_examples=500
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
+
+
+@pytest.fixture(scope="session")
+def small_cart_pole() -> FittedModel:
+    """60 agents with integer ids, a discrete action, integer times; short training."""
+    from twinfold.config import FitConfig
+    from twinfold.data.collect import collect
+    from twinfold.fit import fit
+    from twinfold.tasks.registry import get_task
+
+    config = FitConfig(steps=2000, members=3, validation_members=1, schedules=(1.0,))
+    return fit(collect(get_task("cart_pole"), "random", 60, 0), config)
+
+
+def tank_table(n_agents: int = 8, n_rows: int = 25) -> pd.DataFrame:
+    """Heated tanks: a level that never falls below 0 and a temperature, hourly, in local time."""
+    rng = np.random.default_rng(0)
+    start = pd.Timestamp("2026-03-28 12:00", tz="Europe/Berlin")  # the clock changes on the way
+    tables = []
+    for n in range(n_agents):
+        draw, loss = 0.6 + 0.8 * rng.random(), 0.1 + 0.2 * rng.random()
+        level, temperature = np.empty(n_rows), np.empty(n_rows)
+        level[0], temperature[0] = 2 * rng.random(), 20 + 5 * rng.random()
+        inflow, heat = rng.uniform(0, 1.2, n_rows), rng.uniform(-2, 4, n_rows)
+        for t in range(n_rows - 1):
+            level[t + 1] = max(0.0, level[t] + inflow[t] - draw)
+            temperature[t + 1] = temperature[t] + heat[t] - loss * (temperature[t] - 20)
+        inflow[-1] = heat[-1] = np.nan
+        tables.append(
+            pd.DataFrame(
+                {
+                    "tank no.": f"T-{n:03d}/é",
+                    "when": pd.date_range(start, periods=n_rows, freq="h", unit="ms"),
+                    "level": level,
+                    "Temp (°C)": temperature,
+                    "in flow": inflow,
+                    "heat;kW": heat,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def small_continuous() -> FittedModel:
+    """8 agents with text ids, odd column names, two continuous actions, dates with a zone."""
+    from twinfold.config import FitConfig
+    from twinfold.data.panel import PanelDataset
+    from twinfold.fit import fit
+
+    roles = {
+        "agent": "tank no.",
+        "time": "when",
+        "state": ["level", "Temp (°C)"],
+        "action": ["in flow", "heat;kW"],
+        "action_type": "continuous",
+    }
+    config = FitConfig(
+        steps=500, members=2, validation_members=1, schedules=(1.0,), state_net=(32,), rank=3
+    )
+    return fit(PanelDataset.from_frame(tank_table(), roles), config)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def fit(
     config: FitConfig | None = None,
     *,
     out: str | Path | None = None,
+    source: Mapping[str, Any] | None = None,
     log: Log | None = None,
     progress: Progress | None = None,
 ) -> FittedModel:
@@ -52,6 +53,7 @@ def fit(
         out: run directory to write. While the fit runs, its state is kept in ``<out>.partial``;
             an interrupted fit started again with the same data and settings goes on from there,
             to the same result.
+        source: where the data came from, kept in the run; never a model input.
         log: receives one line per thing worth knowing.
         progress: receives (what, steps done, steps in all) about ten times a second.
 
@@ -62,7 +64,10 @@ def fit(
     config = config or FitConfig()
     log = log or (lambda line: None)
     begun = time.perf_counter()
-    writer = RunWriter(out, config, dataset.fingerprint()) if out is not None else None
+    fingerprint = dataset.fingerprint()
+    writer = RunWriter(out, config, fingerprint) if out is not None else None
+    if writer is not None and writer.resumed:
+        log(f"going on with the interrupted fit in {writer.partial}")
     data = dataset.transitions()
     log(
         f"{dataset.n_agents} agents, {len(data)} transitions, {data.state.shape[1]} state columns, "
@@ -99,7 +104,8 @@ def fit(
             "python": platform.python_version(),
             "jax": jax.__version__,
             "device": jax.devices()[0].platform,
-            "fingerprint": dataset.fingerprint(),
+            "fingerprint": fingerprint,
+            "source": dict(source or {}),
             "agents": dataset.n_agents,
             "transitions": len(data),
             "steps": steps,

@@ -139,7 +139,7 @@ def test_kinds_of_csv_columns(tmp_path: Path, texts: list[str], kind: str) -> No
 def test_blank_flags_and_ids_of_a_csv_are_missing(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,end\n,true\n,\n,false\n")
     df = read_table(path, ids=["id"])
-    assert df["id"].isna().all()
+    assert df["id"].isna().tolist() == [True] * 3
     assert df["end"].tolist() == [True, None, False]
 
 
@@ -170,6 +170,8 @@ def test_problems_of_a_csv_name_the_line(tmp_path: Path, roles: dict[str, Any]) 
     assert "at row 1, agent 'a'" in problems[0]
     kept = read_table(write(tmp_path / "a.csv", text.replace("\n\n", "\n"))).iloc[1:]
     assert "(line" not in check(kept, roles).problems[0]  # rows no longer are lines
+    twice = pd.concat([kept, kept], ignore_index=True)
+    assert "(line" not in check(twice, roles).problems[0]
 
 
 def test_names_given_twice_are_seen(tmp_path: Path, roles: dict[str, Any]) -> None:
@@ -313,6 +315,19 @@ def test_a_failed_write_leaves_the_old_table(table: pd.DataFrame, tmp_path: Path
     with pytest.raises(UsageError, match="suffix"):
         write_table(table, tmp_path / "a.txt")
     assert len(list(tmp_path.iterdir())) == len(SUFFIXES)
+
+
+def test_dates_are_short_in_csv(tmp_path: Path) -> None:
+    days = pd.date_range("2026-01-01", periods=2, freq="D")
+    write_table(pd.DataFrame({"t": days, "s": days + pd.Timedelta("1ms")}), tmp_path / "a.csv")
+    first = (tmp_path / "a.csv").read_text().splitlines()[1]
+    assert first == "2026-01-01 00:00:00,2026-01-01 00:00:00.001"
+
+
+def test_line_breaks_within_values_of_a_long_csv(tmp_path: Path) -> None:
+    df = pd.DataFrame({"note": ["first line\nsecond, longer line of a note"] * 40_000, "x": 1})
+    write_table(df, tmp_path / "a.csv")  # longer than the blocks it is read in
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.csv"), df)
 
 
 def test_floats_are_exact_in_csv(tmp_path: Path) -> None:

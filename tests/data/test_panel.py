@@ -146,6 +146,17 @@ def test_last_rows_have_no_action(case: tuple[pd.DataFrame, Roles]) -> None:
         np.testing.assert_array_equal(np.isnan(data.reward), last)
 
 
+def test_forms_of_one_number_have_one_fingerprint(
+    table: pd.DataFrame, roles: dict[str, Any]
+) -> None:
+    one = PanelDataset.from_frame(table, roles)
+    table["température"] = [-0.0, *table["température"][1:]]
+    table["t"] = table["t"].astype(float)
+    table["valve"] = pd.Series([3, 5, 3, None, None, 5, 5, None], dtype="Int8")
+    table["p/bar"] = table["p/bar"].astype(str)
+    assert PanelDataset.from_frame(table, roles).fingerprint() == one.fingerprint()
+
+
 def test_arrays_have_the_promised_types(table: pd.DataFrame, roles: dict[str, Any]) -> None:
     data = PanelDataset.from_frame(table, roles)
     assert data.action_levels is not None

@@ -43,7 +43,7 @@ def test_numbers(table: pd.DataFrame, roles: dict[str, Any]) -> None:
 def test_a_picture_of_anything(tmp_path: Path, n_states: int, n_actions: int) -> None:
     """0 actions stands for a discrete one; names may hold what matplotlib reads as a formula."""
     rng = np.random.default_rng(0)
-    names = ["$x_{", "temp \\ °C", "温度", "constant", "a" * 80][:n_states]
+    names = ["$x_{$", "temp \\ °C", "温度", "constant", "a" * 80][:n_states]
     actions = ["u$", "v%", "w"][: max(1, n_actions)]
     df = pd.DataFrame({"id": np.repeat([1, 2], 6), "t": np.tile(range(6), 2)})
     for name in names:

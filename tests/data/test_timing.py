@@ -36,6 +36,12 @@ def test_rounding_of_times_does_not_hide_the_step(step: float, n: int, start: fl
     assert joins(np.diff(times), found).all()
 
 
+def test_a_noisy_step_is_found_among_many_other_differences() -> None:
+    steps = 0.1 + 1e-9 * np.arange(40)  # no two alike, as in rounded times
+    others = np.linspace(5, 50, 60)
+    assert find_step(np.r_[others, steps]) == pytest.approx(0.1, rel=1e-6)
+
+
 def test_half_to_one_and_a_half_steps_join() -> None:
     gaps = np.array([0.0, 0.5, 0.51, 1.0, 1.49, 1.5, 2.0, -1.0])
     assert joins(gaps, 1.0).tolist() == [False, False, True, True, True, False, False, False]

@@ -195,6 +195,14 @@ def test_episodes_make_times_unique_and_break_trajectories(
     assert "same agent, episode and time" in check(table, {**roles, "episode": "run"}).problems[0]
 
 
+def test_episodes_that_follow_in_time_are_not_joined(table: Frame, roles: dict[str, Any]) -> None:
+    table["run"] = [1, 1, 2, 2, 1, 1, 1, 1]
+    table.loc[1, "valve"] = np.nan
+    data = PanelDataset.from_frame(table, {**roles, "episode": "run"})
+    assert data.segment.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert data.n_transitions == 4
+
+
 def test_episodes_follow_each_other_in_time_before_name(roles: dict[str, Any]) -> None:
     df = pd.DataFrame(
         {

@@ -1,0 +1,1 @@
+"""Learned dynamics: normalisation, the factor model, training, ensembles, run directories."""

@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -43,6 +42,16 @@ _NORMALIZER = tuple(Normalizer.__dataclass_fields__)
 Tree = TypeVar("Tree")
 
 
+def check_free(out: str | Path) -> None:
+    """Refuse a run directory that exists.
+
+    Raises:
+        UsageError: ``out`` exists.
+    """
+    if os.path.lexists(out):
+        raise UsageError(f"{out} exists; choose another directory or remove it")
+
+
 class RunWriter:
     """Keeps a running fit in ``<out>.partial`` and turns it into a run directory at the end."""
 
@@ -55,8 +64,7 @@ class RunWriter:
         """
         self.out = Path(out)
         self.partial = self.out.with_name(self.out.name + ".partial")
-        if self.out.exists() or self.out.is_symlink():
-            raise UsageError(f"{self.out} exists; choose another directory or remove it")
+        check_free(self.out)
         identity = {"config": config.model_dump(mode="json"), "fingerprint": fingerprint}
         identity_path = self.partial / "identity.json"
         try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array
 
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.objective import Objective, make_evaluate
@@ -23,8 +28,8 @@ class Episodes(NamedTuple):
         lengths: steps until the episode ended, ``(E,)``.
     """
 
-    returns: Float[Array, " E"]
-    lengths: Int[Array, " E"]
+    returns: Array | np.ndarray
+    lengths: Array | np.ndarray
 
 
 @eqx.filter_jit
@@ -85,3 +90,69 @@ def run_episodes(
     if batch_size is None or batch_size >= n_episodes:
         return jax.vmap(one)(keys)
     return jax.lax.map(one, keys, batch_size=batch_size)
+
+
+def run_agents(
+    task: Task,
+    covariates: Sequence[Any],
+    stacks: Sequence[Dynamics],
+    planner: Planner,
+    objectives: Sequence[Objective],
+    keys: Array,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Episodes]:
+    """:func:`run_episodes` for several agents, on all cores.
+
+    The program is compiled once. On a CPU it keeps one core busy, so every agent's episodes are
+    dealt out to as many threads as there are cores. An episode's randomness depends on its key
+    alone, not on the number of threads.
+
+    Args:
+        task: the true task.
+        covariates: true covariates of each agent.
+        stacks: ensemble of each agent; all of one structure.
+        planner: how to search.
+        objectives: what to plan for, for each agent; all of one structure.
+        keys: ``(n_agents, E)`` typed keys or ``(n_agents, E, 2)``.
+        threads: default: one per core on a CPU, one on other devices.
+        progress: called with the number of finished jobs and of all jobs.
+
+    Returns:
+        Outcomes of each agent, as NumPy arrays ``(E,)``.
+    """
+    n_episodes = keys.shape[1]
+    if not len(covariates):
+        return []
+    if threads is None:
+        threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    size = math.ceil(n_episodes / max(1, min(threads, n_episodes)))
+    n_parts = math.ceil(n_episodes / size)
+    # Every part has the same size, so that there is one program; surplus episodes are dropped.
+    wanted = np.minimum(np.arange(n_parts * size), n_episodes - 1).reshape(n_parts, size)
+    jobs = [(agent, part) for agent in range(len(covariates)) for part in range(n_parts)]
+
+    def inputs(agent: int, part: int) -> tuple[Any, ...]:
+        agent_keys = keys[agent][wanted[part]]
+        return task, covariates[agent], stacks[agent], planner, objectives[agent], agent_keys
+
+    program = run_episodes.lower(*inputs(0, 0)).compile()  # pyright: ignore
+
+    def run(job: tuple[int, int]) -> Episodes:
+        return jax.tree.map(np.asarray, program(*inputs(*job)))
+
+    pool = ThreadPoolExecutor(max_workers=max(1, threads))
+    try:
+        futures = [pool.submit(run, job) for job in jobs]
+        for count, _ in enumerate(as_completed(futures), start=1):
+            if progress is not None:
+                progress(count, len(jobs))
+        parts = [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    joined = []
+    for agent in range(len(covariates)):
+        mine = parts[agent * n_parts : (agent + 1) * n_parts]
+        joined.append(Episodes(*(np.concatenate(x)[:n_episodes] for x in zip(*mine, strict=True))))
+    return joined

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -69,8 +68,3 @@ def best(actions: Array, scores: Float[Array, " B"]) -> tuple[Int[Array, ""], Pl
 def shift(plan: Array) -> Array:
     """The plan ``(H, ...)`` one step later; its last action is repeated."""
     return jnp.concatenate([plan[1:], plan[-1:]])
-
-
-def random_levels(key: Array, shape: tuple[int, ...], n_actions: int) -> Int[Array, "..."]:
-    """Uniform levels 0 .. n_actions - 1."""
-    return jax.random.randint(key, shape, 0, n_actions)

@@ -130,10 +130,13 @@ class StickyShooting(Planner):
         equal = scores >= top - TIE * jnp.abs(top)
         # New sequences only: copies of the previous plan would vote for its own first action.
         new = jnp.arange(self.candidates) >= self.first_new
-        scores = jnp.maximum(scores, jnp.min(jnp.where(jnp.isfinite(scores), scores, jnp.inf)))
         starts = (first[:, None] == jnp.arange(self.n_actions)) & new[:, None]  # (B, K)
-        room = (starts * jnp.where(starts, scores[:, None], 0.0)).sum(0) / starts.sum(0)
-        room = jnp.where(jnp.isfinite(room), room, -jnp.inf)
+        # A sequence without a score counts as the worst of those that have one.
+        worst = jnp.min(jnp.where(jnp.isfinite(scores), scores, jnp.inf))
+        total = jnp.where(starts, jnp.maximum(scores, worst)[:, None], 0.0).sum(axis=0)
+        room = total / starts.sum(axis=0)  # (K,), mean score of what may follow the action
+        lowest = jnp.finfo(room.dtype).min
+        room = jnp.where(jnp.isfinite(room), room, lowest)
         return jnp.argmax(jnp.where(equal, room[first], -jnp.inf))
 
 

@@ -100,17 +100,14 @@ def solve_grid_value(
         UsageError: if D is not 1, 2 or 3 and no points are given.
     """
     low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    points = points or POINTS.get(low.size)
     if points is None:
-        if low.size not in POINTS:
-            raise UsageError(
-                f"a grid value needs a state of 1 to 3 coordinates, not {low.size}; "
-                "plan without a terminal value"
-            )
-        points = POINTS[low.size]
-    return _solve(
-        stack, objective, jnp.asarray(low), jnp.asarray(high), jnp.asarray(actions), points,
-        max_steps,
-    )  # fmt: skip
+        raise UsageError(
+            f"a grid value needs a state of 1 to 3 coordinates, not {low.size}; "
+            "plan without a terminal value"
+        )
+    box = jnp.asarray(low), jnp.asarray(high)
+    return _solve(stack, objective, *box, jnp.asarray(actions), points, max_steps)
 
 
 @eqx.filter_jit
@@ -139,9 +136,9 @@ def _solve(
         index, weight = _corners(next_state, low, high, points)
         gamma = jnp.where(objective.terminated(next_state), 0.0, objective.discount)
         # A prediction that is not finite must not win.
-        finite = jnp.isfinite(next_state).all()
-        reward = jnp.where(finite, objective.reward(state, action, next_state), -jnp.inf)
-        return reward, index, jnp.where(finite, gamma * weight, 0.0)
+        reward = objective.reward(state, action, next_state)
+        finite = jnp.isfinite(next_state).all() & jnp.isfinite(reward)
+        return jnp.where(finite, reward, -jnp.inf), index, jnp.where(finite, gamma * weight, 0.0)
 
     over_states = jax.vmap(consequence, in_axes=(0, None, 0))
     reward, index, weight = jax.vmap(over_states, in_axes=(None, 0, 0))(states, actions, after)

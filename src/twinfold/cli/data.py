@@ -1,0 +1,143 @@
+"""``twinfold data``: collect, validate, describe."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from twinfold.cli.common import (
+    Flag,
+    RoleFlags,
+    console,
+    print_json,
+    set_up_jax,
+)
+from twinfold.errors import InvalidDataError
+
+app = App(name="data", help="Collect, check and describe panel data.", help_format="plaintext")
+
+
+@app.command
+def collect(
+    *,
+    task: str,
+    out: Path,
+    policy: str = "random",
+    agents: int = 500,
+    seed: int = 0,
+    json: Flag = False,
+) -> None:
+    """Record one trajectory of every agent of a built-in task, with a manifest beside the table.
+
+    Agents 0 to 4 are the paper's test agents; the others have random hidden physics.
+
+    Args:
+        task: mountain_car or cart_pole.
+        out: the table to write, .parquet or .csv.
+        policy: what the agents do: random, or test (the scripted policy of the evaluation).
+        agents: number of agents.
+        seed: of the agents' physics and of the policy; the same seed gives the same table.
+        json: print a record instead of a sentence.
+    """
+    set_up_jax()
+    from twinfold.data.collect import collect as collect_panel
+    from twinfold.data.collect import provenance
+    from twinfold.data.io import save_panel
+    from twinfold.tasks import get_task
+
+    chosen = get_task(task)
+    dataset = collect_panel(chosen, policy, agents, seed)
+    save_panel(dataset, out, provenance(chosen, policy, agents, seed))
+    if json:
+        print_json(
+            {
+                "out": str(out),
+                "agents": dataset.n_agents,
+                "transitions": dataset.n_transitions,
+                "fingerprint": dataset.fingerprint(),
+            }
+        )
+    else:
+        print(f"{out}: {dataset.n_agents} agents, {dataset.n_transitions} transitions")
+
+
+@app.command
+def validate(
+    table: Path,
+    /,
+    *,
+    columns: RoleFlags | None = None,
+    json: Flag = False,
+) -> int:
+    """Check a table: one line per problem, with column, agent and row, and what to do about it.
+
+    Exit code 3 if there is a problem, 0 otherwise; warnings alone are no problem.
+    Without column flags the manifest beside the table is used.
+
+    Args:
+        table: a .csv, .tsv or .parquet file, one row per agent and time.
+        columns: which column is what.
+        json: print a record instead of lines.
+    """
+    from twinfold.data.io import read_with_roles
+    from twinfold.data.validate import check
+
+    roles = (columns or RoleFlags()).roles()
+    try:
+        df, parsed, manifest = read_with_roles(table, roles)
+        report = check(df, parsed, time_step=manifest.time_step if manifest else None)
+        problems, warnings = report.problems, report.warnings
+    except InvalidDataError as error:
+        problems, warnings = error.problems, ()
+    if json:
+        print_json({"table": str(table), "problems": list(problems), "warnings": list(warnings)})
+    else:
+        for line in problems:
+            print(f"error: {line}", file=sys.stderr)
+        for line in warnings:
+            print(f"warning: {line}", file=sys.stderr)
+        if not problems:
+            print(f"{table}: valid")
+    return InvalidDataError.exit_code if problems else 0
+
+
+@app.command
+def describe(
+    table: Path,
+    /,
+    *,
+    columns: RoleFlags | None = None,
+    plot: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Show agents, transitions per agent, ranges, and a picture of what the data covers.
+
+    Without column flags the manifest beside the table is used.
+
+    Args:
+        table: a .csv, .tsv or .parquet file, one row per agent and time.
+        columns: which column is what.
+        plot: picture of the coverage, .png or .pdf.
+        json: print a record instead of tables.
+    """
+    from twinfold.data.io import load_panel
+    from twinfold.data.summary import coverage_figure
+    from twinfold.data.summary import describe as describe_panel
+
+    roles = (columns or RoleFlags()).roles()
+    dataset = load_panel(table, roles)
+    record = describe_panel(dataset)
+    if plot is not None:
+        coverage_figure(dataset, plot)
+    if json:
+        print_json(record)
+        return
+    from twinfold.cli.show import show_description
+
+    show_description(console(), record)
+    for line in dataset.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    if plot is not None:
+        print(f"picture: {plot}")

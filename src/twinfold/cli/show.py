@@ -1,0 +1,82 @@
+"""Records as tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from twinfold.report.tables import Table as ReportTable
+    from twinfold.simulate import Rollout
+
+
+def show_description(console: Console, record: dict[str, Any]) -> None:
+    """The result of ``describe``."""
+    from rich.table import Table
+
+    per_agent = record["transitions_per_agent"]
+    console.print(
+        f"{record['agents']} agents, {record['transitions']} transitions in {record['segments']} "
+        f"trajectories; time step {record['time_step']}"
+    )
+    console.print(
+        "transitions per agent: "
+        + ", ".join(f"{name} {value:g}" for name, value in per_agent.items())
+    )
+    if record["left_out"]["agents"]:
+        console.print(f"left out, without a transition: {record['left_out']['agents']} agents")
+    if record["gaps"]:
+        console.print(f"places where a trajectory is split: {record['gaps']}")
+    table = Table("column", "role", "min", "max", "mean", "std")
+    for role in ("state", "action"):
+        for name, row in record[role].items():
+            numbers = (f"{row[key]:.6g}" for key in ("min", "max", "mean", "std"))
+            table.add_row(_plain(name), role, *numbers)
+    if "reward" in record:
+        numbers = (f"{record['reward'][key]:.6g}" for key in ("min", "max", "mean", "std"))
+        table.add_row("", "reward", *numbers)
+    console.print(table)
+    if "action_levels" in record:
+        levels = record["action_levels"].items()
+        console.print("transitions per action: " + ", ".join(f"{k}: {v}" for k, v in levels))
+
+
+def show_table(console: Console, report: ReportTable) -> None:
+    """A table of the report package, cell by cell the same as on a page."""
+    from rich.table import Table
+
+    table = Table(
+        *(_plain(name) for name in report.columns),
+        title=_plain(report.caption),
+        title_justify="left",
+    )
+    for row in report.rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    console.print(table)
+
+
+def show_rollout(console: Console, rollout: Rollout, actions: Sequence[str]) -> None:
+    """One predicted course: action, then the state after it with its band."""
+    from rich.table import Table
+
+    band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
+    table = Table(title=f"state after each action, with its {band}", title_justify="left")
+    table.add_column("step", justify="right")
+    table.add_column("action", justify="right")
+    for name in rollout.columns:
+        table.add_column(_plain(name))
+    for h, action in enumerate(actions):
+        cells = (
+            f"{rollout.centre[h, d]:.4g} [{rollout.lower[h, d]:.4g}, {rollout.upper[h, d]:.4g}]"
+            for d in range(len(rollout.columns))
+        )
+        table.add_row(str(rollout.steps[h]), _plain(action), *(_plain(cell) for cell in cells))
+    console.print(table)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(str(text))

@@ -1,0 +1,64 @@
+"""Planning: what a plan is worth, how to search for one, episodes in the true task.
+
+Names load when they are used: the settings need no JAX, everything else does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twinfold.planning.cem import CEM
+    from twinfold.planning.defaults import (
+        PlanConfig,
+        make_planner,
+        plan_config,
+        task_objective,
+        task_planner,
+    )
+    from twinfold.planning.episode import Episodes, run_agents, run_episodes
+    from twinfold.planning.objective import Objective, make_evaluate, member_returns, stack_of_one
+    from twinfold.planning.planner import Evaluate, PlanInfo, Planner
+    from twinfold.planning.shooting import RandomShooting, StickyShooting
+    from twinfold.planning.value import GridValue, solve_grid_value
+
+__all__ = [
+    "CEM",
+    "Episodes",
+    "Evaluate",
+    "GridValue",
+    "Objective",
+    "PlanConfig",
+    "PlanInfo",
+    "Planner",
+    "RandomShooting",
+    "StickyShooting",
+    "make_evaluate",
+    "make_planner",
+    "member_returns",
+    "plan_config",
+    "run_agents",
+    "run_episodes",
+    "solve_grid_value",
+    "stack_of_one",
+    "task_objective",
+    "task_planner",
+]
+
+_MODULES = {
+    "cem": ("CEM",),
+    "defaults": ("PlanConfig", "make_planner", "plan_config", "task_objective", "task_planner"),
+    "episode": ("Episodes", "run_agents", "run_episodes"),
+    "objective": ("Objective", "make_evaluate", "member_returns", "stack_of_one"),
+    "planner": ("Evaluate", "PlanInfo", "Planner"),
+    "shooting": ("RandomShooting", "StickyShooting"),
+    "value": ("GridValue", "solve_grid_value"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,126 @@
+"""One plan for one agent, with what its simulator predicts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from twinfold.data.ids import AgentId
+from twinfold.errors import UsageError
+from twinfold.models.dynamics import Dynamics
+from twinfold.models.ensemble import FittedModel
+from twinfold.planning.defaults import PlanConfig, task_objective, task_planner
+from twinfold.planning.objective import Objective, make_evaluate
+from twinfold.planning.planner import PlanInfo, Planner
+from twinfold.simulate import Rollout, Simulator
+from twinfold.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A plan and its predicted outcome.
+
+    Attributes:
+        task: name of the task that gave reward and termination.
+        agent: the user's id.
+        state: ``(D,)`` where the plan starts.
+        actions: ``(H,)`` the user's levels, or ``(H, A)``.
+        score: predicted return of the plan, terminal value included.
+        config: how it was searched for.
+        rollout: what the simulator predicts under the plan.
+    """
+
+    task: str
+    agent: AgentId
+    state: NDArray[np.float64]
+    actions: NDArray[Any]
+    score: float
+    config: PlanConfig
+    rollout: Rollout
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {
+            "kind": "plan",
+            "task": self.task,
+            "agent": self.agent,
+            "state": self.state.tolist(),
+            "actions": self.actions.tolist(),
+            "score": self.score,
+            "plan": self.config.model_dump(mode="json"),
+            "prediction": self.rollout.to_frame().to_dict("list"),
+        }
+
+
+def plan_once(
+    model: FittedModel,
+    task: Task,
+    agent: AgentId,
+    state: Sequence[float] | None,
+    config: PlanConfig,
+    seed: int = 0,
+) -> Plan:
+    """Plan for one agent from one state.
+
+    Args:
+        model: a run whose states and actions are those of the task.
+        task: gives reward and termination; its dynamics are not used.
+        agent: the user's id.
+        state: ``(D,)``; a start of the task if None.
+        config: how to plan.
+        seed: of the planner and of the start.
+
+    Raises:
+        UsageError: unknown agent, or a state that does not fit.
+    """
+    simulator = Simulator(model, agent)
+    key_start, key_plan = jax.random.split(jax.random.key(seed))
+    if state is None:
+        # A start does not depend on the hidden physics; the middle of their range will do.
+        middle = task.covariates((task.covariate_low + task.covariate_high) / 2)
+        start = np.asarray(task.reset(middle, key_start), np.float64)
+    else:
+        start = np.asarray(state, np.float64)
+        if start.shape != (len(task.state_names),) or not np.isfinite(start).all():
+            raise UsageError(
+                f"the state needs {len(task.state_names)} finite values "
+                f"({', '.join(task.state_names)}), not {list(state)}"
+            )
+    stack = model.dynamics(agent)
+    info = _search(
+        stack,
+        task_planner(config, task),
+        task_objective(config, task, stack),
+        np.asarray(start, np.float32),
+        key_plan,
+    )
+    chosen = np.asarray(info.actions)
+    actions = chosen if model.action_levels is None else model.action_levels[chosen]
+    return Plan(
+        task=task.name,
+        agent=simulator.agent_id,
+        state=start,
+        actions=actions,
+        score=float(info.score),
+        config=config,
+        rollout=simulator.rollout(start, actions),
+    )
+
+
+@eqx.filter_jit
+def _search(
+    stack: Dynamics, planner: Planner, objective: Objective, state: Array, key: Array
+) -> PlanInfo:
+    key_init, key_plan = jax.random.split(key)
+    memory = planner.init(key_init)
+    return planner.plan(
+        memory, make_evaluate(stack, objective), jax.numpy.asarray(state), key_plan
+    )[2]

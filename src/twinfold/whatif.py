@@ -1,0 +1,201 @@
+"""Tables of what-if questions: many agents, starts and action sequences answered in one batch.
+
+A question (``query_id``) has one row per action: the agent, the time and the action, under the
+names of the training table. Its first row by time holds the state; below, the state is left empty
+(what stands there is not used). A last row without an action gives the time at which the
+question ends, and nothing else.
+
+An answer has one row per predicted state: ``query_id``, the agent, the time of the predicted state
+(one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``.
+
+Axes: Q queries, K predicted states of all queries, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinfold.data.columns import Times
+from twinfold.data.notes import shorten
+from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.queries import QUERY, Queries, column, read_queries
+from twinfold.simulate import Warn, doubtful_states, prediction_band, prediction_columns
+
+__all__ = ["QUERY", "answer"]
+
+_SLICE = 1024  # queries rolled out at once
+_VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
+_DATE_FORMS = (
+    "%Y-%m-%d",
+    *(f"%Y-%m-%d{sep}{clock}{zone}" for sep in " T" for zone in ("", "%z")
+      for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
+)  # fmt: skip
+
+
+def answer(model: FittedModel, queries: pd.DataFrame, warn: Warn | None = None) -> pd.DataFrame:
+    """Answer every question of a table.
+
+    Ids and times keep their types; rows may come in any order. Queries are answered in the order
+    of their first appearance, their rows by time. Read the table of a CSV file with
+    ``read_table(path, ids=[QUERY, model.roles.agent])``.
+
+    Args:
+        model: the fitted model.
+        queries: the questions; further columns (episode, reward) are passed over.
+        warn: receives what is doubtful about the answers; None for ``warnings.warn``.
+
+    Raises:
+        UsageError: ``queries`` is no table.
+        InvalidDataError: a question cannot be answered; each line names the first query with the
+            problem and counts the others.
+    """
+    asked = read_queries(model, queries)
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
+    ids = column(queries, QUERY)
+
+    def name(query: int) -> str:
+        return f"query {shorten(ids.iloc[asked.first_row[query]])}"
+
+    for line in doubtful_states(model, asked.start, name):
+        warn(line)
+    if model.band is None:
+        warn(
+            "nothing was held out when the model was fitted: the band shows only how far the "
+            "members differ, which is too narrow"
+        )
+    middle, lower, upper = _predict(model, asked)
+    broken = np.flatnonzero(~np.isfinite(middle).all(axis=-1))
+    if len(broken):
+        hit = np.unique(np.searchsorted(asked.offset, broken, side="right") - 1)
+        more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+        warn(f"{name(int(hit[0]))}{more}: the predictions diverge")
+    roles = model.roles
+    taken = {
+        QUERY: ids.iloc[asked.order].reset_index(drop=True),
+        roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
+        roles.time: _next_times(asked, column(queries, roles.time)),
+    }
+    columns = prediction_columns(roles.state, middle, lower, upper, tuple(taken))
+    return pd.DataFrame({**taken, **columns}, copy=False)
+
+
+def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], ...]:
+    """Centre, lower and upper, ``(K, D)`` each, in the order of ``asked.order``.
+
+    Queries of similar length go together, so that one long query does not stretch all others.
+    """
+    out = tuple(np.empty((len(asked.order), asked.start.shape[1])) for _ in range(3))
+
+    def roll(job: tuple[int, NDArray[np.intp]]) -> None:
+        horizon, queries = job
+        step = np.arange(horizon)
+        place = asked.offset[queries, None] + step  # (q, H)
+        used = step < asked.length[queries, None]
+        # Past its end a query repeats its last action; what comes of it is not looked at.
+        last = asked.offset[queries] + asked.length[queries] - 1
+        codes = asked.codes[np.minimum(place, last[:, None])]
+        paths = rollout_members(
+            model.members, model.normalizer, asked.agent[queries], asked.start[queries], codes
+        )
+        steps = np.broadcast_to(step + 1, used.shape)[used]
+        for target, values in zip(out, prediction_band(model, paths[:, used], steps), strict=False):
+            target[place[used]] = values
+
+    with ThreadPoolExecutor(min(4, _n_cores())) as pool:
+        for _ in pool.map(roll, _jobs(asked.length, model.n_members * asked.start.shape[1])):
+            pass
+    return out
+
+
+def _jobs(length: NDArray[np.intp], width: int) -> list[tuple[int, NDArray[np.intp]]]:
+    """Horizon and queries of each batch.
+
+    Horizons are powers of two, and from 32 on also halfway between: few programs to compile, and
+    at most a third of the steps for nothing.
+    """
+    power = 2 ** np.ceil(np.log2(length)).astype(np.int64)
+    between = power // 4 * 3
+    horizons = np.where((length <= between) & (power > 32), between, power)
+    jobs = []
+    for horizon in np.unique(horizons)[::-1].tolist():
+        queries = np.flatnonzero(horizons == horizon)
+        size = int(np.clip(_VALUES // (horizon * width), 1, _SLICE))
+        jobs += [(horizon, part) for part in np.array_split(queries, -(-len(queries) // size))]
+    return jobs
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+
+
+def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
+    """The time of each predicted state: of the next row, or one step after the last."""
+    ticks = asked.times.ticks
+    step: Any = asked.step
+    if ticks.dtype.kind == "i" and float(step).is_integer():
+        step = int(step)
+    last = asked.next_row < 0
+    values = np.where(last, ticks[asked.order] + step, ticks[asked.next_row])
+    if asked.times.values.dtype.kind in "mM":
+        values = np.round(values).astype(np.int64).view(asked.times.values.dtype)
+        return _like_dates(pd.Series(values), asked, series)
+    return _like_numbers(values, series)
+
+
+def _like_numbers(values: NDArray[Any], series: pd.Series) -> pd.Series:
+    """Times in the column's own type, if it can hold them; text becomes numbers."""
+    out = pd.Series(values)
+    if pd.api.types.is_numeric_dtype(series.dtype) and series.dtype != out.dtype:
+        try:
+            cast = out.astype(series.dtype)
+        except (TypeError, ValueError, OverflowError):  # 0.5 in a column of whole numbers
+            return out
+        exact = pd.api.types.is_float_dtype(series.dtype) or bool((cast == out).all())
+        return cast if exact else out
+    return out
+
+
+def _like_dates(out: pd.Series, asked: Queries, series: pd.Series) -> pd.Series:
+    """Dates or durations in the column's own type, unit, time zone and spelling."""
+    times: Times = asked.times
+    if times.values.dtype.kind == "M" and times.zone is not None:
+        out = out.dt.tz_localize("UTC").dt.tz_convert(times.zone)
+    if getattr(series.dtype, "kind", "O") in "mM":
+        cast = out.astype(series.dtype)
+        return cast if bool((cast == out).all()) else out
+    if times.values.dtype.kind == "m":
+        return out
+    used = series.iloc[asked.order]
+    sample = used.iloc[0]
+    if isinstance(sample, str):
+        return _spelled(out, used)
+    if isinstance(sample, datetime.date) and not isinstance(sample, datetime.datetime):
+        return out.dt.date if bool((out == out.dt.normalize()).all()) else out
+    return out
+
+
+def _spelled(out: pd.Series, used: pd.Series) -> pd.Series:
+    """Dates as text the way the question's are written; left as dates if that is not found out."""
+    texts = used.astype(str)
+    few = texts.iloc[:: max(1, len(texts) // 100)]
+    for form in _DATE_FORMS:
+        read = pd.to_datetime(few, format=form, errors="coerce")
+        if read.isna().any() or not (read.dt.strftime(form) == few).all():
+            continue
+        written = out.dt.strftime(form)
+        if bool((pd.to_datetime(written, format=form, utc=True) == _as_utc(out)).all()):
+            return written
+    return out
+
+
+def _as_utc(dates: pd.Series) -> pd.Series:
+    return dates.dt.tz_localize("UTC") if dates.dt.tz is None else dates.dt.tz_convert("UTC")

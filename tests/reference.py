@@ -1,0 +1,79 @@
+"""The fitted model written out again: NumPy, float64, one question and one step at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.models.ensemble import FittedModel
+
+
+def member_paths(model: FittedModel, agent: int, state: Any, actions: Any) -> NDArray[np.float64]:
+    """``(M, H, D)`` in raw units; ``agent`` is an index, discrete actions are level indices."""
+    norm = model.normalizer
+    paths = []
+    for m in range(model.n_members):
+        net = model.members
+
+        def array(leaf: Any, m: int = m) -> NDArray[np.float64]:
+            return np.asarray(leaf[m], np.float64)
+
+        def hidden(layers: Any, x: NDArray[np.float64], array: Any = array) -> Any:
+            for layer in layers:
+                x = np.maximum(x @ array(layer.weight) + array(layer.bias), 0.0)
+            return x
+
+        u = array(net.agents)[agent]
+        standard = (np.asarray(state, np.float64) - norm.state_mean) / norm.state_scale
+        path = []
+        for action in actions:
+            v = hidden(net.state_layers, standard) @ array(net.head.weight) + array(net.head.bias)
+            head: Any = net.action_head
+            if model.discrete:
+                w = array(head)[action]
+            else:
+                code = (np.asarray(action) - norm.action_mean) / norm.action_scale
+                w = hidden(net.action_layers, code) @ array(head.weight) + array(head.bias)
+            y = np.einsum("l,dl,l->d", u, v.reshape(len(standard), len(u)), w)
+            change = (y * norm.target_scale + norm.target_mean) / norm.state_scale
+            standard = np.minimum(np.maximum(standard + change, norm.low), norm.high)
+            path.append(standard * norm.state_scale + norm.state_mean)
+        paths.append(path)
+    return np.array(paths)
+
+
+def robust_centre(paths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over members without the largest and the smallest fifth, coordinate by coordinate."""
+    n_members = len(paths)
+    cut = int(np.ceil(n_members / 5)) if n_members >= 3 else 0
+    out = np.empty(paths.shape[1:])
+    for place in np.ndindex(*out.shape):
+        kept = sorted(paths[(slice(None), *place)])[cut : n_members - cut]
+        out[place] = sum(kept) / len(kept)
+    return out
+
+
+def band(
+    model: FittedModel, paths: NDArray[np.float64], z: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper ``(H, D)`` of one question."""
+    middle = robust_centre(paths)
+    lower, upper = np.empty_like(middle), np.empty_like(middle)
+    norm = model.normalizer
+    for h, d in np.ndindex(*middle.shape):
+        sd = np.sqrt(np.mean((paths[:, h, d] - np.median(paths[:, h, d])) ** 2))
+        held_out = 0.0
+        if model.band is not None:
+            longest = len(model.band)
+            held_out = (
+                model.band[h, d] if h < longest else model.band[-1, d] * (h + 1) / longest
+            )
+        half = np.sqrt(held_out**2 + (z * sd) ** 2)
+        walls = [
+            wall[d] * norm.state_scale[d] + norm.state_mean[d] for wall in (norm.low, norm.high)
+        ]
+        lower[h, d] = max(middle[h, d] - half, walls[0])
+        upper[h, d] = min(middle[h, d] + half, walls[1])
+    return lower, upper
