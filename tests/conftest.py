@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twinfold.models.ensemble import FittedModel
@@ -44,6 +45,19 @@ settings.register_profile(
     "search", parent=settings.get_profile("twinfold"), derandomize=False, max_examples=500
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Any:
+    """The module ``reference.py``; pytest's importlib mode puts no test directory on the path."""
+    spec = importlib.util.spec_from_file_location(
+        "reference", Path(__file__).parent / "reference.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -67,9 +67,7 @@ def band(
         held_out = 0.0
         if model.band is not None:
             longest = len(model.band)
-            held_out = (
-                model.band[h, d] if h < longest else model.band[-1, d] * (h + 1) / longest
-            )
+            held_out = model.band[h, d] if h < longest else model.band[-1, d] * (h + 1) / longest
         half = np.sqrt(held_out**2 + (z * sd) ** 2)
         walls = [
             wall[d] * norm.state_scale[d] + norm.state_mean[d] for wall in (norm.low, norm.high)

@@ -39,23 +39,23 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(8, ge=1, le=512)
-    members: int = Field(5, ge=1, le=100)
-    state_net: tuple[Width, ...] = Field((128,), min_length=1)
+    rank: int = Field(default=8, ge=1, le=512)
+    members: int = Field(default=5, ge=1, le=100)
+    state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
     action_net: tuple[Width, ...] = (64,)
     activation: Literal["relu", "silu", "hard_swish", "tanh"] = "relu"
-    learning_rate: float = Field(1e-2, gt=0, le=1)
-    batch_size: int = Field(128, ge=1)
-    steps: int = Field(60_000, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    batch_size: int = Field(default=128, ge=1)
+    steps: int = Field(default=60_000, ge=1)
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.05, 0.25, 1.0), min_length=1
+        default=(0.05, 0.25, 1.0), min_length=1
     )
-    shrinkage: float = Field(0.01, ge=0)
-    validation_share: float = Field(0.2, ge=0, le=1)
-    validation_suffix: float = Field(0.3, gt=0, lt=1)
-    validation_members: int = Field(2, ge=1, le=100)
-    band: float = Field(0.9, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    shrinkage: float = Field(default=0.01, ge=0)
+    validation_share: float = Field(default=0.2, ge=0, le=1)
+    validation_suffix: float = Field(default=0.3, gt=0, lt=1)
+    validation_members: int = Field(default=2, ge=1, le=100)
+    band: float = Field(default=0.9, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> FitConfig:

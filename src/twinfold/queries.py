@@ -113,8 +113,8 @@ def read_queries(model: FittedModel, df: pd.DataFrame) -> Queries:
     same = np.diff(codes[order]) == 0
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
-    agent = _read_agents(column(df, roles.agent), order, same, model, problems)
     first_row = order[first]
+    agent = _read_agents(column(df, roles.agent), first_row, model, problems)
     start = _read_start(df, first_row, roles, problems)
     actions = [as_numbers(column(df, name)) for name in roles.action]
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
@@ -246,8 +246,7 @@ def _check_gaps(
 
 def _read_agents(
     series: pd.Series,
-    order: NDArray[np.intp],
-    same: Mask,
+    first_row: NDArray[np.intp],
     model: FittedModel,
     problems: _Problems,
 ) -> NDArray[np.int32]:
@@ -269,13 +268,12 @@ def _read_agents(
         return f"unknown agent {ids[codes[row]]!r}{more}.{near}"
 
     problems.add(unknown, explain)
-    before = np.zeros(len(order), np.intp)
-    before[order[1:]] = order[:-1]
+    first = first_row[problems.codes]  # of the row's query, by row
     problems.add(
-        order[1:][same & (codes[order][1:] != codes[order][:-1]) & ~null[order][1:]],
+        (codes != codes[first]) & ~null & ~null[first],
         lambda row: (
-            f"several agents: {ids[codes[row]]!r} here, another in "
-            f"{problems.notes.row(int(before[row]))}; a query has one agent"
+            f"several agents: {ids[codes[row]]!r} here, {ids[codes[first[row]]]!r} in "
+            f"{problems.notes.row(int(first[row]))}; a query has one agent"
         ),
     )
     return index

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twinfold.data.ids import AgentId, did_you_mean
+from twinfold.data.ids import AgentId, canonical_ids, did_you_mean
 from twinfold.errors import UsageError
 from twinfold.models.ensemble import FittedModel, centre, rollout_members, spread
 
@@ -105,7 +105,7 @@ class Simulator:
     index: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        index = self.model.agent_index(self.agent_id)
+        index = self.model.agent_index(canonical_ids([self.agent_id])[0])
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "agent_id", self.model.agent_ids[index])
 

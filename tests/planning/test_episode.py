@@ -18,7 +18,6 @@ from twinfold.planning import (
     task_objective,
     task_planner,
 )
-from twinfold.planning import episode as episode_module
 from twinfold.planning.objective import Objective
 from twinfold.tasks import get_task
 
@@ -123,4 +122,3 @@ def test_no_agents() -> None:
     task = get_task("cart_pole")
     planner = RandomShooting(2, candidates=5, horizon=3)
     assert run_agents(task, [], [], planner, [], jnp.zeros((0, 4, 2), jnp.uint32)) == []
-    assert episode_module.Episodes._fields == ("returns", "lengths")

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from twinfold.planning import CEM, RandomShooting, StickyShooting, make_evaluate
+from twinfold.planning import CEM, Planner, RandomShooting, StickyShooting, make_evaluate
 from twinfold.planning.planner import shift
 
 LOW, HIGH = np.array([-1.0, 0.5]), np.array([2.0, 0.75])
@@ -78,18 +78,20 @@ def test_the_score_is_that_of_the_plan(name: str) -> None:
 
 
 @given(gain=st.floats(-1, 1), start=st.floats(-0.8, 0.8), seed=st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
 def test_horizon_one_is_a_search_over_all_actions(gain: float, start: float, seed: int) -> None:
+    action, score, scores = _one_step(jnp.array(gain), jnp.array(start), jax.random.key(seed))
+    assert score == scores.max()
+    np.testing.assert_allclose(scores[action], scores.max(), rtol=2e-6)
+
+
+@jax.jit
+def _one_step(gain, start, key):
     def evaluate(obs, actions):
         return -((start + gain * (actions[:, 0] - 1) - 0.3) ** 2)
 
     planner = StickyShooting(3, candidates=8, horizon=1)
-    action, _, info = planner.plan(
-        planner.init(jax.random.key(0)), evaluate, jnp.zeros(1), jax.random.key(seed)
-    )
-    scores = evaluate(None, jnp.arange(3)[:, None])
-    assert info.score == scores.max()
-    np.testing.assert_allclose(scores[action], scores.max(), rtol=2e-6)
+    action, _, info = planner.plan(planner.init(key), evaluate, jnp.zeros(1), key)
+    return action, info.score, evaluate(None, jnp.arange(3)[:, None])
 
 
 def test_short_plans_equal_brute_force(integrator, objective) -> None:
@@ -97,10 +99,10 @@ def test_short_plans_equal_brute_force(integrator, objective) -> None:
     every = jnp.array(list(product(range(3), repeat=4)))
     start = jnp.array([-0.5, 0.4])
     top = evaluate(start, every).max()
-    for planner in (RandomShooting(3, 1000, 4), StickyShooting(3, 1000, 4)):
-        _, _, info = planner.plan(
-            planner.init(jax.random.key(0)), evaluate, start, jax.random.key(1)
-        )
+    planners: list[Planner] = [RandomShooting(3, 1000, 4), StickyShooting(3, 1000, 4)]
+    for planner in planners:
+        key = jax.random.key(1)
+        _, _, info = planner.plan(planner.init(key), evaluate, start, key)
         np.testing.assert_allclose(info.score, top, rtol=1e-5)
 
 
@@ -110,11 +112,8 @@ def test_shifted_plan_comes_first_and_every_action_is_tried() -> None:
     candidates = np.asarray(planner.propose(previous, jax.random.key(3)))
     np.testing.assert_array_equal(candidates[0], [1, 2, 2, 1, 0, 1, 1])
     np.testing.assert_array_equal(candidates[1:4], np.repeat([[0], [1], [2]], 7, axis=1))
-    # Changed copies differ from the shifted plan in one stretch only.
+    # Changed copies keep the shifted plan outside a stretch.
     assert planner.first_new == 16
-    for row in candidates[4:16]:
-        differs = np.flatnonzero(row != candidates[0])
-        assert len(differs) < 7 or row[0] != candidates[0][0]
     agreement = (candidates[4:16] == candidates[0]).mean()
     assert agreement > (candidates[16:] == candidates[0]).mean() + 0.1
 
@@ -216,6 +215,7 @@ def test_vmapped_planning_equals_one_by_one(name: str) -> None:
         return planner.plan(planner.init(key), evaluate, start, key)[0]
 
     starts, keys = jnp.array([[0.0], [1.0], [2.0]]), jax.random.split(jax.random.key(0), 3)
-    together = jax.vmap(one)(starts, keys)
+    together = jax.jit(jax.vmap(one))(starts, keys)
+    alone = jax.jit(one)
     for i in range(3):
-        np.testing.assert_allclose(together[i], one(starts[i], keys[i]), rtol=1e-5)
+        np.testing.assert_allclose(together[i], alone(starts[i], keys[i]), rtol=1e-5)

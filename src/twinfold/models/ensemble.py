@@ -94,16 +94,6 @@ class FittedModel:
         """
         return _fold_all(self.members, self.normalizer.on_device(), self.agent_index(agent))
 
-    def mean_factors(self) -> Floats:
-        """Factors of all members side by side, ``(N, M * r)``, each member's standardised.
-
-        For pictures only: factors are unique up to a change of basis, predictions are not.
-        """
-        factors = np.asarray(self.members.agents, np.float64)  # (M, N, r)
-        scale = factors.std(axis=(1, 2), keepdims=True)
-        centred = (factors - factors.mean(axis=1, keepdims=True)) / np.maximum(scale, 1e-12)
-        return np.concatenate(list(centred), axis=1)
-
 
 @jax.jit
 def _fold_all(members: FactorModel, normalizer: Normalizer, agent: Array) -> AgentDynamics:
@@ -210,3 +200,29 @@ def spread(paths: Floats) -> Floats:
     if len(paths) == 1:
         return np.zeros(paths.shape[1:])
     return np.sqrt(np.mean((paths - np.median(paths, axis=0)) ** 2, axis=0))
+
+
+def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) -> Floats:
+    """How every agent would respond to the same probes: a gauge-free description of agents.
+
+    Factors are unique only up to a change of basis, and differ between members; what they predict
+    does not. Agents with like responses are alike.
+
+    Args:
+        model: a fitted model.
+        state: ``(P, D)`` raw units.
+        actions: ``(P,)`` level indices or ``(P, A)`` raw units.
+
+    Returns:
+        ``(N, P * D)``: predicted differences in units of their spread in the training data.
+    """
+    n_agents, (n_probes, n_state) = len(model.agent_ids), state.shape
+    paths = rollout_members(
+        model.members,
+        model.normalizer,
+        np.repeat(np.arange(n_agents), n_probes),
+        np.tile(state, (n_agents, 1)),
+        np.tile(actions, (n_agents, *[1] * (actions.ndim - 1)))[:, None],
+    )
+    change = centre(paths)[:, 0] - np.tile(state, (n_agents, 1))
+    return (change / model.normalizer.target_scale).reshape(n_agents, n_probes * n_state)

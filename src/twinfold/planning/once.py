@@ -99,7 +99,7 @@ def plan_once(
         stack,
         task_planner(config, task),
         task_objective(config, task, stack),
-        np.asarray(start, np.float32),
+        jnp.asarray(start, jnp.float32),
         key_plan,
     )
     chosen = np.asarray(info.actions)
@@ -121,6 +121,4 @@ def _search(
 ) -> PlanInfo:
     key_init, key_plan = jax.random.split(key)
     memory = planner.init(key_init)
-    return planner.plan(
-        memory, make_evaluate(stack, objective), jax.numpy.asarray(state), key_plan
-    )[2]
+    return planner.plan(memory, make_evaluate(stack, objective), state, key_plan)[2]
