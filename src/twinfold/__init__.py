@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from twinfold.config import FitConfig
+    from twinfold.data.io import load_panel
     from twinfold.data.panel import PanelDataset
     from twinfold.data.roles import Roles
     from twinfold.errors import InvalidDataError, RunError, TwinfoldError, UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from twinfold.models.checkpoint import load_run, save_run
     from twinfold.models.ensemble import FittedModel
     from twinfold.simulate import Rollout, Simulator
+    from twinfold.whatif import answer
 
 _HOME = {
     "FitConfig": "twinfold.config",
@@ -32,7 +34,9 @@ _HOME = {
     "Simulator": "twinfold.simulate",
     "TwinfoldError": "twinfold.errors",
     "UsageError": "twinfold.errors",
+    "answer": "twinfold.whatif",
     "fit": "twinfold.fit",
+    "load_panel": "twinfold.data.io",
     "load_run": "twinfold.models.checkpoint",
     "save_run": "twinfold.models.checkpoint",
 }
@@ -48,7 +52,9 @@ __all__ = [
     "Simulator",
     "TwinfoldError",
     "UsageError",
+    "answer",
     "fit",
+    "load_panel",
     "load_run",
     "save_run",
 ]

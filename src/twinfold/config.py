@@ -17,7 +17,8 @@ class FitConfig(BaseModel):
     """How to learn a simulator for every agent. The defaults are meant for data never seen before.
 
     Attributes:
-        rank: number of latent terms, the length of an agent's factor vector.
+        rank: number of latent terms, the length of an agent's factor vector; "auto" chooses by
+            the kind and size of the action.
         members: size of the ensemble; members differ by initialisation and by shuffling.
         state_net: hidden widths of the state net.
         action_net: hidden widths of the action net (continuous actions only; discrete ones have
@@ -27,8 +28,8 @@ class FitConfig(BaseModel):
         batch_size: transitions per step.
         steps: longest training, in steps per member.
         schedules: shares of ``steps`` that are tried on held-out data; the best one is used.
-        shrinkage: penalty on the squared distance of agent factors from their mean, on the
-            standardised loss, summed over agents and divided by the number of transitions.
+        shrinkage: strength of the prior that pulls agent factors to their mean, as far as the
+            noise in the data calls for; 1 is the prior itself, 0 is none.
         validation_share: share of the agents whose last transitions are held out while the length
             of training is chosen; 0 trains ``steps`` on everything, without a held-out error.
         validation_suffix: share of such an agent's transitions that is held out.
@@ -39,7 +40,7 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(default=8, ge=1, le=512)
+    rank: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
     members: int = Field(default=5, ge=1, le=100)
     state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
     action_net: tuple[Width, ...] = (64,)
@@ -50,7 +51,7 @@ class FitConfig(BaseModel):
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 1.0), min_length=1
     )
-    shrinkage: float = Field(default=0.01, ge=0)
+    shrinkage: float = Field(default=1.0, ge=0)
     validation_share: float = Field(default=0.2, ge=0, le=1)
     validation_suffix: float = Field(default=0.3, gt=0, lt=1)
     validation_members: int = Field(default=2, ge=1, le=100)

@@ -27,7 +27,7 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.split import HeldOut, hold_out
 from twinfold.models.checkpoint import RunWriter
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
-from twinfold.models.factor import FactorModel, init_factor_model
+from twinfold.models.factor import FactorModel, init_factor_model, resolve_rank
 from twinfold.models.normalizer import Normalizer, fit_normalizer
 from twinfold.models.schedule import Job, Progress, run_jobs
 from twinfold.models.train import TrainData
@@ -69,9 +69,12 @@ def fit(
     if writer is not None and writer.resumed:
         log(f"going on with the interrupted fit in {writer.partial}")
     data = dataset.transitions()
+    levels = dataset.action_levels
+    action_size = data.action.shape[1] if levels is None else len(levels)
+    rank = resolve_rank(config, action_size, levels is not None)
     log(
         f"{dataset.n_agents} agents, {len(data)} transitions, {data.state.shape[1]} state columns, "
-        f"{dataset.roles.action_type} action; rank {config.rank}, {config.members} members"
+        f"{dataset.roles.action_type} action; rank {rank}, {config.members} members"
     )
     steps, band, validation = _choose_steps(dataset, data, config, log, progress, writer)
     log(f"training {config.members} members for {steps} steps on all {len(data)} transitions")
@@ -108,6 +111,7 @@ def fit(
             "source": dict(source or {}),
             "agents": dataset.n_agents,
             "transitions": len(data),
+            "rank": rank,
             "steps": steps,
             "validation": validation,
             "training_loss": [round(float(value), 8) for value in losses],

@@ -267,7 +267,7 @@ def _widen(low: Floats, high: Floats, share: float) -> tuple[Floats, Floats]:
     return low - margin, high + margin
 
 
-_warn: Warn = functools.partial(warnings.warn, stacklevel=3)
+_warn: Warn = functools.partial(warnings.warn, stacklevel=2)
 
 
 def _read_state(model: FittedModel, state: Any) -> Floats:

@@ -94,6 +94,11 @@ def set_up_jax() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
+def warn(text: str) -> None:
+    """One doubtful thing, on standard error."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
 def print_json(record: dict[str, Any]) -> None:
     """One record on standard output; what is not finite becomes null."""
     print(json.dumps(_finite(record), indent=1, ensure_ascii=False, default=str))

@@ -16,6 +16,7 @@ from twinfold.cli.common import (
     set_up_jax,
     split,
     talking,
+    warn,
 )
 from twinfold.errors import UsageError
 
@@ -30,7 +31,7 @@ def fit(
     seed: int | None = None,
     config: Path | None = None,
     columns: RoleFlags | None = None,
-    rank: int | None = None,
+    rank: str | None = None,
     members: int | None = None,
     state_net: Names = None,
     action_net: Names = None,
@@ -55,7 +56,7 @@ def fit(
         seed: of everything random.
         config: TOML file with settings (a run's config.toml can be used again); flags win over it.
         columns: which column is what.
-        rank: latent terms, the length of an agent's factor vector.
+        rank: latent terms, the length of an agent's factor vector, or auto.
         members: size of the ensemble.
         state_net: hidden widths of the state net, such as 128 or 64,64.
         action_net: hidden widths of the action net (continuous actions); 0 for a linear one.
@@ -63,7 +64,7 @@ def fit(
         learning_rate: peak of the schedule.
         batch_size: transitions per step.
         steps: longest training.
-        shrinkage: penalty on the distance of agent factors from their mean.
+        shrinkage: strength of the prior that pulls agents to each other; 0 for none.
         validation_share: share of the agents of which the last part is held out; 0 for none.
         quiet: no progress.
         json: print the record of the fit.
@@ -77,7 +78,7 @@ def fit(
 
     flags: dict[str, Any] = {
         "seed": seed,
-        "rank": rank,
+        "rank": int(rank) if rank is not None and rank.isdigit() else rank,
         "members": members,
         "state_net": _widths(state_net, "--state-net"),
         "action_net": _widths(action_net, "--action-net"),
@@ -176,7 +177,7 @@ def _answer_table(
 
     model = load_run(run)
     table = read_table(queries, ids=[model.roles.agent, QUERY])
-    answers = answer(model, table)
+    answers = answer(model, table, warn=warn)
     write_table(answers, out)
     if not quiet:
         print(f"{out}: {table[QUERY].nunique()} queries, {len(answers)} predicted rows")

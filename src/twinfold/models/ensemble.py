@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
-from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
@@ -60,7 +60,7 @@ class FittedModel:
         """A short line; the arrays would fill the screen."""
         return (
             f"FittedModel({len(self.agent_ids)} agents, {self.n_members} members, rank "
-            f"{self.config.rank}, state {list(self.roles.state)}, {self.roles.action_type} action "
+            f"{self.members.rank}, state {list(self.roles.state)}, {self.roles.action_type} action "
             f"{list(self.roles.action)})"
         )
 
@@ -80,7 +80,7 @@ class FittedModel:
         Raises:
             UsageError: the agent was not in the training data; the message names the nearest ones.
         """
-        index = int(match_ids(self.agent_ids, [agent])[0])
+        index = int(match_ids(self.agent_ids, canonical_ids([agent]))[0])
         if index < 0:
             hint = did_you_mean(agent, self.agent_ids, "agents")
             raise UsageError(f"unknown agent {agent!r}.{hint}")
@@ -193,13 +193,12 @@ def centre(paths: Floats) -> Floats:
 
 
 def spread(paths: Floats) -> Floats:
-    """Standard deviation over members, axis 0, from the half range of the kept middle.
+    """Robust standard deviation over members, axis 0: 1.4826 times the median absolute deviation.
 
-    Zero for a single member.
+    As robust as :func:`centre`: one diverging member does not widen it. Zero for a single member.
     """
-    if len(paths) == 1:
-        return np.zeros(paths.shape[1:])
-    return np.sqrt(np.mean((paths - np.median(paths, axis=0)) ** 2, axis=0))
+    deviation = np.abs(paths - np.nanmedian(paths, axis=0))
+    return 1.4826 * np.median(np.nan_to_num(deviation, nan=np.inf), axis=0)
 
 
 def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) -> Floats:

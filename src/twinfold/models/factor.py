@@ -121,6 +121,18 @@ def _action_factors(
     return head[action]
 
 
+def resolve_rank(config: FitConfig, action_size: int, discrete: bool) -> int:
+    """The rank that a config means for a kind of action.
+
+    Dynamics s' = F_n s + B_n a with K hidden parameters need (1 + A)(1 + K) separable terms: the
+    terms that go with one action column cannot serve another. Levels of a discrete action need
+    fewer: their free vectors are not tied to a shape.
+    """
+    if config.rank != "auto":
+        return config.rank
+    return min(max(8, 4 * action_size) if discrete else 8 * (1 + action_size), 40)
+
+
 def init_factor_model(
     key: Array, config: FitConfig, n_agents: int, n_state: int, action_size: int, discrete: bool
 ) -> FactorModel:
@@ -135,7 +147,7 @@ def init_factor_model(
         discrete: kind of action.
     """
     keys = jax.random.split(key, 4)
-    rank = config.rank
+    rank = resolve_rank(config, action_size, discrete)
     layers, size = [], n_state
     for width in config.state_net:
         keys = jax.random.split(keys[0], 4)

@@ -91,11 +91,29 @@ def init_state(models: Sequence[FactorModel]) -> TrainState:
 def _loss(
     model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
 ) -> Float[Array, ""]:
-    """Mean squared error of a batch plus the shrinkage of agent factors to their mean."""
+    """Mean squared error of a batch plus the shrinkage of agent factors to their mean.
+
+    The penalty is the prior of a Gaussian model: with noise variance s2 on each of the K D
+    standardised targets and factors spread around their mean with variance t2,
+
+        -2 s2 log p / (K D) = mean error^2 + s2 / (K D t2) sum_n |u_n - mean u|^2 + const,
+
+    where s2 is estimated by the error of the batch and t2 by the spread of the factors. So noisy
+    data shrinks agents to each other, clean data hardly at all, whatever the scale of the factors.
+
+    Args:
+        model: a member.
+        data: transitions.
+        rows: the batch.
+        shrinkage: strength over K; strength 1 is the prior itself.
+    """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.state[rows], data.action[rows])
     error = jnp.mean((predicted - data.target[rows]) ** 2)
-    return error + shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
+    distance = (model.agents - model.agents.mean(axis=0)) ** 2  # (N, r)
+    # One agent has no others to be shrunk to: its distance and spread are zero.
+    ratio = jax.lax.stop_gradient(error / jnp.maximum(distance.mean(), 1e-12))
+    return error + shrinkage * ratio * distance.sum() / predicted.shape[-1]
 
 
 @functools.partial(jax.jit, static_argnames="layout", donate_argnames="state")
@@ -119,7 +137,7 @@ def run_chunk(
         start: number of steps already taken.
         total: steps after which the learning rate is zero; steps beyond it change nothing.
         learning_rate: the peak of the cosine.
-        shrinkage: weight of the penalty on the squared distances of factors from their mean.
+        shrinkage: strength of the prior of the agent factors over the number of transitions.
 
     Returns:
         The new state and the mean loss of the chunk per member.
