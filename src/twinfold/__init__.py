@@ -7,6 +7,8 @@ pandas.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -58,6 +60,17 @@ __all__ = [
     "load_run",
     "save_run",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps public names what they are: ``fit`` is also the name of the module it lives in."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):  # what an import would set
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

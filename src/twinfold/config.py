@@ -27,13 +27,16 @@ class FitConfig(BaseModel):
         learning_rate: Adam's peak, reached at once and taken to zero along a cosine.
         batch_size: transitions per step.
         steps: longest training, in steps per member.
-        schedules: shares of ``steps`` that are tried on held-out data; the best one is used.
-        shrinkage: strength of the prior that pulls agent factors to their mean, as far as the
-            noise in the data calls for; 1 is the prior itself, 0 is none.
-        validation_share: share of the agents whose last transitions are held out while the length
-            of training is chosen; 0 trains ``steps`` on everything, without a held-out error.
+        schedules: shares of ``steps`` that are tried on held-out data.
+        shrinkages: penalties on the squared distance of agent factors from their mean (on the
+            standardised loss, summed over agents, divided by the number of transitions) that are
+            tried, each with each schedule; the best pair is used. Noisy or scarce data asks for
+            more, clean data for less.
+        validation_share: share of the agents whose last transitions are held out while schedule
+            and shrinkage are chosen; 0 trains ``steps`` with the first shrinkage on everything,
+            without a held-out error.
         validation_suffix: share of such an agent's transitions that is held out.
-        validation_members: members trained to choose the length of training.
+        validation_members: members trained for every pair that is tried.
         band: nominal coverage of the prediction band at every step.
         seed: of everything that is random.
     """
@@ -51,10 +54,12 @@ class FitConfig(BaseModel):
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 1.0), min_length=1
     )
-    shrinkage: float = Field(default=1.0, ge=0)
+    shrinkages: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        default=(0.001, 0.3), min_length=1
+    )
     validation_share: float = Field(default=0.2, ge=0, le=1)
     validation_suffix: float = Field(default=0.3, gt=0, lt=1)
-    validation_members: int = Field(default=2, ge=1, le=100)
+    validation_members: int = Field(default=1, ge=1, le=100)
     band: float = Field(default=0.9, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
 
@@ -68,14 +73,16 @@ class FitConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = []
+            lines: dict[Any, str] = {}  # the first problem of each setting
             for item in error.errors():
-                name = ".".join(str(part) for part in item["loc"])
+                name = item["loc"][0]
+                line = f"setting {name!r} cannot be {values[name]!r}: {item['msg']}"
                 if item["type"] == "extra_forbidden":
-                    lines.append(f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}")
-                else:
-                    lines.append(f"setting {name!r} cannot be {item['input']!r}: {item['msg']}")
-            raise UsageError("\n".join(lines)) from None
+                    line = f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}"
+                if name == "rank" and values[name] != "auto":
+                    line = f"setting 'rank' cannot be {values[name]!r}: give 1 to 512, or 'auto'"
+                lines.setdefault(name, line)
+            raise UsageError("\n".join(lines.values())) from None
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> FitConfig:

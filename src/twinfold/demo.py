@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from twinfold import __version__
 from twinfold.config import FitConfig
 from twinfold.data.collect import collect, provenance
 from twinfold.data.io import save_panel, write_table
@@ -34,6 +35,7 @@ JUDGED = 60  # agents whose prediction error is measured
 EPISODES = 20
 BEST_RETURN = 200.0  # the longest episode, one point per step
 _PROBES = 64
+_MARK = "demo.json"  # tells a demo's directory from others
 
 
 def run_demo(
@@ -54,10 +56,10 @@ def run_demo(
         The path of the page.
 
     Raises:
-        UsageError: ``out/run`` is something else than a run.
+        UsageError: ``out`` holds something else than an earlier demo.
     """
     begun = time.perf_counter()
-    _clear(out / "run")
+    _clear(out, seed)
     task = get_task(TASK)
     log(f"1. collecting one random trajectory of each of {N_AGENTS} {TASK} agents")
     dataset = collect(task, "random", N_AGENTS, seed)
@@ -102,13 +104,14 @@ def run_demo(
     return page
 
 
-def _clear(run: Path) -> None:
-    """Remove an earlier demo's run, and nothing else."""
-    if not run.exists():
-        return
-    if not (run / "run.json").is_file():
-        raise UsageError(f"{run} exists and is not a run of twinfold; choose another --out")
-    shutil.rmtree(run)
+def _clear(out: Path, seed: int) -> None:
+    """Remove an earlier demo's run; refuse a directory of anything else, whose files would go."""
+    mark = out / _MARK
+    if out.is_dir() and not mark.is_file() and any(out.iterdir()):
+        raise UsageError(f"{out} holds files that are not of a demo; choose another --out")
+    _write_record(mark, {"twinfold": __version__, "seed": seed})
+    for run in (out / "run", out / "run.partial"):
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:

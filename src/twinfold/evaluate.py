@@ -18,6 +18,7 @@ from twinfold.errors import UsageError
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
 from twinfold.paper import AGENT_LABELS, paper_figures
 from twinfold.planning.defaults import PlanConfig, plan_config, task_objective, task_planner
+from twinfold.planning.once import check_fits
 from twinfold.tasks import Task, agent_covariates
 
 Record = dict[str, Any]
@@ -207,40 +208,16 @@ def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> ND
     """
     check_fits(model, task)
     source = model.info.get("source") or {}
-    if source.get("task") == task.name:
-        known = agent_covariates(task, int(source["n_agents"]), int(source["seed"]))
-    else:
-        known = task.test_agents
+    n_agents, drawn = source.get("n_agents"), source.get("seed")
+    known = task.test_agents
+    if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):
+        known = agent_covariates(task, n_agents, drawn)
     unknown = [agent for agent in agents if not 0 <= int(agent) < len(known)]
     if unknown:
         raise UsageError(
             f"the true physics of agent {unknown[0]} are not known; valid: 0 to {len(known) - 1}"
         )
     return known[[int(agent) for agent in agents]]
-
-
-def check_fits(model: FittedModel, task: Task) -> None:
-    """Refuse a run whose states or actions are not those of a task.
-
-    Raises:
-        UsageError: naming what differs.
-    """
-    source = model.info.get("source") or {}
-    if source.get("task", task.name) != task.name:
-        raise UsageError(f"the run was fitted on data of {source['task']!r}, not of {task.name!r}")
-    if model.roles.state != task.state_names or model.roles.action_type != task.action_type:
-        raise UsageError(
-            f"the run does not fit task {task.name!r}: its state is {list(model.roles.state)} with "
-            f"a {model.roles.action_type} action, the task's is {list(task.state_names)} with a "
-            f"{task.action_type} one"
-        )
-    if model.action_levels is not None and list(model.action_levels) != list(
-        range(task.n_actions or 0)
-    ):
-        raise UsageError(
-            f"the run has seen the actions {model.action_levels.tolist()}, the task "
-            f"{task.name!r} has 0 to {(task.n_actions or 0) - 1}; collect more data"
-        )
 
 
 def _head(model: FittedModel, task: Task, seed: int) -> Record:

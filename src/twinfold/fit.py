@@ -1,8 +1,8 @@
 """Learn a simulator for every agent of a panel.
 
     1. hold out the last transitions of some agents
-    2. train a small ensemble on the rest, for several lengths of training; keep the best length
-    3. train the ensemble on everything for that length
+    2. train on the rest, for several lengths of training and shrinkages; keep the best pair
+    3. train the ensemble on everything with that pair
     4. turn the held-out errors of step 2 into a prediction band
 
 The agents' data is scarce, so nothing of it is lost: step 3 sees all of it.
@@ -11,6 +11,8 @@ The agents' data is scarce, so nothing of it is lost: step 3 sees all of it.
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -33,7 +35,8 @@ from twinfold.models.schedule import Job, Progress, run_jobs
 from twinfold.models.train import TrainData
 
 Log = Callable[[str], None]
-_WORST = 10.0  # a held-out error, in standard deviations, beyond which worse is not worse
+# Held-out errors, in standard deviations, beyond which worse is not worse and better not better.
+_WORST, _BEST = 10.0, 1e-6
 
 
 def fit(
@@ -63,12 +66,39 @@ def fit(
     """
     config = config or FitConfig()
     log = log or (lambda line: None)
-    begun = time.perf_counter()
-    fingerprint = dataset.fingerprint()
-    writer = RunWriter(out, config, fingerprint) if out is not None else None
-    if writer is not None and writer.resumed:
-        log(f"going on with the interrupted fit in {writer.partial}")
     data = dataset.transitions()
+    if out is None:
+        return _fit(dataset, data, config, source, log, progress, None)
+    writer = RunWriter(out, config, _identity(dataset, data))
+    try:
+        if writer.resumed:
+            log(f"going on with the interrupted fit in {writer.partial}")
+        return _fit(dataset, data, config, source, log, progress, writer)
+    finally:
+        writer.close()
+
+
+def _identity(dataset: PanelDataset, data: Transitions) -> str:
+    """SHA-256 (hex) of all that a resumed fit relies on: the data, and the order it is held in.
+
+    The fingerprint alone is the same for another order of agents and another time step.
+    """
+    digest = hashlib.sha256(dataset.fingerprint().encode())
+    digest.update(json.dumps(dataset.agent_ids).encode())
+    digest.update(data.agent.tobytes() + data.segment.tobytes() + data.step.tobytes())
+    return digest.hexdigest()
+
+
+def _fit(
+    dataset: PanelDataset,
+    data: Transitions,
+    config: FitConfig,
+    source: Mapping[str, Any] | None,
+    log: Log,
+    progress: Progress | None,
+    writer: RunWriter | None,
+) -> FittedModel:
+    begun = time.perf_counter()
     levels = dataset.action_levels
     action_size = data.action.shape[1] if levels is None else len(levels)
     rank = resolve_rank(config, action_size, levels is not None)
@@ -76,20 +106,13 @@ def fit(
         f"{dataset.n_agents} agents, {len(data)} transitions, {data.state.shape[1]} state columns, "
         f"{dataset.roles.action_type} action; rank {rank}, {config.members} members"
     )
-    steps, band, validation = _choose_steps(dataset, data, config, log, progress, writer)
+    steps, shrinkage, band, validation = _choose(dataset, data, config, log, progress, writer)
     log(f"training {config.members} members for {steps} steps on all {len(data)} transitions")
     normalizer = fit_normalizer(data)
-    jobs = [Job(f"member-{m}", m, steps) for m in range(config.members)]
+    jobs = [Job(f"member-{m}", m, steps, shrinkage) for m in range(config.members)]
+    rows = np.arange(len(data), dtype=np.int32)
     members, losses = _train(
-        dataset,
-        data,
-        np.arange(len(data), dtype=np.int32),
-        normalizer,
-        jobs,
-        config,
-        progress,
-        writer,
-        "training",
+        dataset, data, rows, normalizer, jobs, config, progress, writer, "training"
     )
     model = FittedModel(
         members=members,
@@ -107,12 +130,13 @@ def fit(
             "python": platform.python_version(),
             "jax": jax.__version__,
             "device": jax.devices()[0].platform,
-            "fingerprint": fingerprint,
+            "fingerprint": dataset.fingerprint(),
             "source": dict(source or {}),
             "agents": dataset.n_agents,
             "transitions": len(data),
             "rank": rank,
             "steps": steps,
+            "shrinkage": shrinkage,
             "validation": validation,
             "training_loss": [round(float(value), 8) for value in losses],
             "seconds": round(time.perf_counter() - begun, 2),
@@ -159,53 +183,63 @@ def _train(
     return run_jobs(jobs, train_data, rows, init, config, progress, writer, what)
 
 
-def _choose_steps(
+def _choose(
     dataset: PanelDataset,
     data: Transitions,
     config: FitConfig,
     log: Log,
     progress: Progress | None,
     writer: RunWriter | None,
-) -> tuple[int, np.ndarray | None, dict[str, Any]]:
-    """Length of training by held-out multi-step error; also the band, and what was measured."""
-    lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
+) -> tuple[int, float, np.ndarray | None, dict[str, Any]]:
+    """Length of training and shrinkage by held-out error; also the band and what was measured."""
     if config.validation_share == 0:
         log("nothing is held out (validation_share = 0): no held-out error and no band")
-        return config.steps, None, {"held_out": 0}
+        return config.steps, config.shrinkages[0], None, {"held_out": 0}
     mask, held = hold_out(
         dataset, config.validation_share, config.validation_suffix, seed=config.seed
     )
     if not len(held):
         log("no agent has two transitions: nothing can be held out, so there is no band")
-        return config.steps, None, {"held_out": 0}
+        # So little data calls for the strongest pull to the mean.
+        return config.steps, max(config.shrinkages), None, {"held_out": 0}
     rows = np.flatnonzero(mask).astype(np.int32)
     n_agents = len(np.unique(held.agent))
     log(
-        f"choosing the length of training: the last {len(data) - len(rows)} transitions of "
-        f"{n_agents} agents are held out, predicted up to {held.mask.shape[1]} steps ahead"
+        f"choosing length of training and shrinkage: the last {len(data) - len(rows)} transitions "
+        f"of {n_agents} agents are held out, predicted up to {held.mask.shape[1]} steps ahead"
     )
     normalizer = fit_normalizer(data.select(rows))
     scale = normalizer.state_scale
+    lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
+    pairs = [(steps, shrinkage) for shrinkage in config.shrinkages for steps in lengths]
     jobs = [
-        Job(f"validation-{length}-{m}", 1000 + m, length)
-        for length in lengths
+        Job(f"trial-{steps}-{shrinkage}-{m}", 1000 + m, steps, shrinkage)
+        for steps, shrinkage in pairs
         for m in range(config.validation_members)
     ]
     members, _ = _train(
-        dataset, data, rows, normalizer, jobs, config, progress, writer, "choosing the length"
+        dataset, data, rows, normalizer, jobs, config, progress, writer, "choosing the schedule"
     )
-    tried = []
-    for k, length in enumerate(lengths):
+    trials = []
+    for k, (steps, shrinkage) in enumerate(pairs):
         chosen = slice(k * config.validation_members, (k + 1) * config.validation_members)
         stack = jax.tree.map(lambda leaf, s=chosen: leaf[s], members)
         paths = centre(rollout_members(stack, normalizer, held.agent, held.state, held.action))
-        tried.append((_held_out_rmse(paths, held, scale), length, paths))
-    error, steps, paths = min(tried, key=lambda item: item[0])
+        errors = _held_out_rmse(paths, held, scale)
+        typical, mean = float(np.exp(np.log(errors).mean())), float(errors.mean())
+        log(
+            f"  {steps:>7} steps, shrinkage {shrinkage:g}: held-out error {typical:.4g} "
+            f"(arithmetic mean {mean:.4g})"
+        )
+        trials.append((typical, mean, steps, shrinkage, paths))
+    # The geometric mean: a tenth off every agent's error counts, whether the agent is easy or hard.
+    _, error, steps, shrinkage, paths = min(trials, key=lambda trial: trial[0])
     persistence = np.broadcast_to(held.state[:, None], paths.shape)
-    baseline = _held_out_rmse(persistence, held, scale)
-    for other, length, _ in tried:
-        log(f"  {length:>7} steps: held-out error {other:.4g} standard deviations")
-    log(f"  chosen: {steps} steps (predicting no change at all: {baseline:.4g})")
+    baseline = float(_held_out_rmse(persistence, held, scale).mean())
+    log(
+        f"  chosen: {steps} steps, shrinkage {shrinkage:g} (geometric mean over stretches, in "
+        f"standard deviations of the state; predicting no change has a mean of {baseline:.4g})"
+    )
     if error > baseline:
         log("warning: held-out predictions are worse than predicting no change; do not rely on it")
     validation = {
@@ -213,21 +247,34 @@ def _choose_steps(
         "held_out_agents": n_agents,
         "horizon": int(held.mask.shape[1]),
         "stretches": len(held),
-        "unit": "standard deviations of the state, mean over stretches of the RMSE over steps",
-        "by_steps": {str(length): round(other, 6) for other, length, _ in tried},
+        "unit": "standard deviations of the state; over stretches, of the RMSE over steps",
+        "trials": [
+            {
+                "steps": n,
+                "shrinkage": weight,
+                "geometric_mean": float(f"{typical:.6g}"),
+                "mean": float(f"{mean:.6g}"),
+            }
+            for typical, mean, n, weight, _ in trials
+        ],
+        "by_steps": {
+            str(n): float(f"{typical:.6g}")
+            for typical, _, n, weight, _ in trials
+            if weight == shrinkage
+        },
         "rmse": round(error, 6),
         "persistence_rmse": round(baseline, 6),
         "rmse_by_horizon": _by_horizon(paths, held, scale),
     }
-    return steps, _band(paths, held, config.band), validation
+    return steps, shrinkage, _band(paths, held, config.band), validation
 
 
-def _held_out_rmse(paths: np.ndarray, held: HeldOut, scale: np.ndarray) -> float:
-    """Mean over stretches of the RMSE over steps and coordinates, in standard deviations."""
+def _held_out_rmse(paths: np.ndarray, held: HeldOut, scale: np.ndarray) -> np.ndarray:
+    """RMSE of each stretch ``(S,)`` over steps and coordinates, in standard deviations."""
     error = (paths - held.next_state) / scale
     squared = np.where(held.mask, np.nan_to_num(error**2, nan=np.inf).mean(axis=-1), 0.0)
     rmse = np.sqrt(squared.sum(axis=1) / held.mask.sum(axis=1))
-    return float(np.minimum(rmse, _WORST).mean())
+    return np.clip(rmse, _BEST, _WORST)
 
 
 def _by_horizon(paths: np.ndarray, held: HeldOut, scale: np.ndarray) -> list[float]:

@@ -1,11 +1,15 @@
 """The command line: parse, call, print. No maths here.
 
+Results go to standard output, everything else to standard error.
 Exit codes: 0 success, 1 failure, 2 usage, 3 invalid data, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -14,17 +18,22 @@ from twinfold import __version__
 from twinfold.cli import data, judge, learn
 from twinfold.errors import InvalidDataError, TwinfoldError
 
+# Help is shown as it stands here, so its lines are short enough for any terminal.
 HELP = """A digital twin for every agent, from one trajectory each.
 
-twinfold learns a personalised simulator for every agent (patient, machine, vehicle, customer) of a
-table, answers what-if questions with it, and plans.
+twinfold learns a personalised simulator for every agent (patient, machine,
+vehicle, customer) of a table, answers what-if questions with it, and plans.
 
-Start:  twinfold demo   or, with a table of your own (one row per agent and time):
+See it work:  twinfold demo
 
-  twinfold data validate cohort.csv --agent patient --time day --state weight,glucose \\
-      --action dose --action-type continuous
+With a table of your own, one row per agent and time:
+
+  twinfold data validate cohort.csv --agent patient --time day \\
+      --state weight,glucose --action dose --action-type continuous
   twinfold fit cohort.csv --agent patient ... --out run
-  twinfold simulate run --agent P7 --state 81.5,6.2 --actions 10,10,0,0 --plot p7.png
+  twinfold simulate run --agent P7 --state 81.5,6.2 --actions 10,10,0,0
+
+Every command explains itself:  twinfold fit --help
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 invalid data, 130 interrupted.
 """
@@ -50,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``twinfold``; those of the process when None.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(
             arguments,
@@ -60,19 +72,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        return _fail(f"{error}\nSee `twinfold --help`.", 2)
+        _complain(str(error))
+        print(f"See `{_command(error)} --help`.", file=sys.stderr)
+        return 2
     except InvalidDataError as error:
-        return _fail("\n".join(error.problems), error.exit_code)
+        _complain(*error.problems)
+        return error.exit_code
     except TwinfoldError as error:
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        hint = str(error)
+        print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr)
+        if arguments is None and threading.active_count() > 1:
+            sys.stderr.flush()  # a thread in compiled code cannot be stopped; do not wait for it
+            os._exit(130)
+        return 130
     except BrokenPipeError:  # `twinfold ... | head`
-        sys.stderr.close()
+        # Python flushes standard output once more at exit; there it would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # no space left, a file that vanished
+        _complain(str(error))
         return 1
 
 
-def _fail(message: str, code: int) -> int:
-    for line in message.splitlines():
-        print(f"error: {line}" if code != 130 else line, file=sys.stderr)
-    return code
+def _complain(*messages: str) -> None:
+    for message in messages:
+        for line in message.splitlines():
+            print(f"error: {line}", file=sys.stderr)
+
+
+def _command(error: CycloptsError) -> str:
+    """The command that could not be parsed, such as ``twinfold data validate``."""
+    return " ".join(["twinfold", *(error.command_chain or ())])

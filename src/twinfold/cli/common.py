@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from twinfold.data.roles import Roles
+    from twinfold.planning.defaults import PlanConfig
+    from twinfold.tasks import Task
 
 ActionType = Literal["discrete", "continuous"]
 Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
-Flag = Annotated[bool, Parameter(negative="")]
+Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+
+
+def shown(default: object) -> Parameter:
+    """A flag that is None when not given, with the value that is then used in its help."""
+    return Parameter(show_default=lambda _: default)
 
 
 def split(values: list[str] | None) -> tuple[str, ...]:
@@ -34,31 +42,59 @@ def split(values: list[str] | None) -> tuple[str, ...]:
     )
 
 
-@Parameter(name="*")
+def numbers(text: str, flag: str) -> list[float]:
+    """``"1,-2.5"`` -> ``[1.0, -2.5]``.
+
+    Raises:
+        UsageError: a part is no number; the message names the flag.
+    """
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{flag} takes numbers separated by commas, not {text!r}") from None
+
+
+def state_numbers(text: str, names: Sequence[str]) -> list[float]:
+    """The value of ``--state``: one number per state column.
+
+    Raises:
+        UsageError: naming the columns.
+    """
+    values = numbers(text, "--state")
+    if len(values) != len(names):
+        raise UsageError(
+            f"--state needs {len(names)} numbers separated by commas ({', '.join(names)}), "
+            f"not {len(values)}"
+        )
+    return values
+
+
+@Parameter(name="*", group="Columns")
 @dataclass(frozen=True)
 class RoleFlags:
-    """Which column is what; all of these flags, or none and a manifest beside the table."""
+    """Which column is what; all that are needed, or none and a manifest beside the table.
 
-    agent: Annotated[str | None, Parameter(help="Column of agent ids.")] = None
-    time: Annotated[str | None, Parameter(help="Column of times: numbers or dates.")] = None
-    state: Annotated[Names, Parameter(help="Columns of the state, separated by commas.")] = None
-    action: Annotated[
-        Names,
-        Parameter(help="Columns of the action; empty in the last row of a trajectory."),
-    ] = None
-    action_type: Annotated[
-        ActionType | None, Parameter(help="One integer column (discrete), or quantities.")
-    ] = None
-    episode: Annotated[
-        str | None, Parameter(help="Column that tells an agent's trajectories apart.")
-    ] = None
-    reward: Annotated[str | None, Parameter(help="Column of rewards.")] = None
-    terminated: Annotated[
-        str | None, Parameter(help="Flag on the last row of a trajectory that ended by itself.")
-    ] = None
-    truncated: Annotated[
-        str | None, Parameter(help="Flag on the last row of a trajectory that was cut off.")
-    ] = None
+    Attributes:
+        agent: Column of agent ids.
+        time: Column of times: numbers or dates.
+        state: Columns of the state, separated by commas.
+        action: Columns of the action, separated by commas; empty in the last row of a trajectory.
+        action_type: discrete (one column of integer codes) or continuous (quantities).
+        episode: Column that tells an agent's trajectories apart, if it has several.
+        reward: Column of rewards.
+        terminated: Column of flags: true on the last row of a trajectory that ended by itself.
+        truncated: Column of flags: true on the last row of a trajectory that was cut off.
+    """
+
+    agent: str | None = None
+    time: str | None = None
+    state: Names = None
+    action: Names = None
+    action_type: ActionType | None = None
+    episode: str | None = None
+    reward: str | None = None
+    terminated: str | None = None
+    truncated: str | None = None
 
     def roles(self) -> Roles | None:
         """The roles, or None if no flag was given (the manifest beside the table then says).
@@ -81,6 +117,47 @@ class RoleFlags:
         from twinfold.data.roles import Roles
 
         return Roles.parse(given)
+
+
+@Parameter(name="*", group="Planner")
+@dataclass(frozen=True)
+class PlannerFlags:
+    """How to search for a plan; what is not given is the task's default.
+
+    Attributes:
+        planner: sticky or shooting (discrete actions), cem (continuous ones).
+        candidates: Number of action sequences tried.
+        horizon: Length of each, in steps.
+        terminal_value: Worth of a plan's end: none, or grid (value iteration; up to 3 states).
+        risk: Standard deviations over the ensemble members taken off the mean return.
+        discount: Of the reward, per step.
+    """
+
+    planner: Annotated[str | None, shown("the task's")] = None
+    candidates: Annotated[int | None, shown("the task's")] = None
+    horizon: Annotated[int | None, shown("the task's")] = None
+    terminal_value: Annotated[str | None, shown("the task's")] = None
+    risk: Annotated[float | None, shown(0.0)] = None
+    discount: Annotated[float | None, shown(1.0)] = None
+
+    def config(self, task: Task) -> PlanConfig:
+        """The task's settings with these changes.
+
+        Raises:
+            UsageError: a value is out of range; the message names the flag.
+        """
+        from pydantic import ValidationError
+
+        from twinfold.planning.defaults import plan_config
+
+        try:
+            return plan_config(task.name, task.action_type, **asdict(self))
+        except ValidationError as error:
+            lines = []
+            for item in error.errors():
+                flag = "--" + str(item["loc"][0]).replace("_", "-")
+                lines.append(f"{flag} cannot be {item['input']!r}: {item['msg'].lower()}")
+            raise UsageError("\n".join(lines)) from None
 
 
 def set_up_jax() -> None:
@@ -117,11 +194,20 @@ def _finite(value: Any) -> Any:
 
 
 def console(stderr: bool = False) -> Console:
-    """Rich's console, wide enough for a table when the output is a file."""
+    """Rich's console, wide enough for a table when the output is a file.
+
+    Users' names are printed as they are: ``[bold]`` is no style and ``:car:`` no picture.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 120, highlight=False)
+    return Console(
+        stderr=stderr,
+        width=None if stream.isatty() else 120,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 class Talk:
@@ -133,6 +219,7 @@ class Talk:
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
+        self._first = 0
         self._begun = self._said = 0.0
 
     def line(self, text: str) -> None:
@@ -140,7 +227,7 @@ class Talk:
         if self.quiet:
             return
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(text, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 
@@ -163,6 +250,15 @@ class Talk:
             print(
                 f"  {what}: {100 * done / max(total, 1):.0f} %{left}", file=sys.stderr, flush=True
             )
+
+
+@contextmanager
+def interruptible(hint: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C within ends the command with a hint what to do next; ``main`` prints it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(hint()) from None
 
 
 @contextmanager

@@ -7,13 +7,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from twinfold.cli.common import (
-    Flag,
-    RoleFlags,
-    console,
-    print_json,
-    set_up_jax,
-)
+from twinfold.cli.common import Flag, RoleFlags, console, print_json, set_up_jax, warn
 from twinfold.errors import InvalidDataError
 
 app = App(name="data", help="Collect, check and describe panel data.", help_format="plaintext")
@@ -29,17 +23,21 @@ def collect(
     seed: int = 0,
     json: Flag = False,
 ) -> None:
-    """Record one trajectory of every agent of a built-in task, with a manifest beside the table.
+    """Record one trajectory of every agent of a built-in task.
 
-    Agents 0 to 4 are the paper's test agents; the others have random hidden physics.
+    A manifest is written beside the table; it says which column is what, so
+    that the other commands need no column flags. Agents 0 to 4 are the paper's
+    test agents; the others have random hidden physics.
+
+      twinfold data collect --task cart_pole --out cohort.parquet
 
     Args:
         task: mountain_car or cart_pole.
-        out: the table to write, .parquet or .csv.
-        policy: what the agents do: random, or test (the scripted policy of the evaluation).
-        agents: number of agents.
-        seed: of the agents' physics and of the policy; the same seed gives the same table.
-        json: print a record instead of a sentence.
+        out: Table to write, .parquet or .csv; one that exists is replaced.
+        policy: What the agents do: random, or test (the scripted policy of the evaluation).
+        agents: Number of agents.
+        seed: Of the agents' physics and of the policy; the same seed gives the same table.
+        json: Print a record instead of a sentence.
     """
     set_up_jax()
     from twinfold.data.collect import collect as collect_panel
@@ -71,15 +69,18 @@ def validate(
     columns: RoleFlags | None = None,
     json: Flag = False,
 ) -> int:
-    """Check a table: one line per problem, with column, agent and row, and what to do about it.
+    r"""Check a table: one line per problem, and what to do about it.
 
-    Exit code 3 if there is a problem, 0 otherwise; warnings alone are no problem.
-    Without column flags the manifest beside the table is used.
+    Exit code 3 if there is a problem, 0 otherwise; warnings alone are no
+    problem. Without column flags the manifest beside the table is used.
+
+      twinfold data validate cohort.csv --agent patient --time day \
+          --state weight,glucose --action dose --action-type continuous
 
     Args:
-        table: a .csv, .tsv or .parquet file, one row per agent and time.
-        columns: which column is what.
-        json: print a record instead of lines.
+        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        columns: Which column is what.
+        json: Print a record instead of lines.
     """
     from twinfold.data.io import read_with_roles
     from twinfold.data.validate import check
@@ -97,7 +98,7 @@ def validate(
         for line in problems:
             print(f"error: {line}", file=sys.stderr)
         for line in warnings:
-            print(f"warning: {line}", file=sys.stderr)
+            warn(line)
         if not problems:
             print(f"{table}: valid")
     return InvalidDataError.exit_code if problems else 0
@@ -112,15 +113,17 @@ def describe(
     plot: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Show agents, transitions per agent, ranges, and a picture of what the data covers.
+    """Show agents, transitions per agent, ranges, and what the data covers.
 
     Without column flags the manifest beside the table is used.
 
+      twinfold data describe cohort.parquet --plot coverage.png
+
     Args:
-        table: a .csv, .tsv or .parquet file, one row per agent and time.
-        columns: which column is what.
-        plot: picture of the coverage, .png or .pdf.
-        json: print a record instead of tables.
+        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        columns: Which column is what.
+        plot: Picture of the coverage to write: .png, .pdf or .svg.
+        json: Print a record instead of tables.
     """
     from twinfold.data.io import load_panel
     from twinfold.data.summary import coverage_figure
@@ -138,6 +141,6 @@ def describe(
 
     show_description(console(), record)
     for line in dataset.warnings:
-        print(f"warning: {line}", file=sys.stderr)
+        warn(line)
     if plot is not None:
         print(f"picture: {plot}")

@@ -7,12 +7,27 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from twinfold.cli.common import Flag, console, print_json, set_up_jax, talking
+from twinfold.cli.common import (
+    Flag,
+    PlannerFlags,
+    Words,
+    console,
+    interruptible,
+    print_json,
+    set_up_jax,
+    state_numbers,
+    talking,
+)
 from twinfold.errors import UsageError
 
-evaluate = App(name="evaluate", help="Judge a run against the true task.", help_format="plaintext")
+HELP = """Judge a run against the true task, by the protocol of the PerSim paper.
 
-_Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+The run must come from data of a built-in task: twinfold data collect.
+"""
+
+evaluate = App(name="evaluate", help=HELP, help_format="plaintext")
+
+_MOST_AGENTS = 1_000_000
 
 
 def plan(
@@ -20,36 +35,29 @@ def plan(
     /,
     *,
     task: str,
-    agent: str,
-    state: _Words = None,
-    planner: str | None = None,
-    candidates: int | None = None,
-    horizon: int | None = None,
-    terminal_value: str | None = None,
-    risk: float | None = None,
-    discount: float | None = None,
+    agent: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    state: Words = None,
+    search: PlannerFlags | None = None,
     seed: int = 0,
     plot: Path | None = None,
     json: Flag = False,
 ) -> None:
     """Plan for one agent and show the plan with its predicted outcome.
 
-    Reward and termination come from the task; the dynamics are the agent's simulator.
+    Reward and termination come from the task; the dynamics are the agent's
+    simulator.
+
+      twinfold plan run --task cart_pole --agent 3
 
     Args:
-        run: run directory of a fit.
+        run: Run directory of a fit.
         task: mountain_car or cart_pole.
-        agent: id of the agent.
-        state: the state to plan from, values separated by commas; a start of the task if left out.
-        planner: sticky or shooting (discrete actions), cem (continuous).
-        candidates: action sequences tried.
-        horizon: length of the plan.
-        terminal_value: none, or grid (learned from the simulator by value iteration).
-        risk: standard deviations over the members taken off the mean return.
-        discount: per step.
-        seed: of the planner.
-        plot: picture of the predicted outcome, .png, .pdf or .html.
-        json: print a record.
+        agent: Id of the agent.
+        state: State to plan from, numbers separated by commas; a start of the task if left out.
+        search: How to search for a plan.
+        seed: Of the planner, and of the start if no state is given.
+        plot: Picture of the predicted outcome to write: .png, .pdf, .svg or .html.
+        json: Print a record instead of a table.
     """
     set_up_jax()
     from twinfold.models.checkpoint import load_run
@@ -57,75 +65,31 @@ def plan(
     from twinfold.tasks import get_task
 
     chosen = get_task(task)
-    found = plan_once(
-        load_run(run),
-        chosen,
-        agent,
-        None if state is None else _floats(state),
-        _changes(chosen, planner, candidates, horizon, terminal_value, risk, discount),
-        seed,
-    )
-    if plot is not None:
-        from twinfold.report.curves import Curves
-        from twinfold.report.picture import save_rollout
+    config = (search or PlannerFlags()).config(chosen)
+    start = None if state is None else state_numbers(state, chosen.state_names)
+    found = plan_once(load_run(run), chosen, agent, start, config, seed)
+    from twinfold.cli.show import plot_rollout, show_rollout
 
-        path = found.rollout
-        save_rollout(
-            plot,
-            Curves(path.steps, path.centre, path.lower, path.upper, path.members),
-            chosen.state_names,
-            f"{task}, agent {agent}",
-        )
+    if plot is not None:
+        plot_rollout(plot, found.rollout, f"{task}, agent {agent}")
     if json:
         print_json(found.record())
         return
-    from twinfold.cli.show import show_rollout
-
     out = console()
     out.print(
         f"agent {agent}, from state {', '.join(f'{value:.4g}' for value in found.state)}: "
         f"plan of {len(found.actions)} steps worth {found.score:.4g}"
         + (" (with its terminal value)" if found.config.terminal_value != "none" else "")
     )
-    show_rollout(out, found.rollout, [str(action) for action in found.actions])
+    show_rollout(out, found.rollout)
+    _show_settings(found.config.model_dump())
     if plot is not None:
         print(plot)
 
 
-def _changes(
-    task: Any,
-    planner: str | None,
-    candidates: int | None,
-    horizon: int | None,
-    terminal_value: str | None,
-    risk: float | None,
-    discount: float | None,
-) -> Any:
-    from pydantic import ValidationError
-
-    from twinfold.planning.defaults import plan_config
-
-    try:
-        return plan_config(
-            task.name,
-            task.action_type,
-            planner=planner,
-            candidates=candidates,
-            horizon=horizon,
-            terminal_value=terminal_value,
-            risk=risk,
-            discount=discount,
-        )
-    except ValidationError as error:
-        lines = [f"--{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UsageError("\n".join(line.replace("_", "-") for line in lines)) from None
-
-
-def _floats(text: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--state takes numbers separated by commas, not {text!r}") from None
+def _show_settings(config: dict[str, Any]) -> None:
+    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in config.items())
+    console().print(f"planned with: {settings}")
 
 
 def agent_range(text: str) -> list[int]:
@@ -134,15 +98,17 @@ def agent_range(text: str) -> list[int]:
     Raises:
         UsageError: it cannot be read so.
     """
-    agents: list[int] = []
+    agents: dict[int, None] = {}  # in this order, each once
     for word in text.split(","):
-        first, dash, last = word.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        first, dash, last = (part.strip() for part in word.partition("-"))
+        ends = (first, last) if dash else (first, first)
+        if not all(end.isascii() and end.isdecimal() for end in ends):
             raise UsageError(f"--agents takes ids and ranges such as 0-4,7; not {text!r}")
-        agents += range(int(first), int(last if dash else first) + 1)
-    if not agents:
-        raise UsageError(f"--agents {text!r} names no agent")
-    return agents
+        low, high = map(int, ends)
+        if not low <= high < low + _MOST_AGENTS:
+            raise UsageError(f"--agents: {word.strip()!r} is no range, smaller id first")
+        agents |= dict.fromkeys(range(low, high + 1))
+    return list(agents)
 
 
 @evaluate.command
@@ -157,31 +123,32 @@ def prediction(
     seed: int = 0,
     json: Flag = False,
 ) -> None:
-    """Open-loop error against the true task, under its scripted test policy (paper, Table 1).
+    """Open-loop prediction error (the paper's Table 1).
+
+    The actions are those of the task's scripted test policy, which differs
+    from the policy of the data. The error is in units of the state.
+
+      twinfold evaluate prediction run --task cart_pole --agents 0-59
 
     Args:
-        run: run directory of a fit.
+        run: Run directory of a fit.
         task: mountain_car or cart_pole.
-        agents: ids of agents, such as 0-4 or 0-59.
-        trajectories: true trajectories per agent.
-        steps: length of the open-loop prediction.
-        seed: of the true trajectories.
-        json: print the record that the table is made from.
+        agents: Ids of agents, such as 0-4 or 0-2,17.
+        trajectories: True trajectories per agent.
+        steps: Length of the open-loop prediction.
+        seed: Of the true trajectories.
+        json: Print the record that the table is made from.
     """
+    chosen_agents = agent_range(agents)
+    _positive(trajectories=trajectories, steps=steps)
     set_up_jax()
     from twinfold.evaluate import evaluate_prediction
     from twinfold.models.checkpoint import load_run
     from twinfold.tasks import get_task
 
     chosen = get_task(task)
-    _positive(trajectories=trajectories, steps=steps)
     record = evaluate_prediction(
-        load_run(run),
-        chosen,
-        agent_range(agents),
-        trajectories=trajectories,
-        steps=steps,
-        seed=seed,
+        load_run(run), chosen, chosen_agents, trajectories=trajectories, steps=steps, seed=seed
     )
     if json:
         print_json(record)
@@ -214,48 +181,45 @@ def return_(
     task: str,
     agents: str = "0-4",
     episodes: int = 20,
-    planner: str | None = None,
-    candidates: int | None = None,
-    horizon: int | None = None,
-    terminal_value: str | None = None,
-    risk: float | None = None,
-    discount: float | None = None,
+    search: PlannerFlags | None = None,
     seed: int = 0,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Return of planning with the simulators in the true task (paper, Table 2).
+    """Return of planning with the simulators (the paper's Table 2).
+
+    At every step a plan is made in the agent's simulator and its first action
+    is taken in the true task.
+
+      twinfold evaluate return run --task cart_pole --episodes 20
 
     Args:
-        run: run directory of a fit.
+        run: Run directory of a fit.
         task: mountain_car or cart_pole.
-        agents: ids of agents, such as 0-4.
-        episodes: per agent.
-        planner: sticky or shooting (discrete actions), cem (continuous).
-        candidates: action sequences per control step.
-        horizon: their length.
-        terminal_value: none, or grid (learned from the simulator by value iteration).
-        risk: standard deviations over the members taken off the mean return.
-        discount: per step.
-        seed: of starts and planner.
-        quiet: no progress.
-        json: print the record that the table is made from.
+        agents: Ids of agents, such as 0-4 or 0-2,17.
+        episodes: Episodes per agent.
+        search: How to search for a plan.
+        seed: Of starts and planner.
+        quiet: Say nothing on standard error unless something is wrong.
+        json: Print the record that the table is made from.
     """
+    chosen_agents = agent_range(agents)
+    _positive(episodes=episodes)
     set_up_jax()
     from twinfold.evaluate import evaluate_return
     from twinfold.models.checkpoint import load_run
     from twinfold.tasks import get_task
 
     chosen = get_task(task)
-    _positive(episodes=episodes)
+    config = (search or PlannerFlags()).config(chosen)
     with talking(quiet) as talk:
         record = evaluate_return(
             load_run(run),
             chosen,
-            agent_range(agents),
+            chosen_agents,
             episodes=episodes,
             seed=seed,
-            plan=_changes(chosen, planner, candidates, horizon, terminal_value, risk, discount),
+            plan=config,
             progress=talk.progress,
         )
     if json:
@@ -273,8 +237,7 @@ def show_return(record: dict[str, Any]) -> None:
     show_table(
         console(), returns_table(record["agents"], int_keys(record["paper"]), caption=caption)
     )
-    settings = ", ".join(f"{name} {value}" for name, value in record["plan"].items())
-    console().print(f"planned with: {settings}")
+    _show_settings(record["plan"])
 
 
 def _positive(**counts: int) -> None:
@@ -284,19 +247,20 @@ def _positive(**counts: int) -> None:
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0, quiet: Flag = False) -> None:
-    """CartPole from nothing to a page: collect, check, fit, evaluate, ask, draw.
+    """CartPole from nothing to a page: collect, check, fit, evaluate, ask.
 
-    500 agents with their own hidden physics, one random trajectory each, about 22 steps long.
-    What an earlier demo left in the directory is replaced.
+    500 agents with their own hidden physics, one random trajectory each, about
+    22 steps long. It ends by printing where the page is. What an earlier demo
+    left in the directory is replaced.
 
     Args:
-        out: directory for everything the demo writes.
-        seed: of the data and of the fit.
-        quiet: no progress.
+        out: Directory for everything the demo writes: new, empty, or of an earlier demo.
+        seed: Of the data and of the fit.
+        quiet: Say nothing on standard error unless something is wrong.
     """
     set_up_jax()
     from twinfold.demo import run_demo
 
-    with talking(quiet) as talk:
+    with interruptible(lambda: "the same command starts afresh"), talking(quiet) as talk:
         page = run_demo(out, seed, talk.line, talk.progress)
     print(f"page: {page.resolve()}")

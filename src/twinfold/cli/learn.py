@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -11,16 +13,88 @@ from twinfold.cli.common import (
     Flag,
     Names,
     RoleFlags,
+    Words,
     console,
+    interruptible,
+    numbers,
     print_json,
     set_up_jax,
+    shown,
     split,
+    state_numbers,
     talking,
     warn,
 )
 from twinfold.errors import UsageError
 
-_Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from twinfold.data.panel import PanelDataset
+    from twinfold.models.ensemble import FittedModel
+
+_MOST_STEPS = 1_000_000  # of one question; a slip such as 0x2000000000 would fill the memory
+
+
+@Parameter(name="*", group="Settings")
+@dataclass(frozen=True)
+class FitFlags:
+    """Settings of a fit; what is not given is the configuration's or the default.
+
+    Attributes:
+        seed: Of everything that is random.
+        rank: Latent terms, the length of an agent's factor vector; auto goes by the action.
+        members: Size of the ensemble.
+        state_net: Hidden widths of the state net, such as 128 or 64,64.
+        action_net: Hidden widths of the action net (continuous actions); 0 for a linear one.
+        activation: relu, silu, hard_swish or tanh.
+        learning_rate: Its peak; it falls to zero at the end.
+        batch_size: Transitions per training step.
+        steps: Longest training, in steps; shorter ones are tried on held-out data too.
+        shrinkages: Strengths of the pull of agents to each other that are tried on held-out data.
+        validation_share: Share of the agents of which the last part is held out; 0 for none.
+    """
+
+    seed: Annotated[int | None, shown(0)] = None
+    rank: Annotated[str | None, shown("auto")] = None
+    members: Annotated[int | None, shown(5)] = None
+    state_net: Annotated[Names, shown("128")] = None
+    action_net: Annotated[Names, shown("64")] = None
+    activation: Annotated[str | None, shown("relu")] = None
+    learning_rate: Annotated[float | None, shown(0.01)] = None
+    batch_size: Annotated[int | None, shown(128)] = None
+    steps: Annotated[int | None, shown(60000)] = None
+    shrinkages: Annotated[Names, shown("0.001,0.3")] = None
+    validation_share: Annotated[float | None, shown(0.2)] = None
+
+    def given(self) -> dict[str, Any]:
+        """The flags that were given, as settings.
+
+        Raises:
+            UsageError: widths that are no whole numbers.
+        """
+        values = asdict(self)
+        if self.rank is not None and self.rank != "auto":
+            values["rank"] = _whole(self.rank, "--rank takes a whole number or auto")
+        for name in ("state_net", "action_net"):
+            if values[name] is not None:
+                values[name] = _widths(values[name], "--" + name.replace("_", "-"))
+        if self.shrinkages is not None:
+            values["shrinkages"] = numbers(",".join(self.shrinkages), "--shrinkages")
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _widths(values: list[str], flag: str) -> tuple[int, ...]:
+    expected = f"{flag} takes whole numbers separated by commas"
+    widths = tuple(_whole(word, expected) for word in split(values))
+    return () if widths == (0,) else widths
+
+
+def _whole(word: str, expected: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise UsageError(f"{expected}, not {word!r}") from None
 
 
 def fit(
@@ -28,46 +102,35 @@ def fit(
     /,
     *,
     out: Path,
-    seed: int | None = None,
     config: Path | None = None,
     columns: RoleFlags | None = None,
-    rank: str | None = None,
-    members: int | None = None,
-    state_net: Names = None,
-    action_net: Names = None,
-    activation: str | None = None,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    shrinkage: float | None = None,
-    validation_share: float | None = None,
+    settings: FitFlags | None = None,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Learn a simulator for every agent of a table.
+    r"""Learn a simulator for every agent of a table.
 
-    The defaults are meant for data never seen before. Part of the data is held out to choose the
-    length of training and to measure the error honestly; the simulators are then trained on all
-    of it. An interrupted fit goes on where it stopped when the same command is given again.
+    The columns are named by flags, or by the manifest beside the table:
+
+      twinfold fit cohort.csv --agent patient --time day \
+          --state weight,glucose --action dose --action-type continuous --out run
+      twinfold fit cohort.parquet --out run
+
+    Settings need no flags: the defaults are meant for data never seen before.
+    Part of the data is held out to choose the length of training and to measure
+    the error honestly; the simulators are then trained on all of it.
+
+    An interrupted fit goes on where it stopped when the same command is given
+    again, to the same result.
 
     Args:
-        table: a .csv, .tsv or .parquet file, one row per agent and time.
-        out: run directory to write; it must not exist.
-        seed: of everything random.
-        config: TOML file with settings (a run's config.toml can be used again); flags win over it.
-        columns: which column is what.
-        rank: latent terms, the length of an agent's factor vector, or auto.
-        members: size of the ensemble.
-        state_net: hidden widths of the state net, such as 128 or 64,64.
-        action_net: hidden widths of the action net (continuous actions); 0 for a linear one.
-        activation: relu, silu, hard_swish or tanh.
-        learning_rate: peak of the schedule.
-        batch_size: transitions per step.
-        steps: longest training.
-        shrinkage: strength of the prior that pulls agents to each other; 0 for none.
-        validation_share: share of the agents of which the last part is held out; 0 for none.
-        quiet: no progress.
-        json: print the record of the fit.
+        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        out: Run directory to write; it must not exist.
+        config: TOML file with settings, such as a run's config.toml; flags win over it.
+        columns: Which column is what.
+        settings: How to learn.
+        quiet: Say nothing on standard error unless something is wrong.
+        json: Print the record of the fit.
     """
     set_up_jax()
 
@@ -76,24 +139,18 @@ def fit(
     from twinfold.fit import fit as fit_model
     from twinfold.models.checkpoint import check_free
 
-    flags: dict[str, Any] = {
-        "seed": seed,
-        "rank": int(rank) if rank is not None and rank.isdigit() else rank,
-        "members": members,
-        "state_net": _widths(state_net, "--state-net"),
-        "action_net": _widths(action_net, "--action-net"),
-        "activation": activation,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "steps": steps,
-        "shrinkage": shrinkage,
-        "validation_share": validation_share,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = FitConfig.load(config, **given) if config is not None else FitConfig.parse(given)
+    given = (settings or FitFlags()).given()
+    chosen = FitConfig.load(config, **given) if config is not None else FitConfig.parse(given)
     check_free(out)
     roles = (columns or RoleFlags()).roles()
-    with talking(quiet) as talk:
+    partial = out.with_name(out.name + ".partial")
+
+    def hint() -> str:
+        if not partial.is_dir():
+            return f"nothing was written to {out}"
+        return f"the same command goes on where it stopped; until then all is kept in {partial}"
+
+    with interruptible(hint), talking(quiet) as talk:
         dataset = load_panel(table, roles)
         for line in dataset.warnings:
             talk.line(f"warning: {line}")
@@ -101,155 +158,193 @@ def fit(
         source = dict(manifest.source) if manifest is not None else {}
         source.pop("covariates", None)  # hidden physics stays out of the run
         model = fit_model(
-            dataset, settings, out=out, source=source, log=talk.line, progress=talk.progress
+            dataset, chosen, out=out, source=source, log=talk.line, progress=talk.progress
         )
+        talk.line(f"ask: {_example(dataset, out)}")
     if json:
-        print_json({"run": str(out), "config": settings.model_dump(mode="json"), **model.info})
-    else:
-        print(f"{out}: {dataset.n_agents} simulators")
+        print_json({"run": str(out), "config": chosen.model_dump(mode="json"), **model.info})
+        return
+    error = model.info["validation"].get("rmse")
+    known = "" if error is None else f", held-out error {error:.3g} standard deviations"
+    print(f"{out}: {dataset.n_agents} simulators{known}")
 
 
-def _widths(values: list[str] | None, flag: str) -> tuple[int, ...] | None:
+def _example(dataset: PanelDataset, out: Path) -> str:
+    """A first question to the run, from the data itself."""
+    data = dataset.transitions()
+    actions = data.action[:3]
+    if dataset.action_levels is not None:
+        actions = dataset.action_levels[actions.astype(int)]
+    actions = actions.reshape(len(actions), -1)
+    words = {
+        "--agent": str(dataset.agent_ids[data.agent[0]]),
+        "--state": ",".join(f"{value:.4g}" for value in data.state[0]),
+        "--actions": (";" if actions.shape[1] > 1 else ",").join(
+            ",".join(f"{value:.4g}" for value in step) for step in actions
+        ),
+    }
+    flags = " ".join(f"{flag} {shlex.quote(word)}" for flag, word in words.items())
+    return f"twinfold simulate {shlex.quote(str(out))} {flags}"
+
+
+def _floats(values: list[str] | None, flag: str) -> tuple[float, ...] | None:
     if values is None:
         return None
     try:
-        widths = tuple(int(word) for word in split(values))
+        return tuple(float(word) for word in split(values))
     except ValueError:
-        raise UsageError(f"{flag} takes whole numbers separated by commas, not {values}") from None
-    return () if widths == (0,) else widths
+        raise UsageError(f"{flag} takes numbers separated by commas, not {values}") from None
 
 
 def simulate(
     run: Path,
     /,
     *,
+    agent: Words = None,
+    state: Words = None,
+    actions: Words = None,
     queries: Path | None = None,
     out: Path | None = None,
-    agent: _Words = None,
-    state: _Words = None,
-    actions: _Words = None,
     plot: Path | None = None,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
     """Answer what-if questions: what would this agent do under these actions?
 
-    A table of questions:  twinfold simulate RUN --queries Q.parquet --out P.parquet
-    Q holds query_id and the training table's own agent, time, state and action columns; the state
-    in the first row of each query, the action in all rows. P holds the predicted rows, each one
-    time step after its action, with <state>_lower and <state>_upper.
+    One question:
 
-    One question:  twinfold simulate RUN --agent P7 --state 81.5,6.2 --actions 10,10,0
-    Several action columns: separate steps by semicolons, "10,1;10,0". Repeat with "0x20" for 20
-    times action 0.
+      twinfold simulate run --agent P7 --state 81.5,6.2 --actions 10,10,0x5
+
+    The state has a number per state column, in the order of the fit. Actions
+    are separated by commas; 0x5 is five times action 0. With several action
+    columns a step is "10,1", and steps are separated by semicolons:
+    "10,1;10,0x5".
+
+    A table of questions:
+
+      twinfold simulate run --queries questions.csv --out answers.csv
+
+    Its columns are query_id and the agent, time, state and action columns of
+    the fit. A query has a row for each action; its first row holds the state,
+    which is empty below. The answers have the same columns but the actions,
+    one time step later, and <state>_lower and <state>_upper for the band.
 
     Args:
-        run: run directory of a fit.
-        queries: table of questions, .csv or .parquet.
-        out: table of answers to write.
-        agent: id of the agent of a single question.
-        state: its first state, in the order of the training columns.
-        actions: its actions.
-        plot: picture of a single answer, .png, .pdf or .html.
-        quiet: no messages.
-        json: print a single answer as a record.
+        run: Run directory of a fit.
+        agent: Id of the agent of a single question.
+        state: Its first state, numbers separated by commas.
+        actions: Its actions.
+        queries: Table of questions, .csv or .parquet.
+        out: Table of answers to write, .csv or .parquet; needed with --queries.
+        plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
+        quiet: No warnings, and no sentence about the table of answers.
+        json: Print a record instead of a table or sentence.
     """
-    single = (agent, state, actions)
-    if (queries is None) == all(part is None for part in single):
-        raise UsageError("give either --queries, or --agent with --state and --actions")
-    set_up_jax()
+    if queries is None and agent is None and state is None and actions is None:
+        raise UsageError("give --agent with --state and --actions, or --queries with --out")
     if queries is not None:
-        _answer_table(run, queries, out, plot, quiet)
-    else:
-        _answer_one(run, agent, state, actions, out, plot, json)
+        if agent is not None or state is not None or actions is not None:
+            raise UsageError("--agent, --state and --actions go without --queries, a table")
+        _answer_table(run, queries, out, plot, quiet, json)
+        return
+    needed = {"--agent": agent, "--state": state, "--actions": actions}
+    missing = [flag for flag, value in needed.items() if value is None]
+    if agent is None or state is None or actions is None:
+        raise UsageError(f"a single question also needs {' and '.join(missing)}")
+    set_up_jax()
+    from twinfold.models.checkpoint import load_run
+
+    _answer_one(load_run(run), agent, state, actions, out, plot, quiet, json)
 
 
 def _answer_table(
-    run: Path, queries: Path, out: Path | None, plot: Path | None, quiet: bool
+    run: Path, queries: Path, out: Path | None, plot: Path | None, quiet: bool, json: bool
 ) -> None:
     if out is None:
         raise UsageError("--queries needs --out, the table of answers to write")
     if plot is not None:
         raise UsageError("--plot draws a single question; give --agent, --state and --actions")
+    if out.exists() and queries.exists() and out.samefile(queries):
+        raise UsageError(f"--out {out} is the table of questions itself; choose another file")
+    set_up_jax()
     from twinfold.data.io import read_table, write_table
     from twinfold.models.checkpoint import load_run
     from twinfold.whatif import QUERY, answer
 
     model = load_run(run)
     table = read_table(queries, ids=[model.roles.agent, QUERY])
-    answers = answer(model, table, warn=warn)
+    answers = answer(model, table, warn=_silent if quiet else warn)
     write_table(answers, out)
-    if not quiet:
-        print(f"{out}: {table[QUERY].nunique()} queries, {len(answers)} predicted rows")
+    n_queries = len(answers[QUERY].unique())
+    if json:
+        print_json({"out": str(out), "queries": n_queries, "rows": len(answers)})
+    elif not quiet:
+        print(f"{out}: {n_queries} queries, {len(answers)} predicted rows")
+
+
+def _silent(line: str) -> None:
+    """Drop a warning."""
 
 
 def _answer_one(
-    run: Path,
-    agent: str | None,
-    state: str | None,
-    actions: str | None,
+    model: FittedModel,
+    agent: str,
+    state: str,
+    actions: str,
     out: Path | None,
     plot: Path | None,
+    quiet: bool,
     json: bool,
 ) -> None:
-    if agent is None or state is None or actions is None:
-        raise UsageError("a single question needs --agent, --state and --actions")
-    from twinfold.models.checkpoint import load_run
+    from twinfold.cli.show import plot_rollout, show_rollout
     from twinfold.simulate import Simulator
 
-    model = load_run(run)
-    simulator = Simulator(model, agent)
-    rollout = simulator.rollout(
-        _numbers(state, "--state"), _steps(actions, len(model.roles.action))
+    rollout = Simulator(model, agent).rollout(
+        state_numbers(state, model.roles.state),
+        _steps(actions, len(model.roles.action)),
+        warn=_silent if quiet else warn,
     )
     frame = rollout.to_frame()
+    if plot is not None:
+        plot_rollout(plot, rollout, f"agent {agent}")
     if out is not None:
         from twinfold.data.io import write_table
 
         write_table(frame, out)
-    if plot is not None:
-        from twinfold.report.curves import Curves
-        from twinfold.report.picture import save_rollout
-
-        save_rollout(
-            plot,
-            Curves(rollout.steps, rollout.centre, rollout.lower, rollout.upper, rollout.members),
-            model.roles.state,
-            f"agent {agent}",
-        )
     if json:
-        print_json({"agent": agent, "prediction": frame.to_dict("list")})
+        print_json(
+            {
+                "agent": rollout.agent,
+                "coverage": rollout.coverage,
+                "calibrated": rollout.calibrated,
+                "prediction": frame.to_dict("list"),
+            }
+        )
         return
-    from twinfold.cli.show import show_rollout
-
-    show_rollout(console(), rollout, [str(action) for action in rollout.actions])
+    show_rollout(console(), rollout)
     for path in (out, plot):
         if path is not None:
             print(path)
 
 
-def _numbers(text: str, flag: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{flag} takes numbers separated by commas, not {text!r}") from None
-
-
-def _steps(text: str, width: int) -> Any:
+def _steps(text: str, width: int) -> np.ndarray:
     """``"1,0x3"`` for one column, ``"1,2;0,0x3"`` for several: ``(H,)`` or ``(H, A)``."""
     import numpy as np
 
     words = text.split(",") if width == 1 and ";" not in text else text.split(";")
     steps: list[list[float]] = []
     for word in words:
-        body, _, times = word.partition("x")
-        if times and not times.strip().isdigit():
-            raise UsageError(f"--actions: {word!r} should be an action, or an action x times")
-        steps += [_numbers(body, "--actions")] * (int(times) if times else 1)
+        body, repeated, times = word.partition("x")
+        count = 1
+        if repeated:
+            count = _whole(times, f"--actions: {word!r} should be an action, or an action x times")
+        if not 1 <= count <= _MOST_STEPS - len(steps):
+            raise UsageError(f"--actions: {word!r}: a question has 1 to {_MOST_STEPS} steps")
+        steps += [numbers(body, "--actions")] * count
     if any(len(step) != width for step in steps):
         raise UsageError(
-            f"--actions: every step needs {width} value(s), separated by commas; "
-            "steps of several values are separated by semicolons"
+            f"--actions: every step needs {width} value{'s' if width > 1 else ''}, separated by "
+            "commas; steps of several values are separated by semicolons"
         )
     actions = np.array(steps)
     return actions[:, 0] if width == 1 else actions

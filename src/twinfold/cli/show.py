@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
     for role in ("state", "action"):
         for name, row in record[role].items():
             numbers = (f"{row[key]:.6g}" for key in ("min", "max", "mean", "std"))
-            table.add_row(_plain(name), role, *numbers)
+            table.add_row(name, role, *numbers)
     if "reward" in record:
         numbers = (f"{record['reward'][key]:.6g}" for key in ("min", "max", "mean", "std"))
         table.add_row("", "reward", *numbers)
@@ -48,35 +48,50 @@ def show_table(console: Console, report: ReportTable) -> None:
     from rich.table import Table
 
     table = Table(
-        *(_plain(name) for name in report.columns),
-        title=_plain(report.caption),
+        *report.columns,
+        title=report.caption,
         title_justify="left",
     )
     for row in report.rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*row)
     console.print(table)
 
 
-def show_rollout(console: Console, rollout: Rollout, actions: Sequence[str]) -> None:
+def show_rollout(console: Console, rollout: Rollout) -> None:
     """One predicted course: action, then the state after it with its band."""
     from rich.table import Table
 
     band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
-    table = Table(title=f"state after each action, with its {band}", title_justify="left")
-    table.add_column("step", justify="right")
-    table.add_column("action", justify="right")
-    for name in rollout.columns:
-        table.add_column(_plain(name))
-    for h, action in enumerate(actions):
-        cells = (
-            f"{rollout.centre[h, d]:.4g} [{rollout.lower[h, d]:.4g}, {rollout.upper[h, d]:.4g}]"
-            for d in range(len(rollout.columns))
-        )
-        table.add_row(str(rollout.steps[h]), _plain(action), *(_plain(cell) for cell in cells))
-    console.print(table)
+    columns = range(len(rollout.columns))
+    at_once = max(1, (console.width - 20) // 22)  # many states: one table below the other
+    for first in range(0, len(columns), at_once):
+        part = columns[first : first + at_once]
+        table = Table(title=f"state after each action, with its {band}", title_justify="left")
+        table.add_column("step", justify="right")
+        table.add_column("action", justify="right")
+        for d in part:
+            table.add_column(rollout.columns[d])
+        for h, action in enumerate(rollout.actions):
+            cells = (
+                f"{rollout.centre[h, d]:.4g} [{rollout.lower[h, d]:.3g}..{rollout.upper[h, d]:.3g}]"
+                for d in part
+            )
+            table.add_row(str(rollout.steps[h]), _action(action), *cells)
+        console.print(table)
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
+def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:
+    """A picture of one predicted course."""
+    from twinfold.report.curves import Curves
+    from twinfold.report.picture import save_rollout
 
-    return escape(str(text))
+    curves = Curves(rollout.steps, rollout.centre, rollout.lower, rollout.upper, rollout.members)
+    save_rollout(path, curves, rollout.columns, title)
+
+
+def _action(action: Any) -> str:
+    """A level, or the values of all columns."""
+    values = action.tolist()
+    if not isinstance(values, list):
+        return str(values)
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -55,8 +55,13 @@ def check_free(out: str | Path) -> None:
 class RunWriter:
     """Keeps a running fit in ``<out>.partial`` and turns it into a run directory at the end."""
 
-    def __init__(self, out: str | Path, config: FitConfig, fingerprint: str) -> None:
+    def __init__(self, out: str | Path, config: FitConfig, data: str) -> None:
         """Start a run directory, or go on with an interrupted one.
+
+        Args:
+            out: the run directory to be.
+            config: settings of the fit.
+            data: digest of the data; a partial run of other data is refused.
 
         Raises:
             UsageError: ``out`` exists or cannot be written.
@@ -65,21 +70,29 @@ class RunWriter:
         self.out = Path(out)
         self.partial = self.out.with_name(self.out.name + ".partial")
         check_free(self.out)
-        identity = {"config": config.model_dump(mode="json"), "fingerprint": fingerprint}
+        identity = {"config": config.model_dump(mode="json"), "data": data}
         identity_path = self.partial / "identity.json"
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.partial / "lock")
         except OSError as error:
             raise UsageError(f"cannot write {self.partial}: {error.strerror}") from None
-        self.resumed = identity_path.exists()
-        if not self.resumed:
-            atomic_write_text(identity_path, json.dumps(identity))
-        elif _read_json(identity_path) != json.loads(json.dumps(identity)):
-            raise RunError(
-                f"{self.partial} holds an interrupted fit of other data or with other settings; "
-                f"repeat the command it belongs to, or remove {self.partial}"
-            )
+        try:
+            self.resumed = identity_path.exists()
+            if not self.resumed:
+                atomic_write_text(identity_path, json.dumps(identity))
+            elif _read_json(identity_path) != json.loads(json.dumps(identity)):
+                raise RunError(
+                    f"{self.partial} holds an interrupted fit of other data or with other "
+                    f"settings; repeat the command it belongs to, or remove {self.partial}"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let others write. Not left to the garbage collector: tracebacks keep objects alive."""
+        self._lock.close()
 
     def save_state(self, name: str, step: int, loss: np.ndarray, state: TrainState) -> None:
         """Keep the state of one group of members, and a line of metrics."""
@@ -105,7 +118,12 @@ class RunWriter:
             file.write(json.dumps(record) + "\n")
 
     def finish(self, model: FittedModel) -> None:
-        """Write the run and give it its name."""
+        """Write the run and give it its name.
+
+        Raises:
+            UsageError: ``out`` has come into being meanwhile; the partial run stays.
+        """
+        check_free(self.out)
         self.metric({"validation": model.info.get("validation")})
         _write_model(self.partial, model)
         for path in self.partial.glob("state-*.safetensors"):
@@ -113,7 +131,7 @@ class RunWriter:
         (self.partial / "identity.json").unlink()
         (self.partial / "lock").unlink()
         os.rename(self.partial, self.out)
-        self._lock.close()
+        self.close()
 
 
 def _write_model(folder: Path, model: FittedModel) -> None:
@@ -153,9 +171,12 @@ def save_run(model: FittedModel, out: str | Path) -> None:
         RunError: an interrupted fit is in ``<out>.partial``.
     """
     writer = RunWriter(out, model.config, str(model.info.get("fingerprint", "")))
-    if writer.resumed:
-        raise RunError(f"{writer.partial} holds an interrupted fit; finish it or remove it")
-    writer.finish(model)
+    try:
+        if writer.resumed:
+            raise RunError(f"{writer.partial} holds an interrupted fit; finish it or remove it")
+        writer.finish(model)
+    finally:
+        writer.close()
 
 
 def load_run(path: str | Path) -> FittedModel:

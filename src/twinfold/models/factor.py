@@ -130,7 +130,7 @@ def resolve_rank(config: FitConfig, action_size: int, discrete: bool) -> int:
     """
     if config.rank != "auto":
         return config.rank
-    return min(max(8, 4 * action_size) if discrete else 8 * (1 + action_size), 40)
+    return min(max(8, 2 * action_size) if discrete else 6 * (1 + action_size), 48)
 
 
 def init_factor_model(

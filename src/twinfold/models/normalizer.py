@@ -16,8 +16,10 @@ from jaxtyping import Array
 
 from twinfold.data.panel import Transitions
 
-# A smallest (largest) value that this many transitions reach exactly is a wall, not a coincidence.
-_AT_LIMIT = 5
+# A smallest (largest) value is a wall if it occurs this often, and this many times as often as each
+# of this many distinct values next to it. A rounded sensor has no such peak at its end.
+_AT_LIMIT, _PEAK, _NEIGHBOURS = 5, 5, 5
+_ROUNDING = 1e-12  # of float64 sums and differences, with a wide margin
 
 
 class Normalizer(eqx.Module):
@@ -75,13 +77,13 @@ class Normalizer(eqx.Module):
 def fit_normalizer(data: Transitions) -> Normalizer:
     """Means, scales and limits of training transitions.
 
-    A value that a coordinate of the next state reaches exactly, several times, and never passes is
-    taken as a hard limit (the end of a track, an empty tank, a saturated sensor).
+    A value that a coordinate of the next state never passes and reaches exactly, far more often
+    than the values next to it, is a hard limit (the end of a track, an empty tank).
     """
-    mean, scale = _moments(data.state)
-    target_mean, target_scale = _moments(data.next_state - data.state)
+    mean, scale = _moments(data.state, data.state)
+    target_mean, target_scale = _moments(data.next_state - data.state, data.state)
     if np.issubdtype(data.action.dtype, np.floating):
-        action_mean, action_scale = _moments(data.action)
+        action_mean, action_scale = _moments(data.action, data.action)
     else:
         action_mean = action_scale = np.zeros(0)
     low, high = _limits(data.next_state)
@@ -97,17 +99,24 @@ def fit_normalizer(data: Transitions) -> Normalizer:
     )
 
 
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(values: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of columns that were computed from the columns of ``source``."""
     mean = values.mean(axis=0)
     scale = values.std(axis=0)
-    # Rounding alone gives a constant column a tiny spread.
-    constant = scale <= 1e-9 * np.maximum(np.abs(values).max(axis=0, initial=0), 1e-30)
+    # Rounding alone gives a constant column a tiny spread, relative to what it was computed from.
+    constant = scale <= _ROUNDING * np.maximum(np.abs(source).max(axis=0, initial=0), 1e-30)
     return mean, np.where(constant, 1.0, scale)
 
 
 def _limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    low, high = values.min(axis=0), values.max(axis=0)
-    varies = high > low
-    at_low = (values == low).sum(axis=0) >= _AT_LIMIT
-    at_high = (values == high).sum(axis=0) >= _AT_LIMIT
-    return np.where(at_low & varies, low, -np.inf), np.where(at_high & varies, high, np.inf)
+    low = np.full(values.shape[1], -np.inf)
+    high = np.full(values.shape[1], np.inf)
+    for d in range(values.shape[1]):
+        distinct, counts = np.unique(values[:, d], return_counts=True)
+        if len(distinct) < 2:
+            continue
+        if counts[0] >= max(_AT_LIMIT, _PEAK * counts[1 : 1 + _NEIGHBOURS].max()):
+            low[d] = distinct[0]
+        if counts[-1] >= max(_AT_LIMIT, _PEAK * counts[-1 - _NEIGHBOURS : -1].max()):
+            high[d] = distinct[-1]
+    return low, high

@@ -44,11 +44,13 @@ class Job:
         name: unique within a fit; names the file of its state.
         member: number that tells its randomness from that of other members.
         steps: length of training.
+        shrinkage: penalty on the distance of agent factors from their mean.
     """
 
     name: str
     member: int
     steps: int
+    shrinkage: float
 
 
 @dataclass
@@ -168,7 +170,7 @@ def _advance(
         jnp.asarray(group.step),
         jnp.asarray(group.steps),
         jnp.asarray(config.learning_rate, jnp.float32),
-        jnp.asarray(config.shrinkage / len(rows), jnp.float32),
+        jnp.asarray([job.shrinkage / len(rows) for job in group.jobs], jnp.float32),
     )
     group.state, group.loss = state, np.asarray(loss)
     group.step = min(group.step + CHUNK, group.steps)

@@ -91,29 +91,11 @@ def init_state(models: Sequence[FactorModel]) -> TrainState:
 def _loss(
     model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
 ) -> Float[Array, ""]:
-    """Mean squared error of a batch plus the shrinkage of agent factors to their mean.
-
-    The penalty is the prior of a Gaussian model: with noise variance s2 on each of the K D
-    standardised targets and factors spread around their mean with variance t2,
-
-        -2 s2 log p / (K D) = mean error^2 + s2 / (K D t2) sum_n |u_n - mean u|^2 + const,
-
-    where s2 is estimated by the error of the batch and t2 by the spread of the factors. So noisy
-    data shrinks agents to each other, clean data hardly at all, whatever the scale of the factors.
-
-    Args:
-        model: a member.
-        data: transitions.
-        rows: the batch.
-        shrinkage: strength over K; strength 1 is the prior itself.
-    """
+    """Mean squared error of a batch plus the shrinkage of agent factors to their mean."""
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.state[rows], data.action[rows])
     error = jnp.mean((predicted - data.target[rows]) ** 2)
-    distance = (model.agents - model.agents.mean(axis=0)) ** 2  # (N, r)
-    # One agent has no others to be shrunk to: its distance and spread are zero.
-    ratio = jax.lax.stop_gradient(error / jnp.maximum(distance.mean(), 1e-12))
-    return error + shrinkage * ratio * distance.sum() / predicted.shape[-1]
+    return error + shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
 
 
 @functools.partial(jax.jit, static_argnames="layout", donate_argnames="state")
@@ -125,7 +107,7 @@ def run_chunk(
     start: Int[Array, ""],
     total: Int[Array, ""],
     learning_rate: Float[Array, ""],
-    shrinkage: Float[Array, ""],
+    shrinkage: Float[Array, " G"],
 ) -> tuple[TrainState, Float[Array, " G"]]:
     """C steps of a group of G members.
 
@@ -137,14 +119,15 @@ def run_chunk(
         start: number of steps already taken.
         total: steps after which the learning rate is zero; steps beyond it change nothing.
         learning_rate: the peak of the cosine.
-        shrinkage: strength of the prior of the agent factors over the number of transitions.
+        shrinkage: weight of each member's penalty on the squared distances of its factors from
+            their mean.
 
     Returns:
         The new state and the mean loss of the chunk per member.
     """
 
     def one_member(
-        before: TrainState, batch: Int[Array, " B"], step: Array
+        before: TrainState, batch: Int[Array, " B"], shrinkage: Array, step: Array
     ) -> tuple[TrainState, Array]:
         def loss_of(vector: Array) -> Array:
             return _loss(layout.unflatten(vector), data, batch, shrinkage)
@@ -160,7 +143,13 @@ def run_chunk(
 
     def one_step(before: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, Array]:
         step, batch = inputs
-        return jax.vmap(one_member, in_axes=(0, 0, None))(before, batch, step)
+        if len(batch) == 1:
+            # A batched product with a batch of one takes twice as long on a CPU as a plain one.
+            alone = jax.tree.map(lambda leaf: leaf[0], before)
+            return jax.tree.map(
+                lambda leaf: leaf[None], one_member(alone, batch[0], shrinkage[0], step)
+            )
+        return jax.vmap(one_member, in_axes=(0, 0, 0, None))(before, batch, shrinkage, step)
 
     steps = start + jnp.arange(len(rows))
     state, losses = jax.lax.scan(one_step, state, (steps.astype(jnp.float32), rows))
@@ -168,9 +157,18 @@ def run_chunk(
 
 
 @functools.lru_cache(maxsize=16)
-def _permutation(seed: int, member: int, epoch: int, n_rows: int) -> np.ndarray:
-    rng = np.random.default_rng((seed, member, epoch))
-    return rng.permutation(n_rows).astype(np.int32)
+def _block(seed: int, member: int, block: int, n_rows: int) -> np.ndarray:
+    """One epoch, or several of few rows, for which a generator each would cost more than the steps.
+
+    ``(E * n_rows,)``: E random permutations, one after the other.
+    """
+    rng = np.random.default_rng((seed, member, block))
+    rows = np.tile(np.arange(n_rows, dtype=np.int32), (_epochs_per_block(n_rows), 1))
+    return rng.permuted(rows, axis=1).ravel()
+
+
+def _epochs_per_block(n_rows: int) -> int:
+    return -(-1024 // n_rows)
 
 
 def batches(seed: int, member: int, start: int, rows: np.ndarray, batch_size: int) -> np.ndarray:
@@ -179,8 +177,9 @@ def batches(seed: int, member: int, start: int, rows: np.ndarray, batch_size: in
     The stream of rows is one random permutation of ``rows`` after another.
     """
     n_rows = len(rows)
+    size = n_rows * _epochs_per_block(n_rows)
     first, last = start * batch_size, (start + CHUNK) * batch_size
-    epochs = range(first // n_rows, (last - 1) // n_rows + 1)
-    stream = np.concatenate([_permutation(seed, member, epoch, n_rows) for epoch in epochs])
-    offset = first - epochs.start * n_rows
+    blocks = range(first // size, (last - 1) // size + 1)
+    stream = np.concatenate([_block(seed, member, block, n_rows) for block in blocks])
+    offset = first - blocks.start * size
     return rows[stream[offset : offset + CHUNK * batch_size].reshape(CHUNK, batch_size)]

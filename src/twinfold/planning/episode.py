@@ -149,8 +149,8 @@ def run_agents(
             if progress is not None:
                 progress(count, len(jobs))
         parts = [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    finally:  # after an interrupt there is nothing to wait for: a running program may take long
+        pool.shutdown(wait=False, cancel_futures=True)
     joined = []
     for agent in range(len(covariates)):
         mine = parts[agent * n_parts : (agent + 1) * n_parts]

@@ -79,8 +79,10 @@ def plan_once(
         seed: of the planner and of the start.
 
     Raises:
-        UsageError: unknown agent, or a state that does not fit.
+        UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
+            or a planner that does not fit the actions.
     """
+    check_fits(model, task)
     simulator = Simulator(model, agent)
     key_start, key_plan = jax.random.split(jax.random.key(seed))
     if state is None:
@@ -91,8 +93,8 @@ def plan_once(
         start = np.asarray(state, np.float64)
         if start.shape != (len(task.state_names),) or not np.isfinite(start).all():
             raise UsageError(
-                f"the state needs {len(task.state_names)} finite values "
-                f"({', '.join(task.state_names)}), not {list(state)}"
+                f"the state needs {len(task.state_names)} finite numbers "
+                f"({', '.join(task.state_names)}), not {start.tolist()}"
             )
     stack = model.dynamics(agent)
     info = _search(
@@ -113,6 +115,30 @@ def plan_once(
         config=config,
         rollout=simulator.rollout(start, actions),
     )
+
+
+def check_fits(model: FittedModel, task: Task) -> None:
+    """Refuse a run whose states or actions are not those of a task.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    source = model.info.get("source") or {}
+    if source.get("task", task.name) != task.name:
+        raise UsageError(f"the run was fitted on data of {source['task']!r}, not of {task.name!r}")
+    if model.roles.state != task.state_names or model.roles.action_type != task.action_type:
+        raise UsageError(
+            f"the run does not fit task {task.name!r}: its state is {list(model.roles.state)} with "
+            f"a {model.roles.action_type} action, the task's is {list(task.state_names)} with a "
+            f"{task.action_type} one"
+        )
+    if model.action_levels is not None and list(model.action_levels) != list(
+        range(task.n_actions or 0)
+    ):
+        raise UsageError(
+            f"the run has seen the actions {model.action_levels.tolist()}, the task "
+            f"{task.name!r} has 0 to {(task.n_actions or 0) - 1}; collect more data"
+        )
 
 
 @eqx.filter_jit

@@ -33,7 +33,7 @@ def save_rollout(
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"cannot draw into {target.name!r}: its suffix is not {one_of(SUFFIXES)}")
+        raise UsageError(f"cannot draw into {target.name!r} by its suffix; {one_of(SUFFIXES)}")
     names = state_names(curves, names)
     if suffix == ".html":
         from twinfold.report.figures import rollout_figure

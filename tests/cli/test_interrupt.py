@@ -1,0 +1,92 @@
+"""Ctrl-C in every long command: exit code 130, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from twinfold import load_run
+
+LONG = """
+rank = 4
+members = 2
+steps = 6000
+schedules = [1.0]
+shrinkages = [0.001]
+validation_members = 1
+"""
+
+
+def wait_for(process: Any, text: str) -> None:
+    """Read a process's standard error up to a line that holds ``text``."""
+    seen = ""
+    while line := process.stderr.readline():
+        seen += line
+        if text in line:
+            return
+    raise AssertionError(f"the command ended without saying {text!r}:\n{seen}")
+
+
+def interrupt(process: Any) -> tuple[int, str, str]:
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_an_interrupted_fit_is_kept_and_goes_on(
+    start: Any, twinfold: Any, tmp_path: Path, cart_table: Path
+) -> None:
+    config = tmp_path / "long.toml"
+    config.write_text(LONG)
+    out, partial = tmp_path / "run", tmp_path / "run.partial"
+    command = ["fit", cart_table, "--out", out, "--config", config]
+    process = start(*command)
+    wait_for(process, "training 2 members")  # one stage is done and kept
+    code, said, err = interrupt(process)
+    assert code == 130, err
+    assert said == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("interrupted: the same command goes on")
+    assert str(partial) in err.splitlines()[-1]
+    assert not out.exists()
+    assert list(partial.glob("state-*.safetensors"))
+    done = twinfold("simulate", out, "--agent", 0, "--state", "0,0,0,0", "--actions", "1")
+    assert done.code == 1
+    assert "did not finish; the same `twinfold fit` command goes on" in done.err
+
+    done = twinfold(*command)
+    assert done.code == 0
+    assert "going on with the interrupted fit" in done.err
+    assert not partial.exists()
+    assert load_run(out).n_members == 2
+    assert sorted(tmp_path.iterdir()) == [config, out]
+
+
+def test_an_interrupted_evaluation_says_nothing_false(start: Any, cart_run: Path) -> None:
+    process = start(
+        *("evaluate", "return", cart_run, "--task", "cart_pole", "--episodes", 400),
+        *("--candidates", 4000, "--horizon", 50, "--json"),
+    )
+    wait_for(process, "begun")
+    time.sleep(4)
+    begun = time.monotonic()
+    code, out, err = interrupt(process)
+    assert (code, out) == (130, "")
+    assert err == "interrupted\n"
+    assert time.monotonic() - begun < 20  # it does not wait for the episodes to end
+
+
+def test_an_interrupted_demo_leaves_whole_files(start: Any, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    process = start("demo", "--out", out)
+    wait_for(process, "held out")
+    code, said, err = interrupt(process)
+    assert (code, said) == (130, "")
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "interrupted: the same command starts afresh"
+    left = {path.name for path in out.iterdir()}
+    assert left <= {"demo.json", "cohort.parquet", "cohort.manifest.json", "run.partial"}
+    json.loads((out / "cohort.manifest.json").read_text())

@@ -1,0 +1,142 @@
+"""Entry points, help, and what happens to words that no command knows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinfold import FitConfig, __version__
+
+COMMANDS = [
+    "",
+    "data",
+    "data collect",
+    "data validate",
+    "data describe",
+    "fit",
+    "simulate",
+    "plan",
+    "evaluate",
+    "evaluate prediction",
+    "evaluate return",
+    "demo",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(twinfold: Any, command: str) -> None:
+    done = twinfold(*command.split(), "--help")
+    assert done.code == 0
+    assert done.err == ""
+    assert f"Usage: twinfold {command}".rstrip() in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+    # A box row that starts with a flag has words of explanation behind it.
+    for row in re.findall(r"│ [* ] +(--.*?)│|│ (--.*?)│", done.out):
+        assert re.search(r"[a-z]{2,}", re.sub(r"--[\w-]+ +[A-Z.]*", "", "".join(row))), row
+
+
+@pytest.mark.parametrize("command", ["data validate", "fit", "simulate", "plan"])
+def test_help_gives_an_example(twinfold: Any, command: str) -> None:
+    assert f"\n  twinfold {command} " in twinfold(*command.split(), "--help").out
+
+
+def test_help_of_fit_tells_the_defaults(twinfold: Any) -> None:
+    boxes = twinfold("fit", "--help").out
+    text = re.sub(r"\s+", " ", boxes.replace("│", ""))
+    flags = [part for part in text.split("Settings", 1)[1].split(" --")[1:] if "[default" in part]
+    told = {part.split()[0]: re.findall(r"\[default: ([^]]+)\]", part)[0] for part in flags}
+    settings = FitConfig().model_dump(mode="json")
+    assert len(told) == 11
+    for flag, value in told.items():
+        default = settings[flag.replace("-", "_")]
+        expected = ",".join(map(str, default)) if isinstance(default, list) else str(default)
+        assert value == expected, flag
+
+
+def test_a_command_group_alone_shows_its_help(twinfold: Any) -> None:
+    for words in ([], ["data"], ["evaluate"]):
+        done = twinfold(*words)
+        assert done.code == 0
+        assert "Usage:" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint", "command"),
+    [
+        (["simulat"], 'Did you mean "simulate"?', "twinfold"),
+        (["data", "validat"], 'Did you mean "validate"?', "twinfold data"),
+        (["fit", "t.csv", "--out", "r", "--step", "3"], "Did you mean --steps?", "twinfold fit"),
+        (["fit", "t.csv", "--out", "r", "--steps", "many"], '"many" into int', "twinfold fit"),
+        (["fit", "--out", "r"], "TABLE", "twinfold fit"),
+        (["evaluate", "return", "r"], "--task", "twinfold evaluate return"),
+        (["data", "validate", "t.csv", "--action-type", "continous"], "continuous",
+         "twinfold data validate"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_usage(twinfold: Any, words: list[str], hint: str, command: str) -> None:
+    done = twinfold(*words)
+    assert done.code == 2
+    assert done.out == ""
+    assert hint in done.err
+    assert done.err.endswith(f"See `{command} --help`.\n")
+
+
+def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+
+def test_the_console_script_and_the_module_are_the_command() -> None:
+    script = Path(sys.executable).with_name("twinfold")
+    for entry in ([str(script)], [sys.executable, "-m", "twinfold"]):
+        done = run(*entry, "--version")
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, __version__, "")
+        done = run(*entry, "data", "validate", "no such.csv", "--agent", "a")
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.startswith("error: --time, --state, --action, --action-type missing")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(cart_table: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "twinfold", "data", "describe", str(cart_table)],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_a_terminal_that_cannot_show_a_name(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("é,t,漢,u\na,0,1,0\na,1,2,1\na,2,4,\n", encoding="utf-8")
+    flags = "--agent é --time t --state 漢 --action u --action-type discrete".split()
+    done = run(
+        sys.executable, "-m", "twinfold", "data", "describe", str(table), *flags,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert r"\u6f22" in done.stdout
+
+
+def test_a_full_disk_is_a_plain_failure(
+    twinfold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("twinfold.data.io.save_panel", full)
+    out = tmp_path / "t.csv"
+    done = twinfold("data", "collect", "--task", "cart_pole", "--agents", 3, "--out", out)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: [Errno 28] No space left on device\n"

@@ -1,0 +1,194 @@
+"""Everything that README, docs/ and examples/ show is run as it stands.
+
+Fenced blocks are read top to bottom, each page in a directory of its own:
+
+- a block after ``<!-- file: NAME -->`` is written to NAME;
+- ``python`` blocks of a page run one after the other in one namespace;
+- ``console`` blocks: every ``$ twinfold ...`` runs through ``twinfold.cli.main``. It must succeed,
+  unless ``$ echo $?`` and another code follow, and every line shown below it must be in its output.
+
+Fits are shortened by changing the defaults of ``FitConfig``, and evaluations by changing those of
+``evaluate_return``: what a page sets itself stays as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from twinfold import cli, evaluate
+from twinfold.config import FitConfig
+from twinfold.planning.defaults import BY_TASK, GENERIC
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SHORT: dict[str, Any] = {
+    "steps": 500,
+    "members": 2,
+    "validation_members": 1,
+    "schedules": (1.0,),
+    "shrinkages": (0.1,),
+}
+_FENCE = re.compile(
+    r"(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class Block(NamedTuple):
+    language: str
+    body: str
+    file: str | None
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(m["language"], m["body"], m["file"], text[: m.start("body")].count("\n"))
+        for m in _FENCE.finditer(text)
+    ]
+
+
+class Command(NamedTuple):
+    words: list[str]
+    output: list[str]
+    code: int
+
+
+def commands(body: str) -> list[Command]:
+    """The ``twinfold`` commands of a console block with what is shown below each."""
+    found: list[Command] = []
+    for part in re.split(r"^\$ ", body.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
+        line, *output = part.rstrip("\n").splitlines()
+        if line == "echo $?":
+            found[-1] = found[-1]._replace(code=int(output[0]))
+        else:
+            program, *words = shlex.split(line)
+            assert program == "twinfold", f"only twinfold can be run here, not {line!r}"
+            found.append(Command(words, output, 0))
+    return found
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A directory of its own, fits of a few steps, evaluations of one episode."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        evaluate, "evaluate_return", functools.partial(evaluate.evaluate_return, episodes=1)
+    )
+    before = {name: FitConfig.model_fields[name].default for name in SHORT}
+    change_defaults(SHORT)
+    yield
+    change_defaults(before)
+
+
+def change_defaults(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        FitConfig.model_fields[name].default = value
+    FitConfig.model_rebuild(force=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_shows_what_works(
+    page: Path, short: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    for block in blocks(page):
+        where = f"{page.name}, line {block.line}"
+        if block.file is not None:
+            Path(block.file).write_text(block.body, encoding="utf-8")
+        if block.language == "python":
+            # Leading newlines make the lines of a traceback those of the page.
+            source = "\n" * block.line + block.body
+            exec(compile(source, str(page), "exec"), namespace)
+        if block.language == "console":
+            for command in commands(block.body):
+                capsys.readouterr()
+                code = cli.main(command.words)
+                captured = capsys.readouterr()
+                printed = captured.out + captured.err
+                assert code == command.code, f"{where}: {command.words}\n{printed}"
+                for line in command.output:
+                    assert line in printed.splitlines(), f"{where}: {line!r} not in\n{printed}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_runs(
+    example: Path, short: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out
+    assert not list(tmp_path.iterdir())  # a script to look at leaves nothing behind
+
+
+def test_the_walk_through_of_the_readme_makes_what_it_says(short: None) -> None:
+    import pandas as pd
+
+    from twinfold.data.io import read_table
+
+    for block in blocks(ROOT / "README.md"):
+        if block.file is not None:
+            Path(block.file).write_text(block.body, encoding="utf-8")
+        elif block.language == "console":
+            for command in commands(block.body):
+                cli.main(command.words)
+    questions, answers = read_table("questions.csv"), pd.read_csv("answers.csv")
+    assert list(answers["hour"]) == [hour + 1 for hour in questions["hour"]]
+    assert list(answers["query_id"]) == list(questions["query_id"])
+    assert list(answers.columns) == [
+        "query_id", "room", "hour", "temperature", "temperature_lower", "temperature_upper"
+    ]  # fmt: skip
+    assert Path("attic.png").stat().st_size > 1000
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([\w.]+\.\w+)` \|", readme, re.MULTILINE))
+    assert {path.name for path in Path("runs/rooms").iterdir()} == listed
+
+
+def test_the_python_of_the_readme_is_short() -> None:
+    (example,) = (b.body for b in blocks(ROOT / "README.md") if b.language == "python")
+    assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
+
+
+def table(page: str, columns: int) -> list[list[str]]:
+    """Rows of all Markdown tables of a page with that many columns, without code marks."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*) \|$", text, re.MULTILINE)
+    cells = [[cell.strip().strip("`") for cell in row.split(" | ")] for row in rows]
+    return [row for row in cells if len(row) == columns]
+
+
+def test_the_settings_of_a_fit_are_documented_as_they_are() -> None:
+    import json
+
+    documented = {row[0]: row[1] for row in table("method.md", 3) if row[0] in SETTINGS}
+    defaults = FitConfig().model_dump(mode="json")
+    assert documented == {name: json.dumps(value) for name, value in defaults.items()}
+
+
+SETTINGS = set(FitConfig.model_fields)
+
+
+def test_the_defaults_of_planning_are_documented_as_they_are() -> None:
+    documented = {row[0]: row[1:] for row in table("planning.md", 5)}
+    configs = {**BY_TASK, **{f"other, {kind}": config for kind, config in GENERIC.items()}}
+    for name, config in configs.items():
+        values = config.planner, config.candidates, config.horizon, config.terminal_value
+        assert documented[name] == [str(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *ROOT.glob("[A-Z]*.md"), ROOT / "benchmarks" / "README.md"], ids=str
+)
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    for target in targets:
+        assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
