@@ -63,7 +63,7 @@ def band(
     lower, upper = np.empty_like(middle), np.empty_like(middle)
     norm = model.normalizer
     for h, d in np.ndindex(*middle.shape):
-        sd = np.sqrt(np.mean((paths[:, h, d] - np.median(paths[:, h, d])) ** 2))
+        sd = 1.4826 * np.median(np.abs(paths[:, h, d] - np.median(paths[:, h, d])))
         held_out = 0.0
         if model.band is not None:
             longest = len(model.band)

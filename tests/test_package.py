@@ -43,6 +43,28 @@ def test_importing_a_module_leaves_the_heavy_ones_alone(module: str, unwanted: s
     assert not loaded & unwanted
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "data collect --help",
+        "data validate --help",
+        "data describe --help",
+        "fit --help",
+        "simulate --help",
+        "plan --help",
+        "evaluate return --help",
+        "demo --help",
+        "fti",
+        "fit cohort.csv",
+    ],
+)
+def test_help_and_wrong_words_leave_the_heavy_ones_alone(words: str) -> None:
+    loaded = modules_after(f"from twinfold.cli import main\nmain({words.split()!r})")
+    assert "twinfold" in loaded
+    assert not loaded & {"jax", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib", "plotly"}
+
+
 def test_the_changelog_describes_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.search(rf"^## \[{re.escape(PROJECT['version'])}\]", changelog, re.MULTILINE)

@@ -232,9 +232,12 @@ def test_without_held_out_errors_the_band_is_the_spread(small_cart_pole: FittedM
     assert np.all(full.upper - full.lower > rollout.upper - rollout.lower)
 
 
-def test_a_diverging_member_opens_the_band(small_cart_pole: FittedModel) -> None:
+def test_one_diverging_member_leaves_the_band_and_two_open_it(
+    small_cart_pole: FittedModel,
+) -> None:
     paths = np.zeros((3, 2, 4))
-    paths[1, 1] = np.nan
+    paths[1] = -np.inf
+    paths[2, 1] = np.inf
     middle, lower, upper, _ = prediction_band(small_cart_pole, paths, np.array([1, 2]))
     assert np.isfinite(middle).all()
     assert np.isfinite([lower[0], upper[0]]).all()
@@ -260,3 +263,21 @@ def test_names_of_the_band_give_way_to_names_in_use() -> None:
     values = np.zeros((1, 2))
     names = list(prediction_columns(["a", "a_lower"], values, values, values, ["a_upper"]))
     assert names == ["a", "a_lower", "a_lower_", "a_upper_", "a_lower_lower", "a_lower_upper"]
+
+
+def test_a_rollout_that_leaves_the_training_data_is_told_from_where(
+    small_cart_pole: FittedModel,
+) -> None:
+    heard: list[str] = []
+    pushed = [1] * 60  # far beyond what random pushes reach
+    rollout = Simulator(small_cart_pole, 0).rollout([0.0, 0.0, 0.0, 0.0], pushed, heard.append)
+    low, high = small_cart_pole.ranges.state_low, small_cart_pole.ranges.state_high
+    margin = 0.25 * (high - low)
+    out = ((rollout.centre < low - margin) | (rollout.centre > high + margin)).any(axis=1)
+    assert out.any()
+    assert not out[0]
+    assert heard[0].endswith(f"(first at step {int(out.argmax()) + 1})")
+
+    heard.clear()
+    Simulator(small_cart_pole, 0).rollout([0.0, 0.0, 0.0, 0.0], [0, 1], heard.append)
+    assert not heard

@@ -31,6 +31,9 @@ ACTION_MARGIN = 0.05
 STATE_MARGIN = 0.25
 """A first state may leave the training range by this share of the range without a warning."""
 
+STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
+"""What is said of a rollout that starts within the training data and leaves it."""
+
 _SHOWN = 12
 
 
@@ -146,6 +149,11 @@ class Simulator:
         if not np.isfinite(middle).all():
             (warn or _warn)(f"agent {self.agent_id!r}: the predictions diverge")
 
+        left = strays(model, middle) & ~strays(model, start_q)[:, None]
+        if left.any():
+            step = int(steps[left.any(axis=0).argmax()])
+            (warn or _warn)(f"agent {self.agent_id!r}: {STRAYS} (first at step {step})")
+
         def own(values: NDArray[Any], axis: int = 0) -> Any:
             return np.take(values, 0, axis) if single else values
 
@@ -253,6 +261,12 @@ def doubtful_states(
                 "the prediction is a guess"
             )
     return lines
+
+
+def strays(model: FittedModel, states: Floats) -> NDArray[np.bool_]:
+    """Which states ``(..., D)`` lie far outside the training data in some coordinate: ``(...)``."""
+    low, high = _widen(model.ranges.state_low, model.ranges.state_high, STATE_MARGIN)
+    return ((states < low) | (states > high)).any(axis=-1)
 
 
 def levels_text(levels: NDArray[np.int64]) -> str:

@@ -28,7 +28,14 @@ from twinfold.data.columns import Times
 from twinfold.data.notes import shorten
 from twinfold.models.ensemble import FittedModel, rollout_members
 from twinfold.queries import QUERY, Queries, column, read_queries
-from twinfold.simulate import Warn, doubtful_states, prediction_band, prediction_columns
+from twinfold.simulate import (
+    STRAYS,
+    Warn,
+    doubtful_states,
+    prediction_band,
+    prediction_columns,
+    strays,
+)
 
 __all__ = ["QUERY", "answer"]
 
@@ -73,11 +80,17 @@ def answer(model: FittedModel, queries: pd.DataFrame, warn: Warn | None = None) 
             "members differ, which is too narrow"
         )
     middle, lower, upper = _predict(model, asked)
-    broken = np.flatnonzero(~np.isfinite(middle).all(axis=-1))
-    if len(broken):
-        hit = np.unique(np.searchsorted(asked.offset, broken, side="right") - 1)
-        more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
-        warn(f"{name(int(hit[0]))}{more}: the predictions diverge")
+    lost = strays(model, asked.start)
+    for rows, what in (
+        (~np.isfinite(middle).all(axis=-1), "the predictions diverge"),
+        (strays(model, middle), STRAYS),
+    ):
+        hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(rows), side="right") - 1)
+        hit = hit[~lost[hit]]  # said already, or said of the start
+        lost[hit] = True
+        if len(hit):
+            more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+            warn(f"{name(int(hit[0]))}{more}: {what}")
     roles = model.roles
     taken = {
         QUERY: ids.iloc[asked.order].reset_index(drop=True),

@@ -161,6 +161,8 @@ def rollout_members(
     padded = horizon if horizon <= 8 else -(-horizon // 16) * 16
     batch = min(_BATCH, 1 << (n_queries - 1).bit_length())
     device = normalizer.on_device()
+    low = normalizer.decode_state(normalizer.low)
+    high = normalizer.decode_state(normalizer.high)
     start = normalizer.encode_state(state).astype(np.float32)
     codes = normalizer.encode_action(actions)
     codes = codes.astype(np.int32 if actions.ndim == 2 else np.float32)
@@ -177,7 +179,8 @@ def rollout_members(
             padded,
         )
         part = np.asarray(path)[:, :size, :horizon].astype(np.float64)
-        out[:, rows] = normalizer.decode_state(part)
+        # Once more in raw units: what cannot be negative must not come out as -1e-9.
+        out[:, rows] = np.clip(normalizer.decode_state(part), low, high)
     return out
 
 
@@ -197,8 +200,10 @@ def spread(paths: Floats) -> Floats:
 
     As robust as :func:`centre`: one diverging member does not widen it. Zero for a single member.
     """
-    deviation = np.abs(paths - np.nanmedian(paths, axis=0))
-    return 1.4826 * np.median(np.nan_to_num(deviation, nan=np.inf), axis=0)
+    known = np.where(np.isnan(paths), np.inf, paths)
+    with np.errstate(invalid="ignore"):  # infinity from infinity
+        deviation = np.abs(known - np.median(known, axis=0))
+    return 1.4826 * np.median(np.where(np.isnan(deviation), np.inf, deviation), axis=0)
 
 
 def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) -> Floats:

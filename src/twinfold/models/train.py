@@ -1,4 +1,4 @@
-"""The train step: minibatch Adam on the standardised squared error of one-step differences.
+"""The train step: minibatch Adam on the standardised error of one-step differences.
 
 One chunk of steps is one program: a scan over steps, vmapped over the members of a group. Batches
 are epochs of random permutations, a pure function of (seed, member, epoch), so that training can
@@ -22,6 +22,8 @@ from twinfold.models.factor import FactorModel
 CHUNK = 500  # steps per call of the compiled program
 
 _DECAY_MEAN, _DECAY_SQUARE, _EPSILON = 0.9, 0.999, 1e-8  # Adam (Kingma and Ba, 2015)
+
+_OUTLIER = 1.0  # standard deviations of the target
 
 
 class Layout(NamedTuple):
@@ -91,10 +93,16 @@ def init_state(models: Sequence[FactorModel]) -> TrainState:
 def _loss(
     model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
 ) -> Float[Array, ""]:
-    """Mean squared error of a batch plus the shrinkage of agent factors to their mean."""
+    """Error of a batch plus the shrinkage of agent factors to their mean.
+
+    The error is squared up to ``_OUTLIER`` standard deviations and grows linearly from there
+    (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
+    """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.state[rows], data.action[rows])
-    error = jnp.mean((predicted - data.target[rows]) ** 2)
+    distance = jnp.abs(predicted - data.target[rows])
+    inside = jnp.minimum(distance, _OUTLIER)
+    error = jnp.mean(inside * (2 * distance - inside))
     return error + shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
 
 

@@ -1,0 +1,167 @@
+"""Several members trained side by side: order, progress, interruption and resumption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from twinfold.config import FitConfig
+from twinfold.models import schedule
+from twinfold.models.checkpoint import RunWriter
+from twinfold.models.factor import FactorModel, init_factor_model
+from twinfold.models.schedule import Job, run_jobs
+from twinfold.models.train import CHUNK, TrainData
+
+CONFIG = FitConfig(rank=3, state_net=(8,), batch_size=4)
+ROWS = np.arange(3, 40, dtype=np.int32)
+JOBS = [
+    Job("short", 4, 300, 0.0),
+    Job("long", 0, 3 * CHUNK, 0.1),
+    Job("twin", 1, 3 * CHUNK, 0.3),
+    Job("middle", 2, CHUNK + 1, 0.0),
+]
+
+
+def data() -> TrainData:
+    rng = np.random.default_rng(0)
+    return TrainData(
+        agent=jnp.asarray(rng.integers(0, 4, 40), jnp.int32),
+        state=jnp.asarray(rng.normal(size=(40, 2)), jnp.float32),
+        action=jnp.asarray(rng.integers(0, 3, 40), jnp.int32),
+        target=jnp.asarray(rng.normal(size=(40, 2)), jnp.float32),
+    )
+
+
+def init(member: int) -> FactorModel:
+    return init_factor_model(jax.random.key(member), CONFIG, 4, 2, 3, True)
+
+
+def run(jobs: list[Job], progress: Any = None, writer: RunWriter | None = None) -> Any:
+    return run_jobs(jobs, data(), ROWS, init, CONFIG, progress, writer, "stage")
+
+
+def assert_equal(got: Any, expected: Any) -> None:
+    for leaf, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, other)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Any:
+    return run(JOBS)
+
+
+def test_members_come_back_in_the_order_of_the_jobs(trained: Any) -> None:
+    members, losses = trained
+    assert len(losses) == len(members.agents) == len(JOBS)
+    for k in (0, 3):
+        alone, loss = run([JOBS[k]])
+        assert_equal(jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], members), alone)
+        assert loss[0] == losses[k]
+    backwards, reversed_losses = run(JOBS[::-1])
+    assert_equal(jax.tree.map(lambda leaf: leaf[::-1], members), backwards)
+    np.testing.assert_array_equal(reversed_losses[::-1], losses)
+
+
+def test_groups_of_one_length_train_as_single_members_do(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens on an accelerator."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert sorted(len(group) for group in schedule._grouped(JOBS)) == [1, 1, 2]
+    members, losses = run(JOBS)
+    np.testing.assert_allclose(losses, trained[1], rtol=1e-2)
+    # The same sums in another order drift apart over a thousand steps, but not far.
+    for leaf, other in zip(jax.tree.leaves(members), jax.tree.leaves(trained[0]), strict=True):
+        np.testing.assert_allclose(leaf, other, atol=0.05)
+
+
+def test_all_jobs_and_chunks_are_one_compiled_program(trained: Any) -> None:
+    before = schedule.run_chunk._cache_size()
+    run([*JOBS, Job("another", 9, 700, 0.7)])
+    assert schedule.run_chunk._cache_size() == before
+
+
+def test_progress_goes_from_start_to_end() -> None:
+    seen: list[tuple[str, int, int]] = []
+    run(JOBS, lambda *record: seen.append(record))
+    total = sum(job.steps for job in JOBS)
+    done = [steps for _, steps, _ in seen]
+    assert {(what, whole) for what, _, whole in seen} == {("stage", total)}
+    assert done == sorted(done)
+    assert done[0] < total
+    assert done[-1] == total
+
+
+@pytest.mark.parametrize("after", [0, 2 * CHUNK])
+def test_an_interrupted_run_goes_on_to_the_same_result(
+    trained: Any, after: int, tmp_path: Path
+) -> None:
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done > after:
+            raise KeyboardInterrupt
+
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    with pytest.raises(KeyboardInterrupt):
+        run(JOBS, interrupt, writer)
+    writer.close()
+    seen: list[int] = []
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    members, losses = run(JOBS, lambda what, done, total: seen.append(done), writer)
+    writer.close()
+    assert seen[0] > after  # what was reached was not done again
+    assert_equal(members, trained[0])
+    np.testing.assert_array_equal(losses, trained[1])
+
+
+def test_finished_jobs_are_not_trained_again(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    run(JOBS, None, writer)
+
+    def refuse(*args: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(schedule, "_advance", refuse)
+    members, losses = run(JOBS, None, writer)
+    assert_equal(members, trained[0])
+    np.testing.assert_array_equal(losses, trained[1])
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "other shape"])
+def test_a_damaged_state_is_trained_again(trained: Any, damage: str, tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    run(JOBS[:1], None, writer)
+    (path,) = writer.partial.glob("state-*")
+    if damage == "other shape":
+        writer.save_state("x", 500, np.zeros(1), schedule.init_state([init(0), init(1)]))
+        (other,) = set(writer.partial.glob("state-*")) - {path}
+        other.rename(path)
+    else:
+        path.write_bytes(path.read_bytes()[: 100 if damage == "truncate" else 0])
+    members, _ = run(JOBS[:1], None, writer)
+    assert_equal(members, jax.tree.map(lambda leaf: leaf[:1], trained[0]))
+
+
+def test_an_error_in_a_job_comes_out_and_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = schedule._advance
+
+    def fail(group: Any, *args: Any) -> None:
+        if group.name == "middle":
+            raise MemoryError("no room")
+        real(group, *args)
+
+    monkeypatch.setattr(schedule, "_advance", fail)
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    with pytest.raises(MemoryError, match="no room"):
+        run(JOBS, None, writer)
+    state = writer.load_state("long", schedule.init_state([init(0)]))
+    assert state is not None
+    assert state[0] >= CHUNK
