@@ -50,7 +50,7 @@ def main() -> None:
     dataset = PanelDataset.from_frame(table, ROLES)  # checks the table
     model = fit(dataset, FitConfig(seed=0), log=print)
 
-    doses = [1.5] * 5 + [0.0] * 5
+    doses = [1.0] * 5 + [0.0] * 5
     start = {"level": 0.2, "marker": 0.1}
     path = Simulator(model, "P-007").rollout(start, doses)
     print(path.to_frame().round(3).to_string(index=False))

@@ -86,7 +86,7 @@ def test_a_directory_of_something_else_is_left_alone(
     assert main(["demo", "--out", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == f"error: {tmp_path} holds files that are not of a demo; choose another --out\n"
+    assert f"{tmp_path} holds files that are not of a demo" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["cohort.parquet"]
     assert kept.read_text() == "years of work"
 

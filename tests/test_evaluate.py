@@ -151,11 +151,11 @@ def test_a_run_of_something_else_is_refused(
     car = get_task("mountain_car")
     with pytest.raises(UsageError, match="data of 'cart_pole', not of 'mountain_car'"):
         evaluate_prediction(with_source(small_cart_pole, **SOURCE), car)
-    with pytest.raises(UsageError, match="its state is .*'x_dot'.* the task's is .*'velocity'"):
+    with pytest.raises(UsageError, match=r"its state is .*'x_dot'.* the task's is .*'velocity'"):
         evaluate_return(with_source(small_cart_pole), car)
-    with pytest.raises(UsageError, match="continuous action, the task's is .*discrete one"):
+    with pytest.raises(UsageError, match=r"continuous action, the task's is .*discrete one"):
         evaluate_prediction(small_continuous, CART)
-    swapped = Roles(**{**small_cart_pole.roles.model_dump(), "state": tuple(CART.state_names[::-1])})
+    swapped = Roles(**{**small_cart_pole.roles.model_dump(), "state": CART.state_names[::-1]})
     with pytest.raises(UsageError, match="does not fit"):
         evaluate_prediction(dataclasses.replace(small_cart_pole, roles=swapped), CART)
     coded = dataclasses.replace(small_cart_pole, action_levels=np.array([1, 2]))

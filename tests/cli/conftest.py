@@ -6,7 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,6 @@ class Done(NamedTuple):
 
 
 Twinfold = Callable[..., Done]
-Start = Callable[..., "subprocess.Popen[str]"]
 
 # A shell without job control lets its background processes ignore Ctrl-C; these shall not.
 ENTRY = (
@@ -45,7 +44,8 @@ def twinfold(capsys: pytest.CaptureFixture[str]) -> Twinfold:
     def run(*words: Any) -> Done:
         capsys.readouterr()
         code = main([str(word) for word in words])
-        return Done(code, *capsys.readouterr())
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
 
     return run
 
@@ -118,10 +118,4 @@ def tiny(tmp_path: Path) -> Path:
     """A configuration that trains in a second."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
-    return path
-
-
-def write_csv(path: Path, header: str, rows: Sequence[str]) -> Path:
-    """A CSV from its lines."""
-    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return path

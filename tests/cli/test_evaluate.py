@@ -63,7 +63,7 @@ def test_what_is_not_finite_becomes_null(
     }
     monkeypatch.setattr("twinfold.evaluate.evaluate_prediction", lambda *_, **__: record)
     done = twinfold("evaluate", "prediction", cart_run, "--task", "cart_pole", "--json")
-    read = json.loads(done.out, parse_constant=lambda name: pytest.fail(name))
+    read = json.loads(done.out, parse_constant=pytest.fail)
     assert read["agents"] == [{"agent": 0, "rmse_mean": None, "r2_median": None}]
     done = twinfold("evaluate", "prediction", cart_run, "--task", "cart_pole")
     assert done.code == 0

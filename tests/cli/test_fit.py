@@ -85,9 +85,7 @@ def test_flags_win_over_the_file_and_the_record_holds_both(
     assert model.config.model_dump(mode="json") == config
 
 
-def test_an_existing_run_is_refused_before_the_table_is_read(
-    twinfold: Any, tmp_path: Path
-) -> None:
+def test_an_existing_run_is_refused_before_the_table_is_read(twinfold: Any, tmp_path: Path) -> None:
     kept = tmp_path / "run" / "precious.txt"
     kept.parent.mkdir()
     kept.write_text("mine")

@@ -120,7 +120,7 @@ def test_a_reader_that_goes_away_is_no_traceback(cart_table: Path) -> None:
 def test_a_terminal_that_cannot_show_a_name(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("é,t,漢,u\na,0,1,0\na,1,2,1\na,2,4,\n", encoding="utf-8")
-    flags = "--agent é --time t --state 漢 --action u --action-type discrete".split()
+    flags = ["--agent=é", "--time=t", "--state=漢", "--action=u", "--action-type=discrete"]
     done = run(
         sys.executable, "-m", "twinfold", "data", "describe", str(table), *flags,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
@@ -140,3 +140,15 @@ def test_a_full_disk_is_a_plain_failure(
     done = twinfold("data", "collect", "--task", "cart_pole", "--agents", 3, "--out", out)
     assert (done.code, done.out) == (1, "")
     assert done.err == "error: [Errno 28] No space left on device\n"
+
+
+def test_without_a_home_nothing_is_kept_and_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")  # a file, where no directory can be made
+    hidden = ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = run(
+        sys.executable, "-m", "twinfold", "data", "collect", "--task", "cart_pole",
+        "--agents", "2", "--out", str(tmp_path / "t.csv"),
+        env={**env, "HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

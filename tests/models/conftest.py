@@ -39,7 +39,7 @@ def build_model(
         lambda key: init_factor_model(key, config, n_agents, n_state, size, discrete)
     )(jax.random.split(jax.random.key(seed), config.members))
     low, high = np.full(n_state, -np.inf), np.full(n_state, np.inf)
-    low[0], high[-1] = -1.5, 1.5
+    low[0], high[-1] = -0.7, 0.7
     columns = 0 if discrete else n_action
     normalizer = Normalizer(
         state_mean=rng.normal(size=n_state) * 3,

@@ -26,6 +26,7 @@ from twinfold.models.train import (
 
 CONFIG = FitConfig(rank=3, state_net=(8,), action_net=(6,))
 RATE = 0.03
+OUTLIER = 1.0  # standard deviations beyond which an error counts linearly
 
 
 def fresh(seed: int, discrete: bool = True) -> FactorModel:
@@ -79,8 +80,9 @@ def optax_loop(
             model(model.agents[data.agent[k]], data.state[k], data.action[k]) - data.target[k]
             for k in batch
         ]
+        error = 2 * optax.huber_loss(jnp.stack(rows), delta=OUTLIER)
         away = model.agents - jnp.mean(model.agents, axis=0, keepdims=True)
-        return jnp.mean(jnp.stack(rows) ** 2) + shrinkage * jnp.sum(away**2)
+        return jnp.mean(error) + shrinkage * jnp.sum(away**2)
 
     optimiser = optax.adam(optax.cosine_decay_schedule(RATE, total))
     state = optimiser.init(model)  # pyright: ignore[reportArgumentType]

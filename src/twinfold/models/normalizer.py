@@ -20,10 +20,11 @@ from twinfold.data.panel import Transitions
 # of this many distinct values next to it. A rounded sensor has no such peak at its end.
 _AT_LIMIT, _PEAK, _NEIGHBOURS = 5, 5, 5
 _ROUNDING = 1e-12  # of float64 sums and differences, with a wide margin
+_STILL = 1e-3  # scale of differences that are all the same, in standard deviations of the state
 
 
 class Normalizer(eqx.Module):
-    """Means and scales; a column that never changes has scale 1.
+    """Means and scales; a column that never changes has scale 1, its differences a small one.
 
     Built with float64 NumPy arrays, for exact work on the host; :meth:`on_device` gives the float32
     copy that jitted code takes.
@@ -80,10 +81,12 @@ def fit_normalizer(data: Transitions) -> Normalizer:
     A value that a coordinate of the next state never passes and reaches exactly, far more often
     than the values next to it, is a hard limit (the end of a track, an empty tank).
     """
-    mean, scale = _moments(data.state, data.state)
-    target_mean, target_scale = _moments(data.next_state - data.state, data.state)
+    mean, scale = _moments(data.state, data.state, 1.0)
+    # Where every difference is the same, what a model makes of it must not add up in a rollout.
+    change = data.next_state - data.state
+    target_mean, target_scale = _moments(change, data.state, _STILL * scale)
     if np.issubdtype(data.action.dtype, np.floating):
-        action_mean, action_scale = _moments(data.action, data.action)
+        action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
         action_mean = action_scale = np.zeros(0)
     low, high = _limits(data.next_state)
@@ -99,13 +102,15 @@ def fit_normalizer(data: Transitions) -> Normalizer:
     )
 
 
-def _moments(values: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    values: np.ndarray, source: np.ndarray, if_constant: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale of columns that were computed from the columns of ``source``."""
     mean = values.mean(axis=0)
     scale = values.std(axis=0)
     # Rounding alone gives a constant column a tiny spread, relative to what it was computed from.
     constant = scale <= _ROUNDING * np.maximum(np.abs(source).max(axis=0, initial=0), 1e-30)
-    return mean, np.where(constant, 1.0, scale)
+    return mean, np.where(constant, if_constant, scale)
 
 
 def _limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
