@@ -109,5 +109,5 @@ def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
 def test_a_wrong_setting_in_a_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match="setting '(steps|fit)'"):
+    with pytest.raises(UsageError, match=r"setting '(steps|fit)'"):
         FitConfig.load(path)

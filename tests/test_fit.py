@@ -151,9 +151,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
     expected, offset = np.stack(truth, axis=1), np.array([0.0, 100.0])
 
     def error(model: FittedModel, agent: Any) -> float:
-        paths = rollout_members(
-            model.members, model.normalizer, agent, start + offset, actions
-        )
+        paths = rollout_members(model.members, model.normalizer, agent, start + offset, actions)
         return float(np.sqrt(np.mean((centre(paths) - offset - expected) ** 2)))
 
     own_error = error(model, np.array([model.agent_index(f"P-{n}/ä") for n in range(n_agents)]))
@@ -202,9 +200,10 @@ def test_the_seed_decides(tiny: PanelDataset, uninterrupted: FittedModel) -> Non
 
 
 def test_one_program_trains_everything(tiny: PanelDataset, uninterrupted: FittedModel) -> None:
-    before = schedule.run_chunk._cache_size()
+    program: Any = schedule.run_chunk
+    before = program._cache_size()
     fit(tiny, TINY.model_copy(update={"members": 3, "steps": 2000, "shrinkages": (0.1, 0.2)}))
-    assert schedule.run_chunk._cache_size() == before
+    assert program._cache_size() == before
 
 
 def test_the_log_and_the_progress(tiny: PanelDataset) -> None:
@@ -332,7 +331,7 @@ def test_a_diverging_prediction_is_the_worst_and_no_more() -> None:
     mask[1, 2:] = False
     scale = np.array([1.0, 2.0])
     held = held_of(truth, mask)
-    paths = truth + [0.5, 1.0]  # half a standard deviation in either coordinate
+    paths = truth + np.array([0.5, 1.0])  # half a standard deviation in either coordinate
     np.testing.assert_allclose(fit_module._held_out_rmse(paths, held, scale), 0.5)
     assert fit_module._by_horizon(paths, held, scale) == [0.5] * 4
     paths[1, 2:] = np.nan  # beyond the stretch
@@ -459,9 +458,11 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(
 def test_a_fit_can_be_interrupted_again_and_again(
     tiny: PanelDataset, uninterrupted: FittedModel, tmp_path: Path
 ) -> None:
+    kept = []  # as a notebook keeps the last traceback, and with it everything the fit held
     for stop in [("choosing", 0), ("choosing", 0), ("training", 0), ("training", 0)]:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             fit(tiny, TINY, out=tmp_path / "run", progress=stop_at(*stop))
+        kept.append(caught)
     assert_same(fit(tiny, TINY, out=tmp_path / "run"), uninterrupted)
 
 
@@ -514,8 +515,8 @@ def test_a_partial_run_of_other_settings_or_data_is_refused(
     out = tmp_path / "run"
     interrupted(tiny, out)
     # The same rows in another order of agents are other data: factors go by the order.
-    frame = tiny.to_frame()
-    reordered = pd.concat([frame[frame["pump"] == x] for x in reversed(tiny.agent_ids)])
+    frame: Any = tiny.to_frame()
+    reordered: Any = pd.concat([frame[frame["pump"] == x] for x in reversed(tiny.agent_ids)])
     others = [
         (tiny, TINY.model_copy(update={"steps": 1300})),
         (panel([12] * 7, seed=1), TINY),

@@ -273,7 +273,7 @@ def test_a_rollout_that_leaves_the_training_data_is_told_from_where(
     rollout = Simulator(small_cart_pole, 0).rollout([0.0, 0.0, 0.0, 0.0], pushed, heard.append)
     low, high = small_cart_pole.ranges.state_low, small_cart_pole.ranges.state_high
     margin = 0.25 * (high - low)
-    out = ((rollout.centre < low - margin) | (rollout.centre > high + margin)).any(axis=1)
+    out = np.any((rollout.centre < low - margin) | (rollout.centre > high + margin), axis=1)
     assert out.any()
     assert not out[0]
     assert heard[0].endswith(f"(first at step {int(out.argmax()) + 1})")

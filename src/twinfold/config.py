@@ -50,7 +50,7 @@ class FitConfig(BaseModel):
     activation: Literal["relu", "silu", "hard_swish", "tanh"] = "relu"
     learning_rate: float = Field(default=1e-2, gt=0, le=1)
     batch_size: int = Field(default=128, ge=1)
-    steps: int = Field(default=60_000, ge=1)
+    steps: int = Field(default=50_000, ge=1)
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 1.0), min_length=1
     )
@@ -75,7 +75,7 @@ class FitConfig(BaseModel):
         except ValidationError as error:
             lines: dict[Any, str] = {}  # the first problem of each setting
             for item in error.errors():
-                name = item["loc"][0]
+                name = str(item["loc"][0])
                 line = f"setting {name!r} cannot be {values[name]!r}: {item['msg']}"
                 if item["type"] == "extra_forbidden":
                     line = f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}"

@@ -3,7 +3,8 @@
     1. hold out the last transitions of some agents
     2. train on the rest, for several lengths of training and shrinkages; keep the best pair
     3. train the ensemble on everything with that pair
-    4. turn the held-out errors of step 2 into a prediction band
+    4. solve for every agent's factors in closed form, given the nets (in step 2 as well)
+    5. turn the held-out errors of step 2 into a prediction band
 
 The agents' data is scarce, so nothing of it is lost: step 3 sees all of it.
 """
@@ -31,6 +32,7 @@ from twinfold.models.checkpoint import RunWriter
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
 from twinfold.models.factor import FactorModel, init_factor_model, resolve_rank
 from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.refit import refit_factors
 from twinfold.models.schedule import Job, Progress, run_jobs
 from twinfold.models.train import TrainData
 
@@ -180,7 +182,8 @@ def _train(
             key, config, dataset.n_agents, n_state, action_size, levels is not None
         )
 
-    return run_jobs(jobs, train_data, rows, init, config, progress, writer, what)
+    members, losses = run_jobs(jobs, train_data, rows, init, config, progress, writer, what)
+    return refit_factors(members, train_data, rows), losses
 
 
 def _choose(
@@ -272,7 +275,9 @@ def _choose(
 def _held_out_rmse(paths: np.ndarray, held: HeldOut, scale: np.ndarray) -> np.ndarray:
     """RMSE of each stretch ``(S,)`` over steps and coordinates, in standard deviations."""
     error = (paths - held.next_state) / scale
-    squared = np.where(held.mask, np.nan_to_num(error**2, nan=np.inf).mean(axis=-1), 0.0)
+    squared = np.where(
+        held.mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(axis=-1), 0.0
+    )
     rmse = np.sqrt(squared.sum(axis=1) / held.mask.sum(axis=1))
     return np.clip(rmse, _BEST, _WORST)
 

@@ -266,7 +266,7 @@ def doubtful_states(
 def strays(model: FittedModel, states: Floats) -> NDArray[np.bool_]:
     """Which states ``(..., D)`` lie far outside the training data in some coordinate: ``(...)``."""
     low, high = _widen(model.ranges.state_low, model.ranges.state_high, STATE_MARGIN)
-    return ((states < low) | (states > high)).any(axis=-1)
+    return np.any((states < low) | (states > high), axis=-1)
 
 
 def levels_text(levels: NDArray[np.int64]) -> str:

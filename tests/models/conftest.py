@@ -35,9 +35,9 @@ def build_model(
     config = FitConfig.parse({"members": 3, "state_net": (16,), "rank": 3, "seed": seed} | settings)
     rng = np.random.default_rng(seed)
     size = len(LEVELS) if discrete else n_action
-    stack = jax.vmap(
-        lambda key: init_factor_model(key, config, n_agents, n_state, size, discrete)
-    )(jax.random.split(jax.random.key(seed), config.members))
+    stack = jax.vmap(lambda key: init_factor_model(key, config, n_agents, n_state, size, discrete))(
+        jax.random.split(jax.random.key(seed), config.members)
+    )
     low, high = np.full(n_state, -np.inf), np.full(n_state, np.inf)
     low[0], high[-1] = -0.7, 0.7
     columns = 0 if discrete else n_action
@@ -67,7 +67,7 @@ def build_model(
         action_levels=LEVELS if discrete else None,
         time_step=time_step,
         ranges=DataRanges(
-            *(rng.normal(size=n) for n in (n_state, n_state)), np.zeros(width), np.ones(width)
+            rng.normal(size=n_state), rng.normal(size=n_state), np.zeros(width), np.ones(width)
         ),
         band=np.abs(rng.normal(size=(7, n_state))) if band else None,
         info={"fingerprint": "abc", "validation": {"rmse": 0.1}},

@@ -86,7 +86,7 @@ def test_predictions_survive_bit_for_bit(random_model: Build, run: Path) -> None
         rollout_members(model.members, model.normalizer, *question)
         for model in (random_model(), load_run(run))
     ]
-    np.testing.assert_array_equal(*paths)
+    np.testing.assert_array_equal(paths[0], paths[1])
 
 
 def test_the_written_config_is_the_config(random_model: Build, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_rollouts_are_those_of_a_plain_loop(
         expected = reference.member_paths(model, agent[q], state[q], actions[q])
         np.testing.assert_allclose(paths[:, q], expected, rtol=1e-3, atol=1e-3)
     # The walls of the first and last state were met, or they would not have been tested.
-    low, high = (model.normalizer.decode_state(x) for x in (model.normalizer.low, model.normalizer.high))
+    low, high = (
+        model.normalizer.decode_state(x) for x in (model.normalizer.low, model.normalizer.high)
+    )
     assert np.isclose(paths[..., 0], low[0]).any()
     assert np.isclose(paths[..., -1], high[-1]).any()
 
@@ -88,10 +90,11 @@ def test_lengths_and_numbers_of_a_kind_share_a_program(random_model: Build) -> N
         rollout_members(model.members, model.normalizer, *questions(model, number, horizon))
 
     roll(8, 32)
-    before = ensemble._rollout_batch._cache_size()
+    program: Any = ensemble._rollout_batch
+    before = program._cache_size()
     for number, horizon in [(5, 20), (6, 31), (7, 17), (8, 32)]:
         roll(number, horizon)
-    assert ensemble._rollout_batch._cache_size() == before
+    assert program._cache_size() == before
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0)])
@@ -139,7 +142,7 @@ def test_reordering_the_agents_changes_nobodys_prediction(random_model: Build) -
             )
             for m in (model, other)
         ]
-        np.testing.assert_array_equal(*paths)
+        np.testing.assert_array_equal(paths[0], paths[1])
     assert other.agent_index("u3") == 0
 
 
@@ -171,7 +174,9 @@ def test_the_centre_is_the_trimmed_mean(n_members: int, reference: Any) -> None:
     st.sampled_from([np.nan, np.inf, -np.inf, 1e30, -1e30]),
     st.integers(0, 1000),
 )
-def test_one_diverging_member_does_no_harm(n_members: int, which: int, bad: float, seed: int) -> None:
+def test_one_diverging_member_does_no_harm(
+    n_members: int, which: int, bad: float, seed: int
+) -> None:
     paths = np.random.default_rng(seed).normal(size=(n_members, 4, 2))
     others = np.delete(paths, which % n_members, axis=0)
     paths[which % n_members, 1:] = bad
@@ -202,7 +207,7 @@ def test_the_spread_of_a_normal_ensemble_is_its_standard_deviation() -> None:
 @pytest.mark.parametrize("discrete", [True, False])
 def test_responses_do_not_depend_on_the_gauge(random_model: Build, discrete: bool) -> None:
     model = random_model(discrete=discrete)
-    agent, state, actions = questions(model, 6, 1)
+    _, state, actions = questions(model, 6, 1)
     probes = state, actions[:, 0]
     responses = agent_responses(model, *probes)
     assert responses.shape == (5, 6 * 3)

@@ -138,9 +138,7 @@ def test_a_folded_agent_predicts_what_the_member_predicts(
         moved |= not np.allclose(before, standard, atol=1e-3)
         carry, reached = dynamics.step(carry, dynamics.encode(jnp.asarray(action)), None)
         np.testing.assert_allclose(carry, standard, rtol=2e-4, atol=1e-4)
-        np.testing.assert_allclose(
-            reached, normalizer.decode_state(standard), rtol=1e-3, atol=1e-3
-        )
+        np.testing.assert_allclose(reached, normalizer.decode_state(standard), rtol=1e-3, atol=1e-3)
     assert moved
     assert np.all(np.asarray(carry) >= -0.5)
 

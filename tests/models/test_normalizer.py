@@ -20,7 +20,12 @@ def transitions(state: Any, next_state: Any, action: Any = None) -> Transitions:
     zeros = np.zeros(n_rows, np.int32)
     action = zeros if action is None else np.asarray(action)
     return Transitions(
-        zeros, np.asarray(state), action, np.asarray(next_state), zeros, np.arange(n_rows, dtype="i4")
+        zeros,
+        np.asarray(state),
+        action,
+        np.asarray(next_state),
+        zeros,
+        np.arange(n_rows, dtype="i4"),
     )
 
 
@@ -37,7 +42,10 @@ def infinite(normalizer: Normalizer) -> bool:
 
 
 @given(
-    st.integers(0, 100), st.integers(1, 50), st.sampled_from([1e-6, 1.0, 1e6]), st.floats(-1e4, 1e4)
+    st.integers(0, 100),
+    st.sampled_from([1, 2, 17]),
+    st.sampled_from([1e-6, 1.0, 1e6]),
+    st.floats(-1e4, 1e4),
 )
 def test_everything_seen_in_training_is_standardised(
     seed: int, n_rows: int, size: float, offset: float

@@ -81,9 +81,10 @@ def test_groups_of_one_length_train_as_single_members_do(
 
 
 def test_all_jobs_and_chunks_are_one_compiled_program(trained: Any) -> None:
-    before = schedule.run_chunk._cache_size()
+    program: Any = schedule.run_chunk
+    before = program._cache_size()
     run([*JOBS, Job("another", 9, 700, 0.7)])
-    assert schedule.run_chunk._cache_size() == before
+    assert program._cache_size() == before
 
 
 def test_progress_goes_from_start_to_end() -> None:

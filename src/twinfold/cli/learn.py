@@ -63,7 +63,7 @@ class FitFlags:
     activation: Annotated[str | None, shown("relu")] = None
     learning_rate: Annotated[float | None, shown(0.01)] = None
     batch_size: Annotated[int | None, shown(128)] = None
-    steps: Annotated[int | None, shown(60000)] = None
+    steps: Annotated[int | None, shown(50000)] = None
     shrinkages: Annotated[Names, shown("0.001,0.3")] = None
     validation_share: Annotated[float | None, shown(0.2)] = None
 
