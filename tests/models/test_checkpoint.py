@@ -233,7 +233,7 @@ def test_a_run_that_appears_meanwhile_is_not_overwritten(
 ) -> None:
     model = random_model()
     writer = RunWriter(tmp_path / "run", model.config, "data")
-    writer.save_state("m", 500, np.zeros(1), checkpoint.TrainState(*[np.ones((1, 2))] * 3))  # type: ignore[arg-type]
+    writer.save_state("m", 500, np.zeros(1), checkpoint.TrainState(*[np.ones((1, 2))] * 2))  # type: ignore[arg-type]
     (tmp_path / "run").mkdir()
     with pytest.raises(UsageError, match="exists"):
         writer.finish(model)
@@ -314,7 +314,7 @@ def test_nothing_is_at_out_before_the_end(
 def test_metrics_are_one_record_a_line(random_model: Build, tmp_path: Path) -> None:
     model = random_model()
     writer = RunWriter(tmp_path / "run", model.config, "data")
-    state = checkpoint.TrainState(*[np.ones((2, 3), np.float32)] * 3)  # type: ignore[arg-type]
+    state = checkpoint.TrainState(*[np.ones((2, 3), np.float32)] * 2)  # type: ignore[arg-type]
     writer.save_state("a+b", 500, np.array([0.5, 0.25]), state)
     kept = writer.load_state("a+b", state)
     assert kept is not None

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
 
 from twinfold.models.factor import FactorModel
 
 CHUNK = 500  # steps per call of the compiled program
 
-_DECAY_MEAN, _DECAY_SQUARE, _EPSILON = 0.9, 0.999, 1e-8  # Adam (Kingma and Ba, 2015)
-
+_ADAM = optax.scale_by_adam()
 _OUTLIER = 1.0  # standard deviations of the target
 
 
@@ -74,20 +74,18 @@ class TrainState(NamedTuple):
 
     Attributes:
         vector: ``(G, P)``, parameters.
-        mean: ``(G, P)``, Adam's first moment.
-        square: ``(G, P)``, Adam's second moment.
+        adam: moments ``(G, P)`` and step count ``(G,)``.
     """
 
     vector: Float[Array, "G P"]
-    mean: Float[Array, "G P"]
-    square: Float[Array, "G P"]
+    adam: optax.OptState
 
 
 def init_state(models: Sequence[FactorModel]) -> TrainState:
     """The state before the first step."""
     vectors = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(m)]) for m in models]
     vector = jnp.stack(vectors)
-    return TrainState(vector, jnp.zeros_like(vector), jnp.zeros_like(vector))
+    return TrainState(vector, jax.vmap(_ADAM.init)(vector))
 
 
 def _loss(
@@ -141,13 +139,9 @@ def run_chunk(
             return _loss(layout.unflatten(vector), data, batch, shrinkage)
 
         loss, gradient = jax.value_and_grad(loss_of)(before.vector)
-        mean = _DECAY_MEAN * before.mean + (1 - _DECAY_MEAN) * gradient
-        square = _DECAY_SQUARE * before.square + (1 - _DECAY_SQUARE) * gradient**2
-        unbiased_mean = mean / (1 - _DECAY_MEAN ** (step + 1))
-        unbiased_square = square / (1 - _DECAY_SQUARE ** (step + 1))
+        update, adam = _ADAM.update(gradient, before.adam)
         rate = learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
-        vector = before.vector - rate * unbiased_mean / (jnp.sqrt(unbiased_square) + _EPSILON)
-        return TrainState(vector, mean, square), loss
+        return TrainState(before.vector - rate * update, adam), loss
 
     def one_step(before: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, Array]:
         step, batch = inputs
