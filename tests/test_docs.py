@@ -17,6 +17,8 @@ import functools
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -192,3 +194,11 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     for target in targets:
         assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_measured_figures_are_those_of_the_records() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- figures -->\n")[1].split("<!-- /figures -->")[0]
+    command = [sys.executable, str(ROOT / "benchmarks" / "tasks.py"), "--table"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == made.strip()

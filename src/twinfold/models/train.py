@@ -141,7 +141,7 @@ def run_chunk(
         loss, gradient = jax.value_and_grad(loss_of)(before.vector)
         update, adam = _ADAM.update(gradient, before.adam)
         rate = learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
-        return TrainState(before.vector - rate * update, adam), loss
+        return TrainState(before.vector - rate * jnp.asarray(update), adam), loss
 
     def one_step(before: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, Array]:
         step, batch = inputs
