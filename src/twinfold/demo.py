@@ -21,12 +21,12 @@ from twinfold.errors import InvalidDataError, UsageError
 from twinfold.evaluate import evaluate_prediction, evaluate_return, predict
 from twinfold.files import atomic_write_text
 from twinfold.fit import fit
-from twinfold.models.ensemble import FittedModel, agent_responses, centre
+from twinfold.models.ensemble import FittedModel, agent_responses
 from twinfold.report import figures
 from twinfold.report.curves import Curves
 from twinfold.report.html import Fact, Section, write_page
 from twinfold.report.tables import error_table, number, returns_table
-from twinfold.simulate import Rollout, Simulator
+from twinfold.simulate import Rollout, Simulator, prediction_band
 from twinfold.tasks import Task, agent_covariates, get_task
 
 TASK = "cart_pole"
@@ -235,14 +235,14 @@ def _examples(model: FittedModel, task: Task, test: list[dict[str, Any]]) -> dic
     found = predict(model, task, agents, trajectories=1)
     curves = {}
     for row, one in zip(test, found, strict=True):
-        steps = int(one.mask[0].sum())
-        paths = one.members[:, 0, :steps]
-        middle = centre(paths)
+        steps = np.arange(1, int(one.mask[0].sum()) + 1)
+        paths = one.members[:, 0, : len(steps)]
+        middle, lower, upper, _ = prediction_band(model, paths, steps)
         curves[f"{row['agent']} ({row['label']})"] = Curves(
-            np.arange(1, steps + 1),
+            steps,
             middle,
-            paths.min(axis=0),
-            paths.max(axis=0),
-            truth=one.true[0, 1 : steps + 1],
+            lower,
+            upper,
+            truth=one.true[0, 1 : len(steps) + 1],
         )
     return curves
