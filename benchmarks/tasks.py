@@ -1,6 +1,6 @@
 """The built-in tasks from data to return, several seeds: records, and the README's table from them.
 
-    python benchmarks/tasks.py              # about four minutes on two cores
+    python benchmarks/tasks.py              # measure (minutes)
     python benchmarks/tasks.py --table      # only print the table of the committed records
 
 Data, fit and evaluation use the default settings. One record per task and seed is written to

@@ -243,6 +243,11 @@ def _choose(
         f"  chosen: {steps} steps, shrinkage {shrinkage:g} (geometric mean over stretches, in "
         f"standard deviations of the state; predicting no change has a mean of {baseline:.4g})"
     )
+    if np.ceil((len(held) + 1) * config.band) > len(held):
+        log(
+            f"warning: only {len(held)} held-out stretches: the band is the largest error seen in "
+            f"them, too few for a {100 * config.band:.0f} % band"
+        )
     if error > baseline:
         log("warning: held-out predictions are worse than predicting no change; do not rely on it")
     validation = {

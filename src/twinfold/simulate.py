@@ -50,7 +50,7 @@ class Rollout:
         centre: ``(..., H, D)``, robust mean over the members, raw units.
         members: ``(M, ..., H, D)``, each from its own predictions.
         lower, upper: ``(..., H, D)``, the band; its nominal coverage at every step is ``coverage``.
-        spread: ``(..., H, D)``, standard deviation over the members.
+        spread: ``(..., H, D)``, robust standard deviation over the members.
         coverage: nominal coverage of the band.
         calibrated: whether held-out errors are in the band. If nothing could be held out when the
             model was fitted, the band is the spread of the members alone, which is too narrow.

@@ -28,7 +28,8 @@ from twinfold.models.train import TrainData
 
 Floats = NDArray[np.float64]
 
-_CHUNK = 8192  # transitions whose features are held at once
+_CHUNK = 8192  # transitions whose features are held at once, fewer if the rank is high:
+_VALUES = 2**23  # numbers in their (r, r) products, 64 MB per thread
 _ROUNDS = 3  # of reweighting
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
 _FLOOR = 1e-4  # smallest scale, in standard deviations of the target
@@ -48,7 +49,8 @@ def refit_factors(members: FactorModel, data: TrainData, rows: NDArray[np.int32]
     agent = np.asarray(data.agent)[rows]
     target = np.asarray(data.target, np.float64)[rows]
     # One shape for all chunks, so that there is one program.
-    size = min(_CHUNK, len(rows))
+    rank = members.agents.shape[-1]
+    size = min(_CHUNK, max(32, _VALUES // rank**2), len(rows))
     padded = np.concatenate([rows, np.full(-len(rows) % size, rows[-1], np.int32)])
     chunks = padded.reshape(-1, size)
 
@@ -84,7 +86,9 @@ def refit_factors(members: FactorModel, data: TrainData, rows: NDArray[np.int32]
             factors = np.linalg.solve(gram, moment[..., None])[..., 0]
         return factors
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    affinity = getattr(os, "sched_getaffinity", None)
+    threads = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
         solved = list(pool.map(one, range(len(members.agents))))
     agents = jnp.asarray(np.stack(solved), jnp.float32)
     return eqx.tree_at(lambda stack: stack.agents, members, agents)
