@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "cart_pole": "twinfold.tasks.cart_pole",
     "mountain_car": "twinfold.tasks.mountain_car",
+    "half_cheetah": "twinfold.tasks.half_cheetah",
 }
 
 TASK_NAMES: tuple[str, ...] = tuple(_MODULES)
