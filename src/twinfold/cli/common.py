@@ -84,6 +84,7 @@ class RoleFlags:
         reward: Column of rewards.
         terminated: Column of flags: true on the last row of a trajectory that ended by itself.
         truncated: Column of flags: true on the last row of a trajectory that was cut off.
+        angle: Those state columns that are angles in radians, separated by commas.
     """
 
     agent: str | None = None
@@ -95,6 +96,7 @@ class RoleFlags:
     reward: str | None = None
     terminated: str | None = None
     truncated: str | None = None
+    angle: Names = None
 
     def roles(self) -> Roles | None:
         """The roles, or None if no flag was given (the manifest beside the table then says).
@@ -102,8 +104,8 @@ class RoleFlags:
         Raises:
             UsageError: some flags were given, but not all that are needed.
         """
-        values = {**asdict(self), "state": split(self.state), "action": split(self.action)}
-        given = {name: value for name, value in values.items() if value}
+        lists = {name: split(getattr(self, name)) for name in ("state", "action", "angle")}
+        given = {name: value for name, value in {**asdict(self), **lists}.items() if value}
         if not given:
             return None
         needed = ("agent", "time", "state", "action", "action_type")

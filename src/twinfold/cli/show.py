@@ -33,7 +33,8 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
     for role in ("state", "action"):
         for name, row in record[role].items():
             numbers = (f"{row[key]:.6g}" for key in ("min", "max", "mean", "std"))
-            table.add_row(name, role, *numbers)
+            kind = "state, angle" if name in record["angle"] and role == "state" else role
+            table.add_row(name, kind, *numbers)
     if "reward" in record:
         numbers = (f"{record['reward'][key]:.6g}" for key in ("min", "max", "mean", "std"))
         table.add_row("", "reward", *numbers)

@@ -152,6 +152,7 @@ def task_roles(task: Task) -> Roles:
         reward="reward",
         terminated="terminated",
         truncated="truncated",
+        angle=task.angle_names,
     )
 
 

@@ -289,7 +289,9 @@ class PanelDataset:
         place = np.empty(self.n_agents, dtype=np.int64)
         place[by_name] = np.arange(self.n_agents)
         rows = np.argsort(place[self.agent], kind="stable")
-        digest = hashlib.sha256(self.roles.model_dump_json().encode())
+        # Without angles as before there was that role: the fingerprints of old records still hold.
+        absent = None if self.roles.angle else {"angle"}
+        digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
         counts = np.bincount(self.agent, minlength=self.n_agents)
         for i in by_name:
             digest.update(f"{names[i]}\0{counts[i]}\0".encode())

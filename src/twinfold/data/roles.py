@@ -25,6 +25,7 @@ class Roles(BaseModel):
         reward: column of the reward earned by the action of the same row.
         terminated: flag on the last row of a trajectory that ended by itself.
         truncated: flag on the last row of a trajectory that was cut off.
+        angle: those state columns that are angles, in radians; they may wrap around or count on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,8 +39,9 @@ class Roles(BaseModel):
     reward: str | None = None
     terminated: str | None = None
     truncated: str | None = None
+    angle: tuple[str, ...] = ()
 
-    @field_validator("state", "action", mode="before")
+    @field_validator("state", "action", "angle", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -56,6 +58,15 @@ class Roles(BaseModel):
                 f"{', '.join(self.action)}; number the combinations in one column, "
                 'or use action_type "continuous"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _angles_are_states(self) -> Roles:
+        for i, name in enumerate(self.angle):
+            if name not in self.state:
+                raise ValueError(f"angle {name!r} is not a state column; {one_of(self.state)}")
+            if name in self.angle[:i]:
+                raise ValueError(f"angle {name!r} is given twice; name each column once")
         return self
 
     @classmethod

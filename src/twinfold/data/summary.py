@@ -28,10 +28,11 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
     Returns:
         ``agents``, ``transitions``, ``segments``, ``time_step``, ``transitions_per_agent``
         (quantiles), ``state`` and ``action`` (by column: min, max, mean, std in the column's
-        units; over all rows for states, over transitions for actions), ``action_levels``
-        (transitions by level, discrete only), ``reward`` (the same numbers), ``terminated`` and
-        ``truncated`` (trajectories that ended so), ``gaps`` (places where a trajectory is split
-        within an agent and episode), ``left_out`` (number and first ids), ``warnings``.
+        units; over all rows for states, over transitions for actions), ``angle`` (the states that
+        are angles), ``action_levels`` (transitions by level, discrete only), ``reward`` (the same
+        numbers), ``terminated`` and ``truncated`` (trajectories that ended so), ``gaps`` (places
+        where a trajectory is split within an agent and episode), ``left_out`` (number and first
+        ids), ``warnings``.
     """
     data = dataset.transitions()
     counts = np.bincount(data.agent, minlength=dataset.n_agents)
@@ -47,6 +48,7 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         "state": {
             name: _summary(dataset.state[:, d]) for d, name in enumerate(dataset.roles.state)
         },
+        "angle": list(dataset.roles.angle),
         "action": {
             name: _summary(values)
             for name, values in zip(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.angles import looks_like_degrees
 from twinfold.data.columns import Mask, Numbers, Times
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.notes import Notes, counted, some
@@ -95,6 +96,7 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     action: NDArray[Any] = np.column_stack([numbers.values[order] for numbers in table.actions])
     action[~inner] = np.nan
     notes.warnings += _constant_lines(roles, state, action[inner])
+    notes.warnings += _degree_lines(roles, state, inner)
     levels = None
     if roles.action_type == "discrete":
         distinct, index = np.unique(action[inner, 0], return_inverse=True)
@@ -177,6 +179,17 @@ def _break_at_flags(
         f"(first at {first}); a new trajectory begins there"
     )
     return joined & ~ends[:-1], flags
+
+
+def _degree_lines(roles: Roles, state: NDArray[Any], inner: Mask) -> Iterator[str]:
+    for name in roles.angle:
+        values = state[:, roles.state.index(name)]
+        if looks_like_degrees(values, inner):
+            yield (
+                f"column {name!r} (angle) looks like degrees (from {values.min():.6g} to "
+                f"{values.max():.6g}, with jumps of about 360); angles are in radians: multiply it "
+                "by pi/180"
+            )
 
 
 def _constant_lines(roles: Roles, state: NDArray[Any], action: NDArray[Any]) -> Iterator[str]:

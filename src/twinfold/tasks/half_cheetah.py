@@ -131,7 +131,7 @@ def rollout(
         ``(B, L, 18)``, the states after each control step; NaN in a row whose start or actions are
         not finite.
     """
-    batch, length = actions.shape[:2]
+    batch = len(actions)
     usable = np.isfinite(state).all(axis=1) & np.isfinite(actions).all(axis=(1, 2))
     state = np.where(usable[:, None], state, 0.0)
     actions = np.where(usable[:, None, None], actions, 0.0)
@@ -221,4 +221,5 @@ TASK = Task(
     reward=reward,
     terminated=terminated,
     test_policy=lambda state, key: jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0),
+    angle_names=("root_angle",),
 )

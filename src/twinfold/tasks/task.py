@@ -46,6 +46,7 @@ class Task:
         reward: ``(state, action, next_state) -> scalar``.
         terminated: ``(next_state) -> bool``, whether the episode ends there.
         test_policy: ``(state, key) -> action``, a scripted policy unlike the random one.
+        angle_names: those states that are angles, in radians.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Task:
     reward: Callable[[Any, Any, Any], Any]
     terminated: Callable[[Any], Any]
     test_policy: Callable[[Any, Any], Any]
+    angle_names: tuple[str, ...] = ()
 
     def covariates(self, values: Any) -> Any:
         """The covariates pytree of one agent or of many.
