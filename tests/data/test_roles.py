@@ -26,6 +26,8 @@ def test_lists_and_single_names_become_tuples() -> None:
         ({"action_type": "binary"}, "'action_type' cannot be 'binary'"),
         ({"done": "d"}, "unknown role 'done'; valid: agent, time"),
         ({"time": 3}, "'time' cannot be 3"),
+        ({"angle": "u"}, "angle 'u' is not a state column; valid: x"),
+        ({"angle": ["x", "x"]}, "angle 'x' is given twice"),
     ],
 )  # fmt: skip
 def test_malformed_roles_are_explained(change: dict[str, object], words: str) -> None:

@@ -157,6 +157,13 @@ def test_another_version_is_refused(run: Path) -> None:
         load_run(run)
 
 
+def test_a_run_from_before_there_were_angles_is_read(run: Path) -> None:
+    roles = json.loads((run / "run.json").read_text())["roles"]
+    assert roles.pop("angle") == []
+    edit(run, roles=roles)
+    assert load_run(run).roles.angle == ()
+
+
 @pytest.mark.parametrize("content", [{"format": "other"}, {}, [1], "text", 3])
 def test_a_foreign_run_json_is_refused(run: Path, content: Any) -> None:
     (run / "run.json").write_text(json.dumps(content))
