@@ -31,6 +31,7 @@ def locked() -> dict[str, str]:
     ("module", "unwanted"),
     [
         ("twinfold", {"jax", "numpy", "pandas", "equinox", "matplotlib", "plotly"}),
+        ("twinfold.tasks", {"mujoco", "gymnasium"}),
         ("twinfold.paper", {"jax", "numpy", "pandas"}),
         ("twinfold.report", {"jax", "pandas", "matplotlib", "plotly", "sklearn"}),
         ("twinfold.report.figures", {"jax", "equinox", "matplotlib", "sklearn"}),
@@ -62,7 +63,8 @@ def test_importing_a_module_leaves_the_heavy_ones_alone(module: str, unwanted: s
 def test_help_and_wrong_words_leave_the_heavy_ones_alone(words: str) -> None:
     loaded = modules_after(f"from twinfold.cli import main\nmain({words.split()!r})")
     assert "twinfold" in loaded
-    assert not loaded & {"jax", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib", "plotly"}
+    heavy = {"jax", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib", "plotly", "mujoco"}
+    assert not loaded & heavy
 
 
 def test_the_changelog_describes_this_version() -> None:
@@ -72,7 +74,8 @@ def test_the_changelog_describes_this_version() -> None:
 
 def test_the_lock_satisfies_the_project_file() -> None:
     versions = locked()
-    required = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    extras = PROJECT["optional-dependencies"]
+    required = PROJECT["dependencies"] + extras["dev"] + extras["mujoco"]
     for requirement in map(Requirement, required):
         version = versions.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement.name} is not in requirements.lock: make lock"
