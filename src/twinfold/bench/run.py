@@ -228,6 +228,7 @@ class _Session:
             "device": jax.devices()[0].device_kind,
             "cores": _cores(),
             "figures": figures,
+            "note": found.get("note"),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from twinfold.cli.common import (
     split,
     talking,
 )
+from twinfold.errors import UsageError
 
 HELP = """Run the experiments of the PerSim paper, and others of their kind.
 
@@ -127,3 +129,69 @@ def _show_plan(plan: Any, path: Path, json: bool) -> None:
         f"{path}: {len(plan.done)} done, {len(plan.changed)} with other settings, "
         f"{len(plan.todo)} to run"
     )
+
+
+@app.command
+def table(
+    suite: str,
+    /,
+    *,
+    profile: str = "quick",
+    records: Path | None = None,
+    out: Path | None = None,
+    csv: Path | None = None,
+    plot: Path | None = None,
+    short: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Show what was measured beside the paper's figures.
+
+    The page is made from the records alone; what was not run says so. Without
+    --short and --json it is also written beside the records.
+
+      twinfold bench table table1
+      twinfold bench table table2 --profile paper --plot table2.png
+
+    Args:
+        suite: Path of a suite, or its name in ./suites.
+        profile: How much was measured, by the names in the suite.
+        records: File of records; results/SUITE-PROFILE.jsonl if left out.
+        out: Markdown file to write; results/SUITE-PROFILE.md if left out.
+        csv: Table to write, one line per agent.
+        plot: Picture to write: .png, .pdf or .svg.
+        short: One row per task and data set, with the agent that fares worst.
+        json: Print a record instead.
+    """
+    from twinfold.bench import summary, tables
+    from twinfold.bench.records import read_records
+    from twinfold.bench.suite import load_suite
+    from twinfold.files import atomic_write_text
+
+    chosen = load_suite(suite)
+    found = chosen.profile(profile)
+    path = records_path(chosen.name, profile, records)
+    if not path.is_file():
+        raise UsageError(
+            f"no records {path}: `twinfold bench run {suite} --profile {profile}` makes them"
+        )
+    known = read_records(path)
+    entries = summary.summarise(chosen, found, known, path.parent)
+    make = tables.short if short else tables.markdown
+    text = make(chosen, profile, known, path.parent)
+    if csv is not None:
+        atomic_write_text(csv, tables.as_csv(entries))
+    if plot is not None:
+        from twinfold.bench.picture import save_picture
+
+        save_picture(plot, chosen, entries)
+    if out is None and not (short or json):
+        out = path.with_suffix(".md")
+    if out is not None:
+        atomic_write_text(out, text)
+    if json:
+        print_json(summary.as_record(chosen, profile, known, path.parent))
+        return
+    print(text, end="")
+    for written in (out, csv, plot):
+        if written is not None:
+            print(written, file=sys.stderr)
