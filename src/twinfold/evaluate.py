@@ -24,8 +24,8 @@ from twinfold.tasks import Task, agent_covariates
 Record = dict[str, Any]
 
 PROTOCOL_NOTE = (
-    "The paper's prediction errors are measured under a trained policy, these under the task's "
-    "scripted test policy."
+    "The test policy is trained as the paper's was and earns about as much on the default agent, "
+    "but it is not the paper's network."
 )
 
 
@@ -167,7 +167,7 @@ def evaluate_return(
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
     stacks = [model.dynamics(int(agent)) for agent in agents]
-    objectives = [task_objective(config, task, stack) for stack in stacks]
+    objectives = [task_objective(config, task, stack, model) for stack in stacks]
     keys = jax.random.split(jax.random.key(seed), (len(agents), episodes))
     outcomes = run_agents(
         task,

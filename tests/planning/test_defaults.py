@@ -10,6 +10,7 @@ from twinfold.errors import UsageError
 from twinfold.models.true_task import TaskDynamics
 from twinfold.planning import (
     CEM,
+    ICEM,
     GridValue,
     PlanConfig,
     RandomShooting,
@@ -29,10 +30,14 @@ def test_every_task_has_settings_that_work(name: str) -> None:
     config = plan_config(name, task.action_type)
     assert config != plan_config(None, task.action_type)
     planner = task_planner(config, task)
-    assert isinstance(planner, StickyShooting)
+    assert isinstance(planner, StickyShooting if task.n_actions else ICEM)
     assert (planner.candidates, planner.horizon) == (config.candidates, config.horizon)
     stack = stack_of_one(TaskDynamics(task, task.covariates(task.test_agents[0])))
-    objective = task_objective(config, task, stack)
+    if config.needs_data:
+        with pytest.raises(UsageError, match="training data of a run"):
+            task_objective(config, task, stack)
+    true = config.replace(disagreement=0.0, out_of_range="ignore")
+    objective = task_objective(true, task, stack)
     assert isinstance(objective.terminal_value, GridValue) == (config.terminal_value == "grid")
 
 
@@ -41,7 +46,7 @@ def test_changes_override_and_none_does_not() -> None:
     before = plan_config("cart_pole", "discrete")
     assert config == before.replace(horizon=7, risk=0.5)
     assert config.candidates == before.candidates
-    assert plan_config("something else", "continuous").planner == "cem"
+    assert plan_config("something else", "continuous").planner == "icem"
     assert PlanConfig.model_validate_json(config.model_dump_json()) == config
 
 
@@ -60,7 +65,7 @@ def test_planner_and_action_type_must_fit() -> None:
     assert isinstance(shooting, RandomShooting)
     with pytest.raises(UsageError, match="continuous actions"):
         make_planner(cem, n_actions=3)
-    with pytest.raises(UsageError, match="use 'cem'"):
+    with pytest.raises(UsageError, match="use 'icem' or 'mppi' or 'cem'"):
         make_planner(sticky, low=[-1.0], high=[1.0])
     with pytest.raises(UsageError, match="too few for 600 actions"):
         make_planner(sticky, n_actions=600)

@@ -127,20 +127,52 @@ class PlannerFlags:
     """How to search for a plan; what is not given is the task's default.
 
     Attributes:
-        planner: sticky or shooting (discrete actions), cem (continuous ones).
-        candidates: Number of action sequences tried.
+        planner: sticky or shooting (discrete actions); icem, mppi or cem (continuous ones).
+        candidates: Number of action sequences tried (per round).
         horizon: Length of each, in steps.
+        rounds: Rounds of icem, mppi and cem.
         terminal_value: Worth of a plan's end: none, or grid (value iteration; up to 3 states).
-        risk: Standard deviations over the ensemble members taken off the mean return.
         discount: Of the reward, per step.
+        risk: Standard deviations over the ensemble members taken off the return.
+        cvar: Share of the members, the worst ones, over which the return is averaged.
+        disagreement: Price per standard deviation by which the members' predictions differ.
+        out_of_range: Predictions beyond the training data: ignore, truncate or penalise.
+        range_margin: How much wider than the training data the range is, as a share of its width.
+        range_cost: Price of a step that ends one standard deviation beyond the range.
+        spread: Standard deviation of the noise around a plan, as a share of the action's range.
+        noise_beta: Colour of that noise along a plan; 0 is white, 2 slow.
+        elite: Share of the candidates that are elites (icem, cem).
+        keep: Share of the elites that are tried again in the next round (icem).
+        decay: Size of a round over that of the one before (icem).
+        momentum: Share of the old mean and spread in the new ones (icem, cem).
+        warm_start: Begin cem at the plan of the last control step.
+        execute: Plan of cem that is executed: mean or best.
+        temperature: Of mppi; the smaller, the more the best candidates count.
+        temperature_unit: spread (standard deviations of the scores) or reward.
     """
 
     planner: Annotated[str | None, shown("the task's")] = None
     candidates: Annotated[int | None, shown("the task's")] = None
     horizon: Annotated[int | None, shown("the task's")] = None
+    rounds: Annotated[int | None, shown("the task's")] = None
     terminal_value: Annotated[str | None, shown("the task's")] = None
-    risk: Annotated[float | None, shown(0.0)] = None
-    discount: Annotated[float | None, shown(1.0)] = None
+    discount: Annotated[float | None, shown("the task's")] = None
+    risk: Annotated[float | None, shown("the task's")] = None
+    cvar: Annotated[float | None, shown("the task's")] = None
+    disagreement: Annotated[float | None, shown("the task's")] = None
+    out_of_range: Annotated[str | None, shown("the task's")] = None
+    range_margin: Annotated[float | None, shown("the task's")] = None
+    range_cost: Annotated[float | None, shown("the task's")] = None
+    spread: Annotated[float | None, shown("the task's")] = None
+    noise_beta: Annotated[float | None, shown("the task's")] = None
+    elite: Annotated[float | None, shown("the task's")] = None
+    keep: Annotated[float | None, shown("the task's")] = None
+    decay: Annotated[float | None, shown("the task's")] = None
+    momentum: Annotated[float | None, shown("the task's")] = None
+    warm_start: Annotated[bool | None, shown("the task's")] = None
+    execute: Annotated[str | None, shown("the task's")] = None
+    temperature: Annotated[float | None, shown("the task's")] = None
+    temperature_unit: Annotated[str | None, shown("the task's")] = None
 
     def config(self, task: Task) -> PlanConfig:
         """The task's settings with these changes.

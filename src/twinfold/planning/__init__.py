@@ -9,8 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twinfold.planning.box import DataBox
     from twinfold.planning.cem import CEM
     from twinfold.planning.defaults import (
+        PAPER,
         PlanConfig,
         make_planner,
         plan_config,
@@ -18,13 +20,25 @@ if TYPE_CHECKING:
         task_planner,
     )
     from twinfold.planning.episode import Episodes, run_agents, run_episodes
-    from twinfold.planning.objective import Objective, make_evaluate, member_returns, stack_of_one
+    from twinfold.planning.icem import ICEM
+    from twinfold.planning.mppi import MPPI
+    from twinfold.planning.objective import (
+        Objective,
+        make_evaluate,
+        member_returns,
+        member_traces,
+        stack_of_one,
+    )
     from twinfold.planning.planner import Evaluate, PlanInfo, Planner
     from twinfold.planning.shooting import RandomShooting, StickyShooting
     from twinfold.planning.value import GridValue, solve_grid_value
 
 __all__ = [
     "CEM",
+    "ICEM",
+    "MPPI",
+    "PAPER",
+    "DataBox",
     "Episodes",
     "Evaluate",
     "GridValue",
@@ -37,6 +51,7 @@ __all__ = [
     "make_evaluate",
     "make_planner",
     "member_returns",
+    "member_traces",
     "plan_config",
     "run_agents",
     "run_episodes",
@@ -47,10 +62,20 @@ __all__ = [
 ]
 
 _MODULES = {
+    "box": ("DataBox",),
     "cem": ("CEM",),
-    "defaults": ("PlanConfig", "make_planner", "plan_config", "task_objective", "task_planner"),
+    "defaults": (
+        "PAPER",
+        "PlanConfig",
+        "make_planner",
+        "plan_config",
+        "task_objective",
+        "task_planner",
+    ),
     "episode": ("Episodes", "run_agents", "run_episodes"),
-    "objective": ("Objective", "make_evaluate", "member_returns", "stack_of_one"),
+    "icem": ("ICEM",),
+    "mppi": ("MPPI",),
+    "objective": ("member_traces", "Objective", "make_evaluate", "member_returns", "stack_of_one"),
     "planner": ("Evaluate", "PlanInfo", "Planner"),
     "shooting": ("RandomShooting", "StickyShooting"),
     "value": ("GridValue", "solve_grid_value"),

@@ -6,6 +6,7 @@ into records; the planners themselves know nothing about tasks.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,44 +15,89 @@ from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     from twinfold.models.dynamics import Dynamics
+    from twinfold.models.ensemble import FittedModel
     from twinfold.planning.objective import Objective
     from twinfold.planning.planner import Planner
     from twinfold.tasks.task import Task
 
+CONTINUOUS = ("icem", "mppi", "cem")
+
 
 class PlanConfig(BaseModel):
-    """How to plan.
+    """How to plan. Every setting is a plain value: a flag, a line of TOML, a field of a record.
 
     Attributes:
-        planner: ``"sticky"`` or ``"shooting"`` for discrete actions, ``"cem"`` for continuous ones.
-        candidates: action sequences per control step (per round for ``"cem"``).
+        planner: ``"sticky"`` or ``"shooting"`` for discrete actions; ``"icem"``, ``"mppi"`` or
+            ``"cem"`` for continuous ones.
+        candidates: action sequences per control step (continuous: in the first round).
         horizon: their length in steps.
-        rounds: rounds of ``"cem"``; the other planners have one.
+        rounds: rounds per control step; the planners for discrete actions have one.
         terminal_value: what the end of a plan is worth: ``"none"``, or ``"grid"`` for a value
             learned from the model by value iteration (states of up to 3 coordinates).
         discount: per step.
-        risk: standard deviations over the members that are taken off the mean return.
+        risk: standard deviations over the members that are taken off the return.
+        cvar: share of the members, the worst ones, over which the return is averaged.
+        disagreement: price of a step on which the members' predictions of the next state differ by
+            one standard deviation of the training data, averaged over coordinates.
+        out_of_range: what becomes of predictions beyond the training data: ``"ignore"``,
+            ``"truncate"`` (nothing is earned from there on) or ``"penalise"``.
+        range_margin: how much wider than the training data the range is, on either side, as a
+            share of its width.
+        range_cost: price of a step that ends one standard deviation beyond the range.
+        spread: standard deviation of the noise around a plan, as a share of the range of the
+            action (``"icem"`` and ``"cem"``: in the first round).
+        noise_beta: colour of that noise: its power falls with frequency ** -noise_beta; 0 is white.
+        elite: share of the candidates that are elites (``"icem"``, ``"cem"``).
+        keep: share of the elites that are tried again in the next round (``"icem"``).
+        decay: size of a round over that of the one before (``"icem"``).
+        momentum: share of the old mean and spread in the new ones (``"icem"``, ``"cem"``).
+        warm_start: whether ``"cem"`` begins at the plan of the last control step; ``"icem"`` and
+            ``"mppi"`` always do.
+        execute: ``"mean"`` or ``"best"`` plan of ``"cem"``; ``"icem"`` takes the best, ``"mppi"``
+            the mean.
+        temperature: of ``"mppi"``; the smaller, the more the best candidates count.
+        temperature_unit: ``"spread"`` (standard deviation of the scores) or ``"reward"``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    planner: Literal["sticky", "shooting", "cem"] = "sticky"
+    planner: Literal["sticky", "shooting", "cem", "icem", "mppi"] = "sticky"
     candidates: int = Field(default=500, ge=4, le=1_000_000)
     horizon: int = Field(default=25, ge=1, le=10_000)
     rounds: int = Field(default=4, ge=1, le=100)
     terminal_value: Literal["none", "grid"] = "none"
     discount: float = Field(default=1.0, gt=0.0, le=1.0)
     risk: float = Field(default=0.0, ge=0.0)
+    cvar: float = Field(default=1.0, gt=0.0, le=1.0)
+    disagreement: float = Field(default=0.0, ge=0.0)
+    out_of_range: Literal["ignore", "truncate", "penalise"] = "ignore"
+    range_margin: float = Field(default=0.1, ge=0.0)
+    range_cost: float = Field(default=1.0, ge=0.0)
+    spread: float = Field(default=0.25, gt=0.0)
+    noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
+    elite: float = Field(default=0.1, gt=0.0, le=0.5)
+    keep: float = Field(default=0.3, ge=0.0, le=1.0)
+    decay: float = Field(default=0.8, gt=0.0, le=1.0)
+    momentum: float = Field(default=0.1, ge=0.0, lt=1.0)
+    warm_start: bool = True
+    execute: Literal["best", "mean"] = "best"
+    temperature: float = Field(default=0.3, gt=0.0)
+    temperature_unit: Literal["spread", "reward"] = "spread"
 
     def replace(self, **changes: Any) -> PlanConfig:
         """A copy with the changes that are not None, validated."""
         given = {name: value for name, value in changes.items() if value is not None}
         return PlanConfig(**{**self.model_dump(), **given})
 
+    @property
+    def needs_data(self) -> bool:
+        """Whether plans are judged by where the training data lies."""
+        return self.disagreement > 0 or self.out_of_range != "ignore"
+
 
 GENERIC = {
     "discrete": PlanConfig(planner="sticky", candidates=500, horizon=25),
-    "continuous": PlanConfig(planner="cem", candidates=200, horizon=25, rounds=4),
+    "continuous": PlanConfig(planner="icem", candidates=100, horizon=25, rounds=4),
 }
 
 BY_TASK = {
@@ -60,6 +106,27 @@ BY_TASK = {
     "cart_pole": PlanConfig(planner="sticky", candidates=200, horizon=15),
     # The goal is up to 120 steps away: the terminal value sees it, the plan refines the way there.
     "mountain_car": PlanConfig(planner="sticky", candidates=100, horizon=15, terminal_value="grid"),
+    # Plans of contact dynamics exploit errors of the model: where the members disagree costs.
+    "half_cheetah": PlanConfig(
+        planner="icem", candidates=100, horizon=20, rounds=4, disagreement=0.5
+    ),
+}
+
+# How the PerSim paper plans, with its own simulators and with the true dynamics.
+_PAPER_SHOOTING = PlanConfig(planner="shooting", candidates=1000, horizon=50, rounds=1)
+PAPER = {
+    "cart_pole": _PAPER_SHOOTING,
+    "mountain_car": _PAPER_SHOOTING,
+    "half_cheetah": PlanConfig(
+        planner="cem",
+        candidates=200,
+        horizon=30,
+        rounds=5,
+        elite=0.1,
+        noise_beta=0.0,
+        warm_start=False,
+        execute="mean",
+    ),
 }
 
 
@@ -88,19 +155,19 @@ def make_planner(
     Raises:
         UsageError: if planner and action type do not fit together, or the candidates are too few.
     """
-    from twinfold.planning.cem import CEM
-    from twinfold.planning.shooting import RandomShooting, StickyShooting
-
-    if config.planner == "cem":
+    if config.planner in CONTINUOUS:
         if n_actions is not None or low is None or high is None:
             raise UsageError(
-                "planner 'cem' needs continuous actions with bounds; "
+                f"planner {config.planner!r} needs continuous actions with bounds; "
                 "for discrete actions use 'sticky' or 'shooting'"
             )
-        return CEM(low, high, config.candidates, config.horizon, config.rounds)
+        return _continuous_planner(config, low, high)
+    from twinfold.planning.shooting import RandomShooting, StickyShooting
+
     if n_actions is None:
         raise UsageError(
-            f"planner {config.planner!r} needs discrete actions; for continuous ones use 'cem'"
+            f"planner {config.planner!r} needs discrete actions; for continuous ones use "
+            + " or ".join(map(repr, CONTINUOUS))
         )
     if config.candidates <= n_actions:
         raise UsageError(
@@ -111,6 +178,16 @@ def make_planner(
     return kind(n_actions, config.candidates, config.horizon)
 
 
+def _continuous_planner(config: PlanConfig, low: Any, high: Any) -> Planner:
+    from twinfold.planning.cem import CEM
+    from twinfold.planning.icem import ICEM
+    from twinfold.planning.mppi import MPPI
+
+    kind: Any = {"cem": CEM, "icem": ICEM, "mppi": MPPI}[config.planner]
+    own = {field.name for field in dataclasses.fields(kind)} - {"low", "high"}
+    return kind(low, high, **{name: getattr(config, name) for name in own})
+
+
 def task_planner(config: PlanConfig, task: Task) -> Planner:
     """The planner that the settings name, for the actions of a task."""
     return make_planner(
@@ -118,24 +195,36 @@ def task_planner(config: PlanConfig, task: Task) -> Planner:
     )
 
 
-def task_objective(config: PlanConfig, task: Task, stack: Dynamics) -> Objective:
+def task_objective(
+    config: PlanConfig, task: Task, stack: Dynamics, model: FittedModel | None = None
+) -> Objective:
     """The objective of a task for one agent; a ``"grid"`` terminal value is learned here.
 
     Args:
         config: the settings.
         task: gives reward, termination, the range of the states and the longest episode.
         stack: the agent's ensemble, with a leading member axis on its array leaves.
+        model: the run that the ensemble is of; its training data is where predictions are trusted.
 
     Raises:
         UsageError: if a grid is asked for and the state has more than 3 coordinates, or the
-            action is continuous.
+            action is continuous; or if settings refer to training data and there is no model.
     """
     import numpy as np
 
+    from twinfold.planning.box import DataBox
     from twinfold.planning.objective import Objective
     from twinfold.planning.value import solve_grid_value
 
-    fields = {"discount": config.discount, "risk": config.risk}
+    names = ("discount", "risk", "cvar", "disagreement", "out_of_range", "range_cost")
+    fields: dict[str, Any] = {name: getattr(config, name) for name in names}
+    if config.needs_data:
+        if model is None:
+            raise UsageError(
+                "disagreement and out_of_range are measured against the training data of a run, "
+                "and there is none here; use disagreement 0 and out_of_range 'ignore'"
+            )
+        fields["box"] = DataBox.of_model(model, config.range_margin)
     if config.terminal_value == "none":
         return Objective.of_task(task, **fields)
     if task.n_actions is None:
@@ -145,7 +234,7 @@ def task_objective(config: PlanConfig, task: Task, stack: Dynamics) -> Objective
         )
     value = solve_grid_value(
         stack,
-        Objective.of_task(task, **fields),
+        Objective.of_task(task, discount=config.discount),
         task.state_low,
         task.state_high,
         np.arange(task.n_actions),

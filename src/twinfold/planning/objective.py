@@ -1,25 +1,34 @@
-"""What a plan is worth: reward until the predicted episode ends, terminal value, risk.
+"""What a plan is worth: reward until the predicted episode ends, terminal value, caution.
 
 For member m of the ensemble and the candidate a_0 .. a_{H-1}, with s_0 the observation,
 
     G_m   = sum_{t < T_m} gamma^t R(s_t, a_t, s_{t+1})  +  [T_m = H] gamma^H V(s_H)
-    score = mean_m G_m - risk * std_m G_m
+    score = CVaR_m G_m  -  risk * std_m G_m  -  disagreement * sum_t gamma^t U_t
 
 where s_{t+1} is the member's own prediction from its own s_t, so that disagreement between members
-propagates along the plan, and T_m counts the steps up to the one that ends the episode.
+propagates along the plan, and T_m counts the steps up to the one that ends the episode. CVaR is the
+mean over the worst share of the members (all of them unless asked otherwise), and
+
+    U_t = mean over coordinates d of  std_m s_{t+1, d} / scale_d
+
+is how much the members disagree. Rollouts that leave the range of the training data can be cut off
+or pay for it: see :class:`Objective`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from twinfold.models.dynamics import Dynamics
+from twinfold.planning.box import DataBox
 from twinfold.planning.planner import Evaluate
 
 if TYPE_CHECKING:
@@ -27,7 +36,14 @@ if TYPE_CHECKING:
 
 
 class Objective(eqx.Module):
-    """What to plan for. A pytree: a new terminal value does not trigger a new compilation.
+    """What to plan for. A pytree: a new terminal value or box does not trigger a new compilation.
+
+    Beyond the box, predictions are guesses, and a search finds the guesses that flatter it. With
+    ``out_of_range = "penalise"`` a step costs ``range_cost`` times the excess of the state that it
+    leads to. With ``"truncate"`` a rollout ends with the step that leaves the box: that step and
+    all later ones count the worst reward of any candidate within the box, and at most nothing, as
+    does the terminal value, so that leaving never beats staying. If the observation itself is
+    outside, the box that cuts off is made large enough to hold it.
 
     Attributes:
         reward: ``(state, action, next_state) -> scalar``.
@@ -36,7 +52,14 @@ class Objective(eqx.Module):
             episode has not ended by then; None counts as zero. A callable pytree such as
             :class:`twinfold.planning.value.GridValue`, or a plain function.
         discount: gamma, per step, in (0, 1].
-        risk: standard deviations over the members that are subtracted from the mean.
+        risk: standard deviations over the members that are subtracted.
+        cvar: share of the members, the worst ones, over which returns are averaged, in (0, 1].
+        disagreement: price of a step on which the members disagree by one unit of ``box.scale``.
+            A step counts by the share of members whose episode goes on; a state stays as it was at
+            the end of its episode.
+        out_of_range: ``"ignore"``, ``"truncate"`` or ``"penalise"``.
+        range_cost: of a step that ends one unit of ``box.scale`` outside.
+        box: where the training data lies; needed for disagreement and range.
     """
 
     reward: Callable[[Any, Any, Any], Any] = eqx.field(static=True)
@@ -44,6 +67,24 @@ class Objective(eqx.Module):
     terminal_value: Callable[[Any], Any] | None = None
     discount: float = eqx.field(static=True, default=1.0)
     risk: float = eqx.field(static=True, default=0.0)
+    cvar: float = eqx.field(static=True, default=1.0)
+    disagreement: float = eqx.field(static=True, default=0.0)
+    out_of_range: Literal["ignore", "truncate", "penalise"] = eqx.field(
+        static=True, default="ignore"
+    )
+    range_cost: float = eqx.field(static=True, default=1.0)
+    box: DataBox | None = None
+
+    def __check_init__(self) -> None:
+        """A mistake in a name must not silently mean "ignore"."""
+        if self.out_of_range not in ("ignore", "truncate", "penalise"):
+            raise ValueError(
+                f"unknown out_of_range {self.out_of_range!r}; valid: ignore, truncate, penalise"
+            )
+        if not 0 < self.cvar <= 1:
+            raise ValueError(f"cvar must be above 0 and at most 1, not {self.cvar}")
+        if self.box is None and (self.disagreement or self.out_of_range != "ignore"):
+            raise ValueError("disagreement and out_of_range need the box of the training data")
 
     @classmethod
     def of_task(cls, task: Task, **fields: Any) -> Objective:
@@ -66,6 +107,37 @@ def map_members(function: Callable[[Dynamics], Any], stack: Dynamics) -> Any:
     return jax.lax.map(lambda member: function(eqx.combine(member, static)), arrays)
 
 
+class Trace(NamedTuple):
+    """What every member predicts on the way, for H steps of B candidates.
+
+    Attributes:
+        states: after each step, in units of ``box.scale``, ``(M, H, B, D)``; after the end of an
+            episode the last state.
+        running: whether the episode went on before the step, ``(M, H, B)``.
+        left: whether the rollout has left the box, with this step or before, ``(M, H, B)``; None
+            if rollouts are not cut off.
+    """
+
+    states: Float[Array, "M H B D"]
+    running: Bool[Array, "M H B"]
+    left: Bool[Array, "M H B"] | None
+
+
+class _Now(NamedTuple):
+    """A rollout on its way; the last three only where rollouts are cut off.
+
+    ``lost`` is the weight of the steps after leaving, ``worst`` the least reward in the box, or 0.
+    """
+
+    carry: Any
+    state: Float[Array, " D"]
+    alive: Bool[Array, ""]
+    total: Float[Array, ""]
+    left: Bool[Array, ""] | None = None
+    lost: Float[Array, ""] | None = None
+    worst: Float[Array, ""] | None = None
+
+
 def member_returns(
     stack: Dynamics, objective: Objective, observation: Float[Array, " D"], actions: Array
 ) -> Float[Array, "M B"]:
@@ -80,42 +152,114 @@ def member_returns(
         observation: the state now, ``(D,)``.
         actions: candidates, ``(B, H)`` integer levels or ``(B, H, A)``.
     """
-    n_candidates, horizon = actions.shape[:2]
+    return _roll(stack, objective, observation, actions, traced=False)[0]
 
-    def one_member(dynamics: Dynamics) -> Float[Array, " B"]:
+
+def member_traces(
+    stack: Dynamics, objective: Objective, observation: Float[Array, " D"], actions: Array
+) -> tuple[Float[Array, "M B"], Trace]:
+    """The returns G_m, and what the members predict on the way; needs a box. Arguments as above."""
+    return _roll(stack, objective, observation, actions, traced=True)
+
+
+def _roll(
+    stack: Dynamics, objective: Objective, observation: Array, actions: Array, *, traced: bool
+) -> Any:
+    n_candidates, horizon = actions.shape[:2]
+    # Whatever is not asked for is decided here, so that it costs nothing in the compiled program.
+    cutting = objective.out_of_range == "truncate"
+    paying = objective.out_of_range == "penalise"
+    box: Any = objective.box
+    if cutting:
+        box = box.including(observation)
+
+    def one_member(dynamics: Dynamics) -> Any:
         # All encodings in one batch; the scan wants time first.
         codes = jax.vmap(jax.vmap(dynamics.encode))(jnp.swapaxes(actions, 0, 1))
-        carry = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (n_candidates, *jnp.shape(leaf))),
-            dynamics.init(observation),
+
+        def one_candidate(now: Any, code: Any, action: Array, weight: Array) -> Any:
+            carry, after = dynamics.step(now.carry, code, None)
+            reward = objective.reward(now.state, action, after)
+            finite = jnp.isfinite(after).all()
+            alive, left, lost, worst = now.alive, now.left, now.lost, now.worst
+            if cutting:
+                outside = finite & (box.excess(after) > 0)
+                left = left | (alive & outside)
+                lost = jnp.where(left, lost + weight, lost)
+                alive = alive & ~outside
+                counts = alive & finite & jnp.isfinite(reward)
+                worst = jnp.where(counts, jnp.minimum(worst, reward), worst)
+            if paying:
+                reward = reward - objective.range_cost * box.excess(after)
+            gained = jnp.where(finite, weight * reward, jnp.nan)
+            total = jnp.where(alive, now.total + gained, now.total)
+            seen = None
+            if traced:
+                after = jnp.where(now.alive, after, now.state)
+                seen = Trace(after / box.scale, now.alive, left)
+            alive = alive & ~objective.terminated(after)
+            return _Now(carry, after, alive, total, left, lost, worst), seen
+
+        def one_step(now: Any, inputs: Any) -> Any:
+            return jax.vmap(one_candidate, in_axes=(0, 0, 0, None))(now, *inputs)
+
+        here = _Now(
+            carry=dynamics.init(observation),
+            state=observation,
+            alive=jnp.ones((), bool),
+            total=jnp.zeros(()),
+            **({"left": jnp.zeros((), bool), "lost": 0.0, "worst": 0.0} if cutting else {}),
         )
-
-        def one_candidate(before: Any, code: Any, action: Array, weight: Array) -> Any:
-            carry, state, alive, total = before
-            carry, next_state = dynamics.step(carry, code, None)
-            gained = weight * objective.reward(state, action, next_state)
-            gained = jnp.where(jnp.isfinite(next_state).all(), gained, jnp.nan)
-            total = jnp.where(alive, total + gained, total)
-            return carry, next_state, alive & ~objective.terminated(next_state), total
-
-        def one_step(before: Any, inputs: Any) -> tuple[Any, None]:
-            return jax.vmap(one_candidate, in_axes=(0, 0, 0, None))(before, *inputs), None
-
-        start = (
-            carry,
-            jnp.broadcast_to(observation, (n_candidates, *observation.shape)),
-            jnp.ones(n_candidates, bool),
-            jnp.zeros(n_candidates),
+        start = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (n_candidates, *jnp.shape(leaf))), here
         )
         weights = objective.discount ** jnp.arange(horizon, dtype=jnp.float32)
         inputs = (codes, jnp.swapaxes(actions, 0, 1), weights)
-        (_, state, alive, total), _ = jax.lax.scan(one_step, start, inputs)
-        if objective.terminal_value is None:
-            return total
-        beyond = objective.discount**horizon * jax.vmap(objective.terminal_value)(state)
-        return jnp.where(alive, total + beyond, total)
+        end, trace = jax.lax.scan(one_step, start, inputs)
+        total = end.total
+        if cutting:
+            total = total + end.lost * end.worst.min()
+        if objective.terminal_value is not None:
+            beyond = objective.discount**horizon * jax.vmap(objective.terminal_value)(end.state)
+            total = jnp.where(end.alive, total + beyond, total)
+            if cutting:
+                least = jnp.where(end.alive & jnp.isfinite(beyond), beyond, 0.0).min()
+                total = jnp.where(end.left, total + jnp.minimum(least, 0.0), total)
+        return total, trace
 
     return map_members(one_member, stack)
+
+
+def disagreement(trace: Trace, discount: float) -> Float[Array, " B"]:
+    """Sum over the steps of gamma^t U_t, each step weighted by the share of members that go on.
+
+    Where a rollout has been cut off, its member counts the largest U_t of any candidate instead.
+    """
+    unlike = trace.states.std(axis=0).mean(axis=-1)  # (H, B)
+    share = trace.running.mean(axis=0)
+    paid = share * unlike
+    if trace.left is not None:
+        most = jnp.where(jnp.isfinite(unlike), unlike, 0.0).max(axis=1, keepdims=True)
+        cut = trace.left.mean(axis=0)
+        # A member that leaves with this step was still running before it.
+        going = (trace.running & ~trace.left).mean(axis=0)
+        paid = going * unlike + cut * most
+    return discount ** jnp.arange(len(paid), dtype=jnp.float32) @ paid
+
+
+def tail_mean(returns: Float[Array, "M B"], share: float) -> Float[Array, " B"]:
+    """Mean over the worst ``share`` of the members (CVaR); a member is counted in part if need be.
+
+    A member without a finite return counts as the worst there is.
+    """
+    n_members = len(returns)
+    if share == 1:
+        return returns.mean(axis=0)
+    wanted = share * n_members
+    weights = np.clip(wanted - np.arange(n_members), 0.0, 1.0) / wanted
+    n_counted = math.ceil(wanted)
+    worst = jnp.sort(jnp.where(jnp.isfinite(returns), returns, -jnp.inf), axis=0)[:n_counted]
+    return jnp.asarray(weights[:n_counted], jnp.float32) @ worst
 
 
 def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
@@ -128,10 +272,13 @@ def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
     """
 
     def evaluate(observation: Float[Array, " D"], actions: Array) -> Float[Array, " B"]:
-        returns = member_returns(stack, objective, observation, actions)
-        score = returns.mean(axis=0)
+        traced = objective.disagreement != 0
+        returns, trace = _roll(stack, objective, observation, actions, traced=traced)
+        score = tail_mean(returns, objective.cvar)
         if objective.risk:
             score = score - objective.risk * returns.std(axis=0)
+        if traced:
+            score = score - objective.disagreement * disagreement(trace, objective.discount)
         return score
 
     return evaluate

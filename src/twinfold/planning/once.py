@@ -100,7 +100,7 @@ def plan_once(
     info = _search(
         stack,
         task_planner(config, task),
-        task_objective(config, task, stack),
+        task_objective(config, task, stack, model),
         jnp.asarray(start, jnp.float32),
         key_plan,
     )

@@ -47,9 +47,23 @@ class Planner(eqx.Module):
 
     @abc.abstractmethod
     def plan(
-        self, state: Any, evaluate: Evaluate, observation: Float[Array, " D"], key: Array
+        self,
+        state: Any,
+        evaluate: Evaluate,
+        observation: Float[Array, " D"],
+        key: Array,
+        proposals: Array | None = None,
     ) -> tuple[Array, Any, PlanInfo]:
-        """The action to take now, the state for the next step, and the plan behind the action."""
+        """The action to take now, the state for the next step, and the plan behind the action.
+
+        Args:
+            state: from :meth:`init`, or from the step before.
+            evaluate: scores candidates.
+            observation: the state of the task now, ``(D,)``.
+            key: randomness.
+            proposals: plans from elsewhere that are scored too, ``(P, H)`` or ``(P, H, A)``, such
+                as those of a policy; within the bounds.
+        """
 
 
 def usable(scores: Float[Array, " B"]) -> Float[Array, " B"]:
@@ -68,3 +82,8 @@ def best(actions: Array, scores: Float[Array, " B"]) -> tuple[Int[Array, ""], Pl
 def shift(plan: Array) -> Array:
     """The plan ``(H, ...)`` one step later; its last action is repeated."""
     return jnp.concatenate([plan[1:], plan[-1:]])
+
+
+def join(actions: Array, *more: Array | None) -> Array:
+    """Candidates, and more candidates below them where there are any."""
+    return jnp.concatenate([actions, *(extra for extra in more if extra is not None)])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from twinfold.planning.planner import Evaluate, PlanInfo, Planner, best, shift, usable
+from twinfold.planning.planner import Evaluate, PlanInfo, Planner, best, join, shift, usable
 
 # Scores that differ by less than this share of the best one are equally good.
 TIE = 1e-6
@@ -30,11 +30,16 @@ class RandomShooting(Planner):
         """Nothing is kept from one step to the next."""
 
     def plan(
-        self, state: None, evaluate: Evaluate, observation: Float[Array, " D"], key: Array
+        self,
+        state: None,
+        evaluate: Evaluate,
+        observation: Float[Array, " D"],
+        key: Array,
+        proposals: Array | None = None,
     ) -> tuple[Int[Array, ""], None, PlanInfo]:
         """The first action of the best of the random sequences."""
         shape = (self.candidates, self.horizon)
-        actions = jax.random.randint(key, shape, 0, self.n_actions)
+        actions = join(jax.random.randint(key, shape, 0, self.n_actions), proposals)
         _, info = best(actions, evaluate(observation, actions))
         return info.actions[0], None, info
 
@@ -116,9 +121,10 @@ class StickyShooting(Planner):
         evaluate: Evaluate,
         observation: Float[Array, " D"],
         key: Array,
+        proposals: Array | None = None,
     ) -> tuple[Int[Array, ""], Int[Array, " H"], PlanInfo]:
         """The first action of the best candidate, whose plan is kept for the next step."""
-        actions = self.propose(state, key)
+        actions = join(self.propose(state, key), proposals)
         scores = usable(evaluate(observation, actions))
         index = self.choose(actions[:, 0], scores)
         info = PlanInfo(actions[index], scores[index], jnp.isfinite(scores).mean())
@@ -129,7 +135,7 @@ class StickyShooting(Planner):
         top = scores.max()
         equal = scores >= top - TIE * jnp.abs(top)
         # New sequences only: copies of the previous plan would vote for its own first action.
-        new = jnp.arange(self.candidates) >= self.first_new
+        new = jnp.arange(len(first)) >= self.first_new
         starts = (first[:, None] == jnp.arange(self.n_actions)) & new[:, None]  # (B, K)
         # A sequence without a score counts as the worst of those that have one.
         worst = jnp.min(jnp.where(jnp.isfinite(scores), scores, jnp.inf))
