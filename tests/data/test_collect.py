@@ -12,18 +12,18 @@ import pytest
 from twinfold.data.collect import (
     Trajectories,
     collect,
-    get_policy,
     provenance,
     simulate_policy,
     task_roles,
     to_frame,
 )
 from twinfold.errors import UsageError
-from twinfold.tasks import TASK_NAMES, Task, agent_covariates, get_task
+from twinfold.tasks import Task, agent_covariates, get_task
 from twinfold.tasks.task import FloatArray
 
 
-@pytest.fixture(scope="module", params=TASK_NAMES)
+# HalfCheetah's episodes are long and its dynamics chaotic: see test_collect_half_cheetah.py.
+@pytest.fixture(scope="module", params=["mountain_car", "cart_pole"])
 def task(request: pytest.FixtureRequest) -> Task:
     return get_task(request.param)
 
@@ -35,7 +35,7 @@ def population(task: Task) -> Trajectories:
 
 
 @pytest.fixture(scope="module")
-def scripted(task: Task) -> Trajectories:
+def tested(task: Task) -> Trajectories:
     return simulate_policy(task, task.test_agents, "test", 60)
 
 
@@ -124,13 +124,13 @@ def test_a_larger_population_begins_with_the_smaller_one(task: Task, population:
     np.testing.assert_allclose(few.states, population.states[:12], atol=1e-3)
 
 
-def test_agents_and_repeats_draw_for_themselves(scripted: Trajectories):
-    starts = scripted.states[:, :, 0].reshape(300, -1)
+def test_agents_and_repeats_draw_for_themselves(tested: Trajectories):
+    starts = tested.states[:, :, 0].reshape(300, -1)
     assert len(np.unique(starts, axis=0)) == 300
 
 
-def test_what_an_episode_reports(task: Task, scripted: Trajectories):
-    states, actions, rewards, mask, terminated = scripted
+def test_what_an_episode_reports(task: Task, tested: Trajectories):
+    states, actions, rewards, mask, terminated = tested
     assert states.shape == (5, 60, task.max_steps + 1, len(task.state_names))
     assert mask.shape == rewards.shape == actions.shape == (5, 60, task.max_steps)
     lengths = mask.sum(axis=-1)
@@ -143,28 +143,20 @@ def test_what_an_episode_reports(task: Task, scripted: Trajectories):
     np.testing.assert_array_equal(ended[:, :, :-1], ~mask)
 
 
-def test_each_repeat_has_the_physics_of_its_agent(task: Task, scripted: Trajectories):
+def test_each_repeat_has_the_physics_of_its_agent(task: Task, tested: Trajectories):
     reached = jax.vmap(jax.vmap(task.step, (None, 0, 0)))(
-        task.covariates(task.test_agents), scripted.states[:, :, 0], scripted.actions[:, :, 0]
+        task.covariates(task.test_agents), tested.states[:, :, 0], tested.actions[:, :, 0]
     )
-    np.testing.assert_allclose(scripted.states[:, :, 1], reached, rtol=1e-5, atol=1e-6)
-
-
-def test_the_test_policy_earns_what_its_description_says(task: Task, scripted: Trajectories):
-    """Of Gymnasium's own parameters; the random policy earns about -500 and 22."""
-    agent, low, high = {"mountain_car": (3, -150, -110), "cart_pole": (1, 150, 200)}[task.name]
-    assert low <= scripted.rewards[agent].sum(axis=-1).mean() <= high
+    np.testing.assert_allclose(tested.states[:, :, 1], reached, rtol=1e-5, atol=1e-6)
 
 
 def test_a_policy_may_be_a_function(task: Task):
     data = collect(task, lambda state, key: jnp.asarray(1), n_agents=5)
     np.testing.assert_array_equal(data.action_levels, [1])
-    assert get_policy(task, "test") is task.test_policy
-    assert get_policy(task, "random") is get_policy(task, "random")
 
 
 def test_continuous_actions_make_one_column_each():
-    """No built-in task has continuous actions yet; the table must not depend on that."""
+    """Bounds that differ from column to column, which no built-in task has."""
 
     class Drift:
         name, state_names, action_names = "drift", ("x",), ("push", "pull")
@@ -200,7 +192,7 @@ def test_the_provenance_holds_the_covariates_as_json(task: Task):
 
 def test_arguments_that_cannot_be():
     task = get_task("cart_pole")
-    with pytest.raises(UsageError, match=r"'dqn'.*random, test"):
+    with pytest.raises(UsageError, match=r"'dqn'.*random, test, pure, pure-eps-20, pure-eps-40"):
         collect(task, "dqn", n_agents=2)
     with pytest.raises(UsageError, match="agents must be at least 1, not 0"):
         collect(task, n_agents=0)

@@ -29,12 +29,18 @@ def collect(
     that the other commands need no column flags. Agents 0 to 4 are the paper's
     test agents; the others have random hidden physics.
 
+    Policies: "random"; "pure", trained on the agent nearest to each agent;
+    "pure-eps-20" and "pure-eps-40", which take a random action with probability
+    0.2 or 0.4 instead; "test", one trained policy for all, unseen in the other
+    data. See `twinfold policies list`.
+
       twinfold data collect --task cart_pole --out cohort.parquet
+      twinfold data collect --task half_cheetah --policy pure-eps-20 --out runners.parquet
 
     Args:
-        task: mountain_car or cart_pole.
+        task: mountain_car, cart_pole or half_cheetah.
         out: Table to write, .parquet or .csv; one that exists is replaced.
-        policy: What the agents do: random, or test (the scripted policy of the evaluation).
+        policy: What the agents do: random, test, pure, pure-eps-20 or pure-eps-40.
         agents: Number of agents.
         seed: Of the agents' physics and of the policy; the same seed gives the same table.
         json: Print a record instead of a sentence.

@@ -96,3 +96,27 @@ def _action(action: Any) -> str:
     if not isinstance(values, list):
         return str(values)
     return ", ".join(f"{value:.4g}" for value in values)
+
+
+def show_policies(console: Console, records: list[dict[str, Any]]) -> None:
+    """The trained policies and their mean returns."""
+    from rich.table import Table
+
+    table = Table(
+        *("task", "policy", "trained on", "by", "steps", "target", "own agent"),
+        *(f"agent {i}" for i in range(len(records[0]["return_test_agents"]))),
+        title="Mean returns of the greedy policies",
+        title_justify="left",
+    )
+    for record in records:
+        table.add_row(
+            record["task"],
+            record["name"],
+            ", ".join(f"{name} {value:g}" for name, value in record["agent"].items()),
+            record["algorithm"],
+            str(record["steps"]),
+            f"{record['target_return']:g}",
+            f"{record['return_own_agent']['mean']:.0f}",
+            *(f"{row['mean']:.0f}" for row in record["return_test_agents"]),
+        )
+    console.print(table)

@@ -1,4 +1,4 @@
-"""Trajectories of many agents in a task's true dynamics, under a policy that knows no agent."""
+"""Trajectories of many agents in a task's true dynamics, under a policy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from jaxtyping import Array
 
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
-from twinfold.errors import UsageError, one_of
+from twinfold.errors import UsageError
+from twinfold.policies import AgentPolicy, get_policy
 from twinfold.tasks.task import Task, agent_covariates
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# (state (D,), key) -> action, pure JAX.
+# A policy of the user's: (state (D,), key) -> action, pure JAX.
 Policy = Callable[[Any, Any], Any]
-
-POLICY_NAMES: tuple[str, ...] = ("random", "test")
 
 # JAX keeps the low 32 bits of a seed: a larger one would silently equal a smaller one.
 _SEEDS = 2**32
@@ -47,23 +46,6 @@ class Trajectories(NamedTuple):
     terminated: npt.NDArray[np.bool_]
 
 
-def get_policy(task: Task, policy: str | Policy) -> Policy:
-    """A policy by name; one given as a function is returned as it is.
-
-    ``random`` draws every action uniformly; ``test`` is the task's scripted test policy.
-
-    Raises:
-        UsageError: if the name is unknown, with the names that exist.
-    """
-    if callable(policy):
-        return policy
-    if policy == "random":
-        return _random_policy(task)
-    if policy == "test":
-        return task.test_policy
-    raise UsageError(f"unknown policy {policy!r}; {one_of(POLICY_NAMES)}")
-
-
 def simulate_policy(
     task: Task,
     covariates: npt.ArrayLike,
@@ -77,7 +59,8 @@ def simulate_policy(
     Args:
         task: the task.
         covariates: ``(N, C)``, true physics of the agents.
-        policy: a name or a pure function ``(state, key) -> action``.
+        policy: one of ``twinfold.policies.POLICY_NAMES`` or a pure function ``(state, key) ->
+            action``.
         n_trajectories: P, episodes per agent.
         n_steps: L, the steps after which an episode is cut off; None for the task's longest.
         seed: of the starts and of the policy. An agent's randomness depends on the seed and its
@@ -96,7 +79,7 @@ def simulate_policy(
     if not 0 <= seed < _SEEDS:
         raise UsageError(f"the seed must be between 0 and {_SEEDS - 1}, not {seed}")
     own = task.covariates(values)
-    chosen = get_policy(task, policy)
+    chosen = get_policy(task, policy) if isinstance(policy, str) else _for_any_agent(policy)
     results = _simulate(task, chosen, n_trajectories, length, own, np.uint32(seed))
     return Trajectories(*(np.asarray(result) for result in results))
 
@@ -111,7 +94,8 @@ def collect(
 
     Args:
         task: the task.
-        policy: a name or a pure function ``(state, key) -> action``.
+        policy: one of ``twinfold.policies.POLICY_NAMES`` or a pure function ``(state, key) ->
+            action``.
         n_agents: the number of agents.
         seed: of the covariates, the starts and the policy.
 
@@ -196,22 +180,23 @@ def to_frame(task: Task, trajectories: Trajectories) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-@functools.cache
-def _random_policy(task: Task) -> Policy:
-    """Uniform over the levels or between the bounds; cached so that it compiles once per task."""
-    if task.n_actions is not None:
-        n_actions = task.n_actions
-        return lambda state, key: jax.random.randint(key, (), 0, n_actions)
-    low, high = jnp.asarray(task.action_low), jnp.asarray(task.action_high)
-    return lambda state, key: jax.random.uniform(key, low.shape, minval=low, maxval=high)
+@functools.lru_cache(maxsize=64)
+def _for_any_agent(policy: Policy) -> AgentPolicy:
+    """A policy that knows no agent; cached, so that the same function compiles once."""
+    return lambda covariates, state, key: policy(state, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _simulate(
-    task: Task, policy: Policy, n_trajectories: int, length: int, covariates: Any, seed: np.uint32
+    task: Task,
+    policy: AgentPolicy,
+    n_trajectories: int,
+    length: int,
+    covariates: Any,
+    seed: np.uint32,
 ) -> tuple[Array, Array, Array, Array, Array]:
     def step(own: Any, state: Array, alive: Array, key: Array) -> tuple[Array, Array, Array, Array]:
-        action = policy(state, key)
+        action = policy(own, state, key)
         reached = jnp.where(alive, task.step(own, state, action), state)
         reward = jnp.where(alive, task.reward(state, action, reached), 0.0)
         return reached, action, reward, alive & ~task.terminated(reached)

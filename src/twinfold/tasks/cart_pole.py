@@ -32,8 +32,6 @@ TOTAL_MASS = CART_MASS + POLE_MASS
 TIME_STEP = 0.02
 X_LIMIT = 2.4
 THETA_LIMIT = 12 * 2 * math.pi / 360
-# Share of uniformly random actions in the test policy.
-NOISE = 0.1
 
 
 class CartPoleCovariates(NamedTuple):
@@ -78,19 +76,6 @@ def terminated(next_state: Float[Array, " 4"]) -> Bool[Array, ""]:
     return (jnp.abs(next_state[0]) > X_LIMIT) | (jnp.abs(next_state[2]) > THETA_LIMIT)
 
 
-def test_policy(state: Float[Array, " 4"], key: Array) -> Int[Array, ""]:
-    """Linear feedback: push to the side the pole falls to; one action in ten is random.
-
-    The sign of ``0.1 x + 0.3 x_dot + 3 theta + theta_dot`` decides, so the cart follows the pole
-    and drifts back to the middle of the track.
-    """
-    key_noise, key_action = jax.random.split(key)
-    lean = 0.1 * state[0] + 0.3 * state[1] + 3.0 * state[2] + state[3]
-    noise = jax.random.randint(key_action, (), 0, 2)
-    feedback = (lean > 0).astype(noise.dtype)
-    return jnp.where(jax.random.bernoulli(key_noise, NOISE), noise, feedback)
-
-
 TASK = Task(
     name="cart_pole",
     state_names=("x", "x_dot", "theta", "theta_dot"),
@@ -112,5 +97,4 @@ TASK = Task(
     step=step,
     reward=reward,
     terminated=terminated,
-    test_policy=test_policy,
 )

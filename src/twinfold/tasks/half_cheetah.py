@@ -220,6 +220,5 @@ TASK = Task(
     step=step,
     reward=reward,
     terminated=terminated,
-    test_policy=lambda state, key: jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0),
     angle_names=("root_angle",),
 )

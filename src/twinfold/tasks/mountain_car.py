@@ -26,8 +26,6 @@ MAX_SPEED = 0.07
 LEFT_WALL = -1.2
 RIGHT_WALL = 0.6
 GOAL = 0.5
-# Share of uniformly random actions in the test policy.
-NOISE = 0.1
 
 
 class MountainCarCovariates(NamedTuple):
@@ -67,14 +65,6 @@ def terminated(next_state: Float[Array, " 2"]) -> Bool[Array, ""]:
     return next_state[0] >= GOAL
 
 
-def test_policy(state: Float[Array, " 2"], key: Array) -> Int[Array, ""]:
-    """Energy pumping: push along the velocity; one action in ten is uniformly random."""
-    key_noise, key_action = jax.random.split(key)
-    pump = jnp.where(state[1] < 0, 0, 2)
-    noise = jax.random.randint(key_action, (), 0, 3)
-    return jnp.where(jax.random.bernoulli(key_noise, NOISE), noise, pump)
-
-
 TASK = Task(
     name="mountain_car",
     state_names=("position", "velocity"),
@@ -95,5 +85,4 @@ TASK = Task(
     step=step,
     reward=reward,
     terminated=terminated,
-    test_policy=test_policy,
 )

@@ -45,7 +45,6 @@ class Task:
         step: ``(covariates, state, action) -> next_state``.
         reward: ``(state, action, next_state) -> scalar``.
         terminated: ``(next_state) -> bool``, whether the episode ends there.
-        test_policy: ``(state, key) -> action``, a scripted policy unlike the random one.
         angle_names: those states that are angles, in radians.
     """
 
@@ -68,7 +67,6 @@ class Task:
     step: Callable[[Any, Any, Any], Any]
     reward: Callable[[Any, Any, Any], Any]
     terminated: Callable[[Any], Any]
-    test_policy: Callable[[Any, Any], Any]
     angle_names: tuple[str, ...] = ()
 
     def covariates(self, values: Any) -> Any:
