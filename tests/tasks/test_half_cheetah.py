@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
@@ -10,7 +11,6 @@ from typing import Any
 import gymnasium
 import jax
 import jax.numpy as jnp
-import mujoco
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -22,6 +22,8 @@ from twinfold.tasks.half_cheetah import (
     make_model,
     rollout,
 )
+
+mujoco: Any = importlib.import_module("mujoco")  # compiled: its names are not seen by pyright
 
 TASK = get_task("half_cheetah")
 SCALES = [tuple(map(float, row)) for row in agent_covariates(TASK, 8, 0)]
