@@ -99,21 +99,21 @@ def _action(action: Any) -> str:
 
 
 def show_policies(console: Console, records: list[dict[str, Any]]) -> None:
-    """The trained policies and their mean returns."""
-    from rich.table import Table
+    """The trained policies: one row each, hidden physics in the order of the task's covariates."""
+    from rich.table import Column, Table
 
     table = Table(
-        *("task", "policy", "trained on", "by", "steps", "target", "own agent"),
+        *(Column("task", no_wrap=True), "policy", "by", "trained on", "steps", "target", "own"),
         *(f"agent {i}" for i in range(len(records[0]["return_test_agents"]))),
-        title="Mean returns of the greedy policies",
+        title="Mean returns of the greedy policies on their own agent and on the test agents",
         title_justify="left",
     )
     for record in records:
         table.add_row(
             record["task"],
             record["name"],
-            ", ".join(f"{name} {value:g}" for name, value in record["agent"].items()),
             record["algorithm"],
+            "/".join(f"{value:g}" for value in record["agent"].values()),
             str(record["steps"]),
             f"{record['target_return']:g}",
             f"{record['return_own_agent']['mean']:.0f}",
