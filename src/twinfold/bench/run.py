@@ -14,7 +14,6 @@ import hashlib
 import itertools
 import os
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinfold import __version__
+from twinfold.bench.clock import Clock
 from twinfold.bench.plan import Part, Plan, fit_config, plan_run, planner_config, settings_of
 from twinfold.bench.records import FORMAT, VERSION, Record, append_record, cell_of, compact
 from twinfold.bench.suite import METHODS, Cell, Profile, Suite
@@ -72,12 +72,13 @@ def run_suite(
     missing = {*plan.todo, *plan.changed}
     todo = [cell for cell in (part or Part()).of(suite, profile) if cell in missing]
     log(f"{suite.name}, profile {profile_name}: {len(todo)} cells to run, {len(plan.done)} done")
-    clock = _Clock(todo)
+    clock = Clock(todo)
     session = _Session(suite, profile, profile_name, work, log, progress)
     for cells in _groups(todo):
         for record in session.measure(cells):
             append_record(records, record)
-            log(f"{_shown(record)}; {clock.tick(cell_of(record))}")
+            left = clock.tick(cell_of(record), record["seconds"]["evaluation"])
+            log(f"{_shown(record)}; {left}")
     if plan.changed:
         compact(records, suite.cells(profile))
     return plan
@@ -255,41 +256,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-class _Clock:
-    """Time gone by and left; cells of one task, method and planner take about equally long."""
-
-    def __init__(self, todo: Iterable[Cell]) -> None:
-        self._begun = self._last = time.monotonic()
-        self._left = Counter(_kind(cell) for cell in todo)
-        self._seconds: defaultdict[tuple[Any, ...], float] = defaultdict(float)
-        self._seen: Counter[tuple[Any, ...]] = Counter()
-
-    def tick(self, cell: Cell) -> str:
-        """Count a cell as done; says how long the rest may take."""
-        now, kind = time.monotonic(), _kind(cell)
-        self._seconds[kind] += now - self._last
-        self._seen[kind] += 1
-        self._left[kind] -= 1
-        self._last = now
-        gone = _duration(now - self._begun)
-        if not self._left.total():
-            return f"all done after {gone}"
-        timed = {kind: count for kind, count in self._left.items() if self._seen[kind]}
-        left = sum(n * self._seconds[kind] / self._seen[kind] for kind, n in timed.items())
-        new = self._left.total() - sum(timed.values())
-        untimed = f" and {new} of a kind not timed yet" if new else ""
-        return f"{gone} gone, {self._left.total()} cells left: about {_duration(left)}{untimed}"
-
-
-def _kind(cell: Cell) -> tuple[Any, ...]:
-    return cell.task, cell.method, cell.planner
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -62,26 +62,6 @@ class DataSettings(_Strict):
     seed: Seed = 0
 
 
-class Profile(_Strict):
-    """How much of a suite's measuring is done.
-
-    Attributes:
-        repeats: data sets and fits per task and data set. A method that fits nothing has one.
-        trajectories: true trajectories per agent (kind ``prediction``).
-        steps: their length, predicted open loop.
-        episodes: per agent and repeat (kind ``return``).
-        episodes_by_task: the same for single tasks.
-        agents_by_task: the agents of single tasks, where the suite's would take too long.
-    """
-
-    repeats: Count = 1
-    trajectories: Count = 200
-    steps: Count = 50
-    episodes: Count = 20
-    episodes_by_task: dict[str, Count] = {}
-    agents_by_task: dict[str, tuple[int, ...]] = {}
-
-
 class Cell(NamedTuple):
     """One figure to be measured; ``dataset`` and ``planner`` are None where there is none."""
 
@@ -105,6 +85,43 @@ class Row(NamedTuple):
     dataset: str | None
     method: str
     planner: str | None
+
+
+class Without(_Strict):
+    """Cells that a profile leaves out: those that fit all that is given."""
+
+    task: str | None = None
+    dataset: str | None = None
+    method: str | None = None
+    planner: str | None = None
+    agents: tuple[int, ...] | None = None
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether a cell is left out."""
+        given = {name: getattr(self, name) for name in Row._fields}
+        return all(
+            value is None or value == getattr(cell, name) for name, value in given.items()
+        ) and (self.agents is None or cell.agent in self.agents)
+
+
+class Profile(_Strict):
+    """How much of a suite's measuring is done.
+
+    Attributes:
+        repeats: data sets and fits per task and data set. A method that fits nothing has one.
+        trajectories: true trajectories per agent (kind ``prediction``).
+        steps: their length, predicted open loop.
+        episodes: per agent and repeat (kind ``return``).
+        episodes_by_task: the same for single tasks.
+        without: cells that are left out, where they would take too long.
+    """
+
+    repeats: Count = 1
+    trajectories: Count = 200
+    steps: Count = 50
+    episodes: Count = 20
+    episodes_by_task: dict[str, Count] = {}
+    without: tuple[Without, ...] = ()
 
 
 class Suite(_Strict):
@@ -153,9 +170,17 @@ class Suite(_Strict):
             _known("planner", planners, PLANNERS)
         for profile in self.profiles.values():
             _known("task in episodes_by_task", profile.episodes_by_task, self.tasks)
-            _known("task in agents_by_task", profile.agents_by_task, self.tasks)
-        for agents in (self.agents, *(a for p in self.profiles.values() for a in _lists(p))):
-            _known("agent", agents, range(len(AGENT_LABELS["cart_pole"])))
+            for left_out in profile.without:
+                for name, valid in (
+                    ("task", self.tasks),
+                    ("dataset", self.datasets),
+                    ("method", self.methods),
+                    ("planner", PLANNERS),
+                ):
+                    if (value := getattr(left_out, name)) is not None:
+                        _known(f"{name} in without", [value], valid)
+                _known("agent in without", left_out.agents or (), self.agents)
+        _known("agent", self.agents, range(len(AGENT_LABELS["cart_pole"])))
         if self.kind == "prediction" and (bad := [m for m in self.methods if not METHODS[m]]):
             raise UsageError(
                 f"method {bad[0]!r} predicts nothing; kind 'prediction' takes "
@@ -200,9 +225,11 @@ class Suite(_Strict):
     def cells(self, profile: Profile) -> Iterator[Cell]:
         """All cells of a profile, in the order in which they are run."""
         for row in self.rows():
-            agents = profile.agents_by_task.get(row.task, self.agents)
             for repeat in range(profile.repeats if METHODS[row.method] else 1):
-                yield from (Cell(*row, agent, repeat) for agent in agents)
+                for agent in self.agents:
+                    cell = Cell(*row, agent, repeat)
+                    if not any(left_out.holds(cell) for left_out in profile.without):
+                        yield cell
 
 
 def load_suite(name: str | Path) -> Suite:
@@ -280,10 +307,6 @@ def _known(what: str, names: Any, valid: Any) -> None:
         raise UsageError(f"a {what} is named twice: {', '.join(map(str, names))}")
 
 
-def _lists(profile: Profile) -> Iterator[tuple[int, ...]]:
-    yield from profile.agents_by_task.values()
-
-
 def _lines(error: ValidationError) -> Iterator[str]:
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
@@ -296,6 +319,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
 
 
 def _valid_settings(place: tuple[int | str, ...]) -> list[str]:
+    if "without" in place:
+        return list(Without.model_fields)
     if place[0] == "profiles" and len(place) > 1:
         return list(Profile.model_fields)
     return list(DataSettings.model_fields if len(place) > 1 else Suite.model_fields)

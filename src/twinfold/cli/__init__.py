@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
-from twinfold.cli import data, judge, learn
+from twinfold.cli import bench, data, judge, learn, policies
 from twinfold.errors import InvalidDataError, TwinfoldError
 
 # Help is shown as it stands here, so its lines are short enough for any terminal.
@@ -46,11 +46,13 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(data.app)
+app.command(policies.app)
 app.command(learn.fit)
 app.command(learn.simulate)
 app.command(judge.plan)
 app.command(judge.evaluate)
 app.command(judge.demo)
+app.command(bench.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
