@@ -6,7 +6,7 @@ The true dynamics are used here and nowhere else: nothing is chosen by these fig
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -160,33 +160,11 @@ def evaluate_return(
     Raises:
         UsageError: the run does not fit the task, or an agent is unknown.
     """
-    import jax
-
-    from twinfold.planning.episode import run_agents
-
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
     stacks = [model.dynamics(int(agent)) for agent in agents]
     objectives = [task_objective(config, task, stack, model) for stack in stacks]
-    keys = jax.random.split(jax.random.key(seed), (len(agents), episodes))
-    outcomes = run_agents(
-        task,
-        [task.covariates(row) for row in covariates],
-        stacks,
-        task_planner(config, task),
-        objectives,
-        keys,
-        progress=None if progress is None else lambda n, of: progress("episodes", n, of),
-    )
-    rows = [
-        {
-            "agent": int(agent),
-            "label": _label(task, agent),
-            **metrics.summarise(outcome.returns),
-            "mean_length": float(np.mean(outcome.lengths)),
-        }
-        for agent, outcome in zip(agents, outcomes, strict=True)
-    ]
+    rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {
         "kind": "return",
         **_head(model, task, seed),
@@ -195,6 +173,100 @@ def evaluate_return(
         "agents": rows,
         "paper": _paper("table2", task, model),
     }
+
+
+def evaluate_true(
+    task: Task,
+    agents: Sequence[int] = (0, 1, 2, 3, 4),
+    *,
+    episodes: int = 20,
+    seed: int = 0,
+    plan: PlanConfig | None = None,
+    max_steps: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Record:
+    """Return of planning with the true dynamics: what a planner earns without model error.
+
+    Starts and keys are those of :func:`evaluate_return` with the same seed. The true dynamics are
+    one model without training data: settings that refer to either are switched off.
+
+    Args:
+        task: the true task.
+        agents: ids of test agents.
+        episodes: per agent.
+        seed: of starts and planner.
+        plan: settings of the planner; the task's defaults when None. The paper's are in
+            :data:`twinfold.planning.defaults.PAPER`.
+        max_steps: longest episode, if shorter than the task's.
+        progress: receives (what, jobs done, jobs in all).
+
+    Raises:
+        UsageError: an agent is not one of the test agents, or planner and actions do not fit.
+    """
+    from twinfold.models.true_task import TaskDynamics
+    from twinfold.planning.objective import stack_of_one
+
+    known = len(task.test_agents)
+    unknown = [agent for agent in agents if not 0 <= int(agent) < known]
+    if unknown:
+        raise UsageError(f"agent {unknown[0]} is no test agent; valid: 0 to {known - 1}")
+    config = (plan or plan_config(task.name, task.action_type)).without_data()
+    paper = _figures("table2", task, None, "true-env-mpc")
+    if max_steps is not None and max_steps < task.max_steps:
+        task, paper = replace(task, max_steps=max_steps), {}  # of episodes of another length
+    covariates = task.test_agents[[int(agent) for agent in agents]]
+    stacks = [stack_of_one(TaskDynamics(task, task.covariates(row))) for row in covariates]
+    objectives = [task_objective(config, task, stack) for stack in stacks]
+    rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
+    return {
+        "kind": "return",
+        "twinfold": __version__,
+        "task": task.name,
+        "dataset": None,
+        "method": "true-env-mpc",
+        "seed": seed,
+        "episodes": episodes,
+        "max_steps": task.max_steps,
+        "plan": config.model_dump(mode="json"),
+        "agents": rows,
+        "paper": paper,
+    }
+
+
+def _play(
+    task: Task,
+    agents: Sequence[int],
+    covariates: NDArray[np.float64],
+    stacks: Sequence[Any],
+    objectives: Sequence[Any],
+    config: PlanConfig,
+    episodes: int,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[Record]:
+    """Episodes of every agent in the true task, one row of figures each."""
+    import jax
+
+    from twinfold.planning.episode import run_agents
+
+    outcomes = run_agents(
+        task,
+        [task.covariates(row) for row in covariates],
+        stacks,
+        task_planner(config, task),
+        objectives,
+        jax.random.split(jax.random.key(seed), (len(agents), episodes)),
+        progress=None if progress is None else lambda n, of: progress("episodes", n, of),
+    )
+    return [
+        {
+            "agent": int(agent),
+            "label": _label(task, agent),
+            **metrics.summarise(outcome.returns),
+            "mean_length": float(np.mean(outcome.lengths)),
+        }
+        for agent, outcome in zip(agents, outcomes, strict=True)
+    ]
 
 
 def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> NDArray[np.float64]:
@@ -241,9 +313,12 @@ def _label(task: Task, agent: int) -> str:
 
 def _paper(table: Any, task: Task, model: FittedModel) -> Record:
     """The paper's figures for PerSim on the same kind of data, by agent; {} if it has none."""
-    dataset = (model.info.get("source") or {}).get("policy")
+    return _figures(table, task, (model.info.get("source") or {}).get("policy"), "persim")
+
+
+def _figures(table: Any, task: Task, dataset: str | None, method: str) -> Record:
     try:
-        figures = paper_figures(table, task.name, dataset)
+        figures = paper_figures(table, task.name, dataset, method)
     except UsageError:
         return {}
     return {str(agent): row for agent, row in figures.items()}

@@ -201,7 +201,7 @@ def test_cem_finds_the_maximum() -> None:
 @pytest.mark.parametrize("name", ["warm cem", "icem", "mppi"])
 def test_a_warm_start_goes_on_where_the_last_step_ended(name: str) -> None:
     def evaluate(obs, actions):
-        return -((actions - 0.6) ** 2).sum(axis=(1, 2))
+        return -((actions - jnp.array([1.7, 0.74])) ** 2).sum(axis=(1, 2))
 
     planner = dataclasses.replace(PLANNERS[name], rounds=1)
     scores = [float(info.score) for info in run(planner, evaluate, steps=12)[1]]

@@ -174,17 +174,19 @@ class PlannerFlags:
     temperature: Annotated[float | None, shown("the task's")] = None
     temperature_unit: Annotated[str | None, shown("the task's")] = None
 
-    def config(self, task: Task) -> PlanConfig:
-        """The task's settings with these changes.
+    def config(self, task: Task, preset: Literal["ours", "paper"] = "ours") -> PlanConfig:
+        """The task's settings, ours or the paper's, with these changes.
 
         Raises:
             UsageError: a value is out of range; the message names the flag.
         """
         from pydantic import ValidationError
 
-        from twinfold.planning.defaults import plan_config
+        from twinfold.planning.defaults import PAPER, plan_config
 
         try:
+            if preset == "paper":
+                return PAPER[task.name].replace(**asdict(self))
             return plan_config(task.name, task.action_type, **asdict(self))
         except ValidationError as error:
             lines = []

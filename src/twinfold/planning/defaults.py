@@ -89,6 +89,10 @@ class PlanConfig(BaseModel):
         given = {name: value for name, value in changes.items() if value is not None}
         return PlanConfig(**{**self.model_dump(), **given})
 
+    def without_data(self) -> PlanConfig:
+        """The same for a single model that was not learned: nothing to disagree, no range."""
+        return self.replace(risk=0.0, cvar=1.0, disagreement=0.0, out_of_range="ignore")
+
     @property
     def needs_data(self) -> bool:
         """Whether plans are judged by where the training data lies."""
