@@ -31,7 +31,9 @@ RECIPE = Recipe(
     max_steps=400,
     eval_every=10,
     eval_episodes=2,
+    record_episodes=7,
     tolerance=5.0,
+    patience=8,
     settings={"learning_rate": 0.1},
 )
 
@@ -101,7 +103,7 @@ def test_the_nearest_network_is_kept_when_training_jumps_over_the_target(
     record, _ = train.train_policy(TASK, "0", RECIPE, seed=0, progress=lambda line: None)
     assert record["steps"] == 50
     # Passed at step 30, and given up after so many more measurements.
-    assert max(measured) == 30 + 10 * train.PATIENCE
+    assert max(measured) == 30 + 10 * RECIPE.patience
 
 
 def test_a_target_out_of_reach_ends_with_the_steps(library: Any, monkeypatch: Any):
@@ -124,7 +126,7 @@ def test_a_lucky_measurement_is_repeated_with_more_episodes(library: Any, monkey
     record, _ = train.train_policy(TASK, "0", RECIPE, seed=0, progress=lambda line: None)
     assert record["steps"] == 30
     assert episodes_of[10] == [RECIPE.eval_episodes]
-    assert episodes_of[20] == [RECIPE.eval_episodes, train.RECORD_EPISODES]
+    assert episodes_of[20] == [RECIPE.eval_episodes, RECIPE.record_episodes]
 
 
 def test_all_policies_are_trained_each_on_its_agent_and_seed(

@@ -28,7 +28,10 @@ class Recipe:
         max_steps: steps in the task after which training stops, target reached or not.
         eval_every: steps between two measurements of the greedy policy.
         eval_episodes: episodes per measurement.
+        record_episodes: episodes of the measurements that decide what is kept, and of the record.
         tolerance: training stops at once when the return is that close to the target.
+        patience: measurements after the target was passed without coming that close, before
+            training stops.
     """
 
     algorithm: str
@@ -40,7 +43,9 @@ class Recipe:
     max_steps: int
     eval_every: int
     eval_episodes: int
+    record_episodes: int
     tolerance: float
+    patience: int
     settings: dict[str, Any] = field(default_factory=dict)
     action_noise: float = 0.0
 
@@ -54,9 +59,11 @@ RECIPES: dict[str, Recipe] = {
         test_target=-150.0,
         hidden=(128, 128),
         max_steps=200_000,
-        eval_every=1000,
+        eval_every=250,
         eval_episodes=20,
+        record_episodes=200,
         tolerance=10.0,
+        patience=60,
         settings={
             "learning_rate": 4e-3,
             "batch_size": 128,
@@ -78,9 +85,11 @@ RECIPES: dict[str, Recipe] = {
         test_target=150.0,
         hidden=(128, 128),
         max_steps=100_000,
-        eval_every=500,
+        eval_every=250,
         eval_episodes=50,
+        record_episodes=200,
         tolerance=6.0,
+        patience=60,
         settings={
             "learning_rate": 1e-3,
             "batch_size": 64,
@@ -104,7 +113,9 @@ RECIPES: dict[str, Recipe] = {
         max_steps=400_000,
         eval_every=5000,
         eval_episodes=5,
+        record_episodes=50,
         tolerance=150.0,
+        patience=15,
         action_noise=0.1,
         settings={
             "learning_rate": 1e-3,

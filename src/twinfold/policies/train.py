@@ -24,10 +24,7 @@ from twinfold.policies.recipes import Recipe, get_recipe
 from twinfold.policies.store import save_policy
 from twinfold.tasks.task import Task
 
-# Measurements after the target was passed without coming close, before training stops.
-PATIENCE = 15
-# Episodes per agent of the returns in the record; other starts than those seen in training.
-RECORD_EPISODES = 50
+# The returns in the record are from other starts than those seen in training.
 _RECORD_SEED = 1_000_003
 # Returns within this share of the target are measured again, with more episodes.
 _CLOSE = 0.25
@@ -109,7 +106,7 @@ def train_policy(
         value = float(episode_returns(task, layers, agent, recipe.eval_episodes, step).mean())
         if abs(value - target) <= _CLOSE * abs(target):
             # A few episodes got it here by luck, perhaps: this figure decides what is kept.
-            value = float(episode_returns(task, layers, agent, RECORD_EPISODES, step).mean())
+            value = float(episode_returns(task, layers, agent, recipe.record_episodes, step).mean())
         progress(
             f"{task.name} {name}: step {step}, return {value:.1f} (target {target:g}), "
             f"{time.perf_counter() - start:.0f} s"
@@ -118,8 +115,8 @@ def train_policy(
 
     layers, step = _learn(task, agent, target, recipe, seed, measured)
     seconds = time.perf_counter() - start
-    own = episode_returns(task, layers, agent, RECORD_EPISODES, _RECORD_SEED)
-    tests = episode_returns(task, layers, task.test_agents, RECORD_EPISODES, _RECORD_SEED)
+    own = episode_returns(task, layers, agent, recipe.record_episodes, _RECORD_SEED)
+    tests = episode_returns(task, layers, task.test_agents, recipe.record_episodes, _RECORD_SEED)
     record = {
         "task": task.name,
         "name": name,
@@ -138,9 +135,11 @@ def train_policy(
             "max_steps": recipe.max_steps,
             "eval_every": recipe.eval_every,
             "eval_episodes": recipe.eval_episodes,
+            "record_episodes": recipe.record_episodes,
             "tolerance": recipe.tolerance,
+            "patience": recipe.patience,
         },
-        "episodes": RECORD_EPISODES,
+        "episodes": recipe.record_episodes,
         "return_own_agent": _summary(own[0]),
         "return_test_agents": [_summary(row) for row in tests],
     }
@@ -193,7 +192,7 @@ def _learn(
             if self.kept is None or gap < self.kept[0]:
                 self.kept = (gap, self.num_timesteps, layers)
             self.since += value >= target or self.since > 0
-            return gap > recipe.tolerance and self.since <= PATIENCE
+            return gap > recipe.tolerance and self.since <= recipe.patience
 
     snapshots = Snapshots()
     model.learn(recipe.max_steps, callback=snapshots)
