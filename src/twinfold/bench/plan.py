@@ -119,11 +119,10 @@ def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
         return defaults.PAPER[cell.task]
     from twinfold.tasks import get_task
 
-    changes = dict(suite.plan.get(cell.task, {}))
-    if not METHODS[cell.method]:
-        # Where nothing was fitted there is no training data to stay near to.
-        changes |= {"disagreement": 0.0, "out_of_range": "ignore"}
-    return plan_config(cell.task, get_task(cell.task).action_type, **changes)
+    changes = suite.plan.get(cell.task, {})
+    config = plan_config(cell.task, get_task(cell.task).action_type, **changes)
+    # Where nothing was fitted there is no training data to stay near to.
+    return config if METHODS[cell.method] else config.without_data()
 
 
 def _default(name: str) -> Any:
