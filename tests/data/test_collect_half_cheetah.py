@@ -11,18 +11,24 @@ from twinfold.tasks import agent_covariates, get_task
 
 TASK = get_task("half_cheetah")
 COVARIATES = agent_covariates(TASK, 12, 0)
-POLICIES = ("random", "pure", "pure-eps-20", "pure-eps-40")
+POLICIES = ("random", "pure", "pure-eps-40")
 
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Trajectories]:
-    return {name: simulate_policy(TASK, COVARIATES, name) for name in POLICIES}
+    return {name: simulate_policy(TASK, COVARIATES, name, n_steps=300) for name in POLICIES}
 
 
-def test_every_episode_is_cut_off_after_1000_steps(runs: dict[str, Trajectories]):
+def test_every_episode_is_cut_off_after_1000_steps():
+    data = collect(TASK, "pure-eps-40", 3, 0)
+    assert not data.warnings
+    assert data.n_transitions == 3 * 1000
+
+
+def test_the_table_has_six_columns_of_actions(runs: dict[str, Trajectories]):
     table = to_frame(TASK, runs["pure"])
-    assert len(table) == 12 * 1001
-    last = table["t"] == 1000
+    assert len(table) == 12 * 301
+    last = table["t"] == 300
     np.testing.assert_array_equal(table["truncated"], last)
     assert not table["terminated"].to_numpy().any()
     actions = table[list(TASK.action_names)].to_numpy()
@@ -31,7 +37,7 @@ def test_every_episode_is_cut_off_after_1000_steps(runs: dict[str, Trajectories]
 
 
 def test_rows_follow_the_physics_of_their_agent(runs: dict[str, Trajectories]):
-    times = np.arange(0, 1000, 97)
+    times = np.arange(0, 300, 29)
     for found in runs.values():
         for agent in (0, 5, 11):
             own = TASK.covariates(np.repeat(COVARIATES[agent : agent + 1], len(times), axis=0))
@@ -43,14 +49,12 @@ def test_rows_follow_the_physics_of_their_agent(runs: dict[str, Trajectories]):
 
 
 def test_trained_policies_run_and_noise_slows_them_down(runs: dict[str, Trajectories]):
-    mean = {name: found.rewards.sum(axis=-1).mean() for name, found in runs.items()}
+    mean = {name: found.rewards.mean() for name, found in runs.items()}
     assert mean["random"] < 0
-    assert mean["pure"] > mean["pure-eps-20"] > mean["random"] + 500
-    assert mean["pure-eps-40"] > mean["random"] + 300
+    assert mean["pure"] > mean["pure-eps-40"] > mean["random"] + 0.3
 
 
-def test_collecting_repeats_itself():
-    first, other = (collect(TASK, "pure-eps-40", 5, seed) for seed in (0, 1))
-    assert first.fingerprint() == collect(TASK, "pure-eps-40", 5, 0).fingerprint()
-    assert first.fingerprint() != other.fingerprint()
-    assert not first.warnings
+def test_simulating_repeats_itself(runs: dict[str, Trajectories]):
+    again = simulate_policy(TASK, COVARIATES, "pure-eps-40", n_steps=300)
+    for found, first in zip(again, runs["pure-eps-40"], strict=True):
+        np.testing.assert_array_equal(found, first)
