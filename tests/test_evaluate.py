@@ -14,6 +14,7 @@ from twinfold.data.roles import Roles
 from twinfold.evaluate import (
     evaluate_prediction,
     evaluate_return,
+    evaluate_true,
     predict,
     true_covariates,
 )
@@ -167,3 +168,19 @@ def test_an_agent_that_was_not_in_the_data(carts: FittedModel) -> None:
     few = with_source(carts, **{**SOURCE, "n_agents": 99})
     with pytest.raises(UsageError, match="unknown agent 80"):
         evaluate_prediction(few, CART, [80], trajectories=1, steps=2)
+
+
+def test_the_true_dynamics_make_no_error() -> None:
+    plan = plan_config("cart_pole", "discrete", candidates=50, horizon=10, risk=0.5, cvar=0.5)
+    record = evaluate_true(CART, [0, 3], episodes=2, plan=plan)
+    assert [row["mean"] for row in record["agents"]] == [200.0, 200.0]
+    assert (record["kind"], record["method"], record["dataset"]) == ("return", "true-env-mpc", None)
+    # One model without training data: caution means nothing.
+    assert record["plan"] == plan.replace(risk=0.0, cvar=1.0).model_dump(mode="json")
+    theirs = paper_figures("table2", "cart_pole", None, "true-env-mpc")
+    assert record["paper"] == {str(agent): row for agent, row in theirs.items()}
+    assert json.loads(json.dumps(record)) == record
+    short = evaluate_true(CART, [3], episodes=1, plan=plan, max_steps=7)
+    assert (short["max_steps"], short["agents"][0]["mean_length"], short["paper"]) == (7, 7.0, {})
+    with pytest.raises(UsageError, match="agent 5 is no test agent; valid: 0 to 4"):
+        evaluate_true(CART, [5])

@@ -49,6 +49,26 @@ def test_return(twinfold: Any, cart_run: Path) -> None:
     assert "planned with: planner sticky, candidates 10, horizon 4" in done.out
 
 
+@pytest.mark.parametrize(
+    ("preset", "planner"), [("ours", "planner sticky"), ("paper", "planner shooting")]
+)
+def test_true_mpc(twinfold: Any, preset: str, planner: str) -> None:
+    words = ["--task", "cart_pole", "--planner-preset", preset, "--agents", 0, "--episodes", 1]
+    words += ["--max-steps", 5, "--candidates", 8, "--horizon", 3]
+    done = twinfold("evaluate", "true-mpc", *words)
+    assert (done.code, done.err) == (0, "")
+    assert planner in done.out
+    record = json.loads(twinfold("evaluate", "true-mpc", *words, "--json").out)
+    assert record["method"] == "true-env-mpc"
+    assert record["plan"]["candidates"] == 8
+    assert record["agents"][0]["mean"] == 5
+    done = twinfold("evaluate", "true-mpc", "--task", "cart_pole", "--max-steps", 0)
+    assert (done.code, done.out) == (2, "")
+    assert "--max-steps must be at least 1, not 0" in done.err
+    done = twinfold("evaluate", "true-mpc", "--task", "cart_pole", "--agents", 7)
+    assert "agent 7 is no test agent; valid: 0 to 4" in done.err
+
+
 def test_what_is_not_finite_becomes_null(
     twinfold: Any, cart_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

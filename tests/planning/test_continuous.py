@@ -65,7 +65,7 @@ def minus_cost(observation: jax.Array, actions: jax.Array) -> jax.Array:
     "planner",
     [
         CEM([-8.0], [8.0], candidates=400, horizon=STEPS, rounds=25),
-        ICEM([-8.0], [8.0], candidates=300, horizon=STEPS, rounds=20, decay=0.95, noise_beta=1.0),
+        ICEM([-8.0], [8.0], candidates=600, horizon=STEPS, rounds=8, decay=0.95, noise_beta=1.0),
         MPPI([-8.0], [8.0], 400, STEPS, rounds=60, temperature=0.1, spread=0.04, noise_beta=1.0),
     ],
     ids=lambda planner: type(planner).__name__,
@@ -87,7 +87,7 @@ def wavy(actions: Any) -> Any:
     xp = np if isinstance(actions, np.ndarray) else jnp
     flat = actions.reshape(len(actions), -1)
     score = xp.sin(3.0 * flat).sum(1) - 0.3 * (flat**2).sum(1)
-    return xp.where(flat[:, 0] > 0.8, xp.nan, score)
+    return xp.where(flat[:, 0] > -0.4, xp.nan, score)
 
 
 def ranked(scores: np.ndarray) -> list[int]:
@@ -167,6 +167,7 @@ def test_plans_equal_plain_numpy(name: str) -> None:
         lambda s, k: planner.plan(s, lambda obs, actions: wavy(actions), jnp.zeros(1), k)
     )
     memory: Any = planner.init(jax.random.key(0))
+    valid = []
     for key in jax.random.split(jax.random.key(5), 4):
         expected, after = REFERENCE[type(planner)](planner, memory, key)
         action, memory, info = plan(memory, key)
@@ -174,7 +175,8 @@ def test_plans_equal_plain_numpy(name: str) -> None:
         np.testing.assert_array_equal(action, info.actions[0])
         for got, wanted in zip(jax.tree.leaves(memory), jax.tree.leaves(after), strict=True):
             np.testing.assert_allclose(got, wanted, atol=2e-4)
-        assert 0 < info.valid < 1
+        valid.append(float(info.valid))
+    assert 0 < min(valid) < 1
 
 
 # Whatever the scores are.

@@ -7,10 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.true_task import TaskDynamics
-from twinfold.planning import Objective, make_evaluate, member_returns, stack_of_one
+from twinfold.planning import (
+    DataBox,
+    Objective,
+    make_evaluate,
+    member_returns,
+    member_traces,
+    stack_of_one,
+)
+from twinfold.planning.objective import tail_mean
 from twinfold.tasks import get_task
 
 
@@ -133,3 +143,210 @@ def test_what_happens_after_the_end_does_not_count() -> None:
     # The first step ends the episode, the second is not finite.
     returns = member_returns(stack, objective, jnp.zeros(2), jnp.array([[0, 1, 1]]))
     np.testing.assert_array_equal(returns, [[1.0]])
+
+
+# Caution, against the definition in plain loops.
+
+BOX = DataBox(
+    low=jnp.array([-0.5, -0.9]),
+    high=jnp.array([0.6, 0.9]),
+    scale=jnp.array([0.5, 2.0]),
+    angle=jnp.array([False, False]),
+)
+
+
+def excess(state: Any) -> float:
+    beyond = np.maximum(np.array(BOX.low) - state, 0) + np.maximum(state - np.array(BOX.high), 0)
+    return float((beyond / np.array(BOX.scale)).sum())
+
+
+def walk(member: Any, objective: Objective, start: Any, plan: Any) -> list[tuple[Any, float]]:
+    """(state, reward) after each step, up to the end of the episode."""
+    carry, state, path = member.init(start), start, []
+    for action in plan:
+        carry, after = member.step(carry, member.encode(action), None)
+        path.append((np.asarray(after), float(objective.reward(state, action, after))))
+        state = after
+        if bool(objective.terminated(after)):
+            break
+    return path
+
+
+def with_caution(objective: Objective, **fields: Any) -> Objective:
+    return Objective(objective.reward, objective.terminated, box=BOX, **fields)
+
+
+@pytest.fixture
+def cautious_case(integrator, objective) -> Any:
+    actions = jax.random.randint(jax.random.key(1), (12, 6), 0, 3)
+    return integrator(0.1, 0.35, -0.2), objective, jnp.array([0.2, -0.4]), actions
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.7, 1.0])
+def test_cvar_is_the_mean_of_the_worst(cautious_case, share) -> None:
+    stack, objective, start, actions = cautious_case
+    returns = np.asarray(member_returns(stack, objective, start, actions))
+    got = make_evaluate(stack, with_caution(objective, cvar=share))(start, actions)
+    for b in range(12):
+        left, total = share * 3, 0.0  # a member counts in part where the share ends
+        for value in sorted(returns[:, b]):
+            total += min(left, 1.0) * value
+            left = max(left - 1.0, 0.0)
+        np.testing.assert_allclose(got[b], total / (share * 3), rtol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_member_without_a_return_is_the_worst(bad) -> None:
+    returns = jnp.array([[1.0, 1.0], [bad, 2.0], [3.0, 3.0]])
+    scores = tail_mean(returns, 0.5)
+    assert not np.isfinite(scores[0])
+    assert not scores[0] > 0
+    np.testing.assert_allclose(scores[1], (1.0 + 0.5 * 2.0) / 1.5, rtol=1e-6)
+
+
+def test_disagreement_equals_a_plain_loop(cautious_case) -> None:
+    stack, objective, start, actions = cautious_case
+    discounted = Objective(objective.reward, objective.terminated, discount=0.9)
+    priced = with_caution(objective, discount=0.9, disagreement=0.7)
+    plain = np.asarray(make_evaluate(stack, discounted)(start, actions))
+    got = plain - np.asarray(make_evaluate(stack, priced)(start, actions))
+    for b, plan in enumerate(actions):
+        paths = [walk(member, objective, start, plan) for member in unstack(stack)]
+        cost = 0.0
+        for t in range(6):
+            share = np.mean([len(path) > t for path in paths])
+            states = np.stack([path[min(t, len(path) - 1)][0] for path in paths])
+            cost += 0.9**t * share * (states.std(axis=0) / np.array(BOX.scale)).mean()
+        np.testing.assert_allclose(got[b], 0.7 * cost, rtol=2e-3, atol=2e-4)
+    returns, trace = member_traces(stack, priced, start, actions)
+    assert trace.states.shape == (3, 6, 12, 2)
+    np.testing.assert_allclose(returns, member_returns(stack, priced, start, actions), rtol=1e-5)
+
+
+def test_leaving_the_range_costs_by_the_excess(cautious_case) -> None:
+    stack, objective, start, actions = cautious_case
+    priced = with_caution(objective, out_of_range="penalise", range_cost=3.0)
+    got = np.asarray(member_returns(stack, priced, start, actions))
+    n_outside = 0
+    for m, member in enumerate(unstack(stack)):
+        for b, plan in enumerate(actions):
+            path = walk(member, objective, start, plan)
+            expected = sum(reward - 3.0 * excess(state) for state, reward in path)
+            n_outside += sum(excess(state) > 0 for state, _ in path)
+            np.testing.assert_allclose(got[m, b], expected, rtol=1e-4, atol=1e-4)
+    assert n_outside
+
+
+@pytest.mark.parametrize("terminal", [None, total])
+def test_a_rollout_that_leaves_counts_the_worst_from_there(cautious_case, terminal) -> None:
+    stack, objective, start, actions = cautious_case
+    cut = with_caution(objective, terminal_value=terminal, discount=0.9, out_of_range="truncate")
+    got = np.asarray(member_returns(stack, cut, start, actions))
+    n_left = 0
+    for m, member in enumerate(unstack(stack)):
+        paths = [walk(member, objective, start, plan) for plan in actions]
+        inside = [next((t for t, x in enumerate(p) if excess(x[0]) > 0), len(p)) for p in paths]
+        worst = min([0.0] + [r for p, n in zip(paths, inside, strict=True) for _, r in p[:n]])
+        ends = [float(total(p[-1][0])) for p, n in zip(paths, inside, strict=True)
+                if n == 6 and not bool(objective.terminated(p[-1][0]))]  # fmt: skip
+        for b, (path, n) in enumerate(zip(paths, inside, strict=True)):
+            expected = sum(0.9**t * path[t][1] for t in range(n))
+            left = n < len(path)
+            n_left += left
+            if left:
+                expected += sum(0.9**t * worst for t in range(n, 6))
+            if terminal is not None:
+                if left:
+                    expected += 0.9**6 * min([0.0, *ends])
+                elif n == 6 and not bool(objective.terminated(path[-1][0])):
+                    expected += 0.9**6 * float(total(path[-1][0]))
+            np.testing.assert_allclose(got[m, b], expected, rtol=1e-4, atol=1e-4)
+    assert 0 < n_left < 36
+
+
+@given(
+    cost=st.floats(-5, 5),
+    slope=st.floats(-2, 2),
+    disagree=st.sampled_from([0.0, 2.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_leaving_never_beats_staying(cost, slope, disagree, seed) -> None:
+    """Two plans that are alike until one leaves: whatever is paid, the other is no worse."""
+    got = _left_and_stayed(jnp.array(cost), jnp.array(slope), jax.random.key(seed), disagree)
+    left, stayed = (float(x) for x in got)
+    assert left <= stayed + 1e-3
+
+
+@eqx.filter_jit
+def _left_and_stayed(cost, slope, key, disagree) -> Any:
+    def reward(state, action, after):
+        return cost + slope * after[1]
+
+    stack = Drift(jnp.zeros(3))
+    objective = Objective(
+        reward, lambda state: state[0] > 1e9, out_of_range="truncate", box=BOX,
+        disagreement=disagree,
+    )  # fmt: skip
+    along = jax.random.uniform(key, (8,), minval=-0.3, maxval=0.3)
+    stay = jnp.stack([jnp.zeros(8), along], axis=-1)
+    leave = stay.at[4:, 0].set(9.0)
+    scores = make_evaluate(stack, objective)(jnp.zeros(2), jnp.stack([leave, stay]))
+    return scores
+
+
+class Drift(Dynamics):
+    """The action is the next state, give or take what the members differ by."""
+
+    error: jax.Array
+
+    def init(self, state: Any) -> Any:
+        return state
+
+    def encode(self, action: Any) -> Any:
+        return action + self.error
+
+    def step(self, carry: Any, code: Any, key: Any) -> Any:
+        return code, code
+
+
+def test_an_infinite_prediction_is_not_merely_out_of_range() -> None:
+    objective = Objective(
+        lambda s, a, n: 1.0, lambda state: state[0] > 1e9, out_of_range="truncate", box=BOX
+    )
+    plans = jnp.zeros((2, 3, 2)).at[1, 1].set(-jnp.inf)
+    scores = make_evaluate(stack_of_one(Drift(jnp.array(0.0))), objective)(jnp.zeros(2), plans)
+    np.testing.assert_array_equal(scores, [3.0, np.nan])
+
+
+def test_a_start_outside_is_no_reason_to_stop() -> None:
+    objective = Objective(
+        lambda s, a, n: n[0], lambda state: state[0] > 1e9, out_of_range="truncate", box=BOX
+    )
+    plans = jnp.stack([jnp.tile(jnp.array([x, 0.0]), (3, 1)) for x in (0.9, 1.0, 1.1)])
+    scores = make_evaluate(stack_of_one(Drift(jnp.array(0.0))), objective)(
+        jnp.array([1.0, 0.0]), plans
+    )
+    np.testing.assert_allclose(scores, [2.7, 3.0, 0.0], rtol=1e-6)
+
+
+def test_an_angle_is_outside_by_where_it_points() -> None:
+    angle = jnp.array([True, True])
+    box = DataBox(jnp.array([-1.0, -4.0]), jnp.array([1.0, 4.0]), jnp.ones(2), angle)
+    turn = 2 * np.pi
+    for state, expected in (
+        ([0.9 + 3 * turn, 0.0], 0.0),
+        ([1.5 - turn, 0.0], 0.5),
+        ([0.0, 100.0], 0.0),  # the data covers the circle
+    ):
+        np.testing.assert_allclose(box.excess(jnp.array(state)), expected, atol=1e-5)
+
+
+def test_an_objective_that_cannot_be(objective) -> None:
+    for fields, message in (
+        ({"out_of_range": "truncate"}, "need the box"),
+        ({"disagreement": 1.0}, "need the box"),
+        ({"out_of_range": "cut", "box": BOX}, "valid: ignore, truncate, penalise"),
+        ({"cvar": 0.0}, "above 0 and at most 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Objective(objective.reward, objective.terminated, **fields)

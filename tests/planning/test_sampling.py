@@ -10,8 +10,8 @@ import pytest
 from twinfold.planning.sampling import coloured_noise, moments, select_elites
 
 
-@pytest.mark.parametrize("horizon", [1, 2, 7, 20, 25])
-@pytest.mark.parametrize("beta", [0.0, 0.25, 2.0, 4.0])
+@pytest.mark.parametrize("horizon", [1, 2, 7, 24])
+@pytest.mark.parametrize("beta", [0.0, 2.0])
 def test_noise_has_unit_variance_at_every_step(beta: float, horizon: int) -> None:
     noise = np.asarray(coloured_noise(jax.random.key(0), beta, (20_000, horizon, 2)))
     assert noise.shape == (20_000, horizon, 2)
