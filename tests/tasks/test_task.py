@@ -42,9 +42,12 @@ def test_shapes_and_types_agree(task: Task):
     key = jax.random.key(0)
     state = task.reset(own, key)
     assert state.shape == (len(task.state_names),)
-    assert task.n_actions is not None
-    for action in range(task.n_actions):
-        reached = task.step(own, state, jnp.asarray(action))
+    if task.n_actions is not None:
+        actions = [jnp.asarray(level) for level in range(task.n_actions)]
+    else:
+        actions = [jnp.asarray(task.action_low, jnp.float32), jnp.zeros(len(task.action_names))]
+    for action in actions:
+        reached = task.step(own, state, action)
         assert reached.shape == state.shape
         assert reached.dtype == state.dtype == jnp.float32
         assert task.reward(state, action, reached).shape == ()
