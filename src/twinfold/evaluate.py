@@ -163,7 +163,10 @@ def evaluate_return(
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
     stacks = [model.dynamics(int(agent)) for agent in agents]
-    objectives = [task_objective(config, task, stack, model) for stack in stacks]
+    objectives = [
+        task_objective(config, task, stack, model, int(agent))
+        for agent, stack in zip(agents, stacks, strict=True)
+    ]
     rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {
         "kind": "return",

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from twinfold.cli.common import PlannerFlags
+from twinfold.planning.defaults import PlanConfig
+
 QUICK = ["--candidates", 20, "--horizon", 6]
 
 
@@ -44,6 +47,10 @@ def test_a_plan_follows_from_its_seed(twinfold: Any, cart_run: Path) -> None:
     assert outs[0] == outs[1] != outs[2]
 
 
+def test_every_setting_of_a_planner_has_a_flag() -> None:
+    assert list(PlannerFlags.__dataclass_fields__) == list(PlanConfig.model_fields)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -55,6 +62,7 @@ def test_a_plan_follows_from_its_seed(twinfold: Any, cart_run: Path) -> None:
         (["--planner", "cem"], "for discrete actions use 'sticky' or 'shooting'"),
         (["--planner", "guess"], "--planner cannot be 'guess'"),
         (["--risk", "-1"], "--risk cannot be -1.0"),
+        (["--behaviour", "-1"], "--behaviour cannot be -1.0"),
         (["--discount", "2"], "--discount cannot be 2.0"),
         (["--terminal-value", "grid"], "states of 1 to 3"),
         (["--terminal-value", "gird"], "--terminal-value cannot be 'gird'"),

@@ -36,9 +36,20 @@ def test_every_task_has_settings_that_work(name: str) -> None:
     if config.needs_data:
         with pytest.raises(UsageError, match="training data of a run"):
             task_objective(config, task, stack)
-    true = config.replace(disagreement=0.0, out_of_range="ignore")
-    objective = task_objective(true, task, stack)
+    assert not config.without_data().needs_data
+    objective = task_objective(config.without_data(), task, stack)
     assert isinstance(objective.terminal_value, GridValue) == (config.terminal_value == "grid")
+
+
+@pytest.mark.parametrize(
+    "caution", [{"disagreement": 1.0}, {"behaviour": 0.1}, {"out_of_range": "penalise"}]
+)
+def test_where_the_data_lies_is_asked_of_a_run_only(caution: dict) -> None:
+    config = PlanConfig(risk=0.5, cvar=0.5, **caution)
+    assert config.needs_data
+    true = config.without_data()
+    assert not true.needs_data
+    assert true == PlanConfig()
 
 
 def test_changes_override_and_none_does_not() -> None:

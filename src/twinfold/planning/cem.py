@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
-from twinfold.planning.sampling import coloured_noise, moments, select_elites
+from twinfold.planning.sampling import coloured_noise, moments, select_elites, within
 
 
 class CEM(Planner):
@@ -79,7 +79,8 @@ class CEM(Planner):
         def one_round(search: Any, key: Array) -> tuple[Any, Array]:
             mean, std, best, best_score = search
             noise = coloured_noise(key, self.noise_beta, (self.candidates, *mean.shape))
-            actions = join(jnp.clip(mean + std * noise, self.low, self.high), proposals)
+            drawn = jnp.clip(mean + std * noise, self.low, self.high)
+            actions = join(drawn, within(proposals, self.low, self.high))
             scores = evaluate(observation, actions)
             elites, top_scores = select_elites(actions, scores, self.n_elites, default=mean)
             new_mean, new_std = moments(elites, top_scores)

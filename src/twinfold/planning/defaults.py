@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
+    from twinfold.data.ids import AgentId
     from twinfold.models.dynamics import Dynamics
     from twinfold.models.ensemble import FittedModel
     from twinfold.planning.objective import Objective
@@ -44,6 +45,9 @@ class PlanConfig(BaseModel):
         range_margin: how much wider than the training data the range is, on either side, as a
             share of its width.
         range_cost: price of a step that ends one standard deviation beyond the range.
+        behaviour: price of an action that departs from what the data's policy would have done by
+            one standard deviation of that policy's noise; scaled down if the policy explains
+            little of the data. Also lets plans begin at that policy.
         spread: standard deviation of the noise around a plan, as a share of the range of the
             action (``"icem"`` and ``"cem"``: in the first round).
         noise_beta: colour of that noise: its power falls with frequency ** -noise_beta; 0 is white.
@@ -73,6 +77,7 @@ class PlanConfig(BaseModel):
     out_of_range: Literal["ignore", "truncate", "penalise"] = "ignore"
     range_margin: float = Field(default=0.1, ge=0.0)
     range_cost: float = Field(default=1.0, ge=0.0)
+    behaviour: float = Field(default=0.0, ge=0.0)
     spread: float = Field(default=0.25, gt=0.0)
     noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
     elite: float = Field(default=0.1, gt=0.0, le=0.5)
@@ -90,13 +95,15 @@ class PlanConfig(BaseModel):
         return PlanConfig(**{**self.model_dump(), **given})
 
     def without_data(self) -> PlanConfig:
-        """The same for a single model that was not learned: nothing to disagree, no range."""
-        return self.replace(risk=0.0, cvar=1.0, disagreement=0.0, out_of_range="ignore")
+        """The same for one model that was not learned: nothing to disagree, no range, no policy."""
+        return self.replace(
+            risk=0.0, cvar=1.0, disagreement=0.0, out_of_range="ignore", behaviour=0.0
+        )
 
     @property
     def needs_data(self) -> bool:
         """Whether plans are judged by where the training data lies."""
-        return self.disagreement > 0 or self.out_of_range != "ignore"
+        return self.disagreement > 0 or self.out_of_range != "ignore" or self.behaviour > 0
 
 
 GENERIC = {
@@ -112,7 +119,13 @@ BY_TASK = {
     "mountain_car": PlanConfig(planner="sticky", candidates=100, horizon=15, terminal_value="grid"),
     # Plans of contact dynamics exploit errors of the model: where the members disagree costs.
     "half_cheetah": PlanConfig(
-        planner="icem", candidates=100, horizon=20, rounds=4, disagreement=0.5
+        planner="icem",
+        candidates=100,
+        horizon=20,
+        rounds=4,
+        noise_beta=1.0,
+        disagreement=0.5,
+        behaviour=1.0,
     ),
 }
 
@@ -200,7 +213,11 @@ def task_planner(config: PlanConfig, task: Task) -> Planner:
 
 
 def task_objective(
-    config: PlanConfig, task: Task, stack: Dynamics, model: FittedModel | None = None
+    config: PlanConfig,
+    task: Task,
+    stack: Dynamics,
+    model: FittedModel | None = None,
+    agent: AgentId | None = None,
 ) -> Objective:
     """The objective of a task for one agent; a ``"grid"`` terminal value is learned here.
 
@@ -209,10 +226,12 @@ def task_objective(
         task: gives reward, termination, the range of the states and the longest episode.
         stack: the agent's ensemble, with a leading member axis on its array leaves.
         model: the run that the ensemble is of; its training data is where predictions are trusted.
+        agent: the user's id of that agent; needed to keep to the data's policy.
 
     Raises:
         UsageError: if a grid is asked for and the state has more than 3 coordinates, or the
             action is continuous; or if settings refer to training data and there is no model.
+        ValueError: if plans are to keep to the data's policy and it is not said for which agent.
     """
     import numpy as np
 
@@ -225,10 +244,17 @@ def task_objective(
     if config.needs_data:
         if model is None:
             raise UsageError(
-                "disagreement and out_of_range are measured against the training data of a run, "
-                "and there is none here; use disagreement 0 and out_of_range 'ignore'"
+                "disagreement, out_of_range and behaviour are measured against the training data "
+                "of a run, and there is none here; use 0, 'ignore' and 0"
             )
         fields["box"] = DataBox.of_model(model, config.range_margin)
+        if config.behaviour:
+            if agent is None:
+                raise ValueError("behaviour needs the agent whose policy it is")
+            fields["behaviour"] = model.agent_behaviour(agent)
+            # A run without a policy (discrete actions, or none was learned) has no price either.
+            if fields["behaviour"] is not None:
+                fields["behaviour_cost"] = config.behaviour
     if config.terminal_value == "none":
         return Objective.of_task(task, **fields)
     if task.n_actions is None:

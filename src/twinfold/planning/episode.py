@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from twinfold.models.dynamics import Dynamics
-from twinfold.planning.objective import Objective, make_evaluate
+from twinfold.planning.objective import Objective, make_evaluate, proposals
 from twinfold.planning.planner import Planner
 from twinfold.tasks.task import Task
 
@@ -67,7 +67,10 @@ def run_episodes(
     def advance(now: Any) -> Any:
         key, state, memory, _, step, total = now
         key, key_plan = jax.random.split(key)
-        action, memory, _ = planner.plan(memory, evaluate, state, key_plan)
+        # A key of its own: an episode without proposals is the same as ever.
+        key_propose = jax.random.fold_in(key_plan, 1)
+        proposed = proposals(stack, objective, state, planner.horizon, key_propose)
+        action, memory, _ = planner.plan(memory, evaluate, state, key_plan, proposed)
         next_state = task.step(covariates, state, action)
         total = total + task.reward(state, action, next_state)
         return key, next_state, memory, task.terminated(next_state), step + 1, total

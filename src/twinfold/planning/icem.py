@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift
-from twinfold.planning.sampling import coloured_noise, moments, select_elites
+from twinfold.planning.sampling import coloured_noise, moments, select_elites, within
 
 
 class ICEMState(NamedTuple):
@@ -118,7 +118,7 @@ class ICEM(Planner):
             noise = coloured_noise(key_round, self.noise_beta, (n_new, *mean.shape))
             actions = join(jnp.clip(mean + std * noise, self.low, self.high), *added)
             if i == 0:
-                actions = join(actions, proposals)
+                actions = join(actions, within(proposals, self.low, self.high))
             found = evaluate(observation, actions)
             n_valid, n_tried = n_valid + jnp.isfinite(found).sum(), n_tried + len(actions)
             elites, scores = select_elites(actions, found, self.n_elites, default=mean)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
-from twinfold.planning.sampling import coloured_noise
+from twinfold.planning.sampling import coloured_noise, within
 
 
 class MPPI(Planner):
@@ -74,7 +74,7 @@ class MPPI(Planner):
         def one_round(mean: Array, key: Array) -> tuple[Array, Array]:
             noise = coloured_noise(key, self.noise_beta, (self.candidates, *mean.shape))
             around = jnp.clip(mean + spread * noise.at[0].set(0.0), self.low, self.high)
-            actions = join(around, proposals)
+            actions = join(around, within(proposals, self.low, self.high))
             scores = evaluate(observation, actions)
             weights = self.weights(scores)
             new = jnp.einsum("b,bha->ha", weights, actions)

@@ -27,12 +27,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from twinfold.models.behaviour import AgentBehaviour
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.box import DataBox
 from twinfold.planning.planner import Evaluate
 
 if TYPE_CHECKING:
     from twinfold.tasks.task import Task
+
+
+N_PROPOSALS = 8
+PROPOSAL_NOISE = 0.3  # standard deviations of the action
 
 
 class Objective(eqx.Module):
@@ -43,7 +48,8 @@ class Objective(eqx.Module):
     leads to. With ``"truncate"`` a rollout ends with the step that leaves the box: that step and
     all later ones count the worst reward of any candidate within the box, and at most nothing, as
     does the terminal value, so that leaving never beats staying. If the observation itself is
-    outside, the box that cuts off is made large enough to hold it.
+    outside, the box that cuts off is made large enough to hold it. All this is by member: with
+    ``risk`` above 0 leaving may still win, because members that leave are alike in what they count.
 
     Attributes:
         reward: ``(state, action, next_state) -> scalar``.
@@ -60,6 +66,10 @@ class Objective(eqx.Module):
         out_of_range: ``"ignore"``, ``"truncate"`` or ``"penalise"``.
         range_cost: of a step that ends one unit of ``box.scale`` outside.
         box: where the training data lies; needed for disagreement and range.
+        behaviour_cost: price of an action that departs from ``behaviour`` by one standard deviation
+            of that policy's noise, if the policy explains all the actions of the data; less
+            in proportion if it explains less (:meth:`AgentBehaviour.departure`).
+        behaviour: what the data's policy would do with this agent.
     """
 
     reward: Callable[[Any, Any, Any], Any] = eqx.field(static=True)
@@ -74,6 +84,8 @@ class Objective(eqx.Module):
     )
     range_cost: float = eqx.field(static=True, default=1.0)
     box: DataBox | None = None
+    behaviour_cost: float = eqx.field(static=True, default=0.0)
+    behaviour: AgentBehaviour | None = None
 
     def __check_init__(self) -> None:
         """A mistake in a name must not silently mean "ignore"."""
@@ -83,6 +95,8 @@ class Objective(eqx.Module):
             )
         if not 0 < self.cvar <= 1:
             raise ValueError(f"cvar must be above 0 and at most 1, not {self.cvar}")
+        if self.behaviour is None and self.behaviour_cost:
+            raise ValueError("behaviour_cost needs the policy of the training data")
         if self.box is None and (self.disagreement or self.out_of_range != "ignore"):
             raise ValueError("disagreement and out_of_range need the box of the training data")
 
@@ -180,6 +194,9 @@ def _roll(
         def one_candidate(now: Any, code: Any, action: Array, weight: Array) -> Any:
             carry, after = dynamics.step(now.carry, code, None)
             reward = objective.reward(now.state, action, after)
+            if objective.behaviour is not None and objective.behaviour_cost:
+                away = objective.behaviour.departure(now.state, action)
+                reward = reward - objective.behaviour_cost * away
             finite = jnp.isfinite(after).all()
             alive, left, lost, worst = now.alive, now.left, now.lost, now.worst
             if cutting:
@@ -282,3 +299,32 @@ def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
         return score
 
     return evaluate
+
+
+def proposals(
+    stack: Dynamics, objective: Objective, observation: Float[Array, " D"], horizon: int, key: Array
+) -> Float[Array, "P H A"] | None:
+    """Plans that follow the data's policy in the first member's simulator; None without a policy.
+
+    The first plan follows it exactly, the others with more and more noise.
+    """
+    behaviour = objective.behaviour
+    if behaviour is None:
+        return None
+    arrays, static = eqx.partition(stack, eqx.is_array)
+    dynamics = eqx.combine(jax.tree.map(lambda leaf: leaf[0], arrays), static)
+    n_actions = behaviour.noise.shape[-1]
+
+    def one(level: Array, key: Array) -> Float[Array, "H A"]:
+        noise = level * jax.random.normal(key, (horizon, n_actions))
+
+        def one_step(now: Any, noise: Array) -> tuple[Any, Array]:
+            carry, state = now
+            action = behaviour(state, noise)
+            return dynamics.step(carry, dynamics.encode(action), None), action
+
+        start = dynamics.init(observation), observation
+        return jax.lax.scan(one_step, start, noise)[1]
+
+    levels = jnp.linspace(0.0, PROPOSAL_NOISE, N_PROPOSALS)
+    return jax.vmap(one)(levels, jax.random.split(key, N_PROPOSALS))

@@ -18,7 +18,7 @@ from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.ensemble import FittedModel
 from twinfold.planning.defaults import PlanConfig, task_objective, task_planner
-from twinfold.planning.objective import Objective, make_evaluate
+from twinfold.planning.objective import Objective, make_evaluate, proposals
 from twinfold.planning.planner import PlanInfo, Planner
 from twinfold.simulate import Rollout, Simulator
 from twinfold.tasks import Task
@@ -100,7 +100,7 @@ def plan_once(
     info = _search(
         stack,
         task_planner(config, task),
-        task_objective(config, task, stack, model),
+        task_objective(config, task, stack, model, agent),
         jnp.asarray(start, jnp.float32),
         key_plan,
     )
@@ -146,5 +146,7 @@ def _search(
     stack: Dynamics, planner: Planner, objective: Objective, state: Array, key: Array
 ) -> PlanInfo:
     key_init, key_plan = jax.random.split(key)
+    key_propose = jax.random.fold_in(key_plan, 1)
     memory = planner.init(key_init)
-    return planner.plan(memory, make_evaluate(stack, objective), state, key_plan)[2]
+    proposed = proposals(stack, objective, state, planner.horizon, key_propose)
+    return planner.plan(memory, make_evaluate(stack, objective), state, key_plan, proposed)[2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -39,7 +39,13 @@ class Planner(eqx.Module):
 
     A plan is within the bounds of the actions whatever ``evaluate`` returns, and a candidate whose
     score is NaN never wins against one with a finite score.
+
+    Attributes:
+        horizon: length H of the plans, in steps.
     """
+
+    if TYPE_CHECKING:  # every planner has it as a field, in its own order
+        horizon: int
 
     @abc.abstractmethod
     def init(self, key: Array) -> Any:
@@ -62,7 +68,7 @@ class Planner(eqx.Module):
             observation: the state of the task now, ``(D,)``.
             key: randomness.
             proposals: plans from elsewhere that are scored too, ``(P, H)`` or ``(P, H, A)``, such
-                as those of a policy; within the bounds.
+                as those of a policy.
         """
 
 

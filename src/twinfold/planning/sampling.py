@@ -44,6 +44,19 @@ def coloured_noise(key: Array, beta: float, shape: tuple[int, ...]) -> Float[Arr
     return jnp.swapaxes(jnp.fft.irfft(spectrum, n=horizon, axis=-1), 1, 2)
 
 
+def within(
+    proposals: Float[Array, "P H A"] | None, low: Float[Array, " A"], high: Float[Array, " A"]
+) -> Float[Array, "P H A"] | None:
+    """Plans from elsewhere, clipped to the bounds; what is not finite becomes the middle.
+
+    A policy that is followed in a simulator that diverges proposes NaN, which would spoil means.
+    """
+    if proposals is None:
+        return None
+    usable_actions = jnp.where(jnp.isfinite(proposals), proposals, (low + high) / 2)
+    return jnp.clip(usable_actions, low, high)
+
+
 def select_elites(
     actions: Float[Array, "B H A"], scores: Float[Array, " B"], n_elites: int, default: Array
 ) -> tuple[Float[Array, "K H A"], Float[Array, " K"]]:

@@ -36,7 +36,7 @@ from twinfold.errors import UsageError
 from twinfold.tasks.task import Task
 
 if TYPE_CHECKING:
-    from mujoco import MjModel
+    from mujoco import MjModel  # pyright: ignore[reportAttributeAccessIssue]
 
 FRAME_SKIP = 5
 TIME_STEP = 0.05  # s per control step
@@ -132,11 +132,11 @@ def rollout(
         not finite.
     """
     batch = len(actions)
-    usable = np.isfinite(state).all(axis=1) & np.isfinite(actions).all(axis=(1, 2))
+    usable: Any = np.isfinite(state).all(axis=1) & np.isfinite(actions).all(axis=(1, 2))
     state = np.where(usable[:, None], state, 0.0)
     actions = np.where(usable[:, None, None], actions, 0.0)
     # MuJoCo's own state: time, qpos (the place along the track starts at zero), qvel.
-    start = np.concatenate([np.zeros((batch, 2)), state[:, 1:]], axis=1)
+    start = np.concatenate([np.zeros((batch, 2)), state[:, 1:]], axis=1).astype(np.float64)
     control = np.repeat(actions, FRAME_SKIP, axis=1).astype(np.float64)
     path = _POOL(list(models), start, control)
     after = path[:, FRAME_SKIP - 1 :: FRAME_SKIP, 1:]  # (B, L, 18) qpos, qvel
