@@ -123,7 +123,7 @@ def test_the_true_dynamics_are_planned_in_with_both_planners(
     assert [call[:4] for call in calls] == [("cart_pole", [3], 2, 3)] * 2
     ours, theirs = (call[4] for call in calls)
     assert isinstance(ours, PlanConfig)
-    assert (ours.candidates, ours.disagreement) == (8, 0.0)
+    assert (ours.candidates, ours.disagreement, ours.behaviour) == (8, 0.0, 0.0)
     assert theirs == PAPER["cart_pole"]
     first, second = lines(Path("results/tiny-returns-quick.jsonl"))
     assert (first["dataset"], first["planner"], second["planner"]) == (None, "twinfold", "paper")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from twinfold.bench.plan import Part
+from twinfold.bench.plan import Part, planner_config
 from twinfold.bench.suite import DATASETS, Cell, Row, Suite, load_suite
 from twinfold.errors import UsageError
 
@@ -159,6 +159,16 @@ def test_a_file_that_cannot_be_used_says_where_and_why(folder: Path, text, named
     with pytest.raises(UsageError, match=named) as error:
         load_suite(path)
     assert "mine.toml" in str(error.value)
+
+
+def test_the_data_is_kept_to_where_something_was_fitted() -> None:
+    suite = load_suite(ROOT / "suites" / "table2.toml")
+    cells = {cell.method: cell for cell in suite.cells(suite.profile("quick"))
+             if (cell.task, cell.planner) == ("half_cheetah", "twinfold")}  # fmt: skip
+    learned, true = (planner_config(suite, cells[m]) for m in ("persim", "true-env-mpc"))
+    assert learned.behaviour > 0
+    assert learned.disagreement > 0
+    assert not true.needs_data
 
 
 def test_the_part_that_is_asked_for(tiny_returns: Suite) -> None:
