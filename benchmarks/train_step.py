@@ -18,7 +18,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from twinfold.config import FitConfig  # noqa: E402
-from twinfold.models.factor import init_factor_model, resolve_rank  # noqa: E402
+from twinfold.models.factor import default_rank, init_factor_model  # noqa: E402
 from twinfold.models.train import CHUNK, Layout, TrainData, init_state, run_chunk  # noqa: E402
 from twinfold.tasks import get_task  # noqa: E402
 
@@ -53,12 +53,12 @@ if __name__ == "__main__":
 
     task, config = get_task(args.task), FitConfig()
     n_state, levels = len(task.state_names), task.n_actions or 0
-    rank, batch = resolve_rank(config, levels, True), config.batch_size
+    rank, batch = default_rank(False, levels, True), config.batch_size
     model = init_factor_model(jax.random.key(0), config, args.agents, n_state, levels, True)
     rng = np.random.default_rng(0)
     data = TrainData(
         agent=jnp.asarray(rng.integers(args.agents, size=args.transitions), jnp.int32),
-        state=jnp.asarray(rng.normal(size=(args.transitions, n_state)), jnp.float32),
+        inputs=jnp.asarray(rng.normal(size=(args.transitions, n_state)), jnp.float32),
         action=jnp.asarray(rng.integers(levels, size=args.transitions), jnp.int32),
         target=jnp.asarray(rng.normal(size=(args.transitions, n_state)), jnp.float32),
     )
@@ -69,6 +69,7 @@ if __name__ == "__main__":
         jnp.asarray(config.steps),
         jnp.asarray(1e-3, jnp.float32),
         jnp.asarray([max(config.shrinkages) / args.transitions], jnp.float32),
+        jnp.asarray(config.weight_decay, jnp.float32),
     )
 
     def train() -> jax.Array:

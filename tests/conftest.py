@@ -68,7 +68,9 @@ def small_cart_pole() -> FittedModel:
     from twinfold.fit import fit
     from twinfold.tasks.registry import get_task
 
-    config = FitConfig(steps=2000, members=3, validation_members=1, schedules=(1.0,))
+    config = FitConfig(
+        features="separable", steps=2000, members=3, validation_members=1, schedules=(1.0,)
+    )
     return fit(collect(get_task("cart_pole"), "random", 60, 0), config)
 
 
@@ -116,6 +118,12 @@ def small_continuous() -> FittedModel:
         "action_type": "continuous",
     }
     config = FitConfig(
-        steps=500, members=2, validation_members=1, schedules=(1.0,), state_net=(32,), rank=3
+        features="separable",
+        rank=3,
+        steps=500,
+        members=2,
+        validation_members=1,
+        schedules=(1.0,),
+        state_net=(32,),
     )
     return fit(PanelDataset.from_frame(tank_table(), roles), config)

@@ -20,28 +20,44 @@ def member_paths(model: FittedModel, agent: int, state: Any, actions: Any) -> ND
         def array(leaf: Any, m: int = m) -> NDArray[np.float64]:
             return np.asarray(leaf[m], np.float64)
 
-        def hidden(layers: Any, x: NDArray[np.float64], array: Any = array) -> Any:
-            for layer in layers:
-                x = np.maximum(x @ array(layer.weight) + array(layer.bias), 0.0)
+        def hidden(layers: Any, x: Any, shift: Any = 0.0, array: Any = array) -> Any:
+            for k, layer in enumerate(layers):
+                x = x @ array(layer.weight) + array(layer.bias) + (shift if k == 0 else 0.0)
+                x = np.maximum(x, 0.0)
             return x
 
         u = array(net.agents)[agent]
         standard = (np.asarray(state, np.float64) - norm.state_mean) / norm.state_scale
         path = []
         for action in actions:
-            v = hidden(net.state_layers, standard) @ array(net.head.weight) + array(net.head.bias)
             head: Any = net.action_head
             if model.discrete:
                 w = array(head)[action]
             else:
                 code = (np.asarray(action) - norm.action_mean) / norm.action_scale
                 w = hidden(net.action_layers, code) @ array(head.weight) + array(head.bias)
-            y = np.einsum("l,dl,l->d", u, v.reshape(len(standard), len(u)), w)
-            change = (y * norm.target_scale + norm.target_mean) / norm.state_scale
-            standard = np.minimum(np.maximum(standard + change, norm.low), norm.high)
+            raw = standard * norm.state_scale + norm.state_mean
+            x = hidden(net.state_layers, _inputs(norm, raw), w if net.joint else 0.0)
+            v = (x @ array(net.head.weight) + array(net.head.bias)).reshape(len(raw), len(u))
+            y = np.einsum("l,dl->d", u, v) if net.joint else np.einsum("l,dl,l->d", u, v, w)
+            target = y * norm.target_scale + norm.target_mean
+            reached = np.where(norm.keep == 1, raw + target, target)
+            standard = (reached - norm.state_mean) / norm.state_scale
+            standard = np.minimum(np.maximum(standard, norm.low), norm.high)
             path.append(standard * norm.state_scale + norm.state_mean)
         paths.append(path)
     return np.array(paths)
+
+
+def _inputs(norm: Any, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standardised columns that are no angles, then the sines, then the cosines."""
+    plain = [
+        (raw[d] - norm.state_mean[d]) / norm.state_scale[d]
+        for d in range(len(raw))
+        if d not in norm.angles
+    ]
+    waves = [wave(raw[d]) for wave in (np.sin, np.cos) for d in norm.angles]
+    return np.r_[plain, (np.array(waves) - norm.wave_mean) / norm.wave_scale]
 
 
 def robust_centre(paths: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,10 @@ def test_defaults_are_a_config() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("features", "both"),
+        ("features", None),
+        ("structure_share", 0.0),
+        ("structure_share", 1.5),
         ("rank", 0),
         ("rank", "three"),
         ("rank", 513),

@@ -33,11 +33,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SHORT: dict[str, Any] = {
+    "features": "separable",
     "steps": 500,
     "members": 2,
     "validation_members": 1,
     "schedules": (1.0,),
     "shrinkages": (0.1,),
+    "behaviour_steps": 500,
 }
 _FENCE = re.compile(
     r"(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$",

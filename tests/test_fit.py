@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
-from twinfold.data.split import HeldOut, hold_out
+from twinfold.data.split import hold_out
 from twinfold.errors import RunError, UsageError
 from twinfold.fit import fit
 from twinfold.models import schedule
 from twinfold.models.checkpoint import RunWriter, load_run
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
 
-fit_module: Any = importlib.import_module("twinfold.fit")  # the package's `fit` is the function
+# Where members are trained; the package's `fit` is the function.
+STAGES: list[Any] = [importlib.import_module(f"twinfold.{name}") for name in ("fit", "choose")]
 
 ROLES = {
     "agent": "pump",
@@ -38,6 +39,7 @@ ROLES = {
     "action_type": "continuous",
 }
 TINY = FitConfig(
+    features="separable",
     rank=4,
     members=2,
     state_net=(8,),
@@ -47,6 +49,7 @@ TINY = FitConfig(
     schedules=(0.25, 1.0),
     shrinkages=(0.01,),
     validation_members=1,
+    behaviour_steps=500,
 )
 
 
@@ -127,6 +130,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
     n_agents, horizon = 30, 10
     frame = table([20] * n_agents)
     config = FitConfig(
+        features="separable",
         members=2,
         state_net=(32,),
         action_net=(16,),
@@ -191,6 +195,26 @@ def test_what_a_fit_tells(tiny: PanelDataset, uninterrupted: FittedModel) -> Non
     assert len(validation["rmse_by_horizon"]) == validation["horizon"]
 
 
+def test_a_fit_tells_which_features_it_chose_and_why(tiny: PanelDataset) -> None:
+    lines: list[str] = []
+    stages: list[str] = []
+    config = TINY.model_copy(update={"features": "auto", "steps": 200})
+    model = fit(tiny, config, log=lines.append, progress=lambda what, *rest: stages.append(what))
+    assert list(dict.fromkeys(stages)) == [
+        "choosing the features",
+        "choosing the schedule",
+        "training",
+    ]
+    compared = model.info["validation"]["structures"]
+    assert [(row["features"], row["rank"]) for row in compared] == [("separable", 4), ("joint", 4)]
+    assert model.info["features"] in ("separable", "joint")
+    assert model.members.joint == (model.info["features"] == "joint")
+    assert model.info["rank"] == model.members.rank == 4
+    text = "\n".join(lines)
+    assert "choosing the features: 2 structures, 20 steps each" in text
+    assert f"chosen: {model.info['features']} features of rank 4" in text
+
+
 def test_the_seed_decides(tiny: PanelDataset, uninterrupted: FittedModel) -> None:
     assert_same(fit(tiny, TINY), uninterrupted)
     other = fit(tiny, TINY.model_copy(update={"seed": 1}))
@@ -229,14 +253,15 @@ def recorded_stages(
 ) -> list[tuple[NDArray[Any], Any, Any]]:
     """Rows, normaliser and members of each training stage of the fits to come."""
     stages: list[tuple[NDArray[Any], Any, Any]] = []
-    real = fit_module._train
+    real = STAGES[0].train_members
 
-    def record(dataset: Any, data: Any, rows: Any, normalizer: Any, *rest: Any) -> Any:
-        members, losses = real(dataset, data, rows, normalizer, *rest)
+    def record(problem: Any, rows: Any, normalizer: Any, *rest: Any) -> Any:
+        members, losses = real(problem, rows, normalizer, *rest)
         stages.append((rows, normalizer, members))
         return members, losses
 
-    monkeypatch.setattr(fit_module, "_train", record)
+    for module in STAGES:
+        monkeypatch.setattr(module, "train_members", record)
     return stages
 
 
@@ -291,58 +316,6 @@ def test_nothing_held_out(tiny: PanelDataset) -> None:
     assert model.info["validation"] == {"held_out": 0}
     assert model.info["steps"] == TINY.steps
     assert any("nothing is held out" in line for line in lines)
-
-
-def held_of(next_state: Any, mask: Any) -> HeldOut:
-    number, horizon, n_state = next_state.shape
-    return HeldOut(
-        agent=np.zeros(number, np.int32),
-        state=np.zeros((number, n_state)),
-        action=np.zeros((number, horizon), np.int32),
-        next_state=next_state,
-        mask=mask,
-    )
-
-
-@pytest.mark.parametrize("coverage", [0.5, 0.9])
-@pytest.mark.parametrize("number", [1, 8, 200])
-def test_the_band_covers_and_widens(number: int, coverage: float) -> None:
-    rng = np.random.default_rng(number)
-    horizon = 6
-    mask = np.arange(horizon) < rng.integers(1, horizon + 1, number)[:, None]
-    mask[0] = True
-    truth = rng.normal(size=(number, horizon, 2)) * np.arange(1, horizon + 1)[:, None]
-    paths = np.where(mask[..., None], 0.0, np.nan)  # what lies beyond a stretch is ignored
-    paths = np.broadcast_to(paths, truth.shape)
-    band = fit_module._band(paths, held_of(np.where(mask[..., None], truth, 0), mask), coverage)
-    assert np.all(np.diff(band, axis=0) >= 0)
-    for h in range(horizon):
-        errors = np.abs(truth[mask[:, h], h])
-        assert np.all((errors <= band[h]).mean(axis=0) >= coverage)
-    # The first step has only its own errors: the quantile of split conformal prediction.
-    errors = np.sort(np.abs(truth[mask[:, 0], 0]), axis=0)
-    rank = min(len(errors), int(np.ceil((len(errors) + 1) * coverage)))
-    np.testing.assert_array_equal(band[0], errors[rank - 1])
-
-
-def test_a_diverging_prediction_is_the_worst_and_no_more() -> None:
-    truth = np.ones((3, 4, 2))
-    mask = np.ones((3, 4), bool)
-    mask[1, 2:] = False
-    scale = np.array([1.0, 2.0])
-    held = held_of(truth, mask)
-    paths = truth + np.array([0.5, 1.0])  # half a standard deviation in either coordinate
-    np.testing.assert_allclose(fit_module._held_out_rmse(paths, held, scale), 0.5)
-    assert fit_module._by_horizon(paths, held, scale) == [0.5] * 4
-    paths[1, 2:] = np.nan  # beyond the stretch
-    np.testing.assert_allclose(fit_module._held_out_rmse(paths, held, scale), 0.5)
-    for bad in (np.nan, np.inf, 1e30):
-        paths[0, 1] = bad
-        np.testing.assert_allclose(fit_module._held_out_rmse(paths, held, scale), [10, 0.5, 0.5])
-        assert fit_module._by_horizon(paths, held, scale)[1] == pytest.approx(
-            np.sqrt((100 + 0.25 + 0.25) / 3), rel=1e-3
-        )
-        assert np.all(fit_module._band(paths, held, 0.9)[1:] >= 1e29)
 
 
 # Panels of every shape

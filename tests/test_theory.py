@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
-from twinfold.models.factor import init_factor_model
+from twinfold.models.factor import Structure, init_factor_model
 from twinfold.tasks.registry import get_task
 
 
@@ -35,8 +35,24 @@ def numerical_rank(matrix: NDArray[Any], tolerance: float) -> int:
 def test_theorem_1_the_prediction_tensor_has_at_most_the_models_rank(
     discrete: bool, rank: int
 ) -> None:
-    config = FitConfig(rank=rank, state_net=(32,), action_net=(16,))
-    member = init_factor_model(jax.random.key(0), config, 12, 2, 9 if discrete else 2, discrete)
+    # Random factors: the bound is reached along every axis, here none is shorter than the rank.
+    assert ranks_of_a_member(False, discrete, rank) == [rank] * 3
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_joint_features_have_the_rank_along_the_agents_alone(discrete: bool) -> None:
+    ranks = ranks_of_a_member(True, discrete, 2)
+    assert ranks[0] == 2
+    assert min(ranks[1:]) > 2  # states and actions are not separated
+
+
+def ranks_of_a_member(joint: bool, discrete: bool, rank: int) -> list[int]:
+    """Numerical ranks of the unfoldings of a random member's predictions."""
+    config = FitConfig(state_net=(32,), action_net=(16,))
+    size = 9 if discrete else 2
+    member = init_factor_model(
+        jax.random.key(0), config, 12, 2, size, discrete, Structure(joint, rank)
+    )
     keys = jax.random.split(jax.random.key(1))
     states = jax.random.normal(keys[0], (15, 2))
     actions = jnp.arange(9) if discrete else 2 * jax.random.normal(keys[1], (9, 2))
@@ -49,8 +65,7 @@ def test_theorem_1_the_prediction_tensor_has_at_most_the_models_rank(
 
     tensor = np.asarray(jax.jit(jax.vmap(over_states))(member.agents), np.float64)
     assert tensor.shape == (12, 15, 9, 2)
-    # Random factors: the bound is reached along every axis, here none is shorter than the rank.
-    assert [numerical_rank(matrix, 1e-5) for matrix in unfoldings(tensor)] == [rank] * 3
+    return [numerical_rank(matrix, 1e-5) for matrix in unfoldings(tensor)]
 
 
 def mountain_car(gravity: Any, state: Any, action: Any, *, clipped: bool) -> NDArray[np.float64]:

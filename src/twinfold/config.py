@@ -17,21 +17,36 @@ class FitConfig(BaseModel):
     """How to learn a simulator for every agent. The defaults are meant for data never seen before.
 
     Attributes:
-        rank: number of latent terms, the length of an agent's factor vector; "auto" chooses by
-            the kind and size of the action.
+        features: "separable" ones are products of a function of the state and one of the action
+            (the paper's); "joint" ones are functions of both, for dynamics in which what an action
+            does depends on the state in many ways, such as contacts; "auto" tries both on
+            held-out data.
+        rank: number of latent terms, the length of an agent's factor vector; "auto" tries some on
+            held-out data.
+        direct: whether a state column whose next value has little to do with the present one (no
+            change is a worse guess than the mean) is predicted itself; else its difference is.
         members: size of the ensemble; members differ by initialisation and by shuffling.
         state_net: hidden widths of the state net.
         action_net: hidden widths of the action net (continuous actions only; discrete ones have
             a free factor vector per level).
         activation: of both nets.
         learning_rate: Adam's peak, reached at once and taken to zero along a cosine.
+        weight_decay: of the nets, decoupled from the gradient, per unit of learning rate; keeps
+            predictions tame where there is no data.
         batch_size: transitions per step.
         steps: longest training, in steps per member.
+        unroll: horizon of a second phase of training, on predictions over that many steps, each
+            from the one before; 1 leaves the phase out. For dynamics in which small errors grow
+            fast, such as contacts.
+        unroll_steps: length of that phase, in steps per member.
         schedules: shares of ``steps`` that are tried on held-out data.
         shrinkages: penalties on the squared distance of agent factors from their mean (on the
             standardised loss, summed over agents, divided by the number of transitions) that are
             tried, each with each schedule; the best pair is used. Noisy or scarce data asks for
             more, clean data for less.
+        behaviour_steps: length of training of the policy that the data followed (continuous actions
+            only), which planning can keep to; 0 leaves it out.
+        structure_share: share of ``steps`` for which each kind of features and rank is tried.
         validation_share: share of the agents whose last transitions are held out while schedule
             and shrinkage are chosen; 0 trains ``steps`` with the first shrinkage on everything,
             without a held-out error.
@@ -43,20 +58,27 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    features: Literal["auto", "separable", "joint"] = "auto"
     rank: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
+    direct: bool = True
     members: int = Field(default=5, ge=1, le=100)
     state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
     action_net: tuple[Width, ...] = (64,)
     activation: Literal["relu", "silu", "hard_swish", "tanh"] = "relu"
     learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     batch_size: int = Field(default=128, ge=1)
     steps: int = Field(default=50_000, ge=1)
+    unroll: int = Field(default=1, ge=1, le=1000)
+    unroll_steps: int = Field(default=2000, ge=1)
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 1.0), min_length=1
     )
     shrinkages: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
         default=(0.001, 0.3), min_length=1
     )
+    behaviour_steps: int = Field(default=5000, ge=0)
+    structure_share: float = Field(default=0.1, gt=0, le=1)
     validation_share: float = Field(default=0.2, ge=0, le=1)
     validation_suffix: float = Field(default=0.3, gt=0, lt=1)
     validation_members: int = Field(default=1, ge=1, le=100)

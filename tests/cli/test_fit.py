@@ -85,6 +85,23 @@ def test_flags_win_over_the_file_and_the_record_holds_both(
     assert model.config.model_dump(mode="json") == config
 
 
+def test_features_and_rank_can_be_given_or_left_to_the_data(
+    twinfold: Any, tmp_path: Path, cart_table: Path, tiny: Path
+) -> None:
+    fit = ["fit", cart_table, "--config", tiny, "--quiet", "--json"]
+    given = twinfold(*fit, "--features", "joint", "--rank", 3, "--out", tmp_path / "given")
+    record = json.loads(given.out)
+    assert (record["features"], record["rank"]) == ("joint", 3)
+    assert record["validation"]["structures"] == []
+    assert load_run(tmp_path / "given").members.joint
+    left = twinfold(*fit, "--features", "auto", "--rank", "auto", "--out", tmp_path / "left")
+    record = json.loads(left.out)
+    assert (record["config"]["features"], record["config"]["rank"]) == ("auto", "auto")
+    tried = [(row["features"], row["rank"]) for row in record["validation"]["structures"]]
+    assert tried == [("separable", 8), ("joint", 4), ("joint", 8), ("joint", 16)]
+    assert (record["features"], record["rank"]) in tried
+
+
 def test_an_existing_run_is_refused_before_the_table_is_read(twinfold: Any, tmp_path: Path) -> None:
     kept = tmp_path / "run" / "precious.txt"
     kept.parent.mkdir()
@@ -112,6 +129,7 @@ def test_an_invalid_table_leaves_nothing(twinfold: Any, tmp_path: Path) -> None:
     [
         (["--rank", "high"], "--rank takes a whole number or auto, not 'high'"),
         (["--rank", "0"], "rank"),
+        (["--features", "both"], "setting 'features' cannot be 'both': Input should be 'auto',"),
         (["--members", "0"], "members"),
         (["--state-net", "12,wide"], "--state-net takes whole numbers"),
         (["--shrinkages", "little"], "--shrinkages takes numbers"),

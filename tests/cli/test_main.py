@@ -52,7 +52,7 @@ def test_help_of_fit_tells_the_defaults(twinfold: Any) -> None:
     flags = [part for part in text.split("Settings", 1)[1].split(" --")[1:] if "[default" in part]
     told = {part.split()[0]: re.findall(r"\[default: ([^]]+)\]", part)[0] for part in flags}
     settings = FitConfig().model_dump(mode="json")
-    assert len(told) == 11
+    assert len(told) == 12
     for flag, value in told.items():
         default = settings[flag.replace("-", "_")]
         expected = ",".join(map(str, default)) if isinstance(default, list) else str(default)

@@ -13,7 +13,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.factor import init_factor_model
+from twinfold.models.factor import FactorModel, init_factor_model, structures
 from twinfold.models.normalizer import Normalizer
 
 LEVELS = np.array([-1, 0, 5, 7])
@@ -29,31 +29,48 @@ def build_model(
     agent_ids: tuple[Any, ...] | None = None,
     time_step: Any = 1.0,
     band: bool = True,
+    angles: tuple[int, ...] = (),
+    direct: tuple[int, ...] = (),
     **settings: Any,
 ) -> FittedModel:
-    """Random members on a random scale; the first state has a floor, the last one a ceiling."""
+    """Random members on a random scale; the first state has a floor, the last one a ceiling.
+
+    An angle has neither, and a scale of about one radian.
+    """
     config = FitConfig.parse({"members": 3, "state_net": (16,), "rank": 3, "seed": seed} | settings)
     rng = np.random.default_rng(seed)
     size = len(LEVELS) if discrete else n_action
-    stack = jax.vmap(lambda key: init_factor_model(key, config, n_agents, n_state, size, discrete))(
-        jax.random.split(jax.random.key(seed), config.members)
-    )
+    (structure, *_) = structures(config, size, discrete)
     low, high = np.full(n_state, -np.inf), np.full(n_state, np.inf)
     low[0], high[-1] = -0.7, 0.7
+    low[list(angles)], high[list(angles)] = -np.inf, np.inf
     columns = 0 if discrete else n_action
+    keep = np.ones(n_state)
+    keep[list(direct)] = 0.0
+    state_mean, state_scale = rng.normal(size=n_state) * 3, rng.uniform(0.5, 2, n_state)
     normalizer = Normalizer(
-        state_mean=rng.normal(size=n_state) * 3,
-        state_scale=rng.uniform(0.5, 2, n_state),
-        target_mean=rng.normal(size=n_state) * 0.1,
-        target_scale=rng.uniform(0.1, 0.3, n_state),
+        state_mean=state_mean,
+        state_scale=state_scale,
+        keep=keep,
+        target_mean=np.where(keep, rng.normal(size=n_state) * 0.1, state_mean),
+        target_scale=np.where(keep, rng.uniform(0.1, 0.3, n_state), state_scale),
         action_mean=rng.normal(size=columns),
         action_scale=rng.uniform(0.5, 2, columns),
         low=low,
         high=high,
+        wave_mean=rng.uniform(-0.5, 0.5, 2 * len(angles)),
+        wave_scale=rng.uniform(0.3, 1, 2 * len(angles)),
+        angles=angles,
     )
+
+    def one(key: jax.Array) -> FactorModel:
+        return init_factor_model(
+            key, config, n_agents, n_state, size, discrete, structure, normalizer.n_inputs
+        )
+
     width = 1 if discrete else n_action
     return FittedModel(
-        members=stack,
+        members=jax.vmap(one)(jax.random.split(jax.random.key(seed), config.members)),
         normalizer=normalizer,
         config=config,
         roles=Roles(
@@ -62,6 +79,7 @@ def build_model(
             state=tuple(f"s{d}" for d in range(n_state)),
             action=tuple(f"a{a}" for a in range(width)),
             action_type="discrete" if discrete else "continuous",
+            angle=tuple(f"s{d}" for d in angles),
         ),
         agent_ids=tuple(f"u{n}" for n in range(n_agents)) if agent_ids is None else agent_ids,
         action_levels=LEVELS if discrete else None,
@@ -70,7 +88,12 @@ def build_model(
             rng.normal(size=n_state), rng.normal(size=n_state), np.zeros(width), np.ones(width)
         ),
         band=np.abs(rng.normal(size=(7, n_state))) if band else None,
-        info={"fingerprint": "abc", "validation": {"rmse": 0.1}},
+        info={
+            "fingerprint": "abc",
+            "features": "joint" if structure.joint else "separable",
+            "rank": structure.rank,
+            "validation": {"rmse": 0.1},
+        },
     )
 
 

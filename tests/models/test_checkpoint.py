@@ -63,6 +63,9 @@ def run(random_model: Build, tmp_path: Path) -> Path:
         {"agent_ids": ("007", "7", "é/ü", "", "3f0c8a5e-58e1-4f0e-8d7c-0a1b2c3d4e5f")},
         {"agent_ids": (5, -1, 2**60, 0, 3)},
         {"agent_ids": (0.5, 1.25, -3.0, 1e300, 2.0)},
+        {"features": "joint", "rank": "auto"},
+        {"features": "joint", "angles": (2, 0), "direct": (1,), "discrete": False},
+        {"angles": (1,), "state_net": (8, 4)},
     ],
 )
 def test_saving_and_loading_is_the_identity(
@@ -152,16 +155,18 @@ def edit(run: Path, **changes: Any) -> None:
 
 
 def test_another_version_is_refused(run: Path) -> None:
-    edit(run, version=2)
-    with pytest.raises(RunError, match=r"has version 2 .* reads version 1; fit again"):
+    edit(run, version=3)
+    with pytest.raises(RunError, match=r"has version 3 .* reads version 2; fit again"):
         load_run(run)
 
 
-def test_a_run_from_before_there_were_angles_is_read(run: Path) -> None:
-    roles = json.loads((run / "run.json").read_text())["roles"]
-    assert roles.pop("angle") == []
-    edit(run, roles=roles)
-    assert load_run(run).roles.angle == ()
+def test_a_run_from_before_joint_features_and_angles_is_refused(run: Path) -> None:
+    """Version 1 had neither the kind of features in its record nor an angle role."""
+    record = json.loads((run / "run.json").read_text())
+    del record["roles"]["angle"], record["info"]["features"]
+    edit(run, version=1, roles=record["roles"], info=record["info"])
+    with pytest.raises(RunError, match=r"has version 1 .* reads version 2; fit again"):
+        load_run(run)
 
 
 @pytest.mark.parametrize("content", [{"format": "other"}, {}, [1], "text", 3])
@@ -181,7 +186,10 @@ def test_a_run_json_without_a_part_is_damaged(run: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"config": {"rank": 4}},
+        {"info": {"features": "separable", "rank": 4}},
+        {"info": {"features": "joint", "rank": 3}},
+        {"info": {"features": "separable"}},
+        {"info": {"features": "separable", "rank": "auto"}},
         {"config": {"members": 2, "rank": 3, "state_net": [16]}},
         {"config": {"colour": "red"}},
         {"roles": {"agent": "unit"}},

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinfold.errors import UsageError
@@ -37,14 +37,25 @@ def questions(model: FittedModel, number: int, horizon: int, seed: int = 0) -> A
     return agent, state, rng.normal(size=(number, horizon, len(model.roles.action)))
 
 
+# Kinds of models: columns that are angles or predicted directly, and kinds of features.
+SPECIAL: dict[str, dict[str, Any]] = {
+    "differences": {},
+    "joint": {"features": "joint"},
+    "angle": {"angles": (1,)},
+    "direct": {"direct": (1, 2)},
+    "joint, angles, direct": {"features": "joint", "angles": (2, 1), "direct": (1,), "n_state": 4},
+}
+
+
 @pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("kind", SPECIAL)
 def test_rollouts_are_those_of_a_plain_loop(
-    random_model: Build, reference: Any, discrete: bool
+    random_model: Build, reference: Any, discrete: bool, kind: str
 ) -> None:
-    model = random_model(discrete=discrete)
+    model = random_model(discrete=discrete, **SPECIAL[kind])
     agent, state, actions = questions(model, 7, 10)
     paths = rollout_members(model.members, model.normalizer, agent, state, actions)
-    assert paths.shape == (3, 7, 10, 3)
+    assert paths.shape == (3, 7, 10, len(model.roles.state))
     assert paths.dtype == np.float64
     for q in range(7):
         expected = reference.member_paths(model, agent[q], state[q], actions[q])
@@ -105,8 +116,11 @@ def test_no_question_or_no_step_gives_nothing(random_model: Build, shape: Any) -
 
 
 @pytest.mark.parametrize("discrete", [True, False])
-def test_the_folded_agent_rolls_out_as_the_table_does(random_model: Build, discrete: bool) -> None:
-    model = random_model(discrete=discrete)
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_the_folded_agent_rolls_out_as_the_table_does(
+    random_model: Build, discrete: bool, kind: str
+) -> None:
+    model = random_model(discrete=discrete, **SPECIAL[kind])
     _, state, actions = questions(model, 1, 6)
     paths = rollout_members(model.members, model.normalizer, np.array([3]), state, actions)
     codes = jnp.asarray(actions[0], jnp.int32 if discrete else jnp.float32)
@@ -123,6 +137,22 @@ def test_the_folded_agent_rolls_out_as_the_table_does(random_model: Build, discr
     np.testing.assert_allclose(folded, paths[:, 0], rtol=1e-3, atol=1e-3)
     other = rollout_members(model.members, model.normalizer, np.array([2]), state, actions)
     assert not np.allclose(other, paths, atol=0.01)
+
+
+@given(st.integers(-100, 100), st.integers(-100, 100), st.booleans(), st.integers(0, 5))
+@settings(max_examples=25)
+def test_whole_turns_of_an_angle_change_no_prediction(
+    random_model: Build, turns: int, others: int, joint: bool, seed: int
+) -> None:
+    """But for the turns themselves, which an angle that is predicted as a change keeps."""
+    model = random_model(features="joint" if joint else "separable", angles=(1, 2))
+    agent, state, actions = questions(model, 4, 8, seed)
+    away = 2 * np.pi * np.array([0, turns, others])
+    paths, moved = (
+        rollout_members(model.members, model.normalizer, agent, start, actions)
+        for start in (state, state + away)
+    )
+    np.testing.assert_allclose(moved - away, paths, rtol=1e-2, atol=1e-2)
 
 
 def permuted(model: FittedModel, order: Any) -> FittedModel:

@@ -11,7 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
-from twinfold.models.factor import ACTIVATIONS, FactorModel, fold, init_factor_model, resolve_rank
+from twinfold.models.factor import (
+    ACTIVATIONS,
+    FactorModel,
+    Structure,
+    default_rank,
+    fold,
+    init_factor_model,
+    structures,
+)
 from twinfold.models.normalizer import Normalizer
 
 NUMPY_ACTIVATIONS: dict[str, Any] = {
@@ -23,26 +31,49 @@ NUMPY_ACTIVATIONS: dict[str, Any] = {
 
 
 def einsum(member: FactorModel, u: Any, state: Any, action: Any) -> NDArray[np.float64]:
-    """sum_l u_l v_l(s, d) w_l(a), in float64."""
+    """sum_l u_l v_l(s, d) w_l(a), or sum_l u_l phi_l(s, a, d) for joint features, in float64."""
     activate = NUMPY_ACTIVATIONS[member.activation]
 
-    def net(layers: Any, head: Any, x: Any) -> NDArray[np.float64]:
+    def net(layers: Any, head: Any, x: Any, shift: Any = 0.0) -> NDArray[np.float64]:
         for layer in layers:
-            x = activate(np.asarray(layer.weight, np.float64).T @ x + np.asarray(layer.bias))
+            x = np.asarray(layer.weight, np.float64).T @ x + np.asarray(layer.bias)
+            x, shift = activate(x + shift), 0.0
         return np.asarray(head.weight, np.float64).T @ x + np.asarray(head.bias)
 
-    v = net(member.state_layers, member.head, np.asarray(state, np.float64))
     head: Any = member.action_head
     if isinstance(head, jax.Array):
         w = np.asarray(head, np.float64)[int(action)]
     else:
         w = net(member.action_layers, head, np.asarray(action, np.float64))
-    return np.einsum("l,dl,l->d", np.asarray(u, np.float64), v.reshape(len(state), -1), w)
+    state, u = np.asarray(state, np.float64), np.asarray(u, np.float64)
+    if member.joint:
+        z = net(member.state_layers, member.head, state, w).reshape(-1, len(u))
+        return np.einsum("l,dl->d", u, z)
+    v = net(member.state_layers, member.head, state).reshape(-1, len(u))
+    return np.einsum("l,dl,l->d", u, v, w)
 
 
-def member_of(discrete: bool, n_state: int = 3, size: int = 4, **settings: Any) -> FactorModel:
+def member_of(
+    discrete: bool,
+    n_state: int = 3,
+    size: int = 4,
+    *,
+    joint: bool = False,
+    n_inputs: int | None = None,
+    **settings: Any,
+) -> FactorModel:
     config = FitConfig.parse({"rank": 5, "state_net": (16,), "action_net": (8,)} | settings)
-    member = init_factor_model(jax.random.key(1), config, 6, n_state, size, discrete)
+    assert config.rank != "auto"
+    member = init_factor_model(
+        jax.random.key(1),
+        config,
+        6,
+        n_state,
+        size,
+        discrete,
+        Structure(joint, config.rank),
+        n_inputs,
+    )
     noise = jax.random.normal(jax.random.key(2), member.head.bias.shape)  # zero in a fresh member
     return FactorModel(
         agents=member.agents,
@@ -51,6 +82,7 @@ def member_of(discrete: bool, n_state: int = 3, size: int = 4, **settings: Any) 
         action_layers=member.action_layers,
         action_head=member.action_head,
         activation=member.activation,
+        joint=joint,
     )
 
 
@@ -72,9 +104,17 @@ NETS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("discrete", [True, False])
-def test_prediction_is_the_sum_over_terms(discrete: bool, activation: str) -> None:
+@pytest.mark.parametrize("joint", [False, True])
+def test_prediction_is_the_sum_over_terms(joint: bool, discrete: bool, activation: str) -> None:
     state_net, action_net = NETS[activation]
-    member = member_of(discrete, state_net=state_net, action_net=action_net, activation=activation)
+    member = member_of(
+        discrete,
+        joint=joint,
+        state_net=state_net,
+        action_net=action_net,
+        activation=activation,
+    )
+    assert member.joint == joint
     probes = [probe(discrete, seed=seed) for seed in range(5)]
     states, actions = (np.stack(column) for column in zip(*probes, strict=True))
     got = jax.jit(jax.vmap(member))(member.agents[:5], states, actions)
@@ -83,8 +123,9 @@ def test_prediction_is_the_sum_over_terms(discrete: bool, activation: str) -> No
 
 
 @pytest.mark.parametrize("discrete", [True, False])
-def test_prediction_is_linear_in_the_factors(discrete: bool) -> None:
-    member = member_of(discrete)
+@pytest.mark.parametrize("joint", [False, True])
+def test_prediction_is_linear_in_the_factors(joint: bool, discrete: bool) -> None:
+    member = member_of(discrete, joint=joint)
     state, action = (jnp.asarray(x) for x in probe(discrete))
     u, other = member.agents[0], member.agents[1]
     np.testing.assert_allclose(
@@ -109,10 +150,24 @@ def test_prediction_is_linear_in_the_factors(discrete: bool) -> None:
         (False, 1, 1, 1, False),
     ],
 )
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("special", [False, True], ids=["differences", "angles and direct"])
 def test_a_folded_agent_predicts_what_the_member_predicts(
-    discrete: bool, n_state: int, size: int, rank: int, folded: bool
+    discrete: bool, n_state: int, size: int, rank: int, folded: bool, joint: bool, special: bool
 ) -> None:
-    member = member_of(discrete, n_state, size, rank=rank, state_net=(16, 8))
+    # The first column is an angle that is predicted directly, the second direct, the last an angle.
+    angles = (n_state - 1, 0)[:n_state] if special else ()
+    keep = np.ones(n_state)
+    keep[: 2 if special else 0] = 0.0
+    member = member_of(
+        discrete,
+        n_state,
+        size,
+        joint=joint,
+        n_inputs=n_state + len(angles),
+        rank=rank,
+        state_net=(16, 8),
+    )
     rng = np.random.default_rng(3)
     columns = 0 if discrete else size
     normalizer = Normalizer(
@@ -124,9 +179,13 @@ def test_a_folded_agent_predicts_what_the_member_predicts(
         action_scale=rng.uniform(0.5, 2, columns),
         low=np.full(n_state, -0.5),
         high=np.full(n_state, np.inf),
+        keep=keep,
+        wave_mean=rng.normal(size=2 * len(angles)),
+        wave_scale=rng.uniform(0.5, 2, 2 * len(angles)),
+        angles=angles,
     ).on_device()
     dynamics = fold(member, normalizer, member.agents[4])
-    assert (dynamics.action_head is None) == folded
+    assert (dynamics.action_head is None) == (folded and not joint)
     state = normalizer.decode_state(jnp.asarray(rng.normal(size=n_state), jnp.float32))
     carry, standard = dynamics.init(state), normalizer.encode_state(state)
     moved = False
@@ -134,7 +193,8 @@ def test_a_folded_agent_predicts_what_the_member_predicts(
         _, action = probe(discrete, n_state, size, seed=step)
         code = normalizer.encode_action(jnp.asarray(action))
         before = standard
-        standard = normalizer.advance(standard, member(member.agents[4], standard, code))
+        inputs = normalizer.inputs(standard)
+        standard = normalizer.advance(standard, member(member.agents[4], inputs, code))
         moved |= not np.allclose(before, standard, atol=1e-3)
         carry, reached = dynamics.step(carry, dynamics.encode(jnp.asarray(action)), None)
         np.testing.assert_allclose(carry, standard, rtol=2e-4, atol=1e-4)
@@ -146,19 +206,26 @@ def test_a_folded_agent_predicts_what_the_member_predicts(
 def test_the_fold_clips_at_the_limits() -> None:
     member = member_of(True)
     ones, wall = np.ones(3), np.full(3, 1e-3)
-    normalizer = Normalizer(0 * ones, ones, 0 * ones, ones, ones[:0], ones[:0], -wall, wall)
+    none = ones[:0]
+    normalizer = Normalizer(
+        0 * ones, ones, ones, 0 * ones, ones, none, none, none, none, -wall, wall
+    )
     dynamics = fold(member, normalizer.on_device(), 1e4 * member.agents[0])
     _, reached = dynamics.step(dynamics.init(jnp.zeros(3)), dynamics.encode(jnp.asarray(1)), None)
     np.testing.assert_allclose(np.abs(reached), wall, rtol=1e-6)
 
 
-def test_fresh_members() -> None:
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("joint", [False, True])
+def test_fresh_members(joint: bool, discrete: bool) -> None:
     config = FitConfig(rank=6, state_net=(64,))
 
     def outputs(seed: int) -> NDArray[Any]:
-        member = init_factor_model(jax.random.key(seed), config, 50, 4, 3, True)
+        member = init_factor_model(
+            jax.random.key(seed), config, 50, 4, 3, discrete, Structure(joint, 6)
+        )
         states = jax.random.normal(jax.random.key(9), (50, 4))
-        actions = jnp.arange(50) % 3
+        actions = jnp.arange(50) % 3 if discrete else jax.random.normal(jax.random.key(8), (50, 3))
         return np.asarray(jax.jit(jax.vmap(member))(member.agents, states, actions))
 
     np.testing.assert_array_equal(outputs(0), outputs(0))
@@ -168,12 +235,29 @@ def test_fresh_members() -> None:
 
 
 @pytest.mark.parametrize("discrete", [True, False])
-def test_the_rank_depends_on_the_kind_and_size_of_the_action(discrete: bool) -> None:
-    assert resolve_rank(FitConfig(rank=7), 3, discrete) == 7
-    auto = [resolve_rank(FitConfig(), size, discrete) for size in range(1, 60)]
-    assert auto == sorted(auto)
-    assert auto[0] >= 4  # room for a few hidden characteristics
-    assert auto[-1] <= 64  # and no explosion with many columns
+def test_the_default_rank_goes_by_the_kind_and_size_of_the_action(discrete: bool) -> None:
+    ranks = [default_rank(False, size, discrete) for size in range(1, 60)]
+    assert ranks == sorted(ranks)
+    assert ranks[0] >= 4  # room for a few hidden characteristics
+    assert ranks[-1] <= 64  # and no explosion with many columns
+    joint = [default_rank(True, size, discrete) for size in range(1, 60)]
+    assert len(set(joint)) == 1  # the net takes care of the action, whatever its size
+    assert joint[0] <= ranks[0]
     member = init_factor_model(jax.random.key(0), FitConfig(), 3, 2, 4, discrete)
-    assert member.rank == resolve_rank(FitConfig(), 4, discrete)
+    assert member.rank == default_rank(False, 4, discrete)
     assert member.agents.shape == (3, member.rank)
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_structures_are_what_a_config_leaves_open_the_simplest_first(discrete: bool) -> None:
+    def found(**settings: Any) -> list[Structure]:
+        return structures(FitConfig.parse(settings), 2, discrete)
+
+    separable = Structure(False, default_rank(False, 2, discrete))
+    joint = [Structure(True, rank) for rank in (4, 8, 16)]
+    assert found() == [separable, *joint]
+    assert found(features="separable") == [separable]
+    assert found(features="joint") == joint
+    assert found(rank=7) == [Structure(False, 7), Structure(True, 7)]
+    assert found(rank=7, features="joint") == [Structure(True, 7)]
+    assert str(found(rank=7)[1]) == "joint features of rank 7"

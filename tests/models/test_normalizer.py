@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
 
 
 def transitions(state: Any, next_state: Any, action: Any = None) -> Transitions:
@@ -161,3 +162,139 @@ def test_a_steady_drift_on_a_large_offset_is_no_noise_to_learn() -> None:
     np.testing.assert_allclose(normalizer.target_mean, 0.1, rtol=1e-5)
     np.testing.assert_allclose(normalizer.target_scale, 1e-3 * normalizer.state_scale)
     assert np.abs(normalizer.encode_target(clock, clock + 0.1)).max() < 1e-3
+
+
+# Angles and direct predictions
+
+TURN = 2 * np.pi
+
+
+def turning(seed: int = 0, n_rows: int = 200) -> Transitions:
+    """Columns 0 and 2 are angles that count their turns, to about 50 either way."""
+    rng = np.random.default_rng(seed)
+    data = walk(seed, n_rows, n_state=4)
+    away = np.zeros_like(data.state)
+    away[:, [0, 2]] = rng.uniform(-300, 300, (n_rows, 2))
+    return transitions(data.state + away, data.next_state + away, data.action)
+
+
+def turned(data: Transitions, state: Any, next_state: Any) -> Transitions:
+    """The same, with other whole turns; given per row or for all."""
+    out = transitions(data.state.copy(), data.next_state.copy(), data.action)
+    out.state[:, [0, 2]] += TURN * np.asarray(state)
+    out.next_state[:, [0, 2]] += TURN * np.asarray(next_state)
+    return out
+
+
+@given(st.integers(0, 100), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)))
+def test_advancing_by_the_target_arrives_at_the_next_state(
+    seed: int, angles: set[int], direct: set[int]
+) -> None:
+    data = walk(seed, n_state=4, n_rows=50)
+    normalizer = fit_normalizer(data, tuple(angles), tuple(direct))
+    target = normalizer.encode_target(data.state, data.next_state)
+    np.testing.assert_allclose(target.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(target.std(axis=0), 1, atol=1e-9)
+    start = jnp.asarray(normalizer.encode_state(data.state))
+    reached = normalizer.on_device().advance(start, jnp.asarray(target))
+    reached = normalizer.decode_state(np.asarray(reached, np.float64))
+    turns = (reached - data.next_state) / TURN
+    turns[:, [d for d in range(4) if d not in angles]] = 0.0
+    np.testing.assert_allclose(reached, data.next_state + TURN * np.round(turns), atol=1e-4)
+
+
+def test_an_angle_goes_on_from_where_it_is_and_takes_the_short_way() -> None:
+    """Across the border of a wrapped column, and with the turns of one that counts them."""
+    state = np.array([[3.1], [-3.1], [40 * np.pi], [0.0]])
+    after = np.array([[-3.1], [3.1], [0.1], [0.2]])
+    normalizer = fit_normalizer(transitions(state, after), (0,))
+    target = normalizer.encode_target(state, after)
+    small = TURN - 6.2
+    change = target * normalizer.target_scale + normalizer.target_mean
+    np.testing.assert_allclose(change[:, 0], [small, -small, 0.1, 0.2], atol=1e-9)
+    start = jnp.asarray(normalizer.encode_state(state))
+    reached = np.asarray(normalizer.on_device().advance(start, jnp.asarray(target)))
+    expected = [3.1 + small, -3.1 - small, 40 * np.pi + 0.1, 0.2]
+    np.testing.assert_allclose(normalizer.decode_state(reached)[:, 0], expected, atol=1e-4)
+
+
+def test_a_direct_target_does_not_depend_on_the_state() -> None:
+    data = walk()
+    normalizer = fit_normalizer(data, direct=(1,))
+    np.testing.assert_array_equal(normalizer.keep, [1, 0, 1])
+    target = normalizer.encode_target(data.state, data.next_state)
+    elsewhere = normalizer.encode_target(data.state + 5.0, data.next_state)
+    np.testing.assert_array_equal(target[:, 1], elsewhere[:, 1])
+    device = normalizer.on_device()
+    reached = [device.advance(jnp.full(3, x), jnp.asarray(target[0])) for x in (0.0, 2.0)]
+    np.testing.assert_allclose(reached[1] - reached[0], [2, 0, 2], atol=1e-5)
+
+
+def test_erratic_columns_are_those_that_no_change_predicts_worse_than_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    state = rng.normal(size=(500, 4)) + 100.0
+    kept = np.array([0.9, 0.0, -0.5, 1.0])  # how much of the present value is in the next one
+    noise = rng.normal(size=(500, 4)) * [0.1, 1.0, 0.5, 0.0]
+    after = 100.0 + kept * (state - 100.0) + noise
+    state[:, 3] = after[:, 3] = 42.5  # and one that never changes
+    assert erratic_columns(transitions(state, after)) == (1, 2)
+    assert erratic_columns(transitions(state[:1], after[:1])) == ()
+
+
+@given(st.integers(0, 20), st.integers(-50, 50), st.integers(-50, 50))
+def test_whole_turns_change_nothing(seed: int, turns: int, other: int) -> None:
+    data = turning(seed)
+    normalizer = fit_normalizer(data, (0, 2))
+    moved = turned(data, turns, other)
+    inputs = normalizer.inputs(normalizer.encode_state(data.state))
+    assert inputs.shape == (200, normalizer.n_inputs) == (200, 6)
+    again = normalizer.inputs(normalizer.encode_state(moved.state))
+    np.testing.assert_allclose(again, inputs, atol=1e-9)
+    np.testing.assert_allclose(
+        normalizer.encode_target(moved.state, moved.next_state),
+        normalizer.encode_target(data.state, data.next_state),
+        atol=1e-9,
+    )
+
+
+def test_wrapped_and_counted_angles_have_one_normalizer() -> None:
+    data = turning()
+    rng = np.random.default_rng(1)
+    counted = turned(data, rng.integers(-9, 9, (200, 2)), rng.integers(-9, 9, (200, 2)))
+    wrapped = transitions(data.state.copy(), data.next_state.copy(), data.action)
+    for values in (wrapped.state, wrapped.next_state):
+        values[:, [0, 2]] = wrap(values[:, [0, 2]])
+    made = [vars(fit_normalizer(x, (0, 2))) for x in (data, counted, wrapped)]
+    for name, value in made[0].items():
+        if name not in ("low", "high"):
+            for other in made[1:]:
+                np.testing.assert_allclose(other[name], value, atol=1e-9, err_msg=name)
+
+
+def test_the_inputs_are_the_other_columns_the_sines_and_the_cosines() -> None:
+    data = turning()
+    normalizer = fit_normalizer(data, (2, 0))
+    standard = normalizer.encode_state(data.state)
+    inputs = normalizer.inputs(standard)
+    np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(inputs.std(axis=0), 1, atol=1e-9)
+    np.testing.assert_array_equal(inputs[:, :2], standard[:, [1, 3]])
+    s, c = (wave(data.state[:, [2, 0]]) for wave in (np.sin, np.cos))
+    waves = np.concatenate([s, c], axis=1)
+    np.testing.assert_allclose(inputs[:, 2:], (waves - waves.mean(0)) / waves.std(0), atol=1e-9)
+    on_device = normalizer.on_device().inputs(jnp.asarray(standard, jnp.float32))
+    np.testing.assert_allclose(on_device, inputs, atol=1e-3)
+    assert normalizer.inputs(standard[0]).shape == (6,)
+
+
+def test_an_angle_that_hardly_varies_is_not_blown_up() -> None:
+    data = walk(n_state=2)
+    data.state[:, 0] *= 1e-6
+    inputs = fit_normalizer(data, (0,)).inputs(fit_normalizer(data, (0,)).encode_state(data.state))
+    assert np.abs(inputs[:, 1:]).max() < 1e-2
+
+
+def test_an_angle_has_no_limits() -> None:
+    after = reaching(20, at="high") * np.pi
+    assert not infinite(fit_normalizer(transitions(after, after)))
+    assert infinite(fit_normalizer(transitions(after, after), (0,)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,93 +11,130 @@ import pytest
 
 from twinfold.config import FitConfig
 from twinfold.models import refit
-from twinfold.models.factor import FactorModel, init_factor_model
+from twinfold.models.factor import FactorModel, Structure, init_factor_model
 from twinfold.models.train import TrainData
 
 N_AGENTS, N_STATE, RANK = 4, 3, 5
-
-
-def stack(n_members: int = 2) -> FactorModel:
-    config = FitConfig(rank=RANK, state_net=(16,), action_net=(8,))
-    keys = jax.random.split(jax.random.key(1), n_members)
-    return jax.vmap(lambda key: init_factor_model(key, config, N_AGENTS, N_STATE, 2, False))(keys)
-
-
-def sample(members: FactorModel, noise: float = 0.0, rows_of_last: int = 0) -> TrainData:
-    """Transitions whose true factors are not those of the members; agent 3 has few or none."""
-    rng = np.random.default_rng(0)
-    agent = np.sort(np.r_[rng.integers(0, N_AGENTS - 1, 300), np.full(rows_of_last, 3)])
-    state = rng.normal(size=(len(agent), N_STATE)).astype(np.float32)
-    action = rng.normal(size=(len(agent), 2)).astype(np.float32)
-    first = jax.tree.map(lambda leaf: leaf[0], members)
-    features = np.asarray(jax.vmap(first.features)(state, action))
-    target = np.einsum("kdr,kr->kd", features, TRUE[agent])
-    target += noise * rng.normal(size=target.shape)
-    return TrainData(*map(jnp.asarray, (agent.astype(np.int32), state, action, target)))
-
-
 TRUE = np.random.default_rng(7).normal(size=(N_AGENTS, RANK))
 
 
-def test_clean_data_gives_back_the_true_factors() -> None:
-    members = stack(1)
-    data = sample(members)
-    found = refit.refit_factors(members, data, np.arange(len(data.agent), dtype=np.int32))
-    np.testing.assert_allclose(found.agents[0, :3], TRUE[:3], atol=2e-3)
+def member(seed: int = 1, *, joint: bool = False, rank: int = RANK) -> FactorModel:
+    config = FitConfig(state_net=(16,), action_net=(8,))
+    key, structure = jax.random.key(seed), Structure(joint, rank)
+    return init_factor_model(key, config, N_AGENTS, N_STATE, 2, False, structure)
 
 
-def test_one_round_is_ridge_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+def sample(member: FactorModel, noise: float = 0.0, rows_of_last: int = 0) -> TrainData:
+    """Transitions whose true factors are not those of the member; agent 3 has few or none."""
+    rng = np.random.default_rng(0)
+    agent = np.sort(np.r_[rng.integers(0, N_AGENTS - 1, 300), np.full(rows_of_last, 3)])
+    inputs = rng.normal(size=(len(agent), N_STATE)).astype(np.float32)
+    action = rng.normal(size=(len(agent), 2)).astype(np.float32)
+    features = np.asarray(jax.vmap(member.features)(jnp.asarray(inputs), jnp.asarray(action)))
+    target = np.einsum("kdr,kr->kd", features, TRUE[agent])
+    target += noise * rng.normal(size=target.shape)
+    return TrainData(*map(jnp.asarray, (agent.astype(np.int32), inputs, action, target)))
+
+
+def every(data: TrainData) -> np.ndarray:
+    return np.arange(len(data.agent), dtype=np.int32)
+
+
+def by_hand(member: FactorModel, data: TrainData) -> np.ndarray:
+    """One round of ridge regression, agent by agent, ``(N, r)``."""
+    rank = member.rank
+    features = np.asarray(jax.vmap(member.features)(data.inputs, data.action), np.float64)
+    factors = np.asarray(member.agents, np.float64)
+    mean, covariance = factors.mean(axis=0), np.cov(factors.T, bias=True)
+    isotropic = (np.trace(covariance) / rank + 1e-8) * np.eye(rank)
+    precision = np.linalg.inv((N_AGENTS * covariance + isotropic) / (N_AGENTS + 1))
+    agent, target = np.asarray(data.agent), np.asarray(data.target, np.float64)
+    residual = target - np.einsum("kdr,kr->kd", features, factors[agent])
+    scale = 1.4826 * np.median(np.abs(residual), axis=0)
+    out = np.empty((N_AGENTS, rank))
+    for n in range(N_AGENTS):
+        own = agent == n
+        design = (features[own] / scale[:, None]).reshape(-1, rank)
+        wanted = (target[own] / scale).reshape(-1)
+        out[n] = np.linalg.solve(
+            design.T @ design + precision, design.T @ wanted + precision @ mean
+        )
+    return out
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_clean_data_gives_back_the_true_factors(joint: bool) -> None:
+    start = member(joint=joint)
+    data = sample(start)
+    (found,) = refit.refit_factors([start], data, every(data))
+    np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=2e-3)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_one_round_is_ridge_regression(joint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refit, "_ROUNDS", 1)
     monkeypatch.setattr(refit, "_HUBER", 1e9)  # no residual is an outlier
-    members = stack()
-    data = sample(members, noise=0.3, rows_of_last=2)
-    rows = np.arange(len(data.agent), dtype=np.int32)
-    found = refit.refit_factors(members, data, rows)
-    for m in range(2):
-        member = jax.tree.map(lambda leaf, m=m: leaf[m], members)
-        features = np.asarray(jax.vmap(member.features)(data.state, data.action), np.float64)
-        factors = np.asarray(member.agents, np.float64)
-        mean, covariance = factors.mean(axis=0), np.cov(factors.T, bias=True)
-        isotropic = (np.trace(covariance) / RANK + 1e-8) * np.eye(RANK)
-        covariance = (N_AGENTS * covariance + isotropic) / (N_AGENTS + 1)
-        agent, target = np.asarray(data.agent), np.asarray(data.target, np.float64)
-        residual = target - np.einsum("kdr,kr->kd", features, factors[agent])
-        scale = 1.4826 * np.median(np.abs(residual), axis=0)
-        for n in range(N_AGENTS):
-            own = agent == n
-            design = (features[own] / scale[:, None]).reshape(-1, RANK)
-            wanted = (target[own] / scale).reshape(-1)
-            precision = np.linalg.inv(covariance)
-            expected = np.linalg.solve(
-                design.T @ design + precision, design.T @ wanted + precision @ mean
-            )
-            np.testing.assert_allclose(found.agents[m, n], expected, rtol=1e-3, atol=1e-3)
+    program: Any = refit._moments
+    program.clear_cache()  # of which the limit is a constant
+    members = [member(seed, joint=joint) for seed in (1, 2)]
+    data = sample(members[0], noise=0.3, rows_of_last=2)
+    found = refit.refit_factors(members, data, every(data))
+    program.clear_cache()
+    for got, start in zip(found, members, strict=True):
+        np.testing.assert_allclose(got.agents, by_hand(start, data), rtol=1e-3, atol=1e-3)
+
+
+def test_members_of_several_structures_are_solved_as_each_alone() -> None:
+    members = [member(1), member(2, joint=True, rank=3), member(3, joint=True, rank=7)]
+    data = sample(members[0], noise=0.1, rows_of_last=1)
+    found = refit.refit_factors(members, data, every(data))
+    for got, start in zip(found, members, strict=True):
+        (alone,) = refit.refit_factors([start], data, every(data))
+        np.testing.assert_array_equal(got.agents, alone.agents)
+        assert jax.tree.structure(got) == jax.tree.structure(start)
+        np.testing.assert_array_equal(got.head.weight, start.head.weight)  # nets stay as they are
+        assert np.abs(np.asarray(got.agents) - start.agents).max() > 0.05
 
 
 def test_gross_errors_hardly_matter() -> None:
-    members = stack(1)
-    data = sample(members, noise=0.01)
+    start = member()
+    data = sample(start, noise=0.01)
     target = np.array(data.target)
     target[::25] += 50.0
-    rows = np.arange(len(data.agent), dtype=np.int32)
-    found = refit.refit_factors(members, data._replace(target=jnp.asarray(target)), rows)
-    np.testing.assert_allclose(found.agents[0, :3], TRUE[:3], atol=0.1)
+    data = data._replace(target=jnp.asarray(target))
+    (found,) = refit.refit_factors([start], data, every(data))
+    np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=0.1)
 
 
 def test_an_agent_without_rows_is_at_the_mean_and_only_given_rows_count() -> None:
-    members = stack(1)
-    data = sample(members)
+    start = member()
+    data = sample(start)
     rows = np.flatnonzero(np.asarray(data.agent) != 1).astype(np.int32)
-    found = refit.refit_factors(members, data, rows)
-    mean = np.asarray(members.agents[0]).mean(axis=0)
-    np.testing.assert_allclose(found.agents[0, [1, 3]], np.tile(mean, (2, 1)), atol=1e-4)
+    (found,) = refit.refit_factors([start], data, rows)
+    mean = np.asarray(start.agents).mean(axis=0)
+    np.testing.assert_allclose(np.asarray(found.agents)[[1, 3]], np.tile(mean, (2, 1)), atol=1e-4)
 
 
-def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    members = stack()
-    data = sample(members, noise=0.1, rows_of_last=1)
-    rows = np.arange(len(data.agent), dtype=np.int32)
-    whole = refit.refit_factors(members, data, rows)
-    monkeypatch.setattr(refit, "_CHUNK", 7)
-    parts = refit.refit_factors(members, data, rows)
-    np.testing.assert_allclose(parts.agents, whole.agents, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("size", [7, 250, 300])  # the last chunk lacks 1, 199 and 299 rows
+def test_chunks_do_not_change_the_answer(
+    joint: bool, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = member(joint=joint)
+    data = sample(start, noise=0.1, rows_of_last=1)
+    (whole,) = refit.refit_factors([start], data, every(data))
+    monkeypatch.setattr(refit, "_CHUNK", size)
+    (parts,) = refit.refit_factors([start], data, every(data))
+    np.testing.assert_allclose(parts.agents, whole.agents, rtol=1e-3, atol=1e-4)
+
+
+def test_a_part_of_the_rows_gives_the_scale_of_the_residuals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = member()
+    data = sample(start, noise=0.1)
+    (whole,) = refit.refit_factors([start], data, every(data))
+    monkeypatch.setattr(refit, "_SAMPLE", 100)
+    (part,) = refit.refit_factors([start], data, every(data))
+    np.testing.assert_allclose(part.agents, whole.agents, atol=0.05)
+    assert not np.array_equal(part.agents, whole.agents)

@@ -13,17 +13,19 @@ import pytest
 from twinfold.config import FitConfig
 from twinfold.models import schedule
 from twinfold.models.checkpoint import RunWriter
-from twinfold.models.factor import FactorModel, init_factor_model
+from twinfold.models.factor import FactorModel, Structure, init_factor_model
 from twinfold.models.schedule import Job, run_jobs
 from twinfold.models.train import CHUNK, TrainData
 
 CONFIG = FitConfig(rank=3, state_net=(8,), batch_size=4)
 ROWS = np.arange(3, 40, dtype=np.int32)
+SEPARABLE, JOINT = Structure(False, 3), Structure(True, 2)
 JOBS = [
-    Job("short", 4, 300, 0.0),
-    Job("long", 0, 3 * CHUNK, 0.1),
-    Job("twin", 1, 3 * CHUNK, 0.3),
-    Job("middle", 2, CHUNK + 1, 0.0),
+    Job("short", 4, 300, 0.0, SEPARABLE),
+    Job("long", 0, 3 * CHUNK, 0.1, SEPARABLE),
+    Job("other", 5, 3 * CHUNK, 0.1, JOINT),
+    Job("twin", 1, 3 * CHUNK, 0.3, SEPARABLE),
+    Job("middle", 2, CHUNK + 1, 0.0, SEPARABLE),
 ]
 
 
@@ -31,14 +33,14 @@ def data() -> TrainData:
     rng = np.random.default_rng(0)
     return TrainData(
         agent=jnp.asarray(rng.integers(0, 4, 40), jnp.int32),
-        state=jnp.asarray(rng.normal(size=(40, 2)), jnp.float32),
+        inputs=jnp.asarray(rng.normal(size=(40, 2)), jnp.float32),
         action=jnp.asarray(rng.integers(0, 3, 40), jnp.int32),
         target=jnp.asarray(rng.normal(size=(40, 2)), jnp.float32),
     )
 
 
-def init(member: int) -> FactorModel:
-    return init_factor_model(jax.random.key(member), CONFIG, 4, 2, 3, True)
+def init(job: Job) -> FactorModel:
+    return init_factor_model(jax.random.key(job.member), CONFIG, 4, 2, 3, True, job.structure)
 
 
 def run(jobs: list[Job], progress: Any = None, writer: RunWriter | None = None) -> Any:
@@ -57,14 +59,26 @@ def trained() -> Any:
 
 def test_members_come_back_in_the_order_of_the_jobs(trained: Any) -> None:
     members, losses = trained
-    assert len(losses) == len(members.agents) == len(JOBS)
-    for k in (0, 3):
-        alone, loss = run([JOBS[k]])
-        assert_equal(jax.tree.map(lambda leaf, k=k: leaf[k : k + 1], members), alone)
+    assert len(losses) == len(members) == len(JOBS)
+    for k in (0, 4):
+        (alone,), loss = run([JOBS[k]])
+        assert_equal(members[k], alone)
         assert loss[0] == losses[k]
     backwards, reversed_losses = run(JOBS[::-1])
-    assert_equal(jax.tree.map(lambda leaf: leaf[::-1], members), backwards)
+    assert_equal(members, backwards[::-1])
     np.testing.assert_array_equal(reversed_losses[::-1], losses)
+
+
+def test_members_of_several_structures_train_side_by_side(trained: Any) -> None:
+    members, losses = trained
+    got = [Structure(member.joint, member.rank) for member in members]
+    assert got == [job.structure for job in JOBS]
+    (alone,), loss = run([JOBS[2]])
+    assert_equal(members[2], alone)
+    assert loss[0] == losses[2]
+    for member, job in zip(members, JOBS, strict=True):
+        moved = np.abs(np.asarray(member.head.weight) - init(job).head.weight)
+        assert moved.max() > 0.02
 
 
 def test_groups_of_one_length_train_as_single_members_do(
@@ -72,7 +86,8 @@ def test_groups_of_one_length_train_as_single_members_do(
 ) -> None:
     """What happens on an accelerator."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert sorted(len(group) for group in schedule._grouped(JOBS)) == [1, 1, 2]
+    # One structure and one length to a group: what one program can train.
+    assert sorted(len(group) for group in schedule._grouped(JOBS)) == [1, 1, 1, 2]
     members, losses = run(JOBS)
     np.testing.assert_allclose(losses, trained[1], rtol=1e-2)
     # The same sums in another order drift apart over a thousand steps, but not far.
@@ -80,10 +95,10 @@ def test_groups_of_one_length_train_as_single_members_do(
         np.testing.assert_allclose(leaf, other, atol=0.05)
 
 
-def test_all_jobs_and_chunks_are_one_compiled_program(trained: Any) -> None:
+def test_all_jobs_and_chunks_of_a_structure_are_one_compiled_program(trained: Any) -> None:
     program: Any = schedule.run_chunk
     before = program._cache_size()
-    run([*JOBS, Job("another", 9, 700, 0.7)])
+    run([*JOBS, Job("another", 9, 700, 0.7, SEPARABLE), Job("last", 7, 10, 0.7, JOINT)])
     assert program._cache_size() == before
 
 
@@ -140,13 +155,14 @@ def test_a_damaged_state_is_trained_again(trained: Any, damage: str, tmp_path: P
     run(JOBS[:1], None, writer)
     (path,) = writer.partial.glob("state-*")
     if damage == "other shape":
-        writer.save_state("x", 500, np.zeros(1), schedule.init_state([init(0), init(1)]))
+        two = schedule.init_state([init(job) for job in JOBS[:2]])
+        writer.save_state("x", 500, np.zeros(1), two)
         (other,) = set(writer.partial.glob("state-*")) - {path}
         other.rename(path)
     else:
         path.write_bytes(path.read_bytes()[: 100 if damage == "truncate" else 0])
-    members, _ = run(JOBS[:1], None, writer)
-    assert_equal(members, jax.tree.map(lambda leaf: leaf[:1], trained[0]))
+    (member,), _ = run(JOBS[:1], None, writer)
+    assert_equal(member, trained[0][0])
 
 
 def test_an_error_in_a_job_comes_out_and_keeps_the_others(
@@ -163,6 +179,6 @@ def test_an_error_in_a_job_comes_out_and_keeps_the_others(
     writer = RunWriter(tmp_path / "run", CONFIG, "data")
     with pytest.raises(MemoryError, match="no room"):
         run(JOBS, None, writer)
-    state = writer.load_state("long", schedule.init_state([init(0)]))
+    state = writer.load_state("long", schedule.init_state([init(JOBS[1])]))
     assert state is not None
     assert state[0] >= CHUNK

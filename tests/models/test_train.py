@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinfold.config import FitConfig
-from twinfold.models.factor import FactorModel, init_factor_model
+from twinfold.models.factor import FactorModel, Structure, init_factor_model
 from twinfold.models.train import (
     CHUNK,
     Layout,
@@ -29,8 +29,8 @@ RATE = 0.03
 OUTLIER = 1.0  # standard deviations beyond which an error counts linearly
 
 
-def fresh(seed: int, discrete: bool = True) -> FactorModel:
-    return init_factor_model(jax.random.key(seed), CONFIG, 4, 2, 3, discrete)
+def fresh(seed: int, discrete: bool = True, joint: bool = False) -> FactorModel:
+    return init_factor_model(jax.random.key(seed), CONFIG, 4, 2, 3, discrete, Structure(joint, 3))
 
 
 def problem(discrete: bool = True, n_rows: int = 40) -> TrainData:
@@ -38,7 +38,7 @@ def problem(discrete: bool = True, n_rows: int = 40) -> TrainData:
     action = rng.integers(0, 3, n_rows) if discrete else rng.normal(size=(n_rows, 3))
     return TrainData(
         agent=jnp.asarray(rng.integers(0, 4, n_rows), jnp.int32),
-        state=jnp.asarray(rng.normal(size=(n_rows, 2)), jnp.float32),
+        inputs=jnp.asarray(rng.normal(size=(n_rows, 2)), jnp.float32),
         action=jnp.asarray(action, jnp.int32 if discrete else jnp.float32),
         target=jnp.asarray(rng.normal(size=(n_rows, 2)), jnp.float32),
     )
@@ -52,6 +52,7 @@ def chunk(
     total: int = 30,
     start: int = 0,
     shrinkage: Any = 0.0,
+    decay: float = 0.0,
     state: TrainState | None = None,
 ) -> tuple[TrainState, Any]:
     return run_chunk(
@@ -63,6 +64,7 @@ def chunk(
         jnp.asarray(total),
         jnp.asarray(RATE, jnp.float32),
         jnp.broadcast_to(jnp.asarray(shrinkage, jnp.float32), (len(models),)),
+        jnp.asarray(decay, jnp.float32),
     )
 
 
@@ -71,26 +73,32 @@ def rows_for(steps: int, group: int = 1, batch: int = 5, seed: int = 0) -> Any:
 
 
 def optax_loop(
-    model: FactorModel, data: TrainData, rows: Any, total: int, shrinkage: float
+    model: FactorModel, data: TrainData, rows: Any, total: int, shrinkage: float, decay: float
 ) -> tuple[FactorModel, float]:
     """Adam as Optax writes it, one array at a time, the loss written out."""
 
     def loss_of(model: FactorModel, batch: Any) -> Any:
         rows = [
-            model(model.agents[data.agent[k]], data.state[k], data.action[k]) - data.target[k]
+            model(model.agents[data.agent[k]], data.inputs[k], data.action[k]) - data.target[k]
             for k in batch
         ]
         error = 2 * optax.huber_loss(jnp.stack(rows), delta=OUTLIER)
         away = model.agents - jnp.mean(model.agents, axis=0, keepdims=True)
         return jnp.mean(error) + shrinkage * jnp.sum(away**2)
 
-    optimiser = optax.adam(optax.cosine_decay_schedule(RATE, total))
+    # Weights decay; biases and agent factors do not.
+    decays = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.ndim > 1 and path[0].name != "agents", model
+    )
+    optimiser = optax.adamw(
+        optax.cosine_decay_schedule(RATE, total), weight_decay=decay, mask=decays
+    )
     state = optimiser.init(model)  # pyright: ignore[reportArgumentType]
 
     @jax.jit
     def step(model: Any, state: Any, batch: Any) -> Any:
         loss, gradient = jax.value_and_grad(loss_of)(model, batch)
-        updates, state = optimiser.update(gradient, state)
+        updates, state = optimiser.update(gradient, state, model)
         return optax.apply_updates(model, updates), state, loss
 
     losses = []
@@ -100,12 +108,22 @@ def optax_loop(
     return model, float(np.mean(losses))
 
 
-@pytest.mark.parametrize(("discrete", "shrinkage"), [(True, 0.02), (False, 0.0)])
-def test_a_chunk_is_the_optax_loop(discrete: bool, shrinkage: float) -> None:
-    data, model = problem(discrete), fresh(0, discrete)
+@pytest.mark.parametrize(
+    ("discrete", "joint", "shrinkage", "decay"),
+    [
+        (True, False, 0.02, 0.0),
+        (False, False, 0.0, 0.0),
+        (True, True, 0.0, 0.5),
+        (False, True, 0.02, 0.5),
+    ],
+)
+def test_a_chunk_is_the_optax_loop(
+    discrete: bool, joint: bool, shrinkage: float, decay: float
+) -> None:
+    data, model = problem(discrete), fresh(0, discrete, joint)
     rows = rows_for(25)
-    expected, loss = optax_loop(model, data, rows[:, 0], 30, shrinkage)
-    state, got = chunk([model], data, rows, shrinkage=shrinkage)
+    expected, loss = optax_loop(model, data, rows[:, 0], 30, shrinkage, decay)
+    state, got = chunk([model], data, rows, shrinkage=shrinkage, decay=decay)
     trained = Layout.of(model).unflatten(state.vector[0])
     for leaf, other, before in zip(
         *(jax.tree.leaves(tree) for tree in (trained, expected, model)), strict=True
@@ -164,14 +182,15 @@ def test_training_lowers_the_loss() -> None:
     assert last[0] < 0.3 * first[0]
 
 
-@given(st.integers(0, 10), st.booleans())
-@settings(max_examples=5)
-def test_layout_is_lossless(seed: int, discrete: bool) -> None:
-    model = fresh(seed, discrete)
+@given(st.integers(0, 10), st.booleans(), st.booleans())
+@settings(max_examples=8)
+def test_layout_is_lossless(seed: int, discrete: bool, joint: bool) -> None:
+    model = fresh(seed, discrete, joint)
     layout = Layout.of(model)
     assert layout == Layout.of(jax.eval_shape(lambda: model))
-    assert hash(layout) == hash(Layout.of(fresh(seed + 1, discrete)))
-    state = init_state([model, fresh(seed + 1, discrete)])
+    assert layout != Layout.of(fresh(seed, discrete, not joint))
+    assert hash(layout) == hash(Layout.of(fresh(seed + 1, discrete, joint)))
+    state = init_state([model, fresh(seed + 1, discrete, joint)])
     assert not any(leaf.any() for leaf in jax.tree.leaves(state.adam))
     again = layout.unflatten(state.vector[0])
     assert jax.tree.structure(again) == jax.tree.structure(model)

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from twinfold.models.true_task import TaskDynamics
-from twinfold.tasks import TASK_NAMES, get_task
+from twinfold.tasks import TASK_NAMES, Task, get_task
+
+
+def actions_of(task: Task) -> jax.Array:
+    """Five actions, levels ``(5,)`` or quantities ``(5, A)``."""
+    levels = jnp.array([0, 1, 1, 0, 1])
+    if task.n_actions is not None:
+        return levels
+    return jnp.tile(levels[:, None] - 0.5, (1, len(task.action_names)))
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
@@ -17,7 +25,7 @@ def test_a_rollout_steps_the_task(name: str):
     task = get_task(name)
     own = task.covariates(task.test_agents[4])
     dynamics = TaskDynamics(task, own)
-    actions = jnp.array([0, 1, 1, 0, 1])
+    actions = actions_of(task)
     expected = state = task.reset(own, jax.random.key(0))
     carry = dynamics.init(state)
     for code in jax.vmap(dynamics.encode)(actions):
@@ -30,14 +38,14 @@ def test_a_rollout_steps_the_task(name: str):
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_a_stack_is_mapped_over_like_members(name: str):
     task = get_task(name)
-    stack = TaskDynamics(task, task.covariates(task.test_agents))
+    stack, action = TaskDynamics(task, task.covariates(task.test_agents)), actions_of(task)[0]
     # Away from the middle, where some agents would move alike.
     start = jnp.full(len(task.state_names), 0.05)
 
     @eqx.filter_jit
     def one_step(stack: TaskDynamics) -> jax.Array:
         def step(member: TaskDynamics) -> jax.Array:
-            return member.step(member.init(start), member.encode(jnp.asarray(0)), None)[1]
+            return member.step(member.init(start), member.encode(action), None)[1]
 
         return eqx.filter_vmap(step)(stack)
 
@@ -45,5 +53,5 @@ def test_a_stack_is_mapped_over_like_members(name: str):
     assert reached.shape == (5, len(task.state_names))
     assert len(np.unique(np.asarray(reached), axis=0)) == 5
     for values, state in zip(task.test_agents, reached, strict=True):
-        alone = task.step(task.covariates(values), start, jnp.asarray(0))
+        alone = task.step(task.covariates(values), start, action)
         np.testing.assert_allclose(state, alone, atol=1e-6)

@@ -43,7 +43,8 @@ class FitFlags:
 
     Attributes:
         seed: Of everything that is random.
-        rank: Latent terms, the length of an agent's factor vector; auto goes by the action.
+        features: separable (state times action), joint (of both), or auto: by held-out error.
+        rank: Latent terms, the length of an agent's factor vector; auto tries some likewise.
         members: Size of the ensemble.
         state_net: Hidden widths of the state net, such as 128 or 64,64.
         action_net: Hidden widths of the action net (continuous actions); 0 for a linear one.
@@ -56,6 +57,7 @@ class FitFlags:
     """
 
     seed: Annotated[int | None, shown(0)] = None
+    features: Annotated[str | None, shown("auto")] = None
     rank: Annotated[str | None, shown("auto")] = None
     members: Annotated[int | None, shown(5)] = None
     state_net: Annotated[Names, shown("128")] = None

@@ -30,14 +30,15 @@ from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
 from twinfold.errors import RunError, TwinfoldError, UsageError
 from twinfold.files import atomic_write_bytes, atomic_write_text
+from twinfold.models.behaviour import init_behaviour
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.factor import init_factor_model
+from twinfold.models.factor import Structure, init_factor_model
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.train import TrainState
 
 FORMAT = "twinfold-run"
-VERSION = 1
-_NORMALIZER = tuple(Normalizer.__dataclass_fields__)
+VERSION = 2
+_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 
 Tree = TypeVar("Tree")
 
@@ -144,7 +145,9 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         arrays["action_levels"] = model.action_levels
     if model.band is not None:
         arrays["band"] = model.band
-    blob = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    if model.behaviour is not None:
+        arrays |= {f"behaviour{name}": value for name, value in _flatten(model.behaviour).items()}
+    blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
     config = model.config.model_dump(mode="json")
     run = {
         "format": FORMAT,
@@ -227,12 +230,23 @@ def _build_model(
     roles = Roles.parse(run["roles"])
     levels = arrays.get("action_levels")
     action_size = len(roles.action) if levels is None else len(levels)
-    discrete = levels is not None
+    normalizer = Normalizer(
+        **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
+        angles=tuple(roles.state.index(name) for name in roles.angle),
+    )
+    structure = Structure(run["info"]["features"] == "joint", int(run["info"]["rank"]))
 
     def fresh(keys: jax.Array) -> Any:
         return jax.vmap(
             lambda key: init_factor_model(
-                key, config, len(agent_ids), len(roles.state), action_size, discrete
+                key,
+                config,
+                len(agent_ids),
+                len(roles.state),
+                action_size,
+                levels is not None,
+                structure,
+                normalizer.n_inputs,
             )
         )(keys)
 
@@ -241,9 +255,24 @@ def _build_model(
     )
     prefix = "members"
     stored = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+    behaviour = None
+    prefix = "behaviour"
+    own = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+    if own:
+        behaviour = _unflatten(
+            own,
+            jax.eval_shape(
+                lambda: init_behaviour(
+                    jax.random.key(0),
+                    normalizer.n_inputs,
+                    jnp.zeros((len(agent_ids), structure.rank)),
+                    action_size,
+                )
+            ),
+        )
     return FittedModel(
         members=_unflatten(stored, like),
-        normalizer=Normalizer(**{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER}),
+        normalizer=normalizer,
         config=config,
         roles=roles,
         agent_ids=agent_ids,
@@ -251,6 +280,7 @@ def _build_model(
         time_step=_load_time_step(run["time_step"]),
         ranges=DataRanges(*(arrays[f"ranges.{name}"] for name in DataRanges._fields)),
         band=arrays.get("band"),
+        behaviour=behaviour,
         info=run["info"],
     )
 

@@ -17,6 +17,7 @@ from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
+from twinfold.models.behaviour import AgentBehaviour, Behaviour
 from twinfold.models.factor import AgentDynamics, FactorModel, fold
 from twinfold.models.normalizer import Normalizer
 
@@ -42,6 +43,7 @@ class FittedModel:
         ranges: of the training data.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
+        behaviour: the policy that the data followed; None for discrete actions, or if not learned.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -54,6 +56,7 @@ class FittedModel:
     time_step: float | pd.Timedelta
     ranges: DataRanges
     band: Floats | None
+    behaviour: Behaviour | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -94,6 +97,17 @@ class FittedModel:
         """
         return _fold_all(self.members, self.normalizer.on_device(), self.agent_index(agent))
 
+    def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:
+        """What the data's policy would do with one agent; None if it was not learned.
+
+        Raises:
+            UsageError: the agent was not in the training data.
+        """
+        index = self.agent_index(agent)
+        if self.behaviour is None:
+            return None
+        return self.behaviour.of_agent(self.normalizer.on_device(), index)
+
 
 @jax.jit
 def _fold_all(members: FactorModel, normalizer: Normalizer, agent: Array) -> AgentDynamics:
@@ -116,16 +130,13 @@ def _rollout_batch(
 
     def one_member(member: FactorModel) -> Float[Array, "Q H D"]:
         factors = member.agents[agent]  # (Q, r)
-        w = jax.vmap(jax.vmap(member.action_factors))(actions)  # (Q, H, r), before the scan
-        weight = factors[:, None] * w
 
-        def one_step(states: Array, weights: Array) -> tuple[Array, Array]:
-            v = jax.vmap(member.head)(jax.vmap(member.hidden)(states))  # (Q, D * r)
-            v = v.reshape(len(states), -1, member.rank)
-            states = normalizer.advance(states, jnp.einsum("qdr,qr->qd", v, weights))
+        def one_step(states: Array, action: Array) -> tuple[Array, Array]:
+            target = jax.vmap(member)(factors, normalizer.inputs(states), action)
+            states = normalizer.advance(states, target)
             return states, states
 
-        _, path = jax.lax.scan(one_step, state, jnp.swapaxes(weight, 0, 1), length=n_steps)
+        _, path = jax.lax.scan(one_step, state, jnp.swapaxes(actions, 0, 1), length=n_steps)
         return jnp.swapaxes(path, 0, 1)
 
     return jax.lax.map(one_member, members)

@@ -1,4 +1,4 @@
-"""The separable latent-factor model of one ensemble member (PerSim, NeurIPS 2021, section 4).
+"""The latent-factor model of one ensemble member (PerSim, NeurIPS 2021, section 4).
 
 The standardised difference of coordinate d from a state to the next is
 
@@ -7,13 +7,14 @@ The standardised difference of coordinate d from a state to the next is
 with u a free vector per agent, v a net of the state, w a free vector per level of a discrete action
 or a net of a continuous one. With Z(s, a)[d, l] = v_l(s, d) w_l(a) the prediction is Z(s, a) @ u.
 
-Axes: N agents, r rank, D state coordinates, A action columns, L action levels, h hidden width.
+Axes: N agents, r rank, D state coordinates, I inputs of the state net, A action columns, L action
+levels, h hidden width, k length of an action's code (r, or h for joint features).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,6 +32,22 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
 }
 _UNROLL = 6  # most inputs of a layer for which Layer.unrolled is the faster form
+
+
+class Structure(NamedTuple):
+    """What the features of a model are.
+
+    Attributes:
+        joint: whether state and action enter one net together; else separable (the paper's).
+        rank: r, the length of an agent's factors.
+    """
+
+    joint: bool
+    rank: int
+
+    def __str__(self) -> str:
+        """As in messages."""
+        return f"{'joint' if self.joint else 'separable'} features of rank {self.rank}"
 
 
 class Layer(eqx.Module):
@@ -56,7 +73,8 @@ class Layer(eqx.Module):
         return total
 
 
-def _layer(key: Array, size_in: int, size_out: int, gain: float = 1.0) -> Layer:
+def random_layer(key: Array, size_in: int, size_out: int, gain: float = 1.0) -> Layer:
+    """A layer that keeps the spread of its inputs, times ``gain``."""
     key_weight, key_bias = jax.random.split(key)
     weight = jax.random.normal(key_weight, (size_in, size_out)) * gain / jnp.sqrt(size_in)
     # Spread biases put the kinks of the units where the data is.
@@ -66,104 +84,154 @@ def _layer(key: Array, size_in: int, size_out: int, gain: float = 1.0) -> Layer:
 class FactorModel(eqx.Module):
     """One member. Works on standardised values; single-example, vmapped by the caller.
 
+    The features Z come in two kinds. Separable ones (the paper's) are v_l(s, d) w_l(a). Joint ones
+    drop the factorisation of state and action: Z(s, a)[d, l] is a net of both, in which the action
+    is added to the first hidden layer.
+
     Attributes:
         agents: ``(N, r)``, u.
-        state_layers: hidden layers of v.
+        state_layers: hidden layers of v, of widths h.
         head: last layer of v, ``(h, D * r)``, coordinate-major.
-        action_layers: hidden layers of w (continuous), empty for discrete actions.
-        action_head: ``(L, r)`` free vectors of the levels, or the last layer of w.
+        action_layers: hidden layers of w (separable, continuous), else empty.
+        action_head: ``(L, r)`` free vectors of the levels, or the last layer of w; for joint
+            features ``(L, h)`` or a layer ``(A, h)``, what the action adds to the first layer.
         activation: name of the nonlinearity.
+        joint: kind of the features.
     """
 
     agents: Float[Array, "N r"]
     state_layers: tuple[Layer, ...]
     head: Layer
     action_layers: tuple[Layer, ...]
-    action_head: Layer | Float[Array, "L r"]
+    action_head: Layer | Float[Array, "L k"]
     activation: str = eqx.field(static=True)
+    joint: bool = eqx.field(static=True, default=False)
 
     @property
     def rank(self) -> int:
         """The length r of an agent's factors (also under a leading member axis)."""
         return self.agents.shape[-1]
 
-    def hidden(self, state: Float[Array, " D"]) -> Float[Array, " h"]:
-        """Last hidden layer of the state net."""
-        return _hidden(self.state_layers, state, self.activation)
+    def action_factors(self, action: Array) -> Array:
+        """Of a level's index, or of a standardised continuous action ``(A,)``: w(a), ``(r,)``.
 
-    def action_factors(self, action: Array) -> Float[Array, " r"]:
-        """w(a): of a level's index, or of a standardised continuous action ``(A,)``."""
+        For joint features what the action adds to the first layer, ``(h,)``.
+        """
         return _action_factors(self.action_layers, self.action_head, action, self.activation)
 
-    def features(self, state: Float[Array, " D"], action: Array) -> Float[Array, "D r"]:
-        """Z(s, a), such that a prediction is ``Z @ u``."""
-        v = self.head(self.hidden(state)).reshape(-1, self.rank)  # (D, r)
-        return v * self.action_factors(action)
+    def features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, "D r"]:
+        """Z(s, a), such that a prediction is ``Z @ u``; ``inputs`` by ``Normalizer.inputs``."""
+        code = self.action_factors(action)
+        shift = code if self.joint else 0.0
+        z = self.head(hidden_layers(self.state_layers, inputs, self.activation, shift))
+        z = z.reshape(-1, self.rank)  # (D, r)
+        return z if self.joint else z * code
 
     def __call__(
-        self, factors: Float[Array, " r"], state: Float[Array, " D"], action: Array
+        self, factors: Float[Array, " r"], inputs: Float[Array, " I"], action: Array
     ) -> Float[Array, " D"]:
-        """Predicted standardised difference for an agent with the given factors u."""
-        return self.features(state, action) @ factors
+        """Predicted standardised target for an agent with the given factors u."""
+        return self.features(inputs, action) @ factors
 
 
-def _hidden(layers: tuple[Layer, ...], x: Array, activation: str) -> Array:
-    for layer in layers:
-        x = ACTIVATIONS[activation](layer(x))
+def hidden_layers(
+    layers: tuple[Layer, ...], x: Array, activation: str, shift: Array | float = 0.0
+) -> Array:
+    """The hidden layers of a net; ``shift`` is added before the first nonlinearity."""
+    activate = ACTIVATIONS[activation]
+    if not layers:
+        return x
+    x = activate(layers[0](x) + shift)
+    for layer in layers[1:]:
+        x = activate(layer(x))
     return x
 
 
 def _action_factors(
     layers: tuple[Layer, ...], head: Layer | Array, action: Array, activation: str
-) -> Float[Array, " r"]:
+) -> Float[Array, " k"]:
     if isinstance(head, Layer):
-        return head(_hidden(layers, action, activation))
+        return head(hidden_layers(layers, action, activation))
     return head[action]
 
 
-def resolve_rank(config: FitConfig, action_size: int, discrete: bool) -> int:
-    """The rank that a config means for a kind of action.
+def default_rank(joint: bool, action_size: int, discrete: bool) -> int:
+    """The rank to begin with for a kind of features and of action.
 
-    Dynamics s' = F_n s + B_n a with K hidden parameters need (1 + A)(1 + K) separable terms: the
+    Separable: dynamics s' = F_n s + B_n a with K hidden parameters need (1 + A)(1 + K) terms: the
     terms that go with one action column cannot serve another. Levels of a discrete action need
-    fewer: their free vectors are not tied to a shape.
+    fewer: their free vectors are not tied to a shape. Joint: 1 + K terms.
     """
-    if config.rank != "auto":
-        return config.rank
+    if joint:
+        return 8
     return min(max(8, 2 * action_size) if discrete else 6 * (1 + action_size), 48)
 
 
+def structures(config: FitConfig, action_size: int, discrete: bool) -> list[Structure]:
+    """The structures that a config leaves open, the simplest one first."""
+    found = []
+    for joint in (False, True):
+        if config.features not in ("auto", "joint" if joint else "separable"):
+            continue
+        default = default_rank(joint, action_size, discrete)
+        ranks = [default // 2, default, 2 * default] if joint else [default]
+        if config.rank != "auto":
+            ranks = [config.rank]
+        found += [Structure(joint, rank) for rank in ranks]
+    return found
+
+
 def init_factor_model(
-    key: Array, config: FitConfig, n_agents: int, n_state: int, action_size: int, discrete: bool
+    key: Array,
+    config: FitConfig,
+    n_agents: int,
+    n_state: int,
+    action_size: int,
+    discrete: bool,
+    structure: Structure | None = None,
+    n_inputs: int | None = None,
 ) -> FactorModel:
     """A random member; predictions of a fresh model have a spread of about one.
 
     Args:
         key: randomness.
-        config: rank, nets, activation.
+        config: nets, activation.
         n_agents: N.
         n_state: D.
         action_size: L levels if discrete, else A columns.
         discrete: kind of action.
+        structure: what the features are; the simplest that the config allows if None.
+        n_inputs: what the state net reads (``Normalizer.n_inputs``); D if None.
     """
     keys = jax.random.split(key, 4)
-    rank = resolve_rank(config, action_size, discrete)
-    layers, size = [], n_state
+    joint, rank = structure or structures(config, action_size, discrete)[0]
+    layers, size = [], n_inputs or n_state
     for width in config.state_net:
         keys = jax.random.split(keys[0], 4)
-        layers.append(_layer(keys[1], size, width))
+        layers.append(random_layer(keys[1], size, width))
         size = width
-    head = _layer(keys[2], size, n_state * rank, gain=rank**-0.5)
+    head = random_layer(keys[2], size, n_state * rank, gain=rank**-0.5)
     action_layers: list[Layer] = []
     key_agents, key_action = jax.random.split(keys[3])
-    if discrete:
-        action_head: Any = jax.random.normal(key_action, (action_size, rank))
+    if joint:
+        width = config.state_net[0]
+        # All inputs together, state and action, have a spread of about one in the first layer.
+        share = action_size / ((n_inputs or n_state) + action_size)
+        first = layers[0]
+        layers[0] = Layer(first.weight * (1 - share) ** 0.5, first.bias)
+        if discrete:
+            action_head: Any = jax.random.normal(key_action, (action_size, width)) * 0.5
+        else:
+            action_head = random_layer(key_action, action_size, width, gain=share**0.5)
+            action_head = Layer(action_head.weight, jnp.zeros(width))
+    elif discrete:
+        action_head = jax.random.normal(key_action, (action_size, rank))
     else:
         for width in config.action_net:
             key_action, key_layer = jax.random.split(key_action)
-            action_layers.append(_layer(key_layer, action_size, width))
+            action_layers.append(random_layer(key_layer, action_size, width))
             action_size = width
-        action_head = _layer(key_action, action_size, rank)
+        action_head = random_layer(key_action, action_size, rank)
     return FactorModel(
         agents=jax.random.normal(key_agents, (n_agents, rank)),
         state_layers=tuple(layers),
@@ -171,6 +239,7 @@ def init_factor_model(
         action_layers=tuple(action_layers),
         action_head=action_head,
         activation=config.activation,
+        joint=joint,
     )
 
 
@@ -183,28 +252,33 @@ class AgentDynamics(Dynamics):
         normalizer: standardisation, float32.
         state_layers: hidden layers of v.
         head: last layer with u folded in, in units of standardised states: ``(h, D * r)``, still
-            to be contracted with w(a); or, if ``action_head`` is None, the differences under all
-            levels side by side, ``(h, L * D)``.
-        offset: ``(D,)``, mean difference in units of standardised states.
+            to be contracted with w(a); or the differences, ``(h, D)`` for joint features; or, if
+            ``action_head`` is None, the differences under all levels side by side, ``(h, L * D)``.
+        offset: ``(D,)``, mean target in units of standardised states.
+        low, high: ``(D,)``, limits of what the head may give.
         action_layers: hidden layers of w.
         action_head: last layer of w, or the levels' free vectors, or None.
         activation: name of the nonlinearity.
+        joint: kind of the features.
     """
 
     normalizer: Normalizer
     state_layers: tuple[Layer, ...]
     head: Layer
     offset: Float[Array, " D"]
+    low: Float[Array, " D"]
+    high: Float[Array, " D"]
     action_layers: tuple[Layer, ...]
-    action_head: Layer | Float[Array, "L r"] | None
+    action_head: Layer | Float[Array, "L k"] | None
     activation: str = eqx.field(static=True)
+    joint: bool = eqx.field(static=True, default=False)
 
     def init(self, state: Float[Array, " D"]) -> Array:
         """The standardised state."""
         return self.normalizer.encode_state(state)
 
     def encode(self, action: Array) -> Array:
-        """w(a); if w is folded too, the level's index as it is."""
+        """w(a), or what it adds to the first layer; if w is folded too, the level's index."""
         if self.action_head is None:
             return action
         return _action_factors(
@@ -218,15 +292,17 @@ class AgentDynamics(Dynamics):
         """One step; deterministic, the key is not used."""
         activate = ACTIVATIONS[self.activation]
         first, *others = self.state_layers
-        hidden = activate(first.unrolled(carry))
+        before = first.unrolled(self.normalizer.inputs(carry))
+        hidden = activate(before + code if self.joint else before)
         for layer in others:
             hidden = activate(layer(hidden))
-        out = self.head(hidden)
+        change = self.head(hidden)  # (D,) if joint
         if self.action_head is None:
-            change = out.reshape(-1, carry.shape[-1])[code]  # (L, D) -> (D,)
-        else:
-            change = out.reshape(carry.shape[-1], -1) @ code  # (D, r) @ (r,)
-        carry = carry + change + self.offset
+            change = change.reshape(-1, carry.shape[-1])[code]  # (L, D) -> (D,)
+        elif not self.joint:
+            change = change.reshape(carry.shape[-1], -1) @ code  # (D, r) @ (r,)
+        change = jnp.clip(change, self.low, self.high)
+        carry = self.normalizer.keep * carry + change + self.offset
         carry = jnp.clip(carry, self.normalizer.low, self.normalizer.high)
         return carry, self.normalizer.decode_state(carry)
 
@@ -244,17 +320,23 @@ def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"
     weight = member.head.weight.reshape(-1, n_state, rank) * unit[:, None] * factors
     bias = member.head.bias.reshape(n_state, rank) * unit[:, None] * factors
     action_head: Any = member.action_head
-    if not isinstance(action_head, Layer) and len(action_head) <= rank:
+    if member.joint:
+        weight, bias = weight.sum(axis=-1), bias.sum(axis=-1)
+    elif not isinstance(action_head, Layer) and len(action_head) <= rank:
         # Fewer levels than terms: contract over the terms once, here, instead of at every step.
         weight = jnp.einsum("hdr,lr->hld", weight, action_head)
         bias = jnp.einsum("dr,lr->ld", bias, action_head)
         action_head = None
+    origin = (1 - normalizer.keep) * normalizer.state_mean
     return AgentDynamics(
         normalizer=normalizer,
         state_layers=member.state_layers,
         head=Layer(weight.reshape(len(weight), -1), bias.reshape(-1)),
-        offset=normalizer.target_mean / normalizer.state_scale,
+        offset=(normalizer.target_mean - origin) / normalizer.state_scale,
+        low=normalizer.target_low * unit,
+        high=normalizer.target_high * unit,
         action_layers=member.action_layers,
         action_head=action_head,
         activation=member.activation,
+        joint=member.joint,
     )

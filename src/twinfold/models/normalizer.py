@@ -1,11 +1,13 @@
-"""Standardisation of states, targets and actions, and the hard limits of the states.
+"""Standardisation of states, targets and actions, angles, and the hard limits of the states.
 
-The target of the model is the standardised difference of the next state from the state. Everything
-is fitted on training transitions only.
+The target of the model is the standardised difference of the next state from the state, or, where
+the state says little about the next one, the standardised next state itself. Everything is fitted
+on training transitions only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
 
 # A smallest (largest) value is a wall if it occurs this often, and this many times as often as each
@@ -21,33 +24,52 @@ from twinfold.data.panel import Transitions
 _AT_LIMIT, _PEAK, _NEIGHBOURS = 5, 5, 5
 _ROUNDING = 1e-12  # of float64 sums and differences, with a wide margin
 _STILL = 1e-3  # scale of differences that are all the same, in standard deviations of the state
+_ROOM = 1.0  # widths of its range by which a state may leave it in a prediction, on either side
+_REACH = 0.1  # of the range of the targets, by which a predicted one may leave it on either side
+_FLAT = 1e-2  # least scale of a sine or cosine: one that hardly varies must not be blown up
 
 
 class Normalizer(eqx.Module):
     """Means and scales; a column that never changes has scale 1, its differences a small one.
 
     Built with float64 NumPy arrays, for exact work on the host; :meth:`on_device` gives the float32
-    copy that jitted code takes.
+    copy that jitted code takes. D state columns, of which J are angles, A action columns.
 
     Attributes:
-        state_mean, state_scale: ``(D,)``, raw units.
-        target_mean, target_scale: ``(D,)``, of the state differences, raw units.
+        state_mean, state_scale: ``(D,)``, raw units; of an angle, about its mean direction.
+        keep: ``(D,)``, 1 where the target is a difference, 0 where it is the next value itself.
+        target_mean, target_scale: ``(D,)``, of the targets, raw units.
+        wave_mean, wave_scale: ``(2 J,)``, of the sines and the cosines of the angles.
         action_mean, action_scale: ``(A,)``; length 0 if the action is discrete.
         low, high: ``(D,)``, standardised limits of the next state, infinite where there are none.
+        target_low, target_high: ``(D,)``, standardised limits of a predicted target: a little
+            beyond what was seen in training. No step is larger, so no prediction explodes.
+        angles: columns that are angles, J of them.
     """
 
     state_mean: Any
     state_scale: Any
+    keep: Any
     target_mean: Any
     target_scale: Any
+    wave_mean: Any
+    wave_scale: Any
     action_mean: Any
     action_scale: Any
     low: Any
     high: Any
+    target_low: Any = -np.inf
+    target_high: Any = np.inf
+    angles: tuple[int, ...] = eqx.field(static=True, default=())
 
     def on_device(self) -> Normalizer:
         """The same in float32 JAX arrays."""
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self)
+
+    @property
+    def n_inputs(self) -> int:
+        """Length of :meth:`inputs`: an angle is read as a sine and a cosine."""
+        return self.state_mean.shape[-1] + len(self.angles)
 
     def encode_state(self, state: Any) -> Any:
         """Standardised states, ``(..., D)``."""
@@ -57,13 +79,29 @@ class Normalizer(eqx.Module):
         """States in raw units, ``(..., D)``."""
         return standard * self.state_scale + self.state_mean
 
+    def inputs(self, standard: Any) -> Any:
+        """What a net reads of standardised states: ``(..., D + J)``.
+
+        The columns that are no angles, the sines, the cosines. So a full turn changes nothing.
+        """
+        if not self.angles:
+            return standard
+        xp = np if isinstance(standard, np.ndarray) else jnp
+        turning = np.array(self.angles)
+        plain = np.setdiff1d(np.arange(standard.shape[-1]), turning)
+        angle = standard[..., turning] * self.state_scale[turning] + self.state_mean[turning]
+        waves = xp.concatenate([xp.sin(angle), xp.cos(angle)], axis=-1)
+        waves = (waves - self.wave_mean) / self.wave_scale
+        return xp.concatenate([standard[..., plain], waves], axis=-1)
+
     def encode_action(self, action: Any) -> Any:
         """Standardised continuous actions ``(..., A)``; discrete ones are left as they are."""
         return (action - self.action_mean) / self.action_scale if self.action_mean.size else action
 
     def encode_target(self, state: Any, next_state: Any) -> Any:
-        """Standardised differences, ``(..., D)``."""
-        return (next_state - state - self.target_mean) / self.target_scale
+        """Standardised differences or next values, ``(..., D)``."""
+        change = _change(np.asarray(state), np.asarray(next_state), self.keep, self.angles)
+        return (change - self.target_mean) / self.target_scale
 
     def advance(self, standard: Array, target: Array) -> Array:
         """Standardised next state from a standardised state and a predicted target, ``(..., D)``.
@@ -71,35 +109,77 @@ class Normalizer(eqx.Module):
         Differences are added in standardised units: in raw ones, a small change of a coordinate
         with a large offset would drown in float32.
         """
-        change = (target * self.target_scale + self.target_mean) / self.state_scale
-        return jnp.clip(standard + change, self.low, self.high)
+        target = jnp.clip(target, self.target_low, self.target_high)
+        origin = (1 - self.keep) * self.state_mean
+        change = (target * self.target_scale + self.target_mean - origin) / self.state_scale
+        return jnp.clip(self.keep * standard + change, self.low, self.high)
 
 
-def fit_normalizer(data: Transitions) -> Normalizer:
+def _change(
+    state: np.ndarray, next_state: np.ndarray, keep: np.ndarray, angles: Sequence[int]
+) -> np.ndarray:
+    change = next_state - keep * state
+    for d in angles:
+        change[..., d] = wrap(change[..., d])
+    return change
+
+
+def fit_normalizer(
+    data: Transitions, angles: Sequence[int] = (), direct: Sequence[int] = ()
+) -> Normalizer:
     """Means, scales and limits of training transitions.
 
     A value that a coordinate of the next state never passes and reaches exactly, far more often
     than the values next to it, is a hard limit (the end of a track, an empty tank).
+
+    Args:
+        data: training transitions.
+        angles: columns of the state that are angles in radians.
+        direct: columns of which the next value is predicted instead of the difference.
     """
     mean, scale = _moments(data.state, data.state, 1.0)
+    turning = data.state[:, list(angles)]
+    waves = np.concatenate([np.sin(turning), np.cos(turning)], axis=1)
+    # About the mean direction: the same, however many turns a trajectory has counted.
+    middle = np.arctan2(*np.split(waves.mean(axis=0), 2))
+    mean[list(angles)] = middle
+    scale[list(angles)] = _moments(wrap(turning - middle), turning, 1.0)[1]
+    keep = np.ones(len(mean))
+    keep[list(direct)] = 0.0
     # Where every difference is the same, what a model makes of it must not add up in a rollout.
-    change = data.next_state - data.state
+    change = _change(data.state, data.next_state, keep, angles)
     target_mean, target_scale = _moments(change, data.state, _STILL * scale)
+    least = (change.min(axis=0) - target_mean) / target_scale
+    most = (change.max(axis=0) - target_mean) / target_scale
+    reach = _REACH * (most - least)
     if np.issubdtype(data.action.dtype, np.floating):
         action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
         action_mean = action_scale = np.zeros(0)
     low, high = _limits(data.next_state)
+    low[list(angles)], high[list(angles)] = -np.inf, np.inf
     return Normalizer(
         state_mean=mean,
         state_scale=scale,
+        keep=keep,
         target_mean=target_mean,
         target_scale=target_scale,
+        target_low=least - reach,
+        target_high=most + reach,
+        wave_mean=waves.mean(axis=0),
+        wave_scale=np.maximum(waves.std(axis=0), _FLAT),
         action_mean=action_mean,
         action_scale=action_scale,
         low=(low - mean) / scale,
         high=(high - mean) / scale,
+        angles=tuple(angles),
     )
+
+
+def erratic_columns(data: Transitions) -> tuple[int, ...]:
+    """State columns of which the mean is a better guess of the next value than no change."""
+    change = (data.next_state - data.state).std(axis=0)
+    return tuple(np.flatnonzero(change > data.next_state.std(axis=0)).tolist())
 
 
 def _moments(

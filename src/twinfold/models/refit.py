@@ -13,14 +13,14 @@ and (regularised) covariance of the trained factors, by iteratively reweighted l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from twinfold.models.factor import FactorModel
@@ -29,82 +29,101 @@ from twinfold.models.train import TrainData
 Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank is high:
-_VALUES = 2**23  # numbers in their (r, r) products, 64 MB per thread
+_VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
 _ROUNDS = 3  # of reweighting
+_SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
 _FLOOR = 1e-4  # smallest scale, in standard deviations of the target
 
 
-def refit_factors(members: FactorModel, data: TrainData, rows: NDArray[np.int32]) -> FactorModel:
+def refit_factors(
+    members: Sequence[FactorModel], data: TrainData, rows: NDArray[np.int32]
+) -> list[FactorModel]:
     """The members with the factors of every agent solved for.
 
     Args:
-        members: a stack of M trained members.
+        members: trained members, of any structures.
         data: standardised transitions, sorted by agent.
         rows: row numbers of ``data`` to use, ascending.
 
     Returns:
-        The stack with new ``agents``; agents without a row are at the mean.
+        The members with new ``agents``; agents without a row are at the mean.
     """
-    agent = np.asarray(data.agent)[rows]
-    target = np.asarray(data.target, np.float64)[rows]
-    # One shape for all chunks, so that there is one program.
-    rank = members.agents.shape[-1]
-    size = min(_CHUNK, max(32, _VALUES // rank**2), len(rows))
-    padded = np.concatenate([rows, np.full(-len(rows) % size, rows[-1], np.int32)])
-    chunks = padded.reshape(-1, size)
-
-    def one(m: int) -> Floats:
-        member = jax.tree.map(lambda leaf: leaf[m], members)
-        factors = np.asarray(member.agents, np.float64)
-        mean = factors.mean(axis=0)
-        deviation = factors - mean
-        # One more agent, isotropic: with few agents some directions were never seen to vary.
-        isotropic = (np.square(deviation).mean() + _FLOOR**2) * np.eye(len(mean))
-        covariance = (deviation.T @ deviation + isotropic) / (len(factors) + 1)
-        precision = np.linalg.inv(covariance)
-        for _ in range(_ROUNDS):
-            residual = np.concatenate(
-                [
-                    target[place] - np.einsum("kdr,kr->kd", features, factors[agent[place]])
-                    for place, features in _features(member, data, chunks, len(rows))
-                ]
-            )
-            scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=0), _FLOOR)
-            weight = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(residual), 1e-12))
-            weight /= scale**2
-            gram = np.tile(precision, (len(factors), 1, 1))  # (N, r, r)
-            moment = np.tile(precision @ mean, (len(factors), 1))  # (N, r)
-            for place, features in _features(member, data, chunks, len(rows)):
-                weighted = features * weight[place][..., None]  # (k, D, r)
-                first = np.flatnonzero(np.r_[True, np.diff(agent[place]) > 0])
-                who = agent[place][first]
-                outer = np.swapaxes(weighted, 1, 2) @ features  # (k, r, r)
-                gram[who] += np.add.reduceat(outer, first, axis=0)
-                product = np.einsum("kdr,kd->kr", weighted, target[place])
-                moment[who] += np.add.reduceat(product, first, axis=0)
-            factors = np.linalg.solve(gram, moment[..., None])[..., 0]
-        return factors
-
     affinity = getattr(os, "sched_getaffinity", None)
     threads = len(affinity(0)) if affinity else os.cpu_count() or 1
+    agent = np.asarray(data.agent)
     with ThreadPoolExecutor(threads) as pool:
-        solved = list(pool.map(one, range(len(members.agents))))
-    agents = jnp.asarray(np.stack(solved), jnp.float32)
-    return eqx.tree_at(lambda stack: stack.agents, members, agents)
+        solved = list(pool.map(lambda member: _solve(member, data, rows, agent), members))
+    return [
+        eqx.tree_at(lambda m: m.agents, member, jnp.asarray(factors, jnp.float32))
+        for member, factors in zip(members, solved, strict=True)
+    ]
 
 
-def _features(
-    member: FactorModel, data: TrainData, chunks: NDArray[np.int32], n_rows: int
-) -> Iterator[tuple[slice, Floats]]:
-    """Pairs (slice of the rows, Z of those rows ``(k, D, r)``), chunk by chunk."""
-    size = chunks.shape[1]
-    for start, rows in zip(range(0, n_rows, size), chunks, strict=True):
-        place = slice(start, min(start + size, n_rows))
-        features = np.asarray(_chunk_features(member, data, rows), np.float64)
-        yield place, features[: place.stop - start]
+def _solve(
+    member: FactorModel, data: TrainData, rows: NDArray[np.int32], agent: NDArray[np.int32]
+) -> Floats:
+    # One shape for all chunks, so that there is one program; the surplus counts for nothing.
+    size = min(_CHUNK, max(32, _VALUES // member.rank**2), len(rows))
+    chunks = np.append(rows, np.full(-len(rows) % size, rows[-1], np.int32)).reshape(-1, size)
+    sample = rows[:: -(-len(rows) // _SAMPLE)]
+    n_sample = len(sample)
+    sample = np.append(sample, np.full(-n_sample % size, sample[-1], np.int32))
+
+    factors = np.asarray(member.agents, np.float64)
+    mean = factors.mean(axis=0)
+    deviation = factors - mean
+    # One more agent, isotropic: with few agents some directions were never seen to vary.
+    isotropic = (np.square(deviation).mean() + _FLOOR**2) * np.eye(len(mean))
+    covariance = (deviation.T @ deviation + isotropic) / (len(factors) + 1)
+    precision = np.linalg.inv(covariance)
+    for _ in range(_ROUNDS):
+        current = jnp.asarray(factors, jnp.float32)
+        residual = np.concatenate(
+            [np.abs(_residuals(member, data, current, part)) for part in sample.reshape(-1, size)]
+        )
+        scale = np.maximum(1.4826 * np.median(residual[:n_sample], axis=0), _FLOOR)
+        gram = np.tile(precision, (len(factors), 1, 1))  # (N, r, r)
+        moment = np.tile(precision @ mean, (len(factors), 1))  # (N, r)
+        left = len(rows)
+        for chunk in chunks:
+            who, place = np.unique(agent[chunk], return_inverse=True)
+            real = np.arange(size) < left
+            left -= size
+            # Sums within a chunk are float32, sums of chunks float64.
+            products, sums = _moments(member, data, current, chunk, place, real, scale)
+            gram[who] += np.asarray(products)[: len(who)]
+            moment[who] += np.asarray(sums)[: len(who)]
+        factors = np.linalg.solve(gram, moment[..., None])[..., 0]
+    return factors
 
 
 @jax.jit
-def _chunk_features(member: FactorModel, data: TrainData, rows: Array) -> Float[Array, "k D r"]:
-    return jax.vmap(member.features)(data.state[rows], data.action[rows])
+def _residuals(
+    member: FactorModel, data: TrainData, factors: Float[Array, "N r"], rows: Int[Array, " k"]
+) -> Float[Array, "k D"]:
+    predicted = jax.vmap(member)(factors[data.agent[rows]], data.inputs[rows], data.action[rows])
+    return data.target[rows] - predicted
+
+
+@jax.jit
+def _moments(
+    member: FactorModel,
+    data: TrainData,
+    factors: Float[Array, "N r"],
+    rows: Int[Array, " k"],
+    place: Int[Array, " k"],
+    real: Array,
+    scale: Float[Array, " D"],
+) -> tuple[Float[Array, "k r r"], Float[Array, "k r"]]:
+    """Weighted Z^T Z and Z^T y of a chunk, summed by ``place``, the agent within the chunk."""
+    features = jax.vmap(member.features)(data.inputs[rows], data.action[rows])  # (k, D, r)
+    target = data.target[rows]
+    residual = target - jnp.einsum("kdr,kr->kd", features, factors[data.agent[rows]])
+    scale = scale.astype(jnp.float32)
+    weight = jnp.minimum(1.0, _HUBER * scale / jnp.maximum(jnp.abs(residual), 1e-12)) / scale**2
+    weighted = features * (weight * real[:, None])[..., None]
+    outer = jnp.einsum("kdr,kds->krs", weighted, features)
+    product = jnp.einsum("kdr,kd->kr", weighted, target)
+    sums = [jax.ops.segment_sum(x, place, len(rows), True) for x in (outer, product)]
+    return sums[0], sums[1]

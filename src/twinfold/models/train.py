@@ -19,6 +19,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from twinfold.models.factor import FactorModel
+from twinfold.models.normalizer import Normalizer
 
 CHUNK = 500  # steps per call of the compiled program
 
@@ -45,6 +46,19 @@ class Layout(NamedTuple):
         leaves, structure = jax.tree.flatten(model)
         return cls(structure, tuple(leaf.shape for leaf in leaves))
 
+    def weights(self) -> np.ndarray:
+        """``(P,)``, 1 for the weights of nets, 0 for biases and agent factors."""
+        names = jax.tree_util.tree_flatten_with_path(
+            jax.tree.unflatten(self.structure, [0] * len(self.shapes))
+        )[0]
+        parts = [
+            np.full(
+                math.prod(shape), len(shape) > 1 and ".agents" not in jax.tree_util.keystr(path)
+            )
+            for (path, _), shape in zip(names, self.shapes, strict=True)
+        ]
+        return np.concatenate(parts).astype(np.float32)
+
     def unflatten(self, vector: Float[Array, " P"]) -> FactorModel:
         """A member from its vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
@@ -58,15 +72,29 @@ class TrainData(NamedTuple):
 
     Attributes:
         agent: ``(K,)`` agent index.
-        state: ``(K, D)``.
+        inputs: ``(K, I)``, what the state net reads.
         action: ``(K, A)``, or ``(K,)`` level index.
         target: ``(K, D)``.
     """
 
     agent: Int[Array, " K"]
-    state: Float[Array, "K D"]
+    inputs: Float[Array, "K I"]
     action: Array
     target: Float[Array, "K D"]
+
+
+class Unroll(NamedTuple):
+    """What training on several steps at once needs beyond :class:`TrainData`.
+
+    Attributes:
+        state: ``(K, D)``, standardised, where each transition starts.
+        offsets: ``(H,)``, 0 .. H-1.
+        normalizer: the float32 one.
+    """
+
+    state: Float[Array, "K D"]
+    offsets: Int[Array, " H"]
+    normalizer: Normalizer
 
 
 class TrainState(NamedTuple):
@@ -88,6 +116,11 @@ def init_state(models: Sequence[FactorModel]) -> TrainState:
     return TrainState(vector, jax.vmap(_ADAM.init)(vector))
 
 
+def restarted(state: TrainState) -> TrainState:
+    """The same parameters with a fresh optimiser, for another phase of training."""
+    return TrainState(state.vector, jax.vmap(_ADAM.init)(state.vector))
+
+
 def _loss(
     model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
 ) -> Float[Array, ""]:
@@ -97,11 +130,43 @@ def _loss(
     (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
     """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
-    predicted = jax.vmap(model)(factors, data.state[rows], data.action[rows])
-    distance = jnp.abs(predicted - data.target[rows])
+    predicted = jax.vmap(model)(factors, data.inputs[rows], data.action[rows])
+    return _huber(predicted - data.target[rows]) + _pull(model, shrinkage)
+
+
+def _unrolled_loss(
+    model: FactorModel, data: TrainData, unroll: Unroll, rows: Int[Array, " B"], shrinkage: Array
+) -> Float[Array, ""]:
+    """The same for predictions over H steps, each from the one before.
+
+    One-step errors that add up, or that feed on themselves, weigh more here. The true path is
+    added up from the targets, so that an angle never jumps by a turn.
+    """
+    factors = model.agents[data.agent[rows]]
+    normalizer = unroll.normalizer
+    unit = normalizer.state_scale / normalizer.target_scale
+
+    def one_step(paths: tuple[Array, Array], offset: Array) -> tuple[tuple[Array, Array], Array]:
+        guess, true = paths
+        place = rows + offset
+        predicted = jax.vmap(model)(factors, normalizer.inputs(guess), data.action[place])
+        guess = normalizer.advance(guess, predicted)
+        true = normalizer.advance(true, data.target[place])
+        return (guess, true), _huber((guess - true) * unit)
+
+    start = unroll.state[rows]
+    _, errors = jax.lax.scan(one_step, (start, start), unroll.offsets)
+    return errors.mean() + _pull(model, shrinkage)
+
+
+def _huber(error: Array) -> Float[Array, ""]:
+    distance = jnp.abs(error)
     inside = jnp.minimum(distance, _OUTLIER)
-    error = jnp.mean(inside * (2 * distance - inside))
-    return error + shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
+    return jnp.mean(inside * (2 * distance - inside))
+
+
+def _pull(model: FactorModel, shrinkage: Array) -> Float[Array, ""]:
+    return shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
 
 
 @functools.partial(jax.jit, static_argnames="layout", donate_argnames="state")
@@ -114,6 +179,8 @@ def run_chunk(
     total: Int[Array, ""],
     learning_rate: Float[Array, ""],
     shrinkage: Float[Array, " G"],
+    decay: Float[Array, ""],
+    unroll: Unroll | None = None,
 ) -> tuple[TrainState, Float[Array, " G"]]:
     """C steps of a group of G members.
 
@@ -127,21 +194,28 @@ def run_chunk(
         learning_rate: the peak of the cosine.
         shrinkage: weight of each member's penalty on the squared distances of its factors from
             their mean.
+        decay: of the weights of the nets, decoupled from the gradient, per unit of learning rate.
+        unroll: for predictions over several steps that begin at ``rows``; None for one step.
 
     Returns:
         The new state and the mean loss of the chunk per member.
     """
+    weights = layout.weights()
 
     def one_member(
         before: TrainState, batch: Int[Array, " B"], shrinkage: Array, step: Array
     ) -> tuple[TrainState, Array]:
         def loss_of(vector: Array) -> Array:
-            return _loss(layout.unflatten(vector), data, batch, shrinkage)
+            model = layout.unflatten(vector)
+            if unroll is not None:
+                return _unrolled_loss(model, data, unroll, batch, shrinkage)
+            return _loss(model, data, batch, shrinkage)
 
         loss, gradient = jax.value_and_grad(loss_of)(before.vector)
         update, adam = _ADAM.update(gradient, before.adam)
         rate = learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
-        return TrainState(before.vector - rate * jnp.asarray(update), adam), loss
+        change = jnp.asarray(update) + decay * weights * before.vector
+        return TrainState(before.vector - rate * change, adam), loss
 
     def one_step(before: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, Array]:
         step, batch = inputs
@@ -173,15 +247,17 @@ def _epochs_per_block(n_rows: int) -> int:
     return -(-1024 // n_rows)
 
 
-def batches(seed: int, member: int, start: int, rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """The next ``CHUNK`` batches of a member, ``(CHUNK, B)`` int32 row numbers.
+def batches(
+    seed: int, member: int, start: int, rows: np.ndarray, batch_size: int, count: int = CHUNK
+) -> np.ndarray:
+    """The next ``count`` batches of a member, ``(count, B)`` int32 row numbers.
 
     The stream of rows is one random permutation of ``rows`` after another.
     """
     n_rows = len(rows)
     size = n_rows * _epochs_per_block(n_rows)
-    first, last = start * batch_size, (start + CHUNK) * batch_size
+    first, last = start * batch_size, (start + count) * batch_size
     blocks = range(first // size, (last - 1) // size + 1)
     stream = np.concatenate([_block(seed, member, block, n_rows) for block in blocks])
     offset = first - blocks.start * size
-    return rows[stream[offset : offset + CHUNK * batch_size].reshape(CHUNK, batch_size)]
+    return rows[stream[offset : offset + count * batch_size].reshape(count, batch_size)]

@@ -1,0 +1,178 @@
+"""No speed: what the settings of HalfCheetah's models and plans are worth.
+
+``model`` compares variants of the model by held-out error on one data set; no true dynamics are
+used. ``plan`` compares settings of the planner by return in the true task, on agents that are never
+evaluated elsewhere (ids 5 and up). Records go to ``results/half_cheetah.jsonl``, one line per
+variant; what is there already is not run again.
+
+    python benchmarks/half_cheetah.py model --policy random
+    python benchmarks/half_cheetah.py plan --run runs/bench/half_cheetah-random-0-...
+    python benchmarks/half_cheetah.py table
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "results" / "half_cheetah.jsonl"
+
+# Beside the settings of the suite, one change at a time.
+MODELS: dict[str, dict[str, Any]] = {
+    "as in the suite": {},
+    "separable, rank 42": {"features": "separable", "rank": 42},
+    "rank 4": {"rank": 4},
+    "rank 16": {"rank": 16},
+    "ReLU": {"activation": "relu"},
+    "learning rate 2e-3": {"learning_rate": 2e-3},
+    "no weight decay": {"weight_decay": 0.0},
+    "weight decay 0.3": {"weight_decay": 0.3},
+    "no second phase": {"unroll": 1},
+    "second phase over 8 steps": {"unroll": 8},
+    "differences only": {"direct": False},
+    "nets of 400": {"state_net": (400, 400)},
+    "three layers": {"state_net": (256, 256, 256)},
+    "half the steps": {"steps": 10_000},
+}
+
+PLANS: dict[str, dict[str, Any]] = {
+    "as in the defaults": {},
+    "no price of leaving the policy": {"behaviour": 0.0},
+    "a low price": {"behaviour": 0.15},
+    "no price of disagreement": {"disagreement": 0.0},
+    "a high price of disagreement": {"disagreement": 2.0},
+    "horizon 30": {"horizon": 30, "candidates": 70},
+    "smoother noise": {"noise_beta": 2.0},
+    "white noise": {"noise_beta": 0.0},
+    "wider noise": {"spread": 0.5},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("model", "plan", "table"))
+    parser.add_argument("--policy", default="random", help="data set of the models")
+    parser.add_argument("--run", type=Path, help="run directory to plan with")
+    parser.add_argument("--agents", type=int, default=8, help="development agents to plan for")
+    parser.add_argument("--steps", type=int, default=300, help="length of an episode")
+    args = parser.parse_args()
+    if args.what == "table":
+        table()
+    elif args.what == "model":
+        compare_models(args.policy)
+    elif args.run is None:
+        parser.error("plan needs --run")
+    else:
+        compare_plans(args.run, args.agents, args.steps)
+
+
+def compare_models(policy: str) -> None:
+    from twinfold.choose import choose
+    from twinfold.config import FitConfig
+    from twinfold.data.collect import collect
+    from twinfold.models.members import Problem
+    from twinfold.tasks import get_task
+
+    suite = tomllib.loads((ROOT / "suites" / "table1.toml").read_text(encoding="utf-8"))
+    # One structure, one schedule: nothing but the variant differs.
+    base = suite["fit"]["half_cheetah"] | {"features": "joint", "rank": 8, "shrinkages": (0.3,)}
+    dataset = collect(get_task("half_cheetah"), policy, 500, 0)
+    data = dataset.transitions()
+    for name, change in MODELS.items():
+        settings = FitConfig.parse({**base, **change})
+        identity = {"what": "model", "data": policy, "variant": name}
+        if done(identity):
+            continue
+        begun = time.perf_counter()
+        found = choose(dataset, Problem.of(dataset, data, settings), lambda line: None).validation
+        write(
+            identity
+            | {
+                "settings": settings.model_dump(mode="json"),
+                "geometric_mean": found["trials"][0]["geometric_mean"],
+                "mean": found["rmse"],
+                "persistence": found["persistence_rmse"],
+                "by_horizon": found["rmse_by_horizon"],
+                "seconds": round(time.perf_counter() - begun, 1),
+            }
+        )
+
+
+def compare_plans(run: Path, n_agents: int, steps: int) -> None:
+    import dataclasses
+
+    from twinfold.evaluate import evaluate_return
+    from twinfold.models.checkpoint import load_run
+    from twinfold.planning.defaults import plan_config
+    from twinfold.tasks import get_task
+
+    model = load_run(run)
+    task = dataclasses.replace(get_task("half_cheetah"), max_steps=steps)
+    agents = range(5, 5 + n_agents)
+    for name, change in PLANS.items():
+        config = plan_config(task.name, task.action_type, **change)
+        identity = {
+            "what": "plan",
+            "data": model.info["source"]["policy"],
+            "variant": name,
+            "steps": steps,
+            "agents": list(agents),
+        }
+        if done(identity):
+            continue
+        record = evaluate_return(model, task, agents, episodes=1, plan=config)
+        write(
+            identity
+            | {
+                "settings": config.model_dump(mode="json"),
+                "return_per_step": [row["mean"] / steps for row in record["agents"]],
+            }
+        )
+
+
+def records() -> list[dict[str, Any]]:
+    if not RECORDS.exists():
+        return []
+    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
+
+
+def done(identity: dict[str, Any]) -> bool:
+    return any(identity.items() <= record.items() for record in records())
+
+
+def write(record: dict[str, Any]) -> None:
+    with RECORDS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    print(json.dumps({k: v for k, v in record.items() if k not in ("settings", "by_horizon")}))
+
+
+def table() -> None:
+    print("| data | variant | error | mean error | after 1, 5, 20, 50 steps |")
+    print("|---|---|---|---|---|")
+    for row in records():
+        if row["what"] == "model":
+            steps = ", ".join(f"{row['by_horizon'][h]:.2f}" for h in (0, 4, 19, 49))
+            print(
+                f"| {row['data']} | {row['variant']} | {row['geometric_mean']:.3f} | "
+                f"{row['mean']:.3f} | {steps} |"
+            )
+    print("\n| data | plans | return per step: mean | least | each agent |")
+    print("|---|---|---|---|---|")
+    for row in records():
+        if row["what"] == "plan":
+            each = row["return_per_step"]
+            print(
+                f"| {row['data']} | {row['variant']} | {sum(each) / len(each):.2f} | "
+                f"{min(each):.2f} | {', '.join(f'{value:.1f}' for value in each)} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""What a fit leaves open is chosen by held-out errors: kinds of features, rank, length, pull."""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from twinfold.config import FitConfig
+from twinfold.data.panel import PanelDataset
+from twinfold.data.split import HeldOut
+from twinfold.fit import fit
+from twinfold.models.ensemble import rollout_members
+from twinfold.models.factor import Structure
+from twinfold.models.members import Problem
+
+choose_module: Any = importlib.import_module("twinfold.choose")
+
+# What errors are measured with
+
+
+def trials_of(next_state: Any, mask: Any, scale: Any = 1.0, angles: tuple[int, ...] = ()) -> Any:
+    number, horizon, n_state = next_state.shape
+    held = HeldOut(
+        agent=np.zeros(number, np.int32),
+        state=np.zeros((number, n_state)),
+        action=np.zeros((number, horizon), np.int32),
+        next_state=next_state,
+        mask=mask,
+    )
+    problem, normalizer = SimpleNamespace(angles=angles), SimpleNamespace(state_scale=scale)
+    return choose_module._Trials(problem, np.arange(0), normalizer, held)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+@pytest.mark.parametrize("number", [1, 8, 200])
+def test_the_band_covers_and_widens(number: int, coverage: float) -> None:
+    rng = np.random.default_rng(number)
+    horizon = 6
+    mask = np.arange(horizon) < rng.integers(1, horizon + 1, number)[:, None]
+    mask[0] = True
+    truth = rng.normal(size=(number, horizon, 2)) * np.arange(1, horizon + 1)[:, None]
+    paths = np.where(mask[..., None], 0.0, np.nan)  # what lies beyond a stretch is ignored
+    paths = np.broadcast_to(paths, truth.shape)
+    trials = trials_of(np.where(mask[..., None], truth, 0), mask)
+    band = choose_module._band(trials, paths, coverage)
+    assert np.all(np.diff(band, axis=0) >= 0)
+    for h in range(horizon):
+        errors = np.abs(truth[mask[:, h], h])
+        assert np.all((errors <= band[h]).mean(axis=0) >= coverage)
+    # The first step has only its own errors: the quantile of split conformal prediction.
+    errors = np.sort(np.abs(truth[mask[:, 0], 0]), axis=0)
+    rank = min(len(errors), int(np.ceil((len(errors) + 1) * coverage)))
+    np.testing.assert_array_equal(band[0], errors[rank - 1])
+
+
+@pytest.mark.parametrize("angles", [(), (1,)])
+def test_a_diverging_prediction_is_the_worst_and_no_more(angles: tuple[int, ...]) -> None:
+    truth = np.ones((3, 4, 2))
+    mask = np.ones((3, 4), bool)
+    mask[1, 2:] = False
+    trials = trials_of(truth, mask, np.array([1.0, 2.0]), angles)
+    paths = truth + np.array([0.5, 1.0])  # half a standard deviation in either coordinate
+    np.testing.assert_allclose(trials.rmse(paths), 0.5)
+    assert choose_module._by_horizon(trials, paths) == [0.5] * 4
+    paths[1, 2:] = np.nan  # beyond the stretch
+    np.testing.assert_allclose(trials.rmse(paths), 0.5)
+    for bad in (np.nan, np.inf, 1e30):
+        paths[0, 1] = bad
+        np.testing.assert_allclose(trials.rmse(paths), [10, 0.5, 0.5])
+        assert choose_module._by_horizon(trials, paths)[1] == pytest.approx(
+            np.sqrt((100 + 0.25 + 0.25) / 3), rel=1e-3
+        )
+        assert np.all(choose_module._band(trials, paths, 0.9)[1:, 0] >= 1e29)
+
+
+def test_errors_of_angles_are_the_short_way_round() -> None:
+    truth = np.array([[[3.0, 3.0], [-3.0, -3.0], [0.5, 0.5]]])
+    paths = np.array([[[-3.0, -3.0], [3.0, 3.0], [0.5 - 8 * np.pi, 0.5 - 8 * np.pi]]])
+    trials = trials_of(truth, np.ones((1, 3), bool), angles=(1,))
+    short = 2 * np.pi - 6
+    np.testing.assert_allclose(
+        trials.error(paths)[0], [[-6, short], [6, -short], [-8 * np.pi, 0]], atol=1e-9
+    )
+    band = choose_module._band(trials, paths, 0.5)
+    np.testing.assert_allclose(band[:, 1], short)
+    np.testing.assert_allclose(band[0, 0], 6)
+    only_angle = trials_of(truth[..., 1:], np.ones((1, 3), bool), angles=(0,))
+    np.testing.assert_allclose(only_angle.rmse(paths[..., 1:]), short * np.sqrt(2 / 3))
+    assert choose_module._by_horizon(only_angle, paths[..., 1:]) == [
+        pytest.approx(short, rel=1e-3),
+        pytest.approx(short, rel=1e-3),
+        pytest.approx(0, abs=1e-6),
+    ]
+    assert paths[0, 0, 1] == -3.0  # nobody's array was changed
+
+
+# The one-standard-error rule
+
+OPTIONS = [Structure(False, 12), Structure(True, 4), Structure(True, 8)]
+
+
+def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structure, list[Any]]:
+    """The choice for logarithms of errors ``(K, n)`` of so many agents, over a common level."""
+    logs = np.repeat(np.asarray(excess, float) + level, per_agent, axis=1)
+    trials: Any = SimpleNamespace(
+        problem=SimpleNamespace(config=FitConfig()),
+        held=SimpleNamespace(agent=np.repeat(np.arange(len(logs[0]) // per_agent), per_agent)),
+        run=lambda jobs, what: list(np.exp(logs)),
+        rmse=lambda paths: paths,
+    )
+    return choose_module._structure(trials, OPTIONS[: len(logs)], lambda line: None)
+
+
+NONE, LARGE, SLIGHT = [0.0] * 4, [0.3, 0.2, 0.3, 0.2], [0.3, -0.2, 0.3, -0.2]
+
+
+@pytest.mark.parametrize(
+    ("excess", "expected"),
+    [
+        ([NONE, LARGE, LARGE], 0),  # the simplest is the best
+        ([SLIGHT, NONE, LARGE], 0),  # 0.05 more, a standard error of 0.14
+        ([LARGE, NONE, LARGE], 1),  # 0.25 more, a standard error of 0.03
+        ([LARGE, SLIGHT, NONE], 1),  # the simplest of those within reach, not the best
+        ([LARGE, LARGE, NONE], 2),
+        ([NONE, NONE, NONE], 0),
+        ([[0.1], [0.0], [0.2]], 1),  # one agent: nothing is known of the scatter
+    ],
+)
+def test_the_simplest_within_one_standard_error_of_the_best(excess: Any, expected: int) -> None:
+    chosen, rows = rule(excess)
+    assert chosen == OPTIONS[expected]
+    assert [(row["features"] == "joint", row["rank"]) for row in rows] == OPTIONS
+    best = int(np.mean(excess, axis=1).argmin())
+    difference = np.asarray(excess) - np.asarray(excess)[best]
+    np.testing.assert_allclose(
+        [row["log_excess"] for row in rows], difference.mean(axis=1), atol=1e-3
+    )
+    if len(excess[0]) > 1:
+        errors = difference.std(axis=1, ddof=1) / np.sqrt(len(excess[0]))
+        np.testing.assert_allclose([row["standard_error"] for row in rows], errors, atol=1e-3)
+
+
+def test_errors_are_compared_agent_by_agent() -> None:
+    """That some agents are a thousand times harder than others hides no difference."""
+    level = np.log([0.001, 1.0, 0.01, 0.1])
+    assert rule([LARGE, NONE], level=level)[0] == OPTIONS[1]
+
+
+def test_stretches_of_one_agent_are_one_witness() -> None:
+    for per_agent in (1, 100):
+        assert rule([SLIGHT, NONE], per_agent=per_agent)[0] == OPTIONS[0]
+
+
+# Whole systems
+
+ROLES = {
+    "agent": "unit",
+    "time": "t",
+    "state": ["x", "y"],
+    "action": ["a", "b"],
+    "action_type": "continuous",
+}
+CONFIG = FitConfig(
+    state_net=(64,),
+    action_net=(32,),
+    batch_size=64,
+    steps=2000,
+    structure_share=1.0,
+    schedules=(1.0,),
+    shrinkages=(0.001,),
+    members=1,
+    behaviour_steps=0,
+)
+
+
+def contact(own: Any, state: Any, action: Any) -> Any:
+    """Pushes that count only beyond a wall whose place depends on state and action."""
+    push = np.array([state[0] + action[0], state[1] - action[1]])
+    both = state[0] - state[1] + action[0] + action[1]
+    return 0.3 * state + own * np.abs(push) + 0.5 * own[::-1] * np.abs(both) - 0.5
+
+
+def product(own: Any, state: Any, action: Any) -> Any:
+    """Each effect is one function of the state times one of the action."""
+    return 0.6 * state + own * np.sin(2 * state[::-1]) * action + 0.2 * action[::-1]
+
+
+def panel(respond: Any, n_agents: int = 40, n_rows: int = 30) -> PanelDataset:
+    rng = np.random.default_rng(0)
+    frames = []
+    for n in range(n_agents):
+        own = rng.uniform(0.1, 0.4, 2)
+        actions = rng.uniform(-2, 2, (n_rows, 2))
+        states = [rng.normal(size=2)]
+        for action in actions[:-1]:
+            states.append(respond(own, states[-1], action))
+        actions[-1] = np.nan
+        columns = dict(zip("xy", np.array(states).T, strict=True))
+        columns |= dict(zip("ab", actions.T, strict=True))
+        frames.append(pd.DataFrame({"unit": n, "t": np.arange(n_rows), **columns}))
+    return PanelDataset.from_frame(pd.concat(frames), ROLES)
+
+
+def chosen(dataset: PanelDataset, config: FitConfig) -> tuple[Any, list[str]]:
+    lines: list[str] = []
+    problem = Problem.of(dataset, dataset.transitions(), config)
+    return choose_module.choose(dataset, problem, lines.append), lines
+
+
+def test_what_depends_on_state_and_action_together_gets_joint_features() -> None:
+    choice, lines = chosen(panel(contact), CONFIG)
+    assert choice.structure.joint
+    compared = choice.validation["structures"]
+    assert [row["features"] for row in compared] == ["separable", "joint", "joint", "joint"]
+    separable, *joint = (row["geometric_mean"] for row in compared)
+    assert min(joint) < 0.8 * separable
+    assert f"  chosen: {choice.structure}" in "\n".join(lines)
+    assert choice.validation["rmse"] < 0.5 * choice.validation["persistence_rmse"]
+
+
+def test_what_is_a_product_of_state_and_action_stays_separable() -> None:
+    choice, _ = chosen(panel(product), CONFIG)
+    assert choice.structure == Structure(False, 18)
+
+
+def test_a_single_option_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[str] = []
+    real = choose_module.train_members
+
+    def record(*args: Any) -> Any:
+        stages.append(args[-1])
+        return real(*args)
+
+    monkeypatch.setattr(choose_module, "train_members", record)
+    config = CONFIG.model_copy(update={"features": "joint", "rank": 3, "steps": 10})
+    choice, lines = chosen(panel(product, 6), config)
+    assert choice.structure == Structure(True, 3)
+    assert choice.validation["structures"] == []
+    assert stages == ["choosing the schedule"]
+    assert not any("choosing the features" in line for line in lines)
+
+
+def test_without_held_out_data_the_simplest_structure_is_used() -> None:
+    dataset = panel(product, 6)
+    config = CONFIG.model_copy(update={"validation_share": 0.0, "steps": 10})
+    assert chosen(dataset, config)[0].structure == Structure(False, 18)
+    joint = config.model_copy(update={"features": "joint"})
+    assert chosen(dataset, joint)[0].structure == Structure(True, 4)
+
+
+# Angles
+
+
+def pendulums(n_agents: int = 8, n_rows: int = 40) -> pd.DataFrame:
+    """Pendulums that are pushed over the top, with angles that count their turns."""
+    rng = np.random.default_rng(3)
+    frames = []
+    for n in range(n_agents):
+        weight, speed, angle = rng.uniform(0.1, 0.3), 0.0, rng.uniform(-3, 3)
+        rows = []
+        for push in rng.uniform(-1, 1, n_rows) + rng.choice([-0.4, 0.4]):
+            rows.append((n, len(rows), angle, speed, push))
+            speed = 0.9 * speed - weight * np.sin(angle) + 0.4 * push
+            angle = angle + speed
+        frames.append(pd.DataFrame(rows, columns=["unit", "t", "angle", "speed", "push"]))
+        frames[-1].loc[n_rows - 1, "push"] = np.nan
+    return pd.concat(frames, ignore_index=True)
+
+
+TURNING = {**ROLES, "state": ["angle", "speed"], "action": ["push"], "angle": ["angle"]}
+
+
+@pytest.mark.parametrize("features", ["separable", "joint"])
+def test_wrapped_and_counted_angles_train_to_the_same_model(features: Any) -> None:
+    counted = pendulums()
+    assert np.ptp(counted["angle"]) > 2 * np.pi  # some do go over the top
+    wrapped = counted.assign(angle=np.pi - (np.pi - counted["angle"]) % (2 * np.pi))
+    assert np.abs(wrapped["angle"].to_numpy()).max() <= np.pi
+    config = CONFIG.model_copy(update={"features": features, "rank": 4, "steps": 200})
+    models = [fit(PanelDataset.from_frame(x, TURNING), config) for x in (counted, wrapped)]
+    rng = np.random.default_rng(0)
+    question = (
+        rng.integers(0, 8, 20),
+        rng.normal(size=(20, 2)) * [3.0, 0.5],
+        rng.uniform(-1, 1, (20, 10, 1)),
+    )
+    paths: list[NDArray[np.float64]] = [
+        rollout_members(model.members, model.normalizer, *question) for model in models
+    ]
+    np.testing.assert_allclose(paths[0], paths[1], atol=1e-2)
+    validations = [model.info["validation"] for model in models]
+    for name in ("rmse", "persistence_rmse"):
+        assert validations[0][name] == pytest.approx(validations[1][name], rel=1e-2)
+    for model in models:
+        assert model.band is not None
+        assert np.all(model.band[:, 0] <= np.pi)
