@@ -40,6 +40,7 @@ def member_paths(model: FittedModel, agent: int, state: Any, actions: Any) -> ND
             x = hidden(net.state_layers, _inputs(norm, raw), w if net.joint else 0.0)
             v = (x @ array(net.head.weight) + array(net.head.bias)).reshape(len(raw), len(u))
             y = np.einsum("l,dl->d", u, v) if net.joint else np.einsum("l,dl,l->d", u, v, w)
+            y = np.minimum(np.maximum(y, norm.target_low), norm.target_high)
             target = y * norm.target_scale + norm.target_mean
             reached = np.where(norm.keep == 1, raw + target, target)
             standard = (reached - norm.state_mean) / norm.state_scale
