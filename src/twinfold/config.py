@@ -58,9 +58,9 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    features: Literal["auto", "separable", "joint"] = "auto"
+    features: Literal["auto", "separable", "joint"] = "separable"
     rank: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
-    direct: bool = True
+    direct: bool = False
     members: int = Field(default=5, ge=1, le=100)
     state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
     action_net: tuple[Width, ...] = (64,)

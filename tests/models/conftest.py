@@ -58,6 +58,8 @@ def build_model(
         action_scale=rng.uniform(0.5, 2, columns),
         low=low,
         high=high,
+        target_low=np.full(n_state, -2.0),  # passed by few predictions
+        target_high=np.full(n_state, 2.0),
         wave_mean=rng.uniform(-0.5, 0.5, 2 * len(angles)),
         wave_scale=rng.uniform(0.3, 1, 2 * len(angles)),
         angles=angles,

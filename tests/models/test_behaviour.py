@@ -192,6 +192,7 @@ def test_a_run_keeps_its_policy(random_model: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(a, b)
     state = jnp.array([0.3, -0.2, 1.0])
     before, after = (m.agent_behaviour("u3") for m in (model, again))
+    assert isinstance(before, AgentBehaviour)
     assert isinstance(after, AgentBehaviour)
     np.testing.assert_array_equal(before(state), after(state))
     save_run(random_model(discrete=False), tmp_path / "without")

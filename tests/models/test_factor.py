@@ -179,6 +179,8 @@ def test_a_folded_agent_predicts_what_the_member_predicts(
         action_scale=rng.uniform(0.5, 2, columns),
         low=np.full(n_state, -0.5),
         high=np.full(n_state, np.inf),
+        target_low=np.full(n_state, -0.3),
+        target_high=np.full(n_state, 0.8),
         keep=keep,
         wave_mean=rng.normal(size=2 * len(angles)),
         wave_scale=rng.uniform(0.5, 2, 2 * len(angles)),

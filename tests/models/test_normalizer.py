@@ -230,6 +230,25 @@ def test_a_direct_target_does_not_depend_on_the_state() -> None:
     np.testing.assert_allclose(reached[1] - reached[0], [2, 0, 2], atol=1e-5)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_predicted_step_exceeds_those_of_the_data_by_a_tenth_of_their_range(sign: int) -> None:
+    data = walk()
+    normalizer = fit_normalizer(data, (0,), (1,))
+    change = data.next_state - data.state * normalizer.keep
+    beyond = (change.max(axis=0) if sign > 0 else change.min(axis=0)) + sign * (
+        0.1 * np.ptp(change, axis=0)
+    )
+    start = normalizer.encode_state(data.state[0])
+    device = normalizer.on_device()
+    reached = device.advance(jnp.asarray(start), jnp.full(3, sign * 1e6))
+    expected = normalizer.keep * data.state[0] + beyond
+    np.testing.assert_allclose(normalizer.decode_state(np.asarray(reached)), expected, atol=1e-4)
+    # What was seen is not touched.
+    target = jnp.asarray(normalizer.encode_target(data.state, data.next_state))
+    limited = jnp.clip(target, device.target_low, device.target_high)
+    np.testing.assert_array_equal(limited, target)
+
+
 def test_erratic_columns_are_those_that_no_change_predicts_worse_than_the_mean() -> None:
     rng = np.random.default_rng(0)
     state = rng.normal(size=(500, 4)) + 100.0

@@ -153,7 +153,8 @@ def numpy_mppi(p: MPPI, memory: np.ndarray, key: jax.Array) -> tuple[np.ndarray,
         weights = {
             i: np.exp((scores[i] - scores[known].max()) / (p.temperature * unit)) for i in known
         }
-        mean = sum(w * tried[i] for i, w in weights.items()) / sum(weights.values())
+        share = np.array(list(weights.values()))
+        mean = np.tensordot(share / share.sum(), np.stack([tried[i] for i in weights]), axes=1)
     return mean, mean
 
 
@@ -187,7 +188,7 @@ BROKEN = [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0]
 @eqx.filter_jit
 def planned(planner: Planner, table: jax.Array, key: jax.Array) -> Any:
     def evaluate(obs: jax.Array, actions: jax.Array) -> jax.Array:
-        return jnp.resize(table, len(actions)) + 0.0 * actions.sum((1, 2))
+        return jnp.resize(table, (len(actions),)) + 0.0 * actions.sum((1, 2))
 
     memory = planner.init(key)
     _, memory, first = planner.plan(memory, evaluate, jnp.zeros(1), key)

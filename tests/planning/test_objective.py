@@ -342,11 +342,12 @@ def test_an_angle_is_outside_by_where_it_points() -> None:
 
 
 def test_an_objective_that_cannot_be(objective) -> None:
-    for fields, message in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"out_of_range": "truncate"}, "need the box"),
         ({"disagreement": 1.0}, "need the box"),
         ({"cvar": 0.0}, "above 0 and at most 1"),
-    ):
+    ]
+    for fields, message in cases:
         with pytest.raises(ValueError, match=message):
             Objective(objective.reward, objective.terminated, **fields)
     # A ValueError, or the error of the checks that tests add to every call.

@@ -57,7 +57,7 @@ class FitFlags:
     """
 
     seed: Annotated[int | None, shown(0)] = None
-    features: Annotated[str | None, shown("auto")] = None
+    features: Annotated[str | None, shown("separable")] = None
     rank: Annotated[str | None, shown("auto")] = None
     members: Annotated[int | None, shown(5)] = None
     state_net: Annotated[Names, shown("128")] = None

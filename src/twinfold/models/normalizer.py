@@ -24,7 +24,6 @@ from twinfold.data.panel import Transitions
 _AT_LIMIT, _PEAK, _NEIGHBOURS = 5, 5, 5
 _ROUNDING = 1e-12  # of float64 sums and differences, with a wide margin
 _STILL = 1e-3  # scale of differences that are all the same, in standard deviations of the state
-_ROOM = 1.0  # widths of its range by which a state may leave it in a prediction, on either side
 _REACH = 0.1  # of the range of the targets, by which a predicted one may leave it on either side
 _FLAT = 1e-2  # least scale of a sine or cosine: one that hardly varies must not be blown up
 

@@ -69,7 +69,8 @@ def run_episodes(
         key, key_plan = jax.random.split(key)
         # A key of its own: an episode without proposals is the same as ever.
         key_propose = jax.random.fold_in(key_plan, 1)
-        proposed = proposals(stack, objective, state, planner.horizon, key_propose)
+        horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
+        proposed = proposals(stack, objective, state, horizon, key_propose)
         action, memory, _ = planner.plan(memory, evaluate, state, key_plan, proposed)
         next_state = task.step(covariates, state, action)
         total = total + task.reward(state, action, next_state)

@@ -148,5 +148,6 @@ def _search(
     key_init, key_plan = jax.random.split(key)
     key_propose = jax.random.fold_in(key_plan, 1)
     memory = planner.init(key_init)
-    proposed = proposals(stack, objective, state, planner.horizon, key_propose)
+    horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
+    proposed = proposals(stack, objective, state, horizon, key_propose)
     return planner.plan(memory, make_evaluate(stack, objective), state, key_plan, proposed)[2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,12 +40,9 @@ class Planner(eqx.Module):
     A plan is within the bounds of the actions whatever ``evaluate`` returns, and a candidate whose
     score is NaN never wins against one with a finite score.
 
-    Attributes:
-        horizon: length H of the plans, in steps.
+    Every planner has a field ``horizon``, the length H of its plans. It is not declared here: a
+    field of the base would come first in the constructors.
     """
-
-    if TYPE_CHECKING:  # every planner has it as a field, in its own order
-        horizon: int
 
     @abc.abstractmethod
     def init(self, key: Array) -> Any:
