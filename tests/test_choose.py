@@ -167,6 +167,7 @@ ROLES = {
     "action_type": "continuous",
 }
 CONFIG = FitConfig(
+    features="auto",
     state_net=(64,),
     action_net=(32,),
     batch_size=64,
@@ -214,7 +215,7 @@ def chosen(dataset: PanelDataset, config: FitConfig) -> tuple[Any, list[str]]:
 
 
 def test_what_depends_on_state_and_action_together_gets_joint_features() -> None:
-    choice, lines = chosen(panel(contact), CONFIG)
+    choice, lines = chosen(panel(contact), CONFIG.model_copy(update={"features": "auto"}))
     assert choice.structure.joint
     compared = choice.validation["structures"]
     assert [row["features"] for row in compared] == ["separable", "joint", "joint", "joint"]
@@ -225,7 +226,7 @@ def test_what_depends_on_state_and_action_together_gets_joint_features() -> None
 
 
 def test_what_is_a_product_of_state_and_action_stays_separable() -> None:
-    choice, _ = chosen(panel(product), CONFIG)
+    choice, _ = chosen(panel(product), CONFIG.model_copy(update={"features": "auto"}))
     assert choice.structure == Structure(False, 18)
 
 

@@ -257,9 +257,10 @@ def test_structures_are_what_a_config_leaves_open_the_simplest_first(discrete: b
 
     separable = Structure(False, default_rank(False, 2, discrete))
     joint = [Structure(True, rank) for rank in (4, 8, 16)]
-    assert found() == [separable, *joint]
-    assert found(features="separable") == [separable]
+    assert found() == found(features="separable") == [separable]
+    assert found(features="auto") == [separable, *joint]
     assert found(features="joint") == joint
-    assert found(rank=7) == [Structure(False, 7), Structure(True, 7)]
+    both = found(features="auto", rank=7)
+    assert both == [Structure(False, 7), Structure(True, 7)]
     assert found(rank=7, features="joint") == [Structure(True, 7)]
-    assert str(found(rank=7)[1]) == "joint features of rank 7"
+    assert str(both[1]) == "joint features of rank 7"
