@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from twinfold.config import FitConfig
 from twinfold.models import schedule
 from twinfold.models.checkpoint import RunWriter
 from twinfold.models.factor import FactorModel, Structure, init_factor_model
+from twinfold.models.normalizer import Normalizer
 from twinfold.models.schedule import Job, run_jobs
-from twinfold.models.train import CHUNK, TrainData
+from twinfold.models.train import CHUNK, TrainData, Unroll
 
 CONFIG = FitConfig(rank=3, state_net=(8,), batch_size=4)
 ROWS = np.arange(3, 40, dtype=np.int32)
@@ -111,6 +113,47 @@ def test_progress_goes_from_start_to_end() -> None:
     assert done == sorted(done)
     assert done[0] < total
     assert done[-1] == total
+
+
+def second_phase(progress: Any = None, writer: RunWriter | None = None) -> Any:
+    """A job of two phases, on predictions over three steps in the second one, beside another."""
+    ones, none = np.ones(2), np.zeros(0)
+    normalizer = Normalizer(
+        0 * ones, ones, ones, 0 * ones, ones, none, none, none, none, -9 * ones, 9 * ones
+    )
+    offsets = jnp.arange(3, dtype=jnp.int32)
+    unroll = Unroll(data().inputs, offsets, normalizer.on_device()), ROWS[:-2]
+    jobs = [dataclasses.replace(JOBS[0], unrolled=170), JOBS[3]]
+    return run_jobs(jobs, data(), ROWS, init, CONFIG, progress, writer, "stage", unroll)
+
+
+def test_a_second_phase_goes_on_from_the_first(trained: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    members, _ = second_phase(lambda what, done, total: seen.append((done, total)))
+    assert seen[-1] == (JOBS[0].steps + 170 + JOBS[3].steps,) * 2
+    first = trained[0][0]
+    moved = [
+        np.abs(np.asarray(members[0].agents) - x.agents).mean() for x in (first, init(JOBS[0]))
+    ]
+    assert 0 < moved[0] < moved[1]  # a smaller learning rate, from where the first phase ended
+    assert_equal(members[1], trained[0][3])
+
+
+def test_an_interrupted_second_phase_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done > JOBS[0].steps + JOBS[3].steps + 20:  # both first phases are over
+            raise KeyboardInterrupt
+
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    with pytest.raises(KeyboardInterrupt):
+        second_phase(interrupt, writer)
+    writer.close()
+    writer = RunWriter(tmp_path / "run", CONFIG, "data")
+    members, losses = second_phase(None, writer)
+    writer.close()
+    expected, expected_losses = second_phase()
+    assert_equal(members, expected)
+    np.testing.assert_array_equal(losses, expected_losses)
 
 
 @pytest.mark.parametrize("after", [0, 2 * CHUNK])

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from twinfold.config import FitConfig
 from twinfold.models.factor import FactorModel, Structure, init_factor_model
+from twinfold.models.normalizer import Normalizer
 from twinfold.models.train import (
     CHUNK,
     Layout,
     TrainData,
     TrainState,
+    Unroll,
     batches,
     init_state,
     run_chunk,
@@ -54,6 +56,7 @@ def chunk(
     shrinkage: Any = 0.0,
     decay: float = 0.0,
     state: TrainState | None = None,
+    unroll: Unroll | None = None,
 ) -> tuple[TrainState, Any]:
     return run_chunk(
         Layout.of(models[0]),
@@ -65,6 +68,7 @@ def chunk(
         jnp.asarray(RATE, jnp.float32),
         jnp.broadcast_to(jnp.asarray(shrinkage, jnp.float32), (len(models),)),
         jnp.asarray(decay, jnp.float32),
+        unroll,
     )
 
 
@@ -131,6 +135,54 @@ def test_a_chunk_is_the_optax_loop(
         np.testing.assert_allclose(leaf, other, atol=2e-4)
         assert np.abs(np.asarray(leaf) - before).max() > 0.02  # training went somewhere
     np.testing.assert_allclose(got, [loss], rtol=1e-4)
+
+
+def unrolled(horizon: int) -> tuple[TrainData, Unroll]:
+    """A problem whose second column is predicted directly, between limits that are met."""
+    data, rng = problem(), np.random.default_rng(1)
+    normalizer = Normalizer(
+        state_mean=np.array([1.0, -2.0]),
+        state_scale=np.array([2.0, 0.5]),
+        keep=np.array([1.0, 0.0]),
+        target_mean=np.array([0.1, -2.0]),
+        target_scale=np.array([0.5, 0.4]),
+        wave_mean=np.zeros(0),
+        wave_scale=np.zeros(0),
+        action_mean=np.zeros(0),
+        action_scale=np.zeros(0),
+        low=np.array([-0.8, -np.inf]),
+        high=np.array([0.8, np.inf]),
+        target_low=np.full(2, -1.5),
+        target_high=np.full(2, 1.5),
+    )
+    # The first state of a stretch is given; those on the way come from the targets.
+    state = jnp.asarray(rng.normal(size=(40, 2)), jnp.float32)
+    return data, Unroll(state, jnp.arange(horizon, dtype=jnp.int32), normalizer.on_device())
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_an_unrolled_loss_is_that_of_a_plain_loop(horizon: int) -> None:
+    data, unroll = unrolled(horizon)
+    norm, model = unroll.normalizer, fresh(0)
+    rows = rows_for(1) % (40 - horizon)
+    errors = []
+    for row in rows[0, 0]:
+        guess = true = np.asarray(unroll.state[row])
+        for k in range(row, row + horizon):
+            factors = model.agents[data.agent[row]]
+            predicted = model(factors, jnp.asarray(guess), data.action[k])
+            guess, true = (
+                np.asarray(norm.advance(jnp.asarray(before), target))
+                for before, target in ((guess, predicted), (true, data.target[k]))
+            )
+            errors.append((guess - true) * norm.state_scale / norm.target_scale)
+    away = model.agents - model.agents.mean(axis=0)
+    expected = 2 * optax.huber_loss(jnp.asarray(errors), delta=OUTLIER).mean()
+    expected += 0.02 * (away**2).sum()
+    state, loss = chunk([model], data, rows, shrinkage=0.02, unroll=unroll)
+    np.testing.assert_allclose(loss, [expected], rtol=1e-5)
+    moved = state.vector - init_state([model]).vector
+    assert np.abs(np.asarray(moved)).max() > 0.5 * RATE
 
 
 def test_members_of_a_group_do_not_touch_each_other() -> None:
