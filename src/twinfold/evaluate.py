@@ -5,7 +5,9 @@ The true dynamics are used here and nowhere else: nothing is chosen by these fig
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,10 +165,7 @@ def evaluate_return(
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
     stacks = [model.dynamics(int(agent)) for agent in agents]
-    objectives = [
-        task_objective(config, task, stack, model, int(agent))
-        for agent, stack in zip(agents, stacks, strict=True)
-    ]
+    objectives = _objectives(model, task, agents, stacks, config, progress)
     rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {
         "kind": "return",
@@ -270,6 +269,28 @@ def _play(
         }
         for agent, outcome in zip(agents, outcomes, strict=True)
     ]
+
+
+def _objectives(
+    model: FittedModel,
+    task: Task,
+    agents: Sequence[int],
+    stacks: Sequence[Any],
+    config: PlanConfig,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[Any]:
+    """The objective of each agent, side by side: learning a terminal value takes a while."""
+    found: list[Any] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        jobs = [
+            pool.submit(task_objective, config, task, stack, model, int(agent))
+            for agent, stack in zip(agents, stacks, strict=True)
+        ]
+        for job in jobs:
+            found.append(job.result())
+            if progress is not None:
+                progress("what states are worth", len(found), len(jobs))
+    return found
 
 
 def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ from twinfold.models.ensemble import FittedModel
 from twinfold.models.members import Problem, stacked, train_members
 from twinfold.models.schedule import Job, Progress
 
+_SAMPLE = 2048  # states that the run keeps
+
 
 def fit(
     dataset: PanelDataset,
@@ -114,6 +116,7 @@ def _fit(
         behaviour = fit_behaviour(data, normalizer, factors, config.behaviour_steps, config.seed)
         share = 100 * float(behaviour.explained)
         log(f"the policy of the data explains {share:.0f} % of its actions")
+    sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
     model = FittedModel(
         members=stacked(members),
         normalizer=normalizer,
@@ -124,6 +127,7 @@ def _fit(
         time_step=dataset.time_step,
         ranges=dataset.data_ranges(),
         band=band,
+        sample=data.state[sample],
         behaviour=behaviour,
         info={
             "twinfold": __version__,

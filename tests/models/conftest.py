@@ -89,6 +89,7 @@ def build_model(
         ranges=DataRanges(
             rng.normal(size=n_state), rng.normal(size=n_state), np.zeros(width), np.ones(width)
         ),
+        sample=rng.normal(size=(40, n_state)),
         band=np.abs(rng.normal(size=(7, n_state))) if band else None,
         info={
             "fingerprint": "abc",

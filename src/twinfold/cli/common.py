@@ -131,7 +131,8 @@ class PlannerFlags:
         candidates: Number of action sequences tried (per round).
         horizon: Length of each, in steps.
         rounds: Rounds of icem, mppi and cem.
-        terminal_value: Worth of a plan's end: none, or grid (value iteration; up to 3 states).
+        terminal_value: Worth of a plan's end: none, grid (value iteration; up to 3 states) or plans
+            (learned by planning from many states; continuous actions).
         discount: Of the reward, per step.
         risk: Standard deviations over the ensemble members taken off the return.
         cvar: Share of the members, the worst ones, over which the return is averaged.

@@ -37,7 +37,7 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.train import TrainState
 
 FORMAT = "twinfold-run"
-VERSION = 2
+VERSION = 3
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 
 Tree = TypeVar("Tree")
@@ -141,6 +141,7 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         **{f"normalizer.{name}": getattr(model.normalizer, name) for name in _NORMALIZER},
         **{f"ranges.{name}": getattr(model.ranges, name) for name in DataRanges._fields},
     }
+    arrays["sample"] = model.sample
     if model.action_levels is not None:
         arrays["action_levels"] = model.action_levels
     if model.band is not None:
@@ -280,6 +281,7 @@ def _build_model(
         time_step=_load_time_step(run["time_step"]),
         ranges=DataRanges(*(arrays[f"ranges.{name}"] for name in DataRanges._fields)),
         band=arrays.get("band"),
+        sample=arrays["sample"],
         behaviour=behaviour,
         info=run["info"],
     )

@@ -43,6 +43,8 @@ class FittedModel:
         ranges: of the training data.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
+        sample: ``(S, D)`` states of the training data, drawn at random; planning learns there what
+            states are worth.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
         info: provenance and measured errors, as written to the run directory.
     """
@@ -56,6 +58,7 @@ class FittedModel:
     time_step: float | pd.Timedelta
     ranges: DataRanges
     band: Floats | None
+    sample: Floats
     behaviour: Behaviour | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 

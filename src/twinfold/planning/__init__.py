@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         member_traces,
         stack_of_one,
     )
+    from twinfold.planning.plan_value import PlanValue, learn_plan_value
     from twinfold.planning.planner import Evaluate, PlanInfo, Planner
     from twinfold.planning.shooting import RandomShooting, StickyShooting
     from twinfold.planning.value import GridValue, solve_grid_value
@@ -45,9 +46,11 @@ __all__ = [
     "Objective",
     "PlanConfig",
     "PlanInfo",
+    "PlanValue",
     "Planner",
     "RandomShooting",
     "StickyShooting",
+    "learn_plan_value",
     "make_evaluate",
     "make_planner",
     "member_returns",
@@ -76,6 +79,7 @@ _MODULES = {
     "icem": ("ICEM",),
     "mppi": ("MPPI",),
     "objective": ("member_traces", "Objective", "make_evaluate", "member_returns", "stack_of_one"),
+    "plan_value": ("PlanValue", "learn_plan_value"),
     "planner": ("Evaluate", "PlanInfo", "Planner"),
     "shooting": ("RandomShooting", "StickyShooting"),
     "value": ("GridValue", "solve_grid_value"),

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
-from twinfold.planning.sampling import coloured_noise, moments, select_elites, within
+from twinfold.planning.sampling import (
+    coloured_noise,
+    count_elites,
+    middle_plan,
+    moments,
+    select_elites,
+    within,
+)
 
 
 class CEM(Planner):
@@ -57,12 +64,12 @@ class CEM(Planner):
     @property
     def n_elites(self) -> int:
         """K."""
-        return min(self.candidates // 2, max(2, round(self.elite * self.candidates)))
+        return count_elites(self.candidates, self.elite)
 
     def init(self, key: Array) -> Float[Array, "H A"]:
         """The middle of the range throughout."""
         del key
-        return jnp.broadcast_to((self.low + self.high) / 2, (self.horizon, *self.low.shape))
+        return middle_plan(self.low, self.high, self.horizon)
 
     def plan(
         self,

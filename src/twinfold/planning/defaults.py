@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from twinfold.tasks.task import Task
 
 CONTINUOUS = ("icem", "mppi", "cem")
+# A search for the terminal value "plans", of which there are many.
+_VALUE_CANDIDATES, _VALUE_ROUNDS = 32, 3
 
 
 class PlanConfig(BaseModel):
@@ -34,7 +36,9 @@ class PlanConfig(BaseModel):
         horizon: their length in steps.
         rounds: rounds per control step; the planners for discrete actions have one.
         terminal_value: what the end of a plan is worth: ``"none"``, or ``"grid"`` for a value
-            learned from the model by value iteration (states of up to 3 coordinates).
+            learned from the model by value iteration (states of up to 3 coordinates), or
+            ``"plans"`` for one learned by planning from many states (continuous actions; takes
+            about half a minute per agent).
         discount: per step.
         risk: standard deviations over the members that are taken off the return.
         cvar: share of the members, the worst ones, over which the return is averaged.
@@ -69,7 +73,7 @@ class PlanConfig(BaseModel):
     candidates: int = Field(default=500, ge=4, le=1_000_000)
     horizon: int = Field(default=25, ge=1, le=10_000)
     rounds: int = Field(default=4, ge=1, le=100)
-    terminal_value: Literal["none", "grid"] = "none"
+    terminal_value: Literal["none", "grid", "plans"] = "none"
     discount: float = Field(default=1.0, gt=0.0, le=1.0)
     risk: float = Field(default=0.0, ge=0.0)
     cvar: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -95,9 +99,15 @@ class PlanConfig(BaseModel):
         return PlanConfig(**{**self.model_dump(), **given})
 
     def without_data(self) -> PlanConfig:
-        """The same for one model that was not learned: nothing to disagree, no range, no policy."""
+        """The same for one model that was not learned: nothing to disagree, no data, no policy."""
+        value = "none" if self.terminal_value == "plans" else self.terminal_value
         return self.replace(
-            risk=0.0, cvar=1.0, disagreement=0.0, out_of_range="ignore", behaviour=0.0
+            risk=0.0,
+            cvar=1.0,
+            disagreement=0.0,
+            out_of_range="ignore",
+            behaviour=0.0,
+            terminal_value=value,
         )
 
     @property
@@ -126,6 +136,8 @@ BY_TASK = {
         noise_beta=1.0,
         disagreement=0.5,
         behaviour=1.0,
+        # The best second from standing is a somersault onto the back.
+        terminal_value="plans",
     ),
 }
 
@@ -257,6 +269,8 @@ def task_objective(
                 fields["behaviour_cost"] = config.behaviour
     if config.terminal_value == "none":
         return Objective.of_task(task, **fields)
+    if config.terminal_value == "plans":
+        return _with_plan_value(Objective.of_task(task, **fields), config, task, stack, model)
     if task.n_actions is None:
         raise UsageError(
             f"terminal value 'grid' needs discrete actions, and those of {task.name!r} are "
@@ -271,3 +285,32 @@ def task_objective(
         max_steps=task.max_steps,
     )
     return Objective.of_task(task, terminal_value=value, **fields)
+
+
+def _with_plan_value(
+    objective: Objective, config: PlanConfig, task: Task, stack: Dynamics, model: FittedModel | None
+) -> Objective:
+    import jax
+
+    from twinfold.planning.plan_value import learn_plan_value
+
+    if model is None:
+        raise UsageError(
+            "terminal value 'plans' is learned from states of a run, and there is none here; "
+            "use 'none'"
+        )
+    if config.planner not in CONTINUOUS:
+        raise UsageError(
+            f"terminal value 'plans' needs continuous actions, and planner {config.planner!r} is "
+            "for discrete ones; use 'none' or, for up to 3 states, 'grid'"
+        )
+    search = config.replace(candidates=_VALUE_CANDIDATES, rounds=_VALUE_ROUNDS)
+    value = learn_plan_value(
+        stack,
+        objective,
+        task_planner(search, task),
+        model.normalizer,
+        model.sample,
+        jax.random.key(0),
+    )
+    return dataclasses.replace(objective, terminal_value=value)

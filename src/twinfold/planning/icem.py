@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift
-from twinfold.planning.sampling import coloured_noise, moments, select_elites, within
+from twinfold.planning.sampling import (
+    coloured_noise,
+    count_elites,
+    middle_plan,
+    moments,
+    select_elites,
+    within,
+)
 
 
 class ICEMState(NamedTuple):
@@ -73,7 +80,7 @@ class ICEM(Planner):
     @property
     def n_elites(self) -> int:
         """K."""
-        return min(self.candidates // 2, max(2, round(self.elite * self.candidates)))
+        return count_elites(self.candidates, self.elite)
 
     @property
     def n_kept(self) -> int:
@@ -89,7 +96,7 @@ class ICEM(Planner):
     def init(self, key: Array) -> ICEMState:
         """The middle of the range throughout."""
         del key
-        middle = jnp.broadcast_to((self.low + self.high) / 2, (self.horizon, *self.low.shape))
+        middle = middle_plan(self.low, self.high, self.horizon)
         return ICEMState(middle, jnp.broadcast_to(middle, (self.n_elites, *middle.shape)))
 
     def plan(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
-from twinfold.planning.sampling import coloured_noise, within
+from twinfold.planning.sampling import coloured_noise, middle_plan, within
 
 
 class MPPI(Planner):
@@ -58,7 +58,7 @@ class MPPI(Planner):
     def init(self, key: Array) -> Float[Array, "H A"]:
         """The middle of the range throughout."""
         del key
-        return jnp.broadcast_to((self.low + self.high) / 2, (self.horizon, *self.low.shape))
+        return middle_plan(self.low, self.high, self.horizon)
 
     def plan(
         self,

@@ -57,6 +57,16 @@ def within(
     return jnp.clip(usable_actions, low, high)
 
 
+def middle_plan(low: Array, high: Array, horizon: int) -> Float[Array, "H A"]:
+    """The plan that stays in the middle of the range."""
+    return jnp.broadcast_to((low + high) / 2, (horizon, *low.shape))
+
+
+def count_elites(candidates: int, share: float) -> int:
+    """How many candidates are elites: at least 2, at most half of them."""
+    return min(candidates // 2, max(2, round(share * candidates)))
+
+
 def select_elites(
     actions: Float[Array, "B H A"], scores: Float[Array, " B"], n_elites: int, default: Array
 ) -> tuple[Float[Array, "K H A"], Float[Array, " K"]]:
