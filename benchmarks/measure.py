@@ -127,4 +127,5 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
         time_step=1.0,
         ranges=DataRanges(task.state_low, task.state_high, np.zeros(1), np.full(1, levels - 1.0)),
         band=np.linspace(0.01, 0.1, 50)[:, None] * scale,
+        sample=np.zeros((1, n_state)),
     )
