@@ -2,11 +2,13 @@
 
 ``model`` compares variants of the model by held-out error on one data set; no true dynamics are
 used. ``plan`` compares settings of the planner by return in the true task, on agents that are never
-evaluated elsewhere (ids 5 and up). Records go to ``results/half_cheetah.jsonl``, one line per
-variant; what is there already is not run again.
+evaluated elsewhere (ids 5 and up). ``error`` takes the error of the test agents under the test
+policy apart: by horizon, by coordinate, inside and outside the range of the data. Records go to
+``results/half_cheetah.jsonl``, one line per variant; what is there already is not run again.
 
     python benchmarks/half_cheetah.py model --policy random
     python benchmarks/half_cheetah.py plan --run runs/bench/half_cheetah-random-0-...
+    python benchmarks/half_cheetah.py error --run runs/bench/half_cheetah-random-0-...
     python benchmarks/half_cheetah.py table
 """
 
@@ -42,6 +44,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 PLANS: dict[str, dict[str, Any]] = {
     "as in the defaults": {},
+    "no terminal value": {"terminal_value": "none"},
     "no price of leaving the policy": {"behaviour": 0.0},
     "a low price": {"behaviour": 0.15},
     "no price of disagreement": {"disagreement": 0.0},
@@ -57,23 +60,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("model", "plan", "table"))
+    parser.add_argument("what", choices=("model", "plan", "error", "table"))
     parser.add_argument("--policy", default="random", help="data set of the models")
     parser.add_argument("--run", type=Path, help="run directory to plan with")
     parser.add_argument("--agents", type=int, default=8, help="development agents to plan for")
+    parser.add_argument("--variants", help="names, separated by semicolons; all if left out")
     parser.add_argument("--steps", type=int, default=300, help="length of an episode")
     args = parser.parse_args()
     if args.what == "table":
         table()
     elif args.what == "model":
-        compare_models(args.policy)
+        compare_models(args.policy, args.variants)
     elif args.run is None:
-        parser.error("plan needs --run")
+        parser.error(f"{args.what} needs --run")
+    elif args.what == "error":
+        take_apart(args.run)
     else:
-        compare_plans(args.run, args.agents, args.steps)
+        compare_plans(args.run, args.agents, args.steps, args.variants)
 
 
-def compare_models(policy: str) -> None:
+def chosen(variants: dict[str, Any], names: str | None) -> dict[str, Any]:
+    """The variants that are asked for."""
+    if names is None:
+        return variants
+    return {name: variants[name] for name in map(str.strip, names.split(";"))}
+
+
+def compare_models(policy: str, names: str | None) -> None:
     from twinfold.choose import choose
     from twinfold.config import FitConfig
     from twinfold.data.collect import collect
@@ -85,7 +98,7 @@ def compare_models(policy: str) -> None:
     base = suite["fit"]["half_cheetah"] | {"features": "joint", "rank": 8, "shrinkages": (0.3,)}
     dataset = collect(get_task("half_cheetah"), policy, 500, 0)
     data = dataset.transitions()
-    for name, change in MODELS.items():
+    for name, change in chosen(MODELS, names).items():
         settings = FitConfig.parse({**base, **change})
         identity = {"what": "model", "data": policy, "variant": name}
         if done(identity):
@@ -105,7 +118,7 @@ def compare_models(policy: str) -> None:
         )
 
 
-def compare_plans(run: Path, n_agents: int, steps: int) -> None:
+def compare_plans(run: Path, n_agents: int, steps: int, names: str | None) -> None:
     import dataclasses
 
     from twinfold.evaluate import evaluate_return
@@ -116,7 +129,7 @@ def compare_plans(run: Path, n_agents: int, steps: int) -> None:
     model = load_run(run)
     task = dataclasses.replace(get_task("half_cheetah"), max_steps=steps)
     agents = range(5, 5 + n_agents)
-    for name, change in PLANS.items():
+    for name, change in chosen(PLANS, names).items():
         config = plan_config(task.name, task.action_type, **change)
         identity = {
             "what": "plan",
@@ -135,6 +148,50 @@ def compare_plans(run: Path, n_agents: int, steps: int) -> None:
                 "return_per_step": [row["mean"] / steps for row in record["agents"]],
             }
         )
+
+
+def take_apart(run: Path) -> None:
+    import jax
+    import numpy as np
+
+    from twinfold.evaluate import predict
+    from twinfold.models.checkpoint import load_run
+    from twinfold.models.ensemble import centre
+    from twinfold.planning import DataBox
+    from twinfold.tasks import get_task
+
+    model, task = load_run(run), get_task("half_cheetah")
+    excess = jax.jit(jax.vmap(DataBox.of_model(model, 0.0).excess))
+    for agent, found in enumerate(predict(model, task, range(5), trajectories=100)):
+        identity = {"what": "error", "data": model.info["source"]["policy"], "agent": agent}
+        if done(identity):
+            continue
+        true = found.true[:, 1:]
+        error = (centre(found.members) - true) / model.normalizer.state_scale
+        squared = np.where(found.mask[..., None], error**2, np.nan)  # (P, L, D)
+        outside = np.asarray(excess(found.true[:, :-1].reshape(-1, true.shape[-1]))) > 0
+        outside = outside.reshape(true.shape[:2])
+        before = np.cumsum(outside, axis=1) > 0  # has been outside by then
+        by_column = np.sqrt(np.nanmean(squared, axis=(0, 1)))
+        worst = np.argsort(-by_column)[:4]
+        write(
+            identity
+            | {
+                "by_horizon": np.sqrt(np.nanmean(squared, axis=(0, 2))).tolist(),
+                "worst_columns": {task.state_names[d]: float(by_column[d]) for d in worst},
+                "outside_share": float(outside[found.mask].mean()),
+                "inside": rms(squared[~before]),
+                "once_outside": rms(squared[before]),
+            }
+        )
+
+
+def rms(squared: Any) -> float | None:
+    """Root mean of what is known; None of nothing."""
+    import numpy as np
+
+    known = squared[np.isfinite(squared)]
+    return float(np.sqrt(known.mean())) if known.size else None
 
 
 def records() -> list[dict[str, Any]]:
@@ -163,6 +220,17 @@ def table() -> None:
                 f"| {row['data']} | {row['variant']} | {row['geometric_mean']:.3f} | "
                 f"{row['mean']:.3f} | {steps} |"
             )
+    print("\n| data | agent | after 1, 5, 20, 50 steps | inside | once outside | worst columns |")
+    print("|---|---|---|---|---|---|")
+    for row in records():
+        if row["what"] == "error":
+            steps = ", ".join(f"{row['by_horizon'][h]:.2f}" for h in (0, 4, 19, 49))
+            parts = " | ".join(
+                "-" if row[name] is None else f"{row[name]:.2f}"
+                for name in ("inside", "once_outside")
+            )
+            worst = ", ".join(f"{name} {value:.2f}" for name, value in row["worst_columns"].items())
+            print(f"| {row['data']} | {row['agent']} | {steps} | {parts} | {worst} |")
     print("\n| data | plans | return per step: mean | least | each agent |")
     print("|---|---|---|---|---|")
     for row in records():

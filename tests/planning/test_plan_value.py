@@ -28,7 +28,7 @@ from twinfold.tasks import get_task
 
 HORIZON = 4
 SEARCH = ICEM([-1.0], [1.0], candidates=8, horizon=HORIZON, rounds=2)
-STATES = np.linspace(-2.0, 2.0, 60)[:, None]
+STATES = np.linspace(-1.0, 2.0, 60)[:, None]
 
 
 class Slope(Dynamics):

@@ -55,7 +55,7 @@ class Behaviour(eqx.Module):
     def __call__(self, inputs: Float[Array, " I"], factors: Float[Array, " r"]) -> Array:
         """Standardised action ``(A,)``."""
         x = jnp.concatenate([inputs, factors])
-        return self.head(hidden_layers(self.layers, x, "silu"))
+        return self.head(hidden_layers(self.layers, x, "relu"))
 
     def of_agent(self, normalizer: Normalizer, agent: Any) -> AgentBehaviour:
         """The policy of one agent; its factors become a part of the first bias."""
@@ -102,7 +102,7 @@ class AgentBehaviour(eqx.Module):
 
     def _standard(self, state: Float[Array, " D"]) -> Array:
         inputs = self.normalizer.inputs(self.normalizer.encode_state(state))
-        return self.head(hidden_layers(self.layers, inputs, "silu"))
+        return self.head(hidden_layers(self.layers, inputs, "relu"))
 
 
 def init_behaviour(key: Array, n_inputs: int, factors: Array, action_size: int) -> Behaviour:
@@ -143,12 +143,15 @@ def fit_behaviour(
     batch = (jnp.asarray(data.agent, jnp.int32), jnp.asarray(inputs), jnp.asarray(actions))
     policy = init_behaviour(jax.random.key(seed), inputs.shape[1], standard, actions.shape[1])
     rng = np.random.default_rng((seed, 77))
+    # What it explains of rows that it has not seen: of random actions, nothing.
+    order = rng.permutation(len(data))
+    n_unseen = min(_SAMPLE, len(data) // 10)
+    seen, some = order[n_unseen:], order[:n_unseen] if n_unseen else order
     n_chunks = -(-steps // _CHUNK)
     state = _OPTIMISER.init(eqx.filter(policy, eqx.is_array))
     for chunk in range(n_chunks):
-        rows = rng.integers(0, len(data), (_CHUNK, _BATCH)).astype(np.int32)
+        rows = seen[rng.integers(0, len(seen), (_CHUNK, _BATCH))].astype(np.int32)
         policy, state = _train(policy, state, batch, rows, chunk * _CHUNK, n_chunks * _CHUNK)
-    some = rng.permutation(len(data))[:_SAMPLE]
     away = np.asarray(_predict(policy, batch, some)) - actions[some]
     left = np.square(away).mean(axis=0)
     explained = 1.0 - left.mean() / np.maximum(np.square(actions[some]).mean(), 1e-12)

@@ -10,7 +10,11 @@ such an end from a good one. It is learned in the agent's simulator, by planning
 
 which is fitted value iteration with a planner in the place of the maximum over actions (as in
 POLO: Lowrey et al. 2019). Scores include whatever the objective charges for leaving the data, so
-the value does as well. V never leaves the range of what it was fitted to.
+the value does as well.
+
+V is there to tell bad ends from ordinary ones. It is cut off at its median over the data: the best
+that a simulator promises is where it errs most in its own favour, and a plan that could end there
+would be drawn to it.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ GENERATIONS = 3  # of states: of the data, ends of plans from there, and so on
 DISCOUNT = 0.8  # per plan: the value looks about five plans ahead
 HIDDEN = (64, 64)
 _SWEEPS, _STEPS, _BATCH, _RATE = 6, 1500, 128, 3e-3
-_TAIL = 1.0  # percent of the targets on either side that do not widen the range
+_LOWEST = 1.0  # percentile of the targets below which V never falls
 _SIDE_BY_SIDE = 16  # plans
 
 
@@ -172,7 +176,8 @@ def _iterate(plans: _Plans, key: Array) -> tuple[Any, tuple[Array, Array, Array,
         net, beyond, _ = before
         target = score + DISCOUNT * beyond
         mean, scale = jnp.nanmean(target), jnp.nanstd(target) + 1e-6
-        limits = jnp.nanpercentile(target, jnp.array([_TAIL, 100 - _TAIL]))
+        typical = jnp.nanmedian(target[:N_STATES])  # of the data, not of where plans lead
+        limits = jnp.minimum(jnp.nanpercentile(target, _LOWEST), typical), typical
         standard = jnp.nan_to_num((target - mean) / scale)
 
         def step(now: Any, key: Array) -> tuple[Any, None]:
