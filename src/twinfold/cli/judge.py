@@ -51,7 +51,7 @@ def plan(
 
     Args:
         run: Run directory of a fit.
-        task: mountain_car or cart_pole.
+        task: mountain_car, cart_pole or half_cheetah.
         agent: Id of the agent.
         state: State to plan from, numbers separated by commas; a start of the task if left out.
         search: How to search for a plan.
@@ -132,7 +132,7 @@ def prediction(
 
     Args:
         run: Run directory of a fit.
-        task: mountain_car or cart_pole.
+        task: mountain_car, cart_pole or half_cheetah.
         agents: Ids of agents, such as 0-4 or 0-2,17.
         trajectories: True trajectories per agent.
         steps: Length of the open-loop prediction.
@@ -150,10 +150,7 @@ def prediction(
     record = evaluate_prediction(
         load_run(run), chosen, chosen_agents, trajectories=trajectories, steps=steps, seed=seed
     )
-    if json:
-        print_json(record)
-    else:
-        show_prediction(record)
+    (print_json if json else show_prediction)(record)
 
 
 def show_prediction(record: dict[str, Any]) -> None:
@@ -195,7 +192,7 @@ def return_(
 
     Args:
         run: Run directory of a fit.
-        task: mountain_car or cart_pole.
+        task: mountain_car, cart_pole or half_cheetah.
         agents: Ids of agents, such as 0-4 or 0-2,17.
         episodes: Episodes per agent.
         search: How to search for a plan.
@@ -222,10 +219,7 @@ def return_(
             plan=config,
             progress=talk.progress,
         )
-    if json:
-        print_json(record)
-    else:
-        show_return(record)
+    (print_json if json else show_return)(record)
 
 
 @evaluate.command
@@ -277,10 +271,7 @@ def true_mpc(
             max_steps=max_steps,
             progress=talk.progress,
         )
-    if json:
-        print_json(record)
-    else:
-        show_return(record)
+    (print_json if json else show_return)(record)
 
 
 def show_return(record: dict[str, Any]) -> None:

@@ -12,9 +12,8 @@ which is fitted value iteration with a planner in the place of the maximum over 
 POLO: Lowrey et al. 2019). Scores include whatever the objective charges for leaving the data, so
 the value does as well.
 
-V is there to tell bad ends from ordinary ones. It is cut off at its median over the data: the best
-that a simulator promises is where it errs most in its own favour, and a plan that could end there
-would be drawn to it.
+V is there to tell bad ends from ordinary ones. Its highest fifth is cut off: the best that a
+simulator promises is where it errs most in its own favour, and plans would be drawn to end there.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ GENERATIONS = 3  # of states: of the data, ends of plans from there, and so on
 DISCOUNT = 0.8  # per plan: the value looks about five plans ahead
 HIDDEN = (64, 64)
 _SWEEPS, _STEPS, _BATCH, _RATE = 6, 1500, 128, 3e-3
-_LOWEST = 1.0  # percentile of the targets below which V never falls
+_LIMITS = 1.0, 80.0  # percentiles of the targets that V is kept between
 _SIDE_BY_SIDE = 16  # plans
 
 
@@ -176,8 +175,7 @@ def _iterate(plans: _Plans, key: Array) -> tuple[Any, tuple[Array, Array, Array,
         net, beyond, _ = before
         target = score + DISCOUNT * beyond
         mean, scale = jnp.nanmean(target), jnp.nanstd(target) + 1e-6
-        typical = jnp.nanmedian(target[:N_STATES])  # of the data, not of where plans lead
-        limits = jnp.minimum(jnp.nanpercentile(target, _LOWEST), typical), typical
+        limits = jnp.nanpercentile(target, jnp.array(_LIMITS))
         standard = jnp.nan_to_num((target - mean) / scale)
 
         def step(now: Any, key: Array) -> tuple[Any, None]:
