@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -39,6 +40,23 @@ def test_every_task_has_settings_that_work(name: str) -> None:
     assert not config.without_data().needs_data
     objective = task_objective(config.without_data(), task, stack)
     assert isinstance(objective.terminal_value, GridValue) == (config.terminal_value == "grid")
+
+
+def test_progress_needs_a_measure_of_it() -> None:
+    for name in TASK_NAMES:
+        task = get_task(name)
+        config = plan_config(name, task.action_type, progress=2.0).without_data()
+        config = config.replace(terminal_value="none")
+        stack = stack_of_one(TaskDynamics(task, task.covariates(task.test_agents[0])))
+        if name == "mountain_car":
+            objective = task_objective(config, task, stack)
+            assert objective.progress is task.progress
+            assert objective.progress_weight == 2.0
+            assert task.progress is not None
+            assert float(task.progress(np.array([0.25, 9.0]))) == 0.25
+        else:
+            with pytest.raises(UsageError, match="has no measure of progress"):
+                task_objective(config, task, stack)
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,14 @@ def loop_returns(members: list[Any], objective: Objective, start: Any, actions: 
         for b, plan in enumerate(actions):
             carry = member.init(start)
             state, ended = start, False
+            furthest = -np.inf if objective.progress is None else float(objective.progress(start))
             for t, action in enumerate(plan):
                 carry, after = member.step(carry, member.encode(action), None)
                 gained = float(objective.reward(state, action, after))
                 out[m, b] += objective.discount**t * gained
                 state = after
+                if objective.progress is not None:
+                    furthest = max(furthest, float(objective.progress(after)))
                 if bool(objective.terminated(after)):
                     ended = True
                     break
@@ -43,6 +46,8 @@ def loop_returns(members: list[Any], objective: Objective, start: Any, actions: 
                 out[m, b] += objective.discount ** len(plan) * float(
                     objective.terminal_value(state)
                 )
+            if objective.progress is not None:
+                out[m, b] += objective.progress_weight * furthest
     return out
 
 
@@ -55,11 +60,16 @@ def total(state: Any) -> Any:
     return 5.0 * jnp.sum(state)
 
 
+def first(state: Any) -> Any:
+    return state[0]
+
+
+@pytest.mark.parametrize("progress", [{}, {"progress": first, "progress_weight": 3.0}])
 @pytest.mark.parametrize("terminal", [None, total])
 @pytest.mark.parametrize("discount", [1.0, 0.9])
-def test_returns_equal_a_plain_loop(integrator, objective, terminal, discount) -> None:
+def test_returns_equal_a_plain_loop(integrator, objective, terminal, discount, progress) -> None:
     stack = integrator(0.1, 0.35, -0.2)
-    objective = Objective(objective.reward, objective.terminated, terminal, discount)
+    objective = Objective(objective.reward, objective.terminated, terminal, discount, **progress)
     actions = jax.random.randint(jax.random.key(1), (12, 6), 0, 3)
     start = jnp.array([0.2, -0.4])
     expected = loop_returns(unstack(stack), objective, start, actions)

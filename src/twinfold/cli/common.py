@@ -134,6 +134,7 @@ class PlannerFlags:
         terminal_value: Worth of a plan's end: none, grid (value iteration; up to 3 states) or plans
             (learned by planning from many states; continuous actions).
         discount: Of the reward, per step.
+        progress: Worth of the most progress a plan makes (mountain_car: the highest position).
         risk: Standard deviations over the ensemble members taken off the return.
         cvar: Share of the members, the worst ones, over which the return is averaged.
         disagreement: Price per standard deviation by which the members' predictions differ.
@@ -159,6 +160,7 @@ class PlannerFlags:
     rounds: Annotated[int | None, shown("the task's")] = None
     terminal_value: Annotated[str | None, shown("the task's")] = None
     discount: Annotated[float | None, shown("the task's")] = None
+    progress: Annotated[float | None, shown("the task's")] = None
     risk: Annotated[float | None, shown("the task's")] = None
     cvar: Annotated[float | None, shown("the task's")] = None
     disagreement: Annotated[float | None, shown("the task's")] = None

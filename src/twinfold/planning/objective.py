@@ -3,6 +3,7 @@
 For member m of the ensemble and the candidate a_0 .. a_{H-1}, with s_0 the observation,
 
     G_m   = sum_{t < T_m} gamma^t R(s_t, a_t, s_{t+1})  +  [T_m = H] gamma^H V(s_H)
+            + progress_weight * max_{t <= T_m} P(s_t)
     score = CVaR_m G_m  -  risk * std_m G_m  -  disagreement * sum_t gamma^t U_t
 
 where s_{t+1} is the member's own prediction from its own s_t, so that disagreement between members
@@ -58,6 +59,8 @@ class Objective(eqx.Module):
             episode has not ended by then; None counts as zero. A callable pytree such as
             :class:`twinfold.planning.value.GridValue`, or a plain function.
         discount: gamma, per step, in (0, 1].
+        progress: ``(state) -> scalar``, how far on the way to a distant goal a state is.
+        progress_weight: worth of the most progress that a plan makes before the episode ends.
         risk: standard deviations over the members that are subtracted.
         cvar: share of the members, the worst ones, over which returns are averaged, in (0, 1].
         disagreement: price of a step on which the members disagree by one unit of ``box.scale``.
@@ -76,6 +79,8 @@ class Objective(eqx.Module):
     terminated: Callable[[Any], Any] = eqx.field(static=True)
     terminal_value: Callable[[Any], Any] | None = None
     discount: float = eqx.field(static=True, default=1.0)
+    progress: Callable[[Any], Any] | None = eqx.field(static=True, default=None)
+    progress_weight: float = eqx.field(static=True, default=0.0)
     risk: float = eqx.field(static=True, default=0.0)
     cvar: float = eqx.field(static=True, default=1.0)
     disagreement: float = eqx.field(static=True, default=0.0)
@@ -95,6 +100,8 @@ class Objective(eqx.Module):
             )
         if not 0 < self.cvar <= 1:
             raise ValueError(f"cvar must be above 0 and at most 1, not {self.cvar}")
+        if self.progress is None and self.progress_weight:
+            raise ValueError("progress_weight needs a measure of progress")
         if self.behaviour is None and self.behaviour_cost:
             raise ValueError("behaviour_cost needs the policy of the training data")
         if self.box is None and (self.disagreement or self.out_of_range != "ignore"):
@@ -138,7 +145,7 @@ class Trace(NamedTuple):
 
 
 class _Now(NamedTuple):
-    """A rollout on its way; the last three only where rollouts are cut off.
+    """A rollout on its way; ``furthest`` only if progress counts, the others if it is cut off.
 
     ``lost`` is the weight of the steps after leaving, ``worst`` the least reward in the box, or 0.
     """
@@ -147,6 +154,7 @@ class _Now(NamedTuple):
     state: Float[Array, " D"]
     alive: Bool[Array, ""]
     total: Float[Array, ""]
+    furthest: Float[Array, ""] | None = None
     left: Bool[Array, ""] | None = None
     lost: Float[Array, ""] | None = None
     worst: Float[Array, ""] | None = None
@@ -183,6 +191,7 @@ def _roll(
     # Whatever is not asked for is decided here, so that it costs nothing in the compiled program.
     cutting = objective.out_of_range == "truncate"
     paying = objective.out_of_range == "penalise"
+    measure = objective.progress if objective.progress_weight else None
     box: Any = objective.box
     if cutting:
         box = box.including(observation)
@@ -198,6 +207,10 @@ def _roll(
                 away = objective.behaviour.departure(now.state, action)
                 reward = reward - objective.behaviour_cost * away
             finite = jnp.isfinite(after).all()
+            furthest = now.furthest
+            if measure is not None:
+                reached = jnp.maximum(now.furthest, measure(after))
+                furthest = jnp.where(now.alive & finite, reached, now.furthest)
             alive, left, lost, worst = now.alive, now.left, now.lost, now.worst
             if cutting:
                 outside = finite & (box.excess(after) > 0)
@@ -215,7 +228,7 @@ def _roll(
                 after = jnp.where(now.alive, after, now.state)
                 seen = Trace(after / box.scale, now.alive, left)
             alive = alive & ~objective.terminated(after)
-            return _Now(carry, after, alive, total, left, lost, worst), seen
+            return _Now(carry, after, alive, total, furthest, left, lost, worst), seen
 
         def one_step(now: Any, inputs: Any) -> Any:
             return jax.vmap(one_candidate, in_axes=(0, 0, 0, None))(now, *inputs)
@@ -225,6 +238,7 @@ def _roll(
             state=observation,
             alive=jnp.ones((), bool),
             total=jnp.zeros(()),
+            furthest=None if measure is None else measure(observation),
             **({"left": jnp.zeros((), bool), "lost": 0.0, "worst": 0.0} if cutting else {}),
         )
         start = jax.tree.map(
@@ -234,6 +248,8 @@ def _roll(
         inputs = (codes, jnp.swapaxes(actions, 0, 1), weights)
         end, trace = jax.lax.scan(one_step, start, inputs)
         total = end.total
+        if measure is not None:
+            total = total + objective.progress_weight * end.furthest
         if cutting:
             total = total + end.lost * end.worst.min()
         if objective.terminal_value is not None:

@@ -65,6 +65,11 @@ def terminated(next_state: Float[Array, " 2"]) -> Bool[Array, ""]:
     return next_state[0] >= GOAL
 
 
+def progress(state: Float[Array, " 2"]) -> Float[Array, ""]:
+    """The position: the goal is on the right."""
+    return state[0]
+
+
 TASK = Task(
     name="mountain_car",
     state_names=("position", "velocity"),
@@ -85,4 +90,5 @@ TASK = Task(
     step=step,
     reward=reward,
     terminated=terminated,
+    progress=progress,
 )

@@ -46,6 +46,8 @@ class Task:
         reward: ``(state, action, next_state) -> scalar``.
         terminated: ``(next_state) -> bool``, whether the episode ends there.
         angle_names: those states that are angles, in radians.
+        progress: ``(state) -> scalar``, how near a distant goal a state is, for planners whose
+            plans do not reach it; None if the task has no such goal.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Task:
     reward: Callable[[Any, Any, Any], Any]
     terminated: Callable[[Any], Any]
     angle_names: tuple[str, ...] = ()
+    progress: Callable[[Any], Any] | None = None
 
     def covariates(self, values: Any) -> Any:
         """The covariates pytree of one agent or of many.
