@@ -78,7 +78,7 @@ class FitConfig(BaseModel):
         default=(0.001, 0.3), min_length=1
     )
     behaviour_steps: int = Field(default=5000, ge=0)
-    structure_share: float = Field(default=0.1, gt=0, le=1)
+    structure_share: float = Field(default=0.5, gt=0, le=1)
     validation_share: float = Field(default=0.2, ge=0, le=1)
     validation_suffix: float = Field(default=0.3, gt=0, lt=1)
     validation_members: int = Field(default=1, ge=1, le=100)
