@@ -1,20 +1,23 @@
-"""No speed: what the settings of HalfCheetah's models and plans are worth.
+"""What the settings of HalfCheetah's models and plans are worth.
 
 ``model`` compares variants of the model by held-out error on one data set; no true dynamics are
 used. ``plan`` compares settings of the planner by return in the true task, on agents that are never
 evaluated elsewhere (ids 5 and up). ``error`` takes the error of the test agents under the test
-policy apart: by horizon, by coordinate, inside and outside the range of the data. Records go to
-``results/half_cheetah.jsonl``, one line per variant; what is there already is not run again.
+policy apart: by horizon, by coordinate, inside and outside the range of the data. ``step`` times a
+control step with the default settings on one core. Records go to ``results/half_cheetah.jsonl``,
+one line per variant; what is there already is not run again.
 
     python benchmarks/half_cheetah.py model --policy random
     python benchmarks/half_cheetah.py plan --run runs/bench/half_cheetah-random-0-...
     python benchmarks/half_cheetah.py error --run runs/bench/half_cheetah-random-0-...
+    python benchmarks/half_cheetah.py step --run runs/bench/half_cheetah-random-0-...
     python benchmarks/half_cheetah.py table
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 import tomllib
@@ -60,12 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("model", "plan", "error", "table"))
+    parser.add_argument("what", choices=("model", "plan", "error", "step", "table"))
     parser.add_argument("--policy", default="random", help="data set of the models")
     parser.add_argument("--run", type=Path, help="run directory to plan with")
     parser.add_argument("--agents", type=int, default=8, help="development agents to plan for")
     parser.add_argument("--variants", help="names, separated by semicolons; all if left out")
     parser.add_argument("--steps", type=int, default=300, help="length of an episode")
+    parser.add_argument("--repeats", type=int, default=60, help="timed control steps")
     args = parser.parse_args()
     if args.what == "table":
         table()
@@ -75,6 +79,8 @@ def main() -> None:
         parser.error(f"{args.what} needs --run")
     elif args.what == "error":
         take_apart(args.run)
+    elif args.what == "step":
+        time_step(args.run, args.repeats)
     else:
         compare_plans(args.run, args.agents, args.steps, args.variants)
 
@@ -184,6 +190,47 @@ def take_apart(run: Path) -> None:
                 "once_outside": rms(squared[before]),
             }
         )
+
+
+def time_step(run: Path, repeats: int) -> None:
+    from measure import interleaved, line, pin_to_one_core, state_machine
+
+    pin_to_one_core()
+    import equinox as eqx
+    import jax
+
+    from twinfold.models.checkpoint import load_run
+    from twinfold.planning.defaults import plan_config, task_objective, task_planner
+    from twinfold.planning.objective import make_evaluate, proposals
+    from twinfold.tasks import get_task
+
+    model, task = load_run(run), get_task("half_cheetah")
+    state_machine()
+    config = plan_config(task.name, task.action_type)
+    variants = {
+        "control step": config,
+        "without the price of leaving the data's policy": config.replace(behaviour=0.0),
+        "without that of disagreement either": config.replace(behaviour=0.0, disagreement=0.0),
+    }
+    functions = {}
+    for name, settings in variants.items():
+        planner = task_planner(settings, task)
+        stack = model.dynamics(5)
+        objective = task_objective(settings, task, stack, model, 5)
+
+        @eqx.filter_jit
+        def plan(
+            memory: Any, state: Any, key: Any, stack: Any, objective: Any, planner: Any
+        ) -> Any:
+            found = proposals(stack, objective, state, planner.horizon, key)
+            evaluate = make_evaluate(stack, objective)
+            return planner.plan(memory, evaluate, state, key, found)
+
+        state = jax.numpy.asarray(model.sample[0], jax.numpy.float32)
+        given = (planner.init(jax.random.key(0)), state, jax.random.key(1), stack, objective)
+        functions[name] = functools.partial(plan, *given, planner)
+    for name, seconds in interleaved(functions, repeats).items():
+        line(name, seconds, 1e3, "ms")
 
 
 def rms(squared: Any) -> float | None:

@@ -39,6 +39,9 @@ class FitConfig(BaseModel):
             from the one before; 1 leaves the phase out. For dynamics in which small errors grow
             fast, such as contacts.
         unroll_steps: length of that phase, in steps per member.
+        polish: rounds in which the last layer and the agents' factors are solved for in closed form
+            after training, in turns. For data almost free of noise whose errors grow fast in a
+            rollout. A round costs transitions times (last hidden width x rank)^2.
         schedules: shares of ``steps`` that are tried on held-out data.
         shrinkages: penalties on the squared distance of agent factors from their mean (on the
             standardised loss, summed over agents, divided by the number of transitions) that are
@@ -71,6 +74,7 @@ class FitConfig(BaseModel):
     steps: int = Field(default=50_000, ge=1)
     unroll: int = Field(default=1, ge=1, le=1000)
     unroll_steps: int = Field(default=2000, ge=1)
+    polish: int = Field(default=0, ge=0, le=100)
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 1.0), min_length=1
     )

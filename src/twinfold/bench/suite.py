@@ -10,6 +10,7 @@
     true-env-mpc = ["twinfold", "paper"]
 
     [fit.cart_pole]                 # settings of FitConfig, by task
+    [fit_on.cart_pole.random]       # further ones, on one data set
     [plan.cart_pole]                # settings of PlanConfig, by task; change our planner only
 
     [profiles.quick]
@@ -138,9 +139,10 @@ class Suite(_Strict):
         agents: the test agents, 0 to 4.
         data: how data is collected.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
+        fit_on: by task and data set, further settings that hold on that data set alone.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
-        fits_of: file name of a suite beside this one; its ``data`` and ``fit`` are taken, so that
-            the two share their fits.
+        fits_of: file name of a suite beside this one; its ``data``, ``fit`` and ``fit_on`` are
+            taken, so that the two share their fits.
         profiles: by name.
     """
 
@@ -154,6 +156,7 @@ class Suite(_Strict):
     agents: tuple[int, ...] = (0, 1, 2, 3, 4)
     data: DataSettings = DataSettings()
     fit: dict[str, dict[str, Any]] = {}
+    fit_on: dict[str, dict[str, dict[str, Any]]] = {}
     plan: dict[str, dict[str, Any]] = {}
     fits_of: str | None = None
     profiles: dict[str, Profile] = Field(min_length=1)
@@ -163,8 +166,10 @@ class Suite(_Strict):
         _known("task", self.tasks, TASKS)
         _known("dataset", self.datasets, DATASETS)
         _known("method", self.methods, METHODS)
-        for setting in ("fit", "plan"):
+        for setting in ("fit", "fit_on", "plan"):
             _known(f"task in [{setting}]", getattr(self, setting), self.tasks)
+        for task, by_dataset in self.fit_on.items():
+            _known(f"dataset in [fit_on.{task}]", by_dataset, self.datasets)
         _known("method in [planners]", self.planners, self.methods)
         for planners in self.planners.values():
             _known("planner", planners, PLANNERS)
@@ -191,14 +196,18 @@ class Suite(_Strict):
         return self
 
     @cached_property
-    def fits(self) -> Mapping[str, FitConfig]:
-        """Settings of the fit of every task, without the seed of the repeat."""
+    def fits(self) -> Mapping[tuple[str, str], FitConfig]:
+        """Settings of the fit of every task and data set, without the seed of the repeat."""
         found = {}
         for task in self.tasks:
-            try:
-                found[task] = FitConfig.parse(dict(self.fit.get(task, {})))
-            except UsageError as error:
-                raise UsageError(f"[fit.{task}]: {error}") from None
+            common, special = self.fit.get(task, {}), self.fit_on.get(task, {})
+            for dataset in self.datasets:
+                table = f"fit_on.{task}.{dataset}" if dataset in special else f"fit.{task}"
+                try:
+                    config = FitConfig.parse({**common, **special.get(dataset, {})})
+                except UsageError as error:
+                    raise UsageError(f"[{table}]: {error}") from None
+                found[task, dataset] = config
         return found
 
     def profile(self, name: str) -> Profile:
@@ -243,11 +252,12 @@ def load_suite(name: str | Path) -> Suite:
     try:
         suite = Suite.model_validate(values)
         if suite.fits_of is not None:
-            if suite.fit or suite.data.model_fields_set:
-                raise UsageError("[data] and [fit] come from fits_of; give them there")
+            if suite.fit or suite.fit_on or suite.data.model_fields_set:
+                raise UsageError("[data], [fit] and [fit_on] come from fits_of; give them there")
             other = Suite.model_validate(_read(path.with_name(suite.fits_of)))
             mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-            suite = suite.model_copy(update={"data": other.data, "fit": mine})
+            also = {task: fit for task, fit in other.fit_on.items() if task in suite.tasks}
+            suite = suite.model_copy(update={"data": other.data, "fit": mine, "fit_on": also})
         suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
         plans_are_valid(suite)
     except ValidationError as error:

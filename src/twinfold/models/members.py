@@ -13,6 +13,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.factor import FactorModel, init_factor_model
 from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
+from twinfold.models.polish import polish_members
 from twinfold.models.refit import refit_factors
 from twinfold.models.schedule import Job, Progress, run_jobs
 from twinfold.models.train import TrainData, Unroll
@@ -138,7 +139,9 @@ def train_members(
     members, losses = run_jobs(
         jobs, train_data, rows, init, config, problem.progress, problem.writer, what, unroll
     )
-    return refit_factors(members, train_data, rows), losses
+    members = refit_factors(members, train_data, rows)
+    polished = polish_members(members, train_data, rows, config.polish, problem.progress)
+    return polished, losses
 
 
 def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:

@@ -30,14 +30,16 @@ Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank is high:
 _VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
-_ROUNDS = 3  # of reweighting
 _SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
-_FLOOR = 1e-4  # smallest scale, in standard deviations of the target
+_FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
 def refit_factors(
-    members: Sequence[FactorModel], data: TrainData, rows: NDArray[np.int32]
+    members: Sequence[FactorModel],
+    data: TrainData,
+    rows: NDArray[np.int32],
+    rounds: int = 3,
 ) -> list[FactorModel]:
     """The members with the factors of every agent solved for.
 
@@ -45,6 +47,7 @@ def refit_factors(
         members: trained members, of any structures.
         data: standardised transitions, sorted by agent.
         rows: row numbers of ``data`` to use, ascending.
+        rounds: of reweighting.
 
     Returns:
         The members with new ``agents``; agents without a row are at the mean.
@@ -53,7 +56,7 @@ def refit_factors(
     threads = len(affinity(0)) if affinity else os.cpu_count() or 1
     agent = np.asarray(data.agent)
     with ThreadPoolExecutor(threads) as pool:
-        solved = list(pool.map(lambda member: _solve(member, data, rows, agent), members))
+        solved = list(pool.map(lambda member: _solve(member, data, rows, agent, rounds), members))
     return [
         eqx.tree_at(lambda m: m.agents, member, jnp.asarray(factors, jnp.float32))
         for member, factors in zip(members, solved, strict=True)
@@ -61,7 +64,11 @@ def refit_factors(
 
 
 def _solve(
-    member: FactorModel, data: TrainData, rows: NDArray[np.int32], agent: NDArray[np.int32]
+    member: FactorModel,
+    data: TrainData,
+    rows: NDArray[np.int32],
+    agent: NDArray[np.int32],
+    rounds: int,
 ) -> Floats:
     # One shape for all chunks, so that there is one program; the surplus counts for nothing.
     size = min(_CHUNK, max(32, _VALUES // member.rank**2), len(rows))
@@ -77,14 +84,15 @@ def _solve(
     isotropic = (np.square(deviation).mean() + _FLOOR**2) * np.eye(len(mean))
     covariance = (deviation.T @ deviation + isotropic) / (len(factors) + 1)
     precision = np.linalg.inv(covariance)
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         current = jnp.asarray(factors, jnp.float32)
         residual = np.concatenate(
             [np.abs(_residuals(member, data, current, part)) for part in sample.reshape(-1, size)]
         )
         scale = np.maximum(1.4826 * np.median(residual[:n_sample], axis=0), _FLOOR)
         gram = np.tile(precision, (len(factors), 1, 1))  # (N, r, r)
-        moment = np.tile(precision @ mean, (len(factors), 1))  # (N, r)
+        # Solved for the change: what is summed in float32 is small then.
+        moment = (mean - factors) @ precision  # (N, r)
         left = len(rows)
         for chunk in chunks:
             who, place = np.unique(agent[chunk], return_inverse=True)
@@ -94,7 +102,7 @@ def _solve(
             products, sums = _moments(member, data, current, chunk, place, real, scale)
             gram[who] += np.asarray(products)[: len(who)]
             moment[who] += np.asarray(sums)[: len(who)]
-        factors = np.linalg.solve(gram, moment[..., None])[..., 0]
+        factors = factors + np.linalg.solve(gram, moment[..., None])[..., 0]
     return factors
 
 
@@ -116,7 +124,7 @@ def _moments(
     real: Array,
     scale: Float[Array, " D"],
 ) -> tuple[Float[Array, "k r r"], Float[Array, "k r"]]:
-    """Weighted Z^T Z and Z^T y of a chunk, summed by ``place``, the agent within the chunk."""
+    """Weighted Z^T Z and Z^T residual of a chunk, by ``place``, the agent within the chunk."""
     features = jax.vmap(member.features)(data.inputs[rows], data.action[rows])  # (k, D, r)
     target = data.target[rows]
     residual = target - jnp.einsum("kdr,kr->kd", features, factors[data.agent[rows]])
@@ -124,6 +132,6 @@ def _moments(
     weight = jnp.minimum(1.0, _HUBER * scale / jnp.maximum(jnp.abs(residual), 1e-12)) / scale**2
     weighted = features * (weight * real[:, None])[..., None]
     outer = jnp.einsum("kdr,kds->krs", weighted, features)
-    product = jnp.einsum("kdr,kd->kr", weighted, target)
+    product = jnp.einsum("kdr,kd->kr", weighted, residual)
     sums = [jax.ops.segment_sum(x, place, len(rows), True) for x in (outer, product)]
     return sums[0], sums[1]
