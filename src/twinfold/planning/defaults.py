@@ -133,14 +133,16 @@ BY_TASK = {
     # Plans of contact dynamics exploit errors of the model: where the members disagree costs.
     "half_cheetah": PlanConfig(
         planner="icem",
-        candidates=100,
+        candidates=80,
         horizon=20,
         rounds=4,
         noise_beta=1.0,
         disagreement=0.5,
         behaviour=1.0,
-        # The best second from standing is a somersault onto the back.
+        # The best second from standing is a somersault onto the back. Runners fall where one member
+        # of the ensemble sees it coming and the others do not: their spread counts.
         terminal_value="plans",
+        risk=1.0,
     ),
 }
 
