@@ -30,10 +30,10 @@ def data_of(truth: FactorModel, noise: float = 0.0, n_rows: int = 600) -> TrainD
         action = rng.integers(0, 2, n_rows).astype(np.int32)
     else:
         action = rng.normal(size=(n_rows, 2)).astype(np.float32)
-    arrays = tuple(map(jnp.asarray, (agent, inputs, action)))
-    target = np.asarray(jax.vmap(truth)(truth.agents[arrays[0]], *arrays[1:]))
+    who, seen, done = map(jnp.asarray, (agent, inputs, action))
+    target = np.asarray(jax.vmap(truth)(truth.agents[who], seen, done))
     target = target + noise * rng.normal(size=target.shape).astype(np.float32)
-    return TrainData(*arrays, jnp.asarray(target))
+    return TrainData(who, seen, done, jnp.asarray(target))
 
 
 def rms(model: FactorModel, data: TrainData) -> float:
