@@ -137,8 +137,8 @@ BY_TASK = {
         horizon=20,
         rounds=4,
         noise_beta=1.0,
-        disagreement=0.5,
-        behaviour=1.0,
+        disagreement=1.0,
+        behaviour=2.0,
         # The best second from standing is a somersault onto the back. Runners fall where one member
         # of the ensemble sees it coming and the others do not: their spread counts.
         terminal_value="plans",
