@@ -368,7 +368,7 @@ def test_an_objective_that_cannot_be(objective) -> None:
 def test_progress_beyond_the_data_is_no_progress(integrator) -> None:
     """Leaving the box never beats staying, however far it would lead."""
     stack = integrator(0.1)
-    start, plans = jnp.zeros(2), jnp.array([[2] * 9, [1] * 9, [2, 1] + [1] * 7])
+    start, plans = jnp.zeros(2), jnp.array([[2] * 9, [1] * 9, [2] * 6 + [1] * 3])
     free = Objective(
         lambda s, a, n: -1.0, lambda state: state[0] > 1e9, progress=first, progress_weight=3.0
     )
