@@ -20,7 +20,6 @@ import argparse
 import functools
 import json
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +92,30 @@ def chosen(variants: dict[str, Any], names: str | None) -> dict[str, Any]:
 
 
 def compare_models(policy: str, names: str | None) -> None:
+    from twinfold.bench.suite import load_suite
     from twinfold.choose import choose
     from twinfold.config import FitConfig
     from twinfold.data.collect import collect
     from twinfold.models.members import Problem
     from twinfold.tasks import get_task
 
-    suite = tomllib.loads((ROOT / "suites" / "table1.toml").read_text(encoding="utf-8"))
+    suite = load_suite(ROOT / "suites" / "table1.toml")
     # One structure, one schedule: nothing but the variant differs.
-    base = suite["fit"]["half_cheetah"] | {"features": "joint", "rank": 8, "shrinkages": (0.3,)}
+    base = suite.fits["half_cheetah", policy].model_dump() | {
+        "features": "joint",
+        "rank": 8,
+        "shrinkages": (0.3,),
+    }
     dataset = collect(get_task("half_cheetah"), policy, 500, 0)
     data = dataset.transitions()
     for name, change in chosen(MODELS, names).items():
         settings = FitConfig.parse({**base, **change})
-        identity = {"what": "model", "data": policy, "variant": name}
+        identity = {
+            "what": "model",
+            "data": policy,
+            "variant": name,
+            "settings": settings.model_dump(mode="json"),
+        }
         if done(identity):
             continue
         begun = time.perf_counter()
@@ -114,7 +123,6 @@ def compare_models(policy: str, names: str | None) -> None:
         write(
             identity
             | {
-                "settings": settings.model_dump(mode="json"),
                 "geometric_mean": found["trials"][0]["geometric_mean"],
                 "mean": found["rmse"],
                 "persistence": found["persistence_rmse"],

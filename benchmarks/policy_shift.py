@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,9 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--data", default="pure", help="data set of the models")
     parser.add_argument("--judge", help="another data set to judge them on")
-    parser.add_argument("--left-out", default="1,3", help="behaviour policies to leave out in turn")
+    parser.add_argument(
+        "--left-out", default="0,1,2,3", help="behaviour policies to leave out in turn"
+    )
     parser.add_argument("--variants", help="names, separated by semicolons; all if left out")
     args = parser.parse_args()
     if args.what == "table":
@@ -74,6 +75,7 @@ def main() -> None:
 def measure(data_set: str, judge: str | None, left_out: int | None, change: dict[str, Any]) -> Any:
     import numpy as np
 
+    from twinfold.bench.suite import load_suite
     from twinfold.config import FitConfig
     from twinfold.data.collect import collect
     from twinfold.models.factor import Structure
@@ -82,10 +84,14 @@ def measure(data_set: str, judge: str | None, left_out: int | None, change: dict
     from twinfold.tasks import get_task
     from twinfold.tasks.task import agent_covariates
 
-    suite = tomllib.loads((ROOT / "suites" / "table1.toml").read_text(encoding="utf-8"))
-    base = suite["fit"]["half_cheetah"] | {"features": "joint", "rank": 8, "steps": STEPS}
+    suite = load_suite(ROOT / "suites" / "table1.toml")
+    base = suite.fits["half_cheetah", data_set].model_dump() | {
+        "features": "joint",
+        "rank": 8,
+        "steps": STEPS,
+    }
     config = FitConfig.parse({**base, **change})
-    task, n_agents = get_task("half_cheetah"), suite["data"]["agents"]
+    task, n_agents = get_task("half_cheetah"), suite.data.agents
     dataset = collect(task, data_set, n_agents, 0)
     data = dataset.transitions()
     problem = Problem.of(dataset, data, config)

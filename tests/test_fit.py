@@ -211,8 +211,36 @@ def test_a_fit_tells_which_features_it_chose_and_why(tiny: PanelDataset) -> None
     assert model.members.joint == (model.info["features"] == "joint")
     assert model.info["rank"] == model.members.rank == 4
     text = "\n".join(lines)
-    assert "choosing the features: 2 structures, 20 steps each" in text
+    assert "choosing the features: 2 structures, 100 steps each" in text
     assert f"chosen: {model.info['features']} features of rank 4" in text
+
+
+def test_polishing_goes_on_where_training_stopped(tiny: PanelDataset) -> None:
+    plain = fit(tiny, TINY)
+    stages: list[str] = []
+    config = TINY.model_copy(update={"polish": 2})
+    polished = fit(tiny, config, progress=lambda what, *rest: stages.append(what))
+    assert "polishing" in stages
+    same = plain.members.state_layers[0].weight, polished.members.state_layers[0].weight
+    np.testing.assert_array_equal(*same)
+    assert not np.allclose(plain.members.head.weight, polished.members.head.weight)
+    assert one_step_error(polished, tiny) < one_step_error(plain, tiny)
+
+
+def one_step_error(model: FittedModel, dataset: PanelDataset) -> float:
+    data = dataset.transitions()
+    paths = rollout_members(
+        model.members, model.normalizer, data.agent, data.state, data.action[:, None]
+    )
+    error = (paths[:, :, 0] - data.next_state) / model.normalizer.target_scale
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def test_a_run_keeps_states_of_the_data_as_they_are(tiny: PanelDataset) -> None:
+    model = fit(tiny, TINY)
+    known = {tuple(row) for row in tiny.transitions().state.tolist()}
+    assert len(model.sample)
+    assert {tuple(row) for row in model.sample.tolist()} <= known
 
 
 def test_the_seed_decides(tiny: PanelDataset, uninterrupted: FittedModel) -> None:

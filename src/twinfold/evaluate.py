@@ -280,16 +280,30 @@ def _objectives(
     progress: Callable[[str, int, int], None] | None,
 ) -> list[Any]:
     """The objective of each agent, side by side: learning a terminal value takes a while."""
-    found: list[Any] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+
+    def told(done: int) -> None:
+        if progress is not None and config.terminal_value != "none":
+            progress("what states are worth", done, len(agents))
+
+    told(0)
+    # The first one alone: it compiles what the others share.
+    found = [
+        task_objective(config, task, stack, model, int(agent))
+        for agent, stack in zip(agents[:1], stacks[:1], strict=True)
+    ]
+    told(len(found))
+    affinity = getattr(os, "sched_getaffinity", None)
+    pool = ThreadPoolExecutor(len(affinity(0)) if affinity else os.cpu_count() or 1)
+    try:
         jobs = [
             pool.submit(task_objective, config, task, stack, model, int(agent))
-            for agent, stack in zip(agents, stacks, strict=True)
+            for agent, stack in zip(agents[1:], stacks[1:], strict=True)
         ]
         for job in jobs:
             found.append(job.result())
-            if progress is not None:
-                progress("what states are worth", len(found), len(jobs))
+            told(len(found))
+    finally:  # after an interrupt there is nothing to wait for
+        pool.shutdown(wait=False, cancel_futures=True)
     return found
 
 

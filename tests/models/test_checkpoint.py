@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from twinfold.config import FitConfig
 from twinfold.errors import RunError, UsageError
 from twinfold.models import checkpoint
-from twinfold.models.checkpoint import RunWriter, load_run, save_run
+from twinfold.models.checkpoint import VERSION, RunWriter, load_run, save_run
 from twinfold.models.ensemble import FittedModel, rollout_members
 
 Build = Callable[..., FittedModel]
@@ -155,8 +155,9 @@ def edit(run: Path, **changes: Any) -> None:
 
 
 def test_another_version_is_refused(run: Path) -> None:
-    edit(run, version=3)
-    with pytest.raises(RunError, match=r"has version 3 .* reads version 2; fit again"):
+    edit(run, version=VERSION + 1)
+    told = rf"has version {VERSION + 1} .* reads version {VERSION}; fit again"
+    with pytest.raises(RunError, match=told):
         load_run(run)
 
 
@@ -165,7 +166,14 @@ def test_a_run_from_before_joint_features_and_angles_is_refused(run: Path) -> No
     record = json.loads((run / "run.json").read_text())
     del record["roles"]["angle"], record["info"]["features"]
     edit(run, version=1, roles=record["roles"], info=record["info"])
-    with pytest.raises(RunError, match=r"has version 1 .* reads version 2; fit again"):
+    with pytest.raises(RunError, match=rf"has version 1 .* reads version {VERSION}; fit again"):
+        load_run(run)
+
+
+def test_a_run_without_states_of_the_data_is_refused(run: Path) -> None:
+    """Version 2 had no sample of states, which planning learns from."""
+    edit(run, version=2)
+    with pytest.raises(RunError, match=rf"has version 2 .* reads version {VERSION}; fit again"):
         load_run(run)
 
 

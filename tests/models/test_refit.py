@@ -46,7 +46,7 @@ def by_hand(member: FactorModel, data: TrainData) -> np.ndarray:
     features = np.asarray(jax.vmap(member.features)(data.inputs, data.action), np.float64)
     factors = np.asarray(member.agents, np.float64)
     mean, covariance = factors.mean(axis=0), np.cov(factors.T, bias=True)
-    isotropic = (np.trace(covariance) / rank + 1e-8) * np.eye(rank)
+    isotropic = (np.trace(covariance) / rank + refit._FLOOR**2) * np.eye(rank)
     precision = np.linalg.inv((N_AGENTS * covariance + isotropic) / (N_AGENTS + 1))
     agent, target = np.asarray(data.agent), np.asarray(data.target, np.float64)
     residual = target - np.einsum("kdr,kr->kd", features, factors[agent])
@@ -72,13 +72,12 @@ def test_clean_data_gives_back_the_true_factors(joint: bool) -> None:
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_one_round_is_ridge_regression(joint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refit, "_ROUNDS", 1)
     monkeypatch.setattr(refit, "_HUBER", 1e9)  # no residual is an outlier
     program: Any = refit._moments
     program.clear_cache()  # of which the limit is a constant
     members = [member(seed, joint=joint) for seed in (1, 2)]
     data = sample(members[0], noise=0.3, rows_of_last=2)
-    found = refit.refit_factors(members, data, every(data))
+    found = refit.refit_factors(members, data, every(data), rounds=1)
     program.clear_cache()
     for got, start in zip(found, members, strict=True):
         np.testing.assert_allclose(got.agents, by_hand(start, data), rtol=1e-3, atol=1e-3)

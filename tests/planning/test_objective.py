@@ -363,3 +363,23 @@ def test_an_objective_that_cannot_be(objective) -> None:
     # A ValueError, or the error of the checks that tests add to every call.
     with pytest.raises(Exception, match="out_of_range"):
         with_caution(objective, out_of_range="cut")
+
+
+def test_progress_beyond_the_data_is_no_progress(integrator) -> None:
+    """Leaving the box never beats staying, however far it would lead."""
+    stack = integrator(0.1)
+    start, plans = jnp.zeros(2), jnp.array([[2] * 9, [1] * 9, [2] * 6 + [1] * 3])
+    free = Objective(
+        lambda s, a, n: -1.0, lambda state: state[0] > 1e9, progress=first, progress_weight=3.0
+    )
+    cut = Objective(
+        free.reward, free.terminated, progress=first, progress_weight=3.0,
+        out_of_range="truncate", box=BOX,
+    )  # fmt: skip
+    far = np.asarray(member_traces(stack, cut, start, plans)[1].left)[0, -1]
+    assert far.any(), "one plan leaves the box"
+    assert not far.all()
+    without, within = (np.asarray(make_evaluate(stack, o)(start, plans)) for o in (free, cut))
+    assert without[far].max() > without[~far].max()
+    assert within[far].max() <= within[~far].max()
+    np.testing.assert_allclose(within[~far], without[~far])

@@ -130,6 +130,31 @@ def test_values_stay_within_their_limits_and_know_what_is_not_finite(
     assert np.isnan(value(jnp.array([jnp.nan])))
 
 
+def test_after_the_end_of_an_episode_nothing_is_earned(normalizer: Normalizer) -> None:
+    """Every step ends the episode: a plan is worth its first reward, and nothing after."""
+    stack = Slope(jnp.array([0.3, 0.35]))
+
+    def always(next_state: Any) -> Any:
+        return jnp.ones_like(next_state[0], bool)
+
+    objective = Objective(reward=lambda state, action, after: jnp.ones(()), terminated=always)
+    value = learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0))
+    found = jax.vmap(value)(jnp.asarray(STATES, jnp.float32))
+    np.testing.assert_allclose(found, 1.0, rtol=1e-3)
+
+
+def test_the_discount_of_the_objective_counts(normalizer: Normalizer) -> None:
+    stack = Slope(jnp.array([0.3, 0.35]))
+    objective = Objective(
+        reward=lambda state, action, after: jnp.ones(()), terminated=never, discount=0.9
+    )
+    value = learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0))
+    plan, beyond = sum(0.9**t for t in range(HORIZON)), DISCOUNT * 0.9**HORIZON
+    expected = plan * (1 - beyond**_SWEEPS) / (1 - beyond)
+    found = jax.vmap(value)(jnp.asarray(STATES, jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 def test_a_simulator_without_a_finite_prediction_tells_nothing_apart(
     normalizer: Normalizer,
 ) -> None:

@@ -71,6 +71,12 @@ def run_suite(
         raise UsageError(_changed_message(plan.changed, records))
     missing = {*plan.todo, *plan.changed}
     todo = [cell for cell in (part or Part()).of(suite, profile) if cell in missing]
+    if suite.kind == "return":
+        from twinfold.planning.defaults import check_plan
+        from twinfold.tasks import get_task
+
+        for cell in todo:  # a mistake in a planner's settings is told before the fits
+            check_plan(planner_config(suite, cell), get_task(cell.task))
     log(f"{suite.name}, profile {profile_name}: {len(todo)} cells to run, {len(plan.done)} done")
     clock = Clock(todo)
     session = _Session(suite, profile, profile_name, work, log, progress)

@@ -201,13 +201,12 @@ class Suite(_Strict):
         found = {}
         for task in self.tasks:
             common, special = self.fit.get(task, {}), self.fit_on.get(task, {})
+            config = _fit(f"fit.{task}", common)
             for dataset in self.datasets:
-                table = f"fit_on.{task}.{dataset}" if dataset in special else f"fit.{task}"
-                try:
-                    config = FitConfig.parse({**common, **special.get(dataset, {})})
-                except UsageError as error:
-                    raise UsageError(f"[{table}]: {error}") from None
                 found[task, dataset] = config
+                if dataset in special:
+                    both = {**common, **special[dataset]}
+                    found[task, dataset] = _fit(f"fit_on.{task}.{dataset}", both)
         return found
 
     def profile(self, name: str) -> Profile:
@@ -239,6 +238,13 @@ class Suite(_Strict):
                     cell = Cell(*row, agent, repeat)
                     if not any(left_out.holds(cell) for left_out in profile.without):
                         yield cell
+
+
+def _fit(table: str, settings: dict[str, Any]) -> FitConfig:
+    try:
+        return FitConfig.parse(settings)
+    except UsageError as error:
+        raise UsageError(f"[{table}]: {error}") from None
 
 
 def load_suite(name: str | Path) -> Suite:

@@ -67,7 +67,14 @@ def plan(
     chosen = get_task(task)
     config = (search or PlannerFlags()).config(chosen)
     start = None if state is None else state_numbers(state, chosen.state_names)
-    found = plan_once(load_run(run), chosen, agent, start, config, seed)
+    model = load_run(run)
+    with talking(json) as talk:
+        if config.terminal_value == "plans":
+            talk.line(
+                "learning what states are worth takes about half a minute; "
+                "--terminal-value none plans without"
+            )
+        found = plan_once(model, chosen, agent, start, config, seed)
     from twinfold.cli.show import plot_rollout, show_rollout
 
     if plot is not None:

@@ -231,6 +231,26 @@ def task_planner(config: PlanConfig, task: Task) -> Planner:
     )
 
 
+def check_plan(config: PlanConfig, task: Task) -> None:
+    """Refuse settings that a task has no use for, before anything is learned.
+
+    Raises:
+        UsageError: progress without a measure of it, or a terminal value for other actions.
+    """
+    if config.progress and task.progress is None:
+        raise UsageError(f"task {task.name!r} has no measure of progress; use progress 0")
+    if config.terminal_value == "grid" and task.n_actions is None:
+        raise UsageError(
+            f"terminal value 'grid' needs discrete actions, and those of {task.name!r} are "
+            "continuous; use 'plans' or 'none'"
+        )
+    if config.terminal_value == "plans" and config.planner not in CONTINUOUS:
+        raise UsageError(
+            f"terminal value 'plans' needs continuous actions, and planner {config.planner!r} is "
+            "for discrete ones; use 'none' or, for up to 3 states, 'grid'"
+        )
+
+
 def task_objective(
     config: PlanConfig,
     task: Task,
@@ -258,11 +278,10 @@ def task_objective(
     from twinfold.planning.objective import Objective
     from twinfold.planning.value import solve_grid_value
 
+    check_plan(config, task)
     names = ("discount", "risk", "cvar", "disagreement", "out_of_range", "range_cost")
     fields: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.progress:
-        if task.progress is None:
-            raise UsageError(f"task {task.name!r} has no measure of progress; use progress 0")
         fields |= {"progress": task.progress, "progress_weight": config.progress}
     if config.needs_data:
         if model is None:
@@ -282,11 +301,7 @@ def task_objective(
         return Objective.of_task(task, **fields)
     if config.terminal_value == "plans":
         return _with_plan_value(Objective.of_task(task, **fields), config, task, stack, model)
-    if task.n_actions is None:
-        raise UsageError(
-            f"terminal value 'grid' needs discrete actions, and those of {task.name!r} are "
-            "continuous; use 'none'"
-        )
+    assert task.n_actions is not None, "checked above"
     value = solve_grid_value(
         stack,
         Objective.of_task(task, discount=config.discount),
@@ -309,11 +324,6 @@ def _with_plan_value(
         raise UsageError(
             "terminal value 'plans' is learned from states of a run, and there is none here; "
             "use 'none'"
-        )
-    if config.planner not in CONTINUOUS:
-        raise UsageError(
-            f"terminal value 'plans' needs continuous actions, and planner {config.planner!r} is "
-            "for discrete ones; use 'none' or, for up to 3 states, 'grid'"
         )
     search = config.replace(candidates=_VALUE_CANDIDATES, rounds=_VALUE_ROUNDS)
     value = learn_plan_value(

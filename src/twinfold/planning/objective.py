@@ -208,9 +208,6 @@ def _roll(
                 reward = reward - objective.behaviour_cost * away
             finite = jnp.isfinite(after).all()
             furthest = now.furthest
-            if measure is not None:
-                reached = jnp.maximum(now.furthest, measure(after))
-                furthest = jnp.where(now.alive & finite, reached, now.furthest)
             alive, left, lost, worst = now.alive, now.left, now.lost, now.worst
             if cutting:
                 outside = finite & (box.excess(after) > 0)
@@ -219,6 +216,9 @@ def _roll(
                 alive = alive & ~outside
                 counts = alive & finite & jnp.isfinite(reward)
                 worst = jnp.where(counts, jnp.minimum(worst, reward), worst)
+            if measure is not None:  # progress beyond the data counts as little as a reward there
+                reached = jnp.maximum(now.furthest, measure(after))
+                furthest = jnp.where(alive & finite, reached, now.furthest)
             if paying:
                 reward = reward - objective.range_cost * box.excess(after)
             gained = jnp.where(finite, weight * reward, jnp.nan)

@@ -6,7 +6,8 @@ such an end from a good one. It is learned in the agent's simulator, by planning
 
     1. plan from states of the training data, and from where those plans end, and so on
     2. G(s) = score of the plan from s,  e_m(s) = where member m says that it ends
-    3. fit a net V to  G(s) + gamma mean_m V(e_m(s)),  several times over
+    3. fit a net V to  G(s) + gamma mean_m V(e_m(s)),  several times over, V = 0 after the end of an
+       episode
 
 which is fitted value iteration with a planner in the place of the maximum over actions (as in
 POLO: Lowrey et al. 2019). Scores include whatever the objective charges for leaving the data, so
@@ -99,15 +100,21 @@ def learn_plan_value(
         # A plan that ends nowhere is tried from where it began.
         start = jnp.where(plans.usable[:, None], after, start)
     plans = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
-    net, (mean, scale, low, high) = _iterate(plans, key_net)
+    horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
+    discount = DISCOUNT * objective.discount**horizon
+    net, (mean, scale, low, high) = _iterate(plans, jnp.float32(discount), key_net)
     return PlanValue(device, *net, mean=mean, scale=scale, low=low, high=high)
 
 
 class _Plans(NamedTuple):
-    """Plans from K states: inputs of the net there and at their ends, scores, and which count."""
+    """Plans from K states: inputs of the net there and at their ends, scores, and which count.
+
+    ``alive`` tells for which members the episode goes on where the plan ends.
+    """
 
     here: Float[Array, "K I"]
     ends: Float[Array, "K M I"]
+    alive: Array
     score: Float[Array, " K"]
     usable: Array
 
@@ -135,16 +142,20 @@ def _plan_from(
         memory = planner.init(key_init)
         info = planner.plan(memory, evaluate, state, key_plan, proposed)[2]
 
-        def end(dynamics: Dynamics) -> Float[Array, " D"]:
+        def end(dynamics: Dynamics) -> tuple[Float[Array, " D"], Array]:
             def step(now: Any, action: Array) -> tuple[Any, None]:
-                carry, _ = now
-                return dynamics.step(carry, dynamics.encode(action), None), None
+                carry, before, alive = now
+                carry, after = dynamics.step(carry, dynamics.encode(action), None)
+                after = jnp.where(alive, after, before)  # it stays where its episode ended
+                return (carry, after, alive & ~objective.terminated(after)), None
 
-            return jax.lax.scan(step, (dynamics.init(state), state), info.actions)[0][1]
+            start = dynamics.init(state), state, jnp.ones((), bool)
+            _, last, alive = jax.lax.scan(step, start, info.actions)[0]
+            return last, alive
 
-        ends = map_members(end, stack)  # (M, D)
+        ends, alive = map_members(end, stack)  # (M, D), (M,)
         usable = jnp.isfinite(info.score) & jnp.isfinite(ends).all()
-        plans = _Plans(inputs(state), jax.vmap(inputs)(ends), info.score, usable)
+        plans = _Plans(inputs(state), jax.vmap(inputs)(ends), alive, info.score, usable)
         return plans, ends[jax.random.randint(key_end, (), 0, len(ends))]
 
     return jax.lax.map(one, (states, jax.random.split(key, len(states))), batch_size=_SIDE_BY_SIDE)
@@ -156,7 +167,9 @@ def _net(net: Any, inputs: Float[Array, " I"]) -> Float[Array, ""]:
 
 
 @jax.jit
-def _iterate(plans: _Plans, key: Array) -> tuple[Any, tuple[Array, Array, Array, Array]]:
+def _iterate(
+    plans: _Plans, discount: Array, key: Array
+) -> tuple[Any, tuple[Array, Array, Array, Array]]:
     """The net of the last sweep, and mean, scale and limits of its targets."""
     key_init, key_batch = jax.random.split(key)
     keys = jax.random.split(key_init, len(HIDDEN) + 1)
@@ -173,7 +186,7 @@ def _iterate(plans: _Plans, key: Array) -> tuple[Any, tuple[Array, Array, Array,
 
     def sweep(before: Any, key: Array) -> tuple[Any, None]:
         net, beyond, _ = before
-        target = score + DISCOUNT * beyond
+        target = score + discount * beyond
         mean, scale = jnp.nanmean(target), jnp.nanstd(target) + 1e-6
         limits = jnp.nanpercentile(target, jnp.array(_LIMITS))
         standard = jnp.nan_to_num((target - mean) / scale)
@@ -188,7 +201,7 @@ def _iterate(plans: _Plans, key: Array) -> tuple[Any, tuple[Array, Array, Array,
         net = jax.lax.scan(step, start, jax.random.split(key, _STEPS))[0][0]
         ends = jnp.where(plans.usable[:, None, None], plans.ends, 0.0)
         value = mean + scale * jax.vmap(jax.vmap(_net, (None, 0)), (None, 0))(net, ends)
-        beyond = jnp.clip(value, *limits).mean(axis=1)
+        beyond = jnp.where(plans.alive, jnp.clip(value, *limits), 0.0).mean(axis=1)
         return (net, beyond, (mean, scale, *limits)), None
 
     nothing = jnp.zeros(())
