@@ -17,6 +17,7 @@ one line per variant; what is there already is not run again.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import time
@@ -133,8 +134,6 @@ def compare_models(policy: str, names: str | None) -> None:
 
 
 def compare_plans(run: Path, n_agents: int, steps: int, names: str | None) -> None:
-    import dataclasses
-
     from twinfold.evaluate import evaluate_return
     from twinfold.models.checkpoint import load_run
     from twinfold.planning.defaults import plan_config
@@ -215,28 +214,27 @@ def time_step(run: Path, repeats: int) -> None:
     model, task = load_run(run), get_task("half_cheetah")
     state_machine()
     config = plan_config(task.name, task.action_type)
-    variants = {
-        "control step": config,
-        "without the price of leaving the data's policy": config.replace(behaviour=0.0),
-        "without that of disagreement either": config.replace(behaviour=0.0, disagreement=0.0),
+    planner, stack = task_planner(config, task), model.dynamics(5)
+    whole = task_objective(config, task, stack, model, 5)
+    no_policy = dataclasses.replace(whole, behaviour=None, behaviour_cost=0.0)
+    objectives = {
+        "control step": whole,
+        "without the price of leaving the data's policy": no_policy,
+        "without that of disagreement either": dataclasses.replace(no_policy, disagreement=0.0),
     }
-    functions = {}
-    for name, settings in variants.items():
-        planner = task_planner(settings, task)
-        stack = model.dynamics(5)
-        objective = task_objective(settings, task, stack, model, 5)
 
-        @eqx.filter_jit
-        def plan(
-            memory: Any, state: Any, key: Any, stack: Any, objective: Any, planner: Any
-        ) -> Any:
-            found = proposals(stack, objective, state, planner.horizon, key)
-            evaluate = make_evaluate(stack, objective)
-            return planner.plan(memory, evaluate, state, key, found)
+    @eqx.filter_jit
+    def plan(memory: Any, state: Any, key: Any, stack: Any, objective: Any, planner: Any) -> Any:
+        found = proposals(stack, objective, state, planner.horizon, key)
+        evaluate = make_evaluate(stack, objective)
+        return planner.plan(memory, evaluate, state, key, found)
 
-        state = jax.numpy.asarray(model.sample[0], jax.numpy.float32)
-        given = (planner.init(jax.random.key(0)), state, jax.random.key(1), stack, objective)
-        functions[name] = functools.partial(plan, *given, planner)
+    state = jax.numpy.asarray(model.sample[0], jax.numpy.float32)
+    memory, key = planner.init(jax.random.key(0)), jax.random.key(1)
+    functions = {
+        name: functools.partial(plan, memory, state, key, stack, objective, planner)
+        for name, objective in objectives.items()
+    }
     for name, seconds in interleaved(functions, repeats).items():
         line(name, seconds, 1e3, "ms")
 
