@@ -282,3 +282,12 @@ def test_a_missing_package_is_named_with_its_extra(package: str, tmp_path: Any) 
     assert "pip install 'twinfold[mujoco]'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_simulation_that_breaks_down_is_no_step() -> None:
+    """A search would find it and be paid any speed."""
+    state = np.zeros((2, 18))
+    state[1, 9:] = 1e5  # speeds that the integrator cannot follow
+    path = rollout([make_model(1.0, 1.0)] * 2, state, np.zeros((2, 3, 6)))
+    assert np.isfinite(path[0]).all()
+    assert np.isnan(path[1]).all()

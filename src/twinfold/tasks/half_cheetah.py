@@ -42,6 +42,7 @@ FRAME_SKIP = 5
 TIME_STEP = 0.05  # s per control step
 CONTROL_COST = 0.1
 RESET_NOISE = 0.001
+DIVERGED = 1e3  # m/s or rad/s that no runner reaches: the integrator has broken down
 _JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
 _N_POS = 9
 
@@ -129,7 +130,7 @@ def rollout(
 
     Returns:
         ``(B, L, 18)``, the states after each control step; NaN in a row whose start or actions are
-        not finite.
+        not finite, and from the step on at which the simulation has diverged.
     """
     batch = len(actions)
     usable: Any = np.isfinite(state).all(axis=1) & np.isfinite(actions).all(axis=(1, 2))
@@ -144,6 +145,12 @@ def rollout(
     out = after.copy()
     out[:, :, 0] = np.diff(place, axis=1) / TIME_STEP
     out[~usable] = np.nan
+    # A search finds where the engine itself breaks down and pays any speed: that is no step.
+    # MuJoCo answers a breakdown by starting anew, so its clock stands elsewhere than it should.
+    clock = path[:, FRAME_SKIP - 1 :: FRAME_SKIP, 0]
+    anew = np.abs(clock - TIME_STEP * np.arange(1, clock.shape[1] + 1)) > TIME_STEP / 100
+    broken = anew | (np.abs(out).max(axis=2) > DIVERGED)
+    out[np.logical_or.accumulate(broken, axis=1)] = np.nan
     return out
 
 
