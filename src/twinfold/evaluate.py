@@ -5,7 +5,6 @@ The true dynamics are used here and nowhere else: nothing is chosen by these fig
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold import __version__, metrics
+from twinfold.cores import usable_cores
 from twinfold.data.collect import simulate_policy
 from twinfold.errors import UsageError
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
@@ -292,8 +292,7 @@ def _objectives(
         for agent, stack in zip(agents[:1], stacks[:1], strict=True)
     ]
     told(len(found))
-    affinity = getattr(os, "sched_getaffinity", None)
-    pool = ThreadPoolExecutor(len(affinity(0)) if affinity else os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         jobs = [
             pool.submit(task_objective, config, task, stack, model, int(agent))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.cores import usable_cores
 from twinfold.data.columns import Times
 from twinfold.data.notes import shorten
 from twinfold.models.ensemble import FittedModel, rollout_members
@@ -123,7 +123,7 @@ def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], .
         for target, values in zip(out, prediction_band(model, paths[:, used], steps), strict=False):
             target[place[used]] = values
 
-    with ThreadPoolExecutor(min(4, _n_cores())) as pool:
+    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for _ in pool.map(roll, _jobs(asked.length, model.n_members * asked.start.shape[1])):
             pass
     return out
@@ -144,10 +144,6 @@ def _jobs(length: NDArray[np.intp], width: int) -> list[tuple[int, NDArray[np.in
         size = int(np.clip(_VALUES // (horizon * width), 1, _SLICE))
         jobs += [(horizon, part) for part in np.array_split(queries, -(-len(queries) // size))]
     return jobs
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 
 
 def _next_times(asked: Queries, series: pd.Series) -> pd.Series:

@@ -240,7 +240,7 @@ def test_agents_with_fewer_episodes_than_cores_are_measured_side_by_side(
         return {"agents": [{"agent": agents[0], "mean": 7.0, "std": 0.0, "n": episodes}]}
 
     monkeypatch.setattr(evaluate, "evaluate_true", stub, raising=False)
-    monkeypatch.setattr(run, "_cores", lambda: 4)  # two episodes each
+    monkeypatch.setattr(run, "usable_cores", lambda: 4)  # two episodes each
     done = bench("run", "tiny-returns", *POLES, "--method", "true-env-mpc")
     assert done.code == 0, done.err
     assert len(lines(Path("results/tiny-returns-quick.jsonl"))) == 4

@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,6 +24,7 @@ from twinfold.bench.clock import Clock
 from twinfold.bench.plan import Part, Plan, fit_config, plan_run, planner_config, settings_of
 from twinfold.bench.records import FORMAT, VERSION, Record, append_record, cell_of, compact
 from twinfold.bench.suite import METHODS, Cell, Profile, Suite
+from twinfold.cores import usable_cores
 from twinfold.errors import RunError, UsageError
 from twinfold.paper import AGENT_LABELS
 
@@ -141,7 +141,7 @@ class _Session:
         if self.suite.kind == "prediction" or jax.default_backend() != "cpu":
             return 1
         episodes = settings_of(self.suite, self.profile, cell)["episodes"]
-        return max(1, _cores() // episodes)
+        return max(1, usable_cores() // episodes)
 
     def model(self, cell: Cell) -> FittedModel:
         """The fit that a cell needs: the last one used, one of the work directory, or a new one."""
@@ -233,7 +233,7 @@ class _Session:
                 "evaluation": round(time.perf_counter() - begun, 2),
             },
             "device": jax.devices()[0].device_kind,
-            "cores": _cores(),
+            "cores": usable_cores(),
             "figures": figures,
             "note": found.get("note"),
         }
@@ -256,9 +256,3 @@ def _fitted(model: FittedModel) -> dict[str, Any]:
         "held_out_error": validation.get("rmse"),
         "persistence_error": validation.get("persistence_rmse"),
     }
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,7 +12,6 @@ and (regularised) covariance of the trained factors, by iteratively reweighted l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
+from twinfold.cores import usable_cores
 from twinfold.models.factor import FactorModel
 from twinfold.models.train import TrainData
 
@@ -52,10 +52,8 @@ def refit_factors(
     Returns:
         The members with new ``agents``; agents without a row are at the mean.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    threads = len(affinity(0)) if affinity else os.cpu_count() or 1
     agent = np.asarray(data.agent)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         solved = list(pool.map(lambda member: _solve(member, data, rows, agent, rounds), members))
     return [
         eqx.tree_at(lambda m: m.agents, member, jnp.asarray(factors, jnp.float32))

@@ -6,7 +6,6 @@ split. On an accelerator all members of the same length form one vmapped group.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinfold.config import FitConfig
+from twinfold.cores import usable_cores
 from twinfold.models.factor import FactorModel, Structure
 from twinfold.models.train import (
     CHUNK,
@@ -114,7 +114,7 @@ def run_jobs(
     """
     groups = [_start(chunk, init, writer) for chunk in _grouped(jobs)]
     total = sum(job.steps + job.unrolled for job in jobs)
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    n_threads = usable_cores()
     running: dict[Future[None], _Group] = {}
     with ThreadPoolExecutor(n_threads) as pool:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from twinfold.cores import usable_cores
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.objective import Objective, make_evaluate, proposals
 from twinfold.planning.planner import Planner
@@ -130,7 +130,7 @@ def run_agents(
     if not len(covariates):
         return []
     if threads is None:
-        threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        threads = usable_cores() if jax.default_backend() == "cpu" else 1
     size = math.ceil(n_episodes / max(1, min(threads, n_episodes)))
     n_parts = math.ceil(n_episodes / size)
     # Every part has the same size, so that there is one program; surplus episodes are dropped.

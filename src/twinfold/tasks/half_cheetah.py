@@ -21,7 +21,6 @@ from __future__ import annotations
 import copy
 import functools
 import importlib.resources
-import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +31,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
+from twinfold.cores import usable_cores
 from twinfold.errors import UsageError
 from twinfold.tasks.task import Task
 
@@ -101,8 +101,7 @@ class _Pool:
     """MuJoCo's threads and their working memory, used by one caller at a time."""
 
     def __init__(self) -> None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        threads = len(affinity(0)) if affinity else os.cpu_count() or 1
+        threads = usable_cores()
         self._data = [_mujoco().MjData(_default_model()) for _ in range(threads)]
         self._rollout = _mujoco().rollout.Rollout(nthread=threads)
         self._lock = threading.Lock()
