@@ -102,7 +102,7 @@ def compare_models(policy: str, names: str | None) -> None:
 
     suite = load_suite(ROOT / "suites" / "table1.toml")
     # One structure, one schedule: nothing but the variant differs.
-    base = suite.fits["half_cheetah", policy].model_dump() | {
+    base = suite.fits["half_cheetah"].model_dump() | {
         "features": "joint",
         "rank": 8,
         "shrinkages": (0.3,),

@@ -85,7 +85,7 @@ def measure(data_set: str, judge: str | None, left_out: int | None, change: dict
     from twinfold.tasks.task import agent_covariates
 
     suite = load_suite(ROOT / "suites" / "table1.toml")
-    base = suite.fits["half_cheetah", data_set].model_dump() | {
+    base = suite.fits["half_cheetah"].model_dump() | {
         "features": "joint",
         "rank": 8,
         "steps": STEPS,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from twinfold.bench.plan import Part, fit_config, planner_config
+from twinfold.bench.plan import Part, planner_config
 from twinfold.bench.suite import DATASETS, Cell, Row, Suite, load_suite
 from twinfold.errors import UsageError
 
@@ -52,31 +52,6 @@ def test_the_papers_suites_share_their_fits() -> None:
     first, second = (load_suite(ROOT / "suites" / f"{name}.toml") for name in ("table1", "table2"))
     assert first.fits == second.fits
     assert first.data == second.data
-
-
-def test_settings_may_hold_on_one_data_set_alone(folder: Path) -> None:
-    text = """
-name = "mine"
-kind = "return"
-tasks = ["cart_pole"]
-datasets = ["random", "pure"]
-methods = ["persim"]
-[fit.cart_pole]
-rank = 3
-members = 2
-[fit_on.cart_pole.pure]
-rank = 4
-[profiles.quick]
-"""
-    suite = load_suite(write(folder, text))
-    assert suite.fits["cart_pole", "random"].rank == 3
-    assert suite.fits["cart_pole", "pure"].rank == 4
-    assert suite.fits["cart_pole", "pure"].members == 2
-    cells = list(suite.cells(suite.profile("quick")))
-    assert {cell.dataset: fit_config(suite, cell).rank for cell in cells} == {
-        "random": 3,
-        "pure": 4,
-    }
 
 
 def test_a_suite_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,14 +135,6 @@ methods = ["persim"]
         (
             "[fit.cart_pole]\nranks = 3\n[profiles.quick]\n",
             r"\[fit.cart_pole\]: unknown setting 'ranks'; valid: .*rank",
-        ),
-        (
-            "[fit_on.cart_pole.pure]\nrank = 3\n[profiles.quick]\n",
-            r"unknown dataset in \[fit_on.cart_pole\] 'pure'; valid: random",
-        ),
-        (
-            "[fit_on.cart_pole.random]\nranks = 3\n[profiles.quick]\n",
-            r"\[fit_on.cart_pole.random\]: unknown setting 'ranks'; valid: .*rank",
         ),
         (
             "[plan.cart_pole]\nrisks = 3\n[profiles.quick]\n",

@@ -107,8 +107,7 @@ def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
 
 def fit_config(suite: Suite, cell: Cell) -> FitConfig:
     """Settings of the fit that a cell needs; every repeat has a seed of its own."""
-    assert cell.dataset is not None, "a method that fits has a data set"
-    config = suite.fits[cell.task, cell.dataset]
+    config = suite.fits[cell.task]
     return config.model_copy(update={"seed": config.seed + suite.data.seed + cell.repeat})
 
 

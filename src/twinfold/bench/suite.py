@@ -10,7 +10,6 @@
     true-env-mpc = ["twinfold", "paper"]
 
     [fit.cart_pole]                 # settings of FitConfig, by task
-    [fit_on.cart_pole.random]       # further ones, on one data set
     [plan.cart_pole]                # settings of PlanConfig, by task; change our planner only
 
     [profiles.quick]
@@ -139,10 +138,9 @@ class Suite(_Strict):
         agents: the test agents, 0 to 4.
         data: how data is collected.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
-        fit_on: by task and data set, further settings that hold on that data set alone.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
-        fits_of: file name of a suite beside this one; its ``data``, ``fit`` and ``fit_on`` are
-            taken, so that the two share their fits.
+        fits_of: file name of a suite beside this one; its ``data`` and ``fit`` are taken, so that
+            the two share their fits.
         profiles: by name.
     """
 
@@ -156,7 +154,6 @@ class Suite(_Strict):
     agents: tuple[int, ...] = (0, 1, 2, 3, 4)
     data: DataSettings = DataSettings()
     fit: dict[str, dict[str, Any]] = {}
-    fit_on: dict[str, dict[str, dict[str, Any]]] = {}
     plan: dict[str, dict[str, Any]] = {}
     fits_of: str | None = None
     profiles: dict[str, Profile] = Field(min_length=1)
@@ -166,10 +163,8 @@ class Suite(_Strict):
         _known("task", self.tasks, TASKS)
         _known("dataset", self.datasets, DATASETS)
         _known("method", self.methods, METHODS)
-        for setting in ("fit", "fit_on", "plan"):
+        for setting in ("fit", "plan"):
             _known(f"task in [{setting}]", getattr(self, setting), self.tasks)
-        for task, by_dataset in self.fit_on.items():
-            _known(f"dataset in [fit_on.{task}]", by_dataset, self.datasets)
         _known("method in [planners]", self.planners, self.methods)
         for planners in self.planners.values():
             _known("planner", planners, PLANNERS)
@@ -196,17 +191,14 @@ class Suite(_Strict):
         return self
 
     @cached_property
-    def fits(self) -> Mapping[tuple[str, str], FitConfig]:
-        """Settings of the fit of every task and data set, without the seed of the repeat."""
+    def fits(self) -> Mapping[str, FitConfig]:
+        """Settings of the fit of every task, without the seed of the repeat."""
         found = {}
         for task in self.tasks:
-            common, special = self.fit.get(task, {}), self.fit_on.get(task, {})
-            config = _fit(f"fit.{task}", common)
-            for dataset in self.datasets:
-                found[task, dataset] = config
-                if dataset in special:
-                    both = {**common, **special[dataset]}
-                    found[task, dataset] = _fit(f"fit_on.{task}.{dataset}", both)
+            try:
+                found[task] = FitConfig.parse(dict(self.fit.get(task, {})))
+            except UsageError as error:
+                raise UsageError(f"[fit.{task}]: {error}") from None
         return found
 
     def profile(self, name: str) -> Profile:
@@ -240,13 +232,6 @@ class Suite(_Strict):
                         yield cell
 
 
-def _fit(table: str, settings: dict[str, Any]) -> FitConfig:
-    try:
-        return FitConfig.parse(settings)
-    except UsageError as error:
-        raise UsageError(f"[{table}]: {error}") from None
-
-
 def load_suite(name: str | Path) -> Suite:
     """A suite by its path, or by its name in ``./suites``.
 
@@ -258,12 +243,11 @@ def load_suite(name: str | Path) -> Suite:
     try:
         suite = Suite.model_validate(values)
         if suite.fits_of is not None:
-            if suite.fit or suite.fit_on or suite.data.model_fields_set:
-                raise UsageError("[data], [fit] and [fit_on] come from fits_of; give them there")
+            if suite.fit or suite.data.model_fields_set:
+                raise UsageError("[data] and [fit] come from fits_of; give them there")
             other = Suite.model_validate(_read(path.with_name(suite.fits_of)))
             mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-            also = {task: fit for task, fit in other.fit_on.items() if task in suite.tasks}
-            suite = suite.model_copy(update={"data": other.data, "fit": mine, "fit_on": also})
+            suite = suite.model_copy(update={"data": other.data, "fit": mine})
         suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
         plans_are_valid(suite)
     except ValidationError as error:
