@@ -61,6 +61,7 @@ def plan(
     """
     set_up_jax()
     from twinfold.models.checkpoint import load_run
+    from twinfold.planning.defaults import check_plan
     from twinfold.planning.once import plan_once
     from twinfold.tasks import get_task
 
@@ -68,6 +69,7 @@ def plan(
     config = (search or PlannerFlags()).config(chosen)
     start = None if state is None else state_numbers(state, chosen.state_names)
     model = load_run(run)
+    check_plan(config, chosen)
     with talking(json) as talk:
         if config.terminal_value == "plans":
             talk.line(
