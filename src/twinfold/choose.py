@@ -25,12 +25,14 @@ from twinfold.models.ensemble import centre, rollout_members
 from twinfold.models.factor import FactorModel, Structure, structures
 from twinfold.models.members import Problem, stacked, train_members
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import features_of
 from twinfold.models.schedule import Job
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
 # Held-out errors, in standard deviations, beyond which worse is not worse and better not better.
 _WORST, _BEST = 10.0, 1e-6
+_SAMPLE = 2**14  # held-out transitions that the noise is taken from
 
 
 class Choice(NamedTuple):
@@ -42,6 +44,8 @@ class Choice(NamedTuple):
         shrinkage: penalty on the distance of agent factors from their mean.
         band: ``(H, D)`` half-width of the prediction band by horizon, raw units; None if nothing
             could be held out.
+        noise: ``(D,)``, robust scale of the held-out errors of one step, in standard deviations of
+            the target; None if nothing could be held out.
         validation: what was measured, plain values.
     """
 
@@ -49,6 +53,7 @@ class Choice(NamedTuple):
     steps: int
     shrinkage: float
     band: Floats | None
+    noise: Floats | None
     validation: dict[str, Any]
 
 
@@ -60,15 +65,31 @@ class _Trials(NamedTuple):
     normalizer: Normalizer
     held: HeldOut
 
-    def run(self, jobs: list[list[Job]], what: str) -> list[Floats]:
-        """Predictions ``(S, H, D)`` of the held-out stretches by each list of jobs, an ensemble."""
+    def run(self, jobs: list[list[Job]], what: str) -> tuple[list[Floats], list[FactorModel]]:
+        """Train each list of jobs, an ensemble.
+
+        Returns:
+            What each predicts for the held-out stretches, ``(S, H, D)``, and the stacks.
+        """
         flat = [job for group in jobs for job in group]
         members, _ = train_members(self.problem, self.rows, self.normalizer, flat, what)
-        paths, first = [], 0
+        stacks, first = [], 0
         for group in jobs:
-            paths.append(self._predict(stacked(members[first : first + len(group)])))
+            stacks.append(stacked(members[first : first + len(group)]))
             first += len(group)
-        return paths
+        return [self._predict(stack) for stack in stacks], stacks
+
+    def noise(self, stack: FactorModel) -> Floats:
+        """Robust scale ``(D,)`` of the errors of one step, in standard deviations of the target."""
+        held, mask = self.held, self.held.mask
+        before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
+        rows = np.arange(len(before))[:: -(-len(before) // _SAMPLE)]
+        agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]
+        features = features_of(stack, self.normalizer, before[rows], held.action[mask][rows])
+        factors = np.asarray(stack.agents, np.float64)[:, agent]
+        target = self.normalizer.encode_target(before[rows], held.next_state[mask][rows])
+        error = np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors))
+        return 1.4826 * np.median(error, axis=(0, 1))
 
     def _predict(self, members: FactorModel) -> Floats:
         held = self.held
@@ -104,14 +125,14 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
     options = structures(config, problem.action_size, problem.discrete)
     if config.validation_share == 0:
         log("nothing is held out (validation_share = 0): no held-out error and no band")
-        return Choice(options[0], config.steps, config.shrinkages[0], None, {"held_out": 0})
+        return Choice(options[0], config.steps, config.shrinkages[0], None, None, {"held_out": 0})
     mask, held = hold_out(
         dataset, config.validation_share, config.validation_suffix, seed=config.seed
     )
     if not len(held):
         log("no agent has two transitions: nothing can be held out, so there is no band")
         # So little data calls for the strongest pull to the mean.
-        return Choice(options[0], config.steps, max(config.shrinkages), None, {"held_out": 0})
+        return Choice(options[0], config.steps, max(config.shrinkages), None, None, {"held_out": 0})
     rows = np.flatnonzero(mask).astype(np.int32)
     n_agents, n_out = len(np.unique(held.agent)), int((~mask).sum())
     log(
@@ -120,7 +141,7 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
     )
     trials = _Trials(problem, rows, problem.normalizer(rows), held)
     structure, compared = _structure(trials, options, log)
-    steps, shrinkage, paths, pairs = _schedule(trials, structure, log)
+    steps, shrinkage, paths, noise, pairs = _schedule(trials, structure, log)
 
     persistence = np.broadcast_to(held.state[:, None], paths.shape)
     error, baseline = float(trials.rmse(paths).mean()), float(trials.rmse(persistence).mean())
@@ -153,7 +174,8 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
         "persistence_rmse": round(baseline, 6),
         "rmse_by_horizon": _by_horizon(trials, paths),
     }
-    return Choice(structure, steps, shrinkage, _band(trials, paths, config.band), validation)
+    band = _band(trials, paths, config.band)
+    return Choice(structure, steps, shrinkage, band, noise, validation)
 
 
 def _structure(
@@ -173,7 +195,7 @@ def _structure(
         ]
         for k, option in enumerate(options)
     ]
-    errors = np.log([trials.rmse(paths) for paths in trials.run(jobs, "choosing the features")])
+    errors = np.log([trials.rmse(paths) for paths in trials.run(jobs, "choosing the features")[0]])
     by_agent = _agent_means(errors, trials.held.agent)  # (K, n), stretches of an agent are alike
     best = int(by_agent.mean(axis=1).argmin())
     excess = by_agent - by_agent[best]
@@ -207,8 +229,8 @@ def _agent_means(errors: Floats, agent: NDArray[np.integer]) -> Floats:
 
 def _schedule(
     trials: _Trials, structure: Structure, log: Log
-) -> tuple[int, float, Floats, list[dict[str, Any]]]:
-    """The best length of training and shrinkage, its predictions, and all that were tried."""
+) -> tuple[int, float, Floats, Floats, list[dict[str, Any]]]:
+    """The best length of training and shrinkage, its predictions and noise, and all tried."""
     config = trials.problem.config
     unrolled = trials.problem.unrolled_steps(trials.rows)
     lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
@@ -221,7 +243,7 @@ def _schedule(
         ]
         for steps, shrinkage in pairs
     ]
-    predictions = trials.run(jobs, "choosing the schedule")
+    predictions, stacks = trials.run(jobs, "choosing the schedule")
     rows = []
     for (steps, shrinkage), paths in zip(pairs, predictions, strict=True):
         errors = trials.rmse(paths)
@@ -239,7 +261,7 @@ def _schedule(
             }
         )
     best = int(np.argmin([row["geometric_mean"] for row in rows]))
-    return *pairs[best], predictions[best], rows
+    return *pairs[best], predictions[best], trials.noise(stacks[best]), rows
 
 
 def _by_horizon(trials: _Trials, paths: Floats) -> list[float]:

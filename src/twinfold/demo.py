@@ -21,12 +21,13 @@ from twinfold.errors import InvalidDataError, UsageError
 from twinfold.evaluate import evaluate_prediction, evaluate_return, predict
 from twinfold.files import atomic_write_text
 from twinfold.fit import fit
+from twinfold.models.bands import prediction_band
 from twinfold.models.ensemble import FittedModel, agent_responses
 from twinfold.report import figures
 from twinfold.report.curves import Curves
 from twinfold.report.html import Fact, Section, write_page
 from twinfold.report.tables import error_table, number, returns_table
-from twinfold.simulate import Rollout, Simulator, prediction_band
+from twinfold.simulate import Rollout, Simulator
 from twinfold.tasks import Task, agent_covariates, get_task
 
 TASK = "cart_pole"

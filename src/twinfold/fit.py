@@ -27,9 +27,11 @@ from twinfold.choose import Log, choose
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.behaviour import fit_behaviour
+from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import RunWriter
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.members import Problem, stacked, train_members
+from twinfold.models.posterior import trained_posterior
 from twinfold.models.schedule import Job, Progress
 
 _SAMPLE = 2048  # states that the run keeps
@@ -40,6 +42,7 @@ def fit(
     config: FitConfig | None = None,
     *,
     out: str | Path | None = None,
+    reserved: PanelDataset | None = None,
     source: Mapping[str, Any] | None = None,
     log: Log | None = None,
     progress: Progress | None = None,
@@ -52,6 +55,9 @@ def fit(
         out: run directory to write. While the fit runs, its state is kept in ``<out>.partial``;
             an interrupted fit started again with the same data and settings goes on from there,
             to the same result.
+        reserved: agents that the nets must not see, to calibrate the band on
+            (:func:`twinfold.models.calibrate.reserve` draws some); they are adapted to in closed
+            form, so that the model knows them as well.
         source: where the data came from, kept in the run; never a model input.
         log: receives one line per thing worth knowing.
         progress: receives (what, steps done, steps in all) about ten times a second.
@@ -64,12 +70,15 @@ def fit(
     log = log or (lambda line: None)
     data = dataset.transitions()
     if out is None:
-        return _fit(dataset, data, config, source, log, progress, None)
-    writer = RunWriter(out, config, _identity(dataset, data))
+        return _fit(dataset, data, config, reserved, source, log, progress, None)
+    identity = _identity(dataset, data)
+    if reserved is not None:
+        identity += _identity(reserved, reserved.transitions())
+    writer = RunWriter(out, config, identity)
     try:
         if writer.resumed:
             log(f"going on with the interrupted fit in {writer.partial}")
-        return _fit(dataset, data, config, source, log, progress, writer)
+        return _fit(dataset, data, config, reserved, source, log, progress, writer)
     finally:
         writer.close()
 
@@ -89,6 +98,7 @@ def _fit(
     dataset: PanelDataset,
     data: Transitions,
     config: FitConfig,
+    reserved: PanelDataset | None,
     source: Mapping[str, Any] | None,
     log: Log,
     progress: Progress | None,
@@ -101,7 +111,7 @@ def _fit(
         f"{dataset.roles.action_type} action; {config.members} members"
     )
     choice = choose(dataset, problem, log)
-    structure, steps, shrinkage, band, validation = choice
+    structure, steps, shrinkage, band, noise, validation = choice
     log(f"training {config.members} members for {steps} steps on all {len(data)} transitions")
     rows = np.arange(len(data), dtype=np.int32)
     normalizer = problem.normalizer(rows)
@@ -117,8 +127,10 @@ def _fit(
         share = 100 * float(behaviour.explained)
         log(f"the policy of the data explains {share:.0f} % of its actions")
     sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
+    stack = stacked(members)
+    posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents)
     model = FittedModel(
-        members=stacked(members),
+        members=stack,
         normalizer=normalizer,
         config=config,
         roles=dataset.roles,
@@ -129,6 +141,8 @@ def _fit(
         band=band,
         sample=data.state[sample],
         behaviour=behaviour,
+        posterior=posterior,
+        sample_agent=data.agent[sample],
         info={
             "twinfold": __version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -150,6 +164,9 @@ def _fit(
             "seconds": round(time.perf_counter() - begun, 2),
         },
     )
+    if reserved is not None:
+        model = calibrate(model, reserved)
+        log(f"the band is calibrated on {reserved.n_agents} agents that the nets have not seen")
     if writer is not None:
         writer.finish(model)
     log(f"fitted in {time.perf_counter() - begun:.1f} s")

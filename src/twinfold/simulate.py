@@ -6,7 +6,6 @@ Axes: M members, Q questions, H steps, D state columns, A action columns.
 from __future__ import annotations
 
 import functools
-import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean
 from twinfold.errors import UsageError
-from twinfold.models.ensemble import FittedModel, centre, rollout_members, spread
+from twinfold.models.bands import band_factor, prediction_band
+from twinfold.models.ensemble import FittedModel
+from twinfold.models.predictive import factor_draws, predict_paths, rollout_factors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +50,13 @@ class Rollout:
         steps: ``(H,)``, 1 to H: ``centre[..., h, :]`` is the state after ``steps[h]`` actions.
         centre: ``(..., H, D)``, robust mean over the members, raw units.
         members: ``(M, ..., H, D)``, each from its own predictions.
-        lower, upper: ``(..., H, D)``, the band; its nominal coverage at every step is ``coverage``.
-        spread: ``(..., H, D)``, robust standard deviation over the members.
-        coverage: nominal coverage of the band.
+        lower, upper: ``(..., H, D)``, the band.
+        spread: ``(..., H, D)``, standard deviation by what is not known of the model and the agent.
+        coverage: nominal coverage of the band: of the whole course at once, in all columns, if it
+            is ``simultaneous``, else of every single value.
         calibrated: whether held-out errors are in the band. If nothing could be held out when the
             model was fitted, the band is the spread of the members alone, which is too narrow.
+        simultaneous: whether the band is calibrated on reserved agents and this far ahead.
         agent_column: the user's name of the agent column.
     """
 
@@ -69,6 +72,7 @@ class Rollout:
     spread: Floats
     coverage: float
     calibrated: bool
+    simultaneous: bool = False
     agent_column: str = "agent"
 
     def to_frame(self) -> pd.DataFrame:
@@ -143,9 +147,10 @@ class Simulator:
         for line in doubtful_states(model, start_q):
             (warn or _warn)(f"agent {self.agent_id!r}: {line}")
         index = np.full(len(start_q), self.index, np.int32)
-        paths = rollout_members(model.members, model.normalizer, index, start_q, codes_q)
+        paths, unknown = predict_paths(model, index, start_q, codes_q)
         steps = np.arange(1, codes_q.shape[1] + 1)
-        middle, low, high, sd = prediction_band(model, paths, steps)
+        factor, simultaneous = band_factor(model, len(steps))
+        middle, low, high, sd = prediction_band(model, paths, steps, unknown, factor)
         if not np.isfinite(middle).all():
             (warn or _warn)(f"agent {self.agent_id!r}: the predictions diverge")
 
@@ -170,40 +175,48 @@ class Simulator:
             spread=own(sd),
             coverage=model.config.band,
             calibrated=model.band is not None,
+            simultaneous=simultaneous,
             agent_column=model.roles.agent,
         )
 
+    def sample(
+        self,
+        state: Mapping[str, Any] | pd.Series | ArrayLike,
+        actions: ArrayLike,
+        n: int = 100,
+        seed: int = 0,
+    ) -> Floats:
+        """Draw courses that the agent may take: ``(n, H, D)``, raw units.
 
-def prediction_band(
-    model: FittedModel, paths: Floats, steps: NDArray[np.integer]
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Centre, lower, upper and spread, each ``(..., D)``.
+        Each draw takes a member, and factors from the agent's posterior in it (its mean if the run
+        has no posterior), and predicts from there; observation noise is not added.
 
-        centre +- sqrt(b_h^2 + (z * spread)^2)
+        Args:
+            state: ``(D,)`` raw units, or a mapping from column names.
+            actions: ``(H,)`` of the user's levels or ``(H, A)`` raw units.
+            n: number of draws.
+            seed: of the draws.
 
-    with b_h the half-width ``model.band`` after h steps, from held-out errors, and z the normal
-    quantile of the nominal coverage. Beyond the longest horizon H0 that was held out, b grows in
-    proportion to the horizon: ``b_H0 * h / H0``. The band stays within the hard limits of the
-    states (``Normalizer.low``, ``high``).
-
-    Args:
-        model: the fitted model.
-        paths: ``(M, ..., D)``, raw units.
-        steps: ``(...)``, or what broadcasts to it: number of actions taken, from 1.
-    """
-    middle, sd = centre(paths), spread(paths)
-    quantile = statistics.NormalDist().inv_cdf(0.5 + model.config.band / 2)
-    # A member that diverged leaves no finite spread: nothing is known, so nothing is excluded.
-    wide = quantile * np.where(np.isfinite(sd), sd, np.inf)
-    if model.band is not None:
-        longest = len(model.band)
-        half = model.band[np.minimum(steps, longest) - 1]
-        wide = np.hypot(half * np.maximum(steps / longest, 1.0)[..., None], wide)
-    norm = model.normalizer
-    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
-    lower = np.minimum(np.clip(middle - wide, low, high), middle)
-    upper = np.maximum(np.clip(middle + wide, low, high), middle)
-    return middle, lower, upper, sd
+        Raises:
+            UsageError: as ``rollout``; or several states or action sequences are given.
+        """
+        model = self.model
+        start = _read_state(model, state)
+        _, codes = _read_actions(model, actions)
+        if start.ndim != 1 or codes.ndim != (1 if model.discrete else 2):
+            raise UsageError("sample takes one state and one sequence of actions")
+        if n < 1:
+            raise UsageError(f"the number of draws must be at least 1, not {n}")
+        each = -(-n // model.n_members)
+        index = np.array([self.index])
+        if model.posterior is None:
+            mean = np.asarray(model.members.agents)[:, index, None]
+            factors = np.repeat(mean, each, axis=2).astype(np.float64)
+        else:
+            factors = factor_draws(model.posterior, index, each, seed)
+        drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None])
+        flat = np.swapaxes(drawn[:, 0], 0, 1).reshape(-1, *drawn.shape[3:])
+        return flat[:n]
 
 
 def prediction_columns(

@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from twinfold.cores import usable_cores
 from twinfold.data.columns import Times
 from twinfold.data.notes import shorten
-from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.models.bands import band_factor, prediction_band
+from twinfold.models.ensemble import FittedModel
+from twinfold.models.predictive import DRAWS, predict_paths
 from twinfold.queries import QUERY, Queries, column, read_queries
 from twinfold.simulate import (
     STRAYS,
     Warn,
     doubtful_states,
-    prediction_band,
     prediction_columns,
     strays,
 )
@@ -107,6 +108,8 @@ def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], .
     Queries of similar length go together, so that one long query does not stretch all others.
     """
     out = tuple(np.empty((len(asked.order), asked.start.shape[1])) for _ in range(3))
+    lengths, kind = np.unique(asked.length, return_inverse=True)
+    factor = np.array([band_factor(model, int(length))[0] for length in lengths])[kind]
 
     def roll(job: tuple[int, NDArray[np.intp]]) -> None:
         horizon, queries = job
@@ -116,15 +119,17 @@ def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], .
         # Past its end a query repeats its last action; what comes of it is not looked at.
         last = asked.offset[queries] + asked.length[queries] - 1
         codes = asked.codes[np.minimum(place, last[:, None])]
-        paths = rollout_members(
-            model.members, model.normalizer, asked.agent[queries], asked.start[queries], codes
-        )
+        paths, unknown = predict_paths(model, asked.agent[queries], asked.start[queries], codes)
         steps = np.broadcast_to(step + 1, used.shape)[used]
-        for target, values in zip(out, prediction_band(model, paths[:, used], steps), strict=False):
+        wider = np.broadcast_to(factor[queries, None], used.shape)[used]
+        found = prediction_band(model, paths[:, used], steps, unknown[used], wider)
+        for target, values in zip(out, found, strict=False):
             target[place[used]] = values
 
+    draws = 0 if model.posterior is None else DRAWS
+    width = model.n_members * asked.start.shape[1] * (1 + draws)
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
-        for _ in pool.map(roll, _jobs(asked.length, model.n_members * asked.start.shape[1])):
+        for _ in pool.map(roll, _jobs(asked.length, width)):
             pass
     return out
 

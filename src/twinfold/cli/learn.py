@@ -105,6 +105,7 @@ def fit(
     *,
     out: Path,
     config: Path | None = None,
+    reserve: str = "auto",
     columns: RoleFlags | None = None,
     settings: FitFlags | None = None,
     quiet: Flag = False,
@@ -129,6 +130,8 @@ def fit(
         table: A .csv, .tsv or .parquet file, one row per agent and time.
         out: Run directory to write; it must not exist.
         config: TOML file with settings, such as a run's config.toml; flags win over it.
+        reserve: Agents that the nets must not see, drawn at random, to calibrate the band on; auto
+            takes a tenth (20 to 100) of 60 agents or more, 0 none. Every agent gets a simulator.
         columns: Which column is what.
         settings: How to learn.
         quiet: Say nothing on standard error unless something is wrong.
@@ -139,6 +142,7 @@ def fit(
     from twinfold.config import FitConfig
     from twinfold.data.io import load_panel, read_manifest
     from twinfold.fit import fit as fit_model
+    from twinfold.models.calibrate import reserve as split_agents
     from twinfold.models.checkpoint import check_free
 
     given = (settings or FitFlags()).given()
@@ -159,8 +163,19 @@ def fit(
         manifest = read_manifest(table) if roles is None else None
         source = dict(manifest.source) if manifest is not None else {}
         source.pop("covariates", None)  # hidden physics stays out of the run
+        source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
+        n_reserved = _reserved(reserve, dataset.n_agents)
+        used, reserved = dataset, None
+        if n_reserved:
+            used, reserved = split_agents(dataset, n_reserved, chosen.seed)
         model = fit_model(
-            dataset, chosen, out=out, source=source, log=talk.line, progress=talk.progress
+            used,
+            chosen,
+            out=out,
+            reserved=reserved,
+            source=source,
+            log=talk.line,
+            progress=talk.progress,
         )
         talk.line(f"ask: {_example(dataset, out)}")
     if json:
@@ -169,6 +184,21 @@ def fit(
     error = model.info["validation"].get("rmse")
     known = "" if error is None else f", held-out error {error:.3g} standard deviations"
     print(f"{out}: {dataset.n_agents} simulators{known}")
+
+
+def _reserved(word: str, n_agents: int) -> int:
+    """The number of agents that ``--reserve`` asks for."""
+    from twinfold.models.calibrate import default_reserved
+
+    if word == "auto":
+        return default_reserved(n_agents)
+    number = _whole(word, "--reserve takes a whole number or auto")
+    if not 0 <= number < n_agents:
+        raise UsageError(
+            f"--reserve {number}: the table has {n_agents} agents, and at least one must be left "
+            "to learn from"
+        )
+    return number
 
 
 def _example(dataset: PanelDataset, out: Path) -> str:

@@ -34,10 +34,12 @@ from twinfold.models.behaviour import init_behaviour
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.factor import Structure, init_factor_model
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Evidence, Posterior, Prior
 from twinfold.models.train import TrainState
 
 FORMAT = "twinfold-run"
-VERSION = 3
+VERSION = 4
+_READABLE = (3, 4)  # 3 has no posterior: it predicts and plans, but does not adapt
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 
 Tree = TypeVar("Tree")
@@ -148,6 +150,12 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         arrays["band"] = model.band
     if model.behaviour is not None:
         arrays |= {f"behaviour{name}": value for name, value in _flatten(model.behaviour).items()}
+    if model.posterior is not None:
+        arrays |= _posterior_arrays(model.posterior)
+    if model.sample_agent is not None:
+        arrays["sample_agent"] = model.sample_agent
+    if model.conformal is not None:
+        arrays["conformal"] = model.conformal
     blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
     config = model.config.model_dump(mode="json")
     run = {
@@ -203,10 +211,10 @@ def load_run(path: str | Path) -> FittedModel:
     run = _read_json(folder / "run.json")
     if not isinstance(run, dict) or run.get("format") != FORMAT:
         raise RunError(f"{folder}/run.json was not written by twinfold")
-    if run.get("version") != VERSION:
+    if run.get("version") not in _READABLE:
         raise RunError(
             f"{folder} has version {run.get('version')} of the run format, this is twinfold "
-            f"{__version__}, which reads version {VERSION}; fit again"
+            f"{__version__}, which reads version {' and '.join(map(str, _READABLE))}; fit again"
         )
     try:
         blob = (folder / "model.safetensors").read_bytes()
@@ -283,8 +291,37 @@ def _build_model(
         band=arrays.get("band"),
         sample=arrays["sample"],
         behaviour=behaviour,
+        posterior=_load_posterior(arrays),
+        sample_agent=arrays.get("sample_agent"),
+        conformal=arrays.get("conformal"),
         info=run["info"],
     )
+
+
+def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
+    """Of symmetric matrices one half is kept: 100,000 agents are a few hundred megabytes."""
+    prior, evidence, trained = posterior
+    lower = np.tril_indices(evidence.gram.shape[-1])
+    return {
+        **{f"prior.{name}": value for name, value in prior._asdict().items()},
+        **{f"evidence.{name}": value for name, value in evidence._asdict().items()},
+        "evidence.gram": evidence.gram[..., lower[0], lower[1]],
+        "trained": trained,
+    }
+
+
+def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior | None:
+    if "trained" not in arrays:
+        return None
+    prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
+    packed = arrays["evidence.gram"]
+    rank = prior.mean.shape[-1]
+    rows, columns = np.tril_indices(rank)
+    gram = np.empty((*packed.shape[:-1], rank, rank))
+    gram[..., rows, columns] = packed
+    gram[..., columns, rows] = packed
+    others = (arrays[f"evidence.{name}"] for name in Evidence._fields[1:])
+    return Posterior(prior, Evidence(gram, *others), arrays["trained"])
 
 
 def _flatten(tree: Any) -> dict[str, np.ndarray]:

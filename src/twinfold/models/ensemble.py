@@ -20,9 +20,15 @@ from twinfold.errors import UsageError
 from twinfold.models.behaviour import AgentBehaviour, Behaviour
 from twinfold.models.factor import AgentDynamics, FactorModel, fold
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Posterior
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     import pandas as pd
+
+    from twinfold.data.panel import PanelDataset
+    from twinfold.models.tracker import Tracker
 
 Floats = NDArray[np.float64]
 _BATCH = 1024  # rollouts per call of the compiled program
@@ -46,6 +52,12 @@ class FittedModel:
         sample: ``(S, D)`` states of the training data, drawn at random; planning learns there what
             states are worth.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
+        posterior: what is known of every agent's factors; None in runs of an older version.
+        sample_agent: ``(S,)``, index of the agent that each state of ``sample`` is of; None in runs
+            of an older version.
+        conformal: ``(n, H)``, by calibration agent and horizon, the largest error so far in units
+            of the uncalibrated band (:mod:`twinfold.models.calibrate`); NaN beyond an agent's
+            data. None if no agents were reserved.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -60,6 +72,9 @@ class FittedModel:
     band: Floats | None
     sample: Floats
     behaviour: Behaviour | None = None
+    posterior: Posterior | None = None
+    sample_agent: NDArray[np.int32] | None = None
+    conformal: Floats | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -110,6 +125,30 @@ class FittedModel:
         if self.behaviour is None:
             return None
         return self.behaviour.of_agent(self.normalizer.on_device(), index)
+
+    def adapt(
+        self,
+        panel: PanelDataset,
+        *,
+        warn: Callable[[str], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> FittedModel:
+        """The model with new agents, or with more data of known ones; see ``fold_in.adapt``."""
+        from twinfold.models.fold_in import adapt
+
+        return adapt(self, panel, warn=warn, progress=progress)
+
+    def forget(self, agents: Iterable[AgentId]) -> FittedModel:
+        """The model without some agents; see ``fold_in.forget``."""
+        from twinfold.models.fold_in import forget
+
+        return forget(self, agents)
+
+    def track(self, agent: AgentId) -> Tracker:
+        """Follow one agent, known or new, transition by transition; see ``tracker.Tracker``."""
+        from twinfold.models.tracker import Tracker
+
+        return Tracker(self, agent)
 
 
 @jax.jit

@@ -1,0 +1,127 @@
+"""``twinfold adapt`` and ``twinfold forget``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from twinfold.cli.common import (
+    Flag,
+    RoleFlags,
+    console,
+    print_json,
+    set_up_jax,
+    split,
+    talking,
+    warn,
+)
+from twinfold.errors import UsageError
+
+
+def adapt(
+    run: Path,
+    table: Path,
+    /,
+    *,
+    out: Path,
+    columns: RoleFlags | None = None,
+    quiet: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Add new agents to a run, or more data of known ones, without a new fit.
+
+      twinfold adapt run newcomers.csv --out run2
+
+    The nets stay as they are; each agent's own factors are solved for exactly,
+    in well under a millisecond. A handful of rows is enough for a simulator,
+    and its band says how sure it is. Agents that the run knows already gain
+    what is new: give new rows only, not those that the run has had.
+
+    The columns are those of the fit; give them by flags or a manifest if the
+    table calls them otherwise.
+
+    Args:
+        run: Run directory of a fit.
+        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        out: Run directory to write; it must not exist.
+        columns: Which column is what, if not as in the fit.
+        quiet: No warnings and no progress.
+        json: Print a record.
+    """
+    set_up_jax()
+    from twinfold.data.io import load_panel, manifest_path
+    from twinfold.models.checkpoint import check_free, load_run, save_run
+
+    check_free(out)
+    model = load_run(run)
+    roles = (columns or RoleFlags()).roles()
+    if roles is None and not manifest_path(table).is_file():
+        roles = model.roles  # a table like the one that was fitted
+    with talking(quiet) as talk:
+        panel = load_panel(table, roles)
+        for line in panel.warnings:
+            talk.line(f"warning: {line}")
+        adapted = model.adapt(
+            panel, warn=(lambda line: None) if quiet else warn, progress=talk.progress
+        )
+        save_run(adapted, out)
+    entry = adapted.info["adapted"][-1]
+    if json:
+        print_json({"run": str(out), **entry})
+        return
+    print(
+        f"{out}: {len(adapted.agent_ids)} simulators, {entry['new_agents']} of them new, from "
+        f"{entry['transitions']} transitions"
+    )
+
+
+def forget(
+    run: Path,
+    /,
+    *,
+    agent: Annotated[list[str], Parameter(negative="", consume_multiple=False)],
+    out: Path,
+    quiet: Flag = False,
+) -> None:
+    """Take agents out of a run: their factors, their sums, their kept states.
+
+      twinfold forget run --agent P7,P12 --out run2
+
+    An agent that was added by `adapt` leaves no trace. Nets that were trained
+    on an agent's data keep what they learned from it; only a new fit without
+    that agent undoes this.
+
+    Args:
+        run: Run directory.
+        agent: Ids, separated by commas; the flag may be repeated.
+        out: Run directory to write; it must not exist.
+        quiet: No warnings.
+    """
+    set_up_jax()
+    from twinfold.models.checkpoint import check_free, load_run, save_run
+
+    check_free(out)
+    model = load_run(run)
+    names = split(agent)
+    if not names:
+        raise UsageError("--agent needs at least one id")
+    trained = [name for name in names if _trained(model, name)]
+    if trained and not quiet:
+        more = f" and {len(trained) - 1} more" if len(trained) > 1 else ""
+        warn(
+            f"the nets were trained on the data of agent {trained[0]!r}{more}; what they learned "
+            "from it stays until a new fit"
+        )
+    left = model.forget(names)
+    save_run(left, out)
+    console().print(f"{out}: {len(left.agent_ids)} simulators", soft_wrap=True)
+
+
+def _trained(model: object, name: str) -> bool:
+    from twinfold.models.ensemble import FittedModel
+
+    assert isinstance(model, FittedModel)
+    index = model.agent_index(name)
+    return model.posterior is None or bool(model.posterior.trained[index])

@@ -1,0 +1,325 @@
+"""New agents, and more data of known ones, without touching the nets.
+
+The posterior of an agent's factors depends on sums over its transitions (``posterior``). To adapt
+is to add to these sums and solve a system of r equations per member. Data may come in any order and
+in any parts, one transition at a time or a million; forgetting an agent drops its sums.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.errors import InvalidDataError, RunError, UsageError
+from twinfold.models.behaviour import Behaviour
+from twinfold.models.ensemble import FittedModel
+from twinfold.models.posterior import (
+    Evidence,
+    Posterior,
+    gather,
+    misfit,
+    solve,
+)
+
+Floats = NDArray[np.float64]
+Warn = Callable[[str], None]
+
+MISFIT = 25.0
+"""Squared residuals over squared noise beyond which an agent is said not to fit, at the least."""
+
+_STATE_MARGIN = 0.25  # share of the training range by which data may leave it without a word
+
+
+def known_posterior(model: FittedModel) -> Posterior:
+    """The posterior of a model.
+
+    Raises:
+        RunError: the run is from before there was one.
+    """
+    if model.posterior is None:
+        raise RunError(
+            "this run was fitted by an older version of twinfold, without the posterior that "
+            "adaptation and its uncertainty need; fit again"
+        )
+    return model.posterior
+
+
+def adapt(
+    model: FittedModel,
+    panel: PanelDataset,
+    *,
+    warn: Warn | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FittedModel:
+    """A model that also knows the agents of a panel, in closed form.
+
+    New agents are added; data of known agents is added to what is known of them. The nets stay as
+    they are, and so do the predictions for all other agents. An agent without a transition is added
+    as the average one, with a band as wide as the population.
+
+    Args:
+        model: a fitted model.
+        panel: data with the same state and action columns, not used for this model before.
+        warn: receives what is doubtful about the data; None for ``warnings.warn``.
+        progress: receives ("adapting", rows done, rows in all).
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: columns, kind of action, angles or time step differ from those of the model, or
+            the model has had this very data already.
+        InvalidDataError: an action is none of the model's levels.
+    """
+    known_posterior(model)
+    _check_columns(model, panel)
+    fingerprint = panel.fingerprint()
+    history = list(model.info.get("adapted", []))
+    if fingerprint in [model.info.get("fingerprint"), *(row["fingerprint"] for row in history)]:
+        raise UsageError(
+            "the model has had this data already; counting it twice would make it too sure of it"
+        )
+    data = panel.transitions()
+    if model.action_levels is not None:
+        data = replace(data, action=_levels(model, panel, data))
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
+    _doubts(model, panel, data, warn)
+    ids = (*panel.agent_ids, *panel.left_out)
+    if panel.left_out:
+        more = f" and {len(panel.left_out) - 1} more" if len(panel.left_out) > 1 else ""
+        warn(
+            f"agent {ids[panel.n_agents]!r}{more}: no transition (two rows in a row are needed); "
+            "taken to be an average agent, with a band as wide as the population"
+        )
+    adapted = with_transitions(model, ids, data, progress)
+    place = match_ids(model.agent_ids, list(ids))
+    _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
+    entry = {
+        "fingerprint": fingerprint,
+        "agents": len(ids),
+        "new_agents": int((place < 0).sum()),
+        "transitions": len(data),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    return replace(adapted, info={**model.info, "adapted": [*history, entry]})
+
+
+def with_transitions(
+    model: FittedModel,
+    ids: tuple[AgentId, ...],
+    data: Transitions,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FittedModel:
+    """``adapt`` without checks.
+
+    Args:
+        model: a fitted model with a posterior.
+        ids: of the agents that ``data.agent`` counts, known to the model or not.
+        data: transitions ordered by agent; actions as the model counts its levels.
+        progress: receives ("adapting", rows done, rows in all).
+    """
+    known = known_posterior(model)
+    found = gather(
+        model.members,
+        model.normalizer,
+        known.prior,
+        data,
+        len(ids),
+        None if progress is None else lambda done, of: progress("adapting", done, of),
+    )
+    return with_evidence(model, known, ids, match_ids(model.agent_ids, list(ids)), found)
+
+
+def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
+    """A model that does not know some agents any more.
+
+    Their factors, sums and kept states are gone, as if they had never been adapted to. Nets that
+    were trained on an agent's data keep what they learned from it; only a new fit undoes that.
+
+    Args:
+        model: a fitted model.
+        agents: ids.
+
+    Raises:
+        UsageError: an id is unknown, or no agent is left.
+    """
+    gone = np.unique([model.agent_index(agent) for agent in agents]).astype(np.int64)
+    kept = np.setdiff1d(np.arange(len(model.agent_ids)), gone)
+    if not len(kept):
+        raise UsageError("no agent would be left; a model needs one")
+    behaviour = model.behaviour
+    if behaviour is not None:
+        behaviour = _replaced(behaviour, np.asarray(behaviour.factors)[kept])
+    sample, sample_agent = model.sample, model.sample_agent
+    if sample_agent is not None:
+        stays = np.isin(sample_agent, kept)
+        if stays.any():
+            sample = sample[stays]
+            sample_agent = np.searchsorted(kept, sample_agent[stays]).astype(np.int32)
+    return replace(
+        model,
+        members=_replaced(model.members, np.asarray(model.members.agents)[:, kept]),
+        agent_ids=tuple(model.agent_ids[n] for n in kept),
+        behaviour=behaviour,
+        posterior=None if model.posterior is None else model.posterior.take(kept),
+        sample=sample,
+        sample_agent=sample_agent,
+    )
+
+
+def with_evidence(
+    model: FittedModel,
+    known: Posterior,
+    ids: tuple[AgentId, ...],
+    place: NDArray[np.integer],
+    found: Evidence,
+) -> FittedModel:
+    """The model with more evidence: of known agents at ``place``, of new ones where it is -1."""
+    old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    evidence = known.evidence
+    if len(old):
+        evidence = evidence.add(place[old], found.take(old))
+    if len(new):
+        evidence = evidence.join(found.take(new))
+    n_before = len(model.agent_ids)
+    touched = np.concatenate([place[old], n_before + np.arange(len(new))]).astype(np.int64)
+    mean, _ = solve(known.prior, evidence.take(touched))
+    before = np.asarray(model.members.agents)
+    factors = np.concatenate(
+        [before, np.zeros((len(before), len(new), before.shape[2]), before.dtype)], axis=1
+    )
+    factors[:, touched] = mean
+    trained = np.concatenate([known.trained, np.zeros(len(new), bool)])
+    behaviour = model.behaviour
+    if behaviour is not None:
+        behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0]))
+    return replace(
+        model,
+        members=_replaced(model.members, factors),
+        agent_ids=(*model.agent_ids, *(ids[n] for n in new)),
+        behaviour=behaviour,
+        posterior=Posterior(known.prior, evidence, trained),
+    )
+
+
+def _policy_factors(before: NDArray[Any], behaviour: Behaviour, factors: NDArray[Any]) -> Floats:
+    """Factors as the policy of the data reads them: standardised like those it was learned with."""
+    read = np.asarray(behaviour.factors, np.float64)
+    spread = before.std(axis=0)
+    slope = np.where(spread > 0, read.std(axis=0) / np.maximum(spread, 1e-30), 0.0)
+    return (factors - before.mean(axis=0)) * slope + read.mean(axis=0)
+
+
+def _replaced(holder: Any, factors: NDArray[Any]) -> Any:
+    name = "factors" if isinstance(holder, Behaviour) else "agents"
+    return replace(holder, **{name: jnp.asarray(factors, jnp.float32)})
+
+
+def _check_columns(model: FittedModel, panel: PanelDataset) -> None:
+    mine, theirs = model.roles, panel.roles
+    if theirs.action_type != mine.action_type:
+        raise UsageError(
+            f"the action is {theirs.action_type}, but the model was fitted to {mine.action_type} "
+            "actions"
+        )
+    for what in ("state", "action", "angle"):
+        wanted, given = getattr(mine, what), getattr(theirs, what)
+        if wanted == given:
+            continue
+        lacking = [name for name in wanted if name not in given]
+        hint = did_you_mean(lacking[0], given, "columns") if lacking and given else ""
+        raise UsageError(
+            f"the model's {what} columns are {', '.join(map(repr, wanted)) or 'none'}, those of "
+            f"the data {', '.join(map(repr, given)) or 'none'}; give the same, in the same "
+            f"order.{hint}"
+        )
+    if not panel.n_transitions:
+        return  # of single rows nothing says how far apart they are
+    mine_step, their_step = model.time_step, panel.time_step
+    plain = [isinstance(step, int | float) for step in (mine_step, their_step)]
+    ratio: Any = their_step / mine_step if plain[0] == plain[1] else np.nan  # pyright: ignore
+    if not abs(ratio - 1) < 1e-6:
+        raise UsageError(
+            f"the time between two rows is {panel.time_step}, in the model's data "
+            f"{model.time_step}; resample the data, or fit a model of its own"
+        )
+
+
+def _levels(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:
+    """The actions as indices into the model's levels."""
+    mine, theirs = model.action_levels, panel.action_levels
+    assert mine is not None
+    assert theirs is not None
+    index = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1).astype(np.int32)
+    unknown = mine[index] != theirs
+    rows = np.flatnonzero(unknown[data.action])
+    if len(rows):
+        row = int(rows[0])
+        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+        raise InvalidDataError(
+            f"column {model.roles.action[0]!r}, agent {panel.agent_ids[data.agent[row]]!r}, step "
+            f"{int(data.step[row])} of its trajectory{more}: action {theirs[data.action[row]]} "
+            f"never occurs in the model's data; its levels: {', '.join(map(str, mine[:12]))}"
+        )
+    return index[np.asarray(data.action, np.int32)]
+
+
+def _doubts(model: FittedModel, panel: PanelDataset, data: Transitions, warn: Warn) -> None:
+    """Say which columns lie far outside what the nets have seen."""
+    ranges = model.ranges
+    columns = [
+        *zip(model.roles.state, data.state.T, ranges.state_low, ranges.state_high, strict=True)
+    ]
+    if model.action_levels is None:
+        own = zip(
+            model.roles.action, data.action.T, ranges.action_low, ranges.action_high, strict=True
+        )
+        columns += list(own)
+    for name, values, low, high in columns:
+        margin = _STATE_MARGIN * (high - low)
+        far = np.flatnonzero((values < low - margin) | (values > high + margin))
+        if name in model.roles.angle or not len(far):
+            continue
+        row = int(far[0])
+        n_agents = len(np.unique(data.agent[far]))
+        more = f" and {n_agents - 1} more" if n_agents > 1 else ""
+        warn(
+            f"agent {panel.agent_ids[data.agent[row]]!r}{more}: {name!r} is {values[row]:g}, far "
+            f"outside the model's data ({low:g} to {high:g}); what is learned there is a guess"
+        )
+
+
+def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None:
+    """Say which agents no choice of factors explains."""
+    known = known_posterior(model)
+    values = np.median(agent_misfit(model), axis=0)
+    usual = values[known.trained & (known.evidence.count > 0)]
+    limit = max(MISFIT, 4 * float(np.quantile(usual, 0.99)) if len(usual) else 0.0)
+    bad = index[values[index] > limit]
+    if len(bad):
+        worst = int(bad[values[bad].argmax()])
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        warn(
+            f"agent {model.agent_ids[worst]!r}{more}: the data does not fit any agent the model "
+            f"can express (squared errors {values[worst]:.3g} times the noise): contradictory "
+            "rows, another regime, or an agent unlike all others; its band is widened accordingly"
+        )
+
+
+def agent_misfit(model: FittedModel) -> Floats:
+    """Phi of every member and agent, ``(M, N)``: squared residuals over squared noise, at least 1.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+    """
+    known = known_posterior(model)
+    shift = np.asarray(model.members.agents, np.float64) - known.prior.mean[:, None]
+    return misfit(known.prior, known.evidence, shift)

@@ -1,0 +1,373 @@
+"""What is known of every agent's factors: a Bayesian linear regression, given the nets.
+
+With the features Z(s, a) of a member fixed, the standardised target is linear in the factors,
+
+    y = Z u + e,    e_d ~ N(0, sigma_d^2),    u ~ N(mu, Lambda^-1)
+
+with mu and Lambda from the training agents (empirical Bayes) and sigma from held-out errors. An
+agent's data enters by sums over its transitions alone (W = diag(1 / sigma^2)):
+
+    G = sum Z^T W Z,   b = sum Z^T W (y - Z mu),   c = sum (y - Z mu)^T W (y - Z mu)
+
+    u | data ~ N(mu + (Lambda + G)^-1 b,  phi (Lambda + G)^-1)
+    phi = max(1, RSS / (D k)),   RSS = c - 2 b^T d + d^T G d,   d = E[u] - mu
+
+So data can come in any order and in any parts, and an agent can be forgotten. phi says how much
+worse an agent fits than the noise allows: data that contradicts itself, or the model, makes the
+posterior wide instead of confidently wrong.
+
+Axes: M members, N agents, r rank, D state columns, K transitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from twinfold.data.panel import Transitions
+from twinfold.models.factor import FactorModel
+from twinfold.models.normalizer import Normalizer
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 8192  # transitions whose features are held at once, fewer if they are large:
+_VALUES = 2**22  # numbers in their features and (r, r) products
+_HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
+_SAMPLE = 2**14  # transitions that the noise of the training data is taken from
+_LEAST_NOISE = 1e-6  # standard deviations of the target
+
+
+class Prior(NamedTuple):
+    """What is known of an agent before any of its data, and the noise. Float64, on the host.
+
+    Attributes:
+        mean: ``(M, r)``, mu.
+        precision: ``(M, r, r)``, Lambda.
+        noise: ``(M, D)``, sigma, in standard deviations of the target.
+    """
+
+    mean: Floats
+    precision: Floats
+    noise: Floats
+
+
+class Evidence(NamedTuple):
+    """What the data of each agent says: sums over its transitions. Float64, on the host.
+
+    Attributes:
+        gram: ``(M, N, r, r)``, G.
+        moment: ``(M, N, r)``, b.
+        energy: ``(M, N)``, c.
+        count: ``(N,)`` int64, transitions.
+    """
+
+    gram: Floats
+    moment: Floats
+    energy: Floats
+    count: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, n_members: int, n_agents: int, rank: int) -> Evidence:
+        """Of agents without data."""
+        return cls(
+            np.zeros((n_members, n_agents, rank, rank)),
+            np.zeros((n_members, n_agents, rank)),
+            np.zeros((n_members, n_agents)),
+            np.zeros(n_agents, np.int64),
+        )
+
+    def take(self, agents: NDArray[np.integer] | slice) -> Evidence:
+        """Of some agents."""
+        return Evidence(
+            self.gram[:, agents],
+            self.moment[:, agents],
+            self.energy[:, agents],
+            self.count[agents],
+        )
+
+    def join(self, other: Evidence) -> Evidence:
+        """Of these agents and of further ones."""
+        return Evidence(
+            np.concatenate([self.gram, other.gram], axis=1),
+            np.concatenate([self.moment, other.moment], axis=1),
+            np.concatenate([self.energy, other.energy], axis=1),
+            np.concatenate([self.count, other.count]),
+        )
+
+    def minus(self, other: Evidence) -> Evidence:
+        """What is not in ``other``, of the same agents."""
+        return Evidence(
+            self.gram - other.gram,
+            self.moment - other.moment,
+            self.energy - other.energy,
+            self.count - other.count,
+        )
+
+    def copy(self) -> Evidence:
+        """Arrays of its own."""
+        return Evidence(self.gram.copy(), self.moment.copy(), self.energy.copy(), self.count.copy())
+
+    def add(self, agents: NDArray[np.integer], other: Evidence) -> Evidence:
+        """With more data of some agents, each named once."""
+        total = self.copy()
+        for mine, theirs in zip(total[:3], other[:3], strict=True):
+            mine[:, agents] += theirs
+        total.count[agents] += other.count
+        return total
+
+
+class Posterior(NamedTuple):
+    """Everything that is known of the agents' factors.
+
+    Attributes:
+        prior: of all agents.
+        evidence: of each.
+        trained: ``(N,)`` bool, whether the nets have seen the agent's data.
+    """
+
+    prior: Prior
+    evidence: Evidence
+    trained: NDArray[np.bool_]
+
+    def take(self, agents: NDArray[np.integer]) -> Posterior:
+        """Of some agents."""
+        return Posterior(self.prior, self.evidence.take(agents), self.trained[agents])
+
+
+def empirical_prior(factors: Floats, noise: Floats) -> Prior:
+    """Mean and covariance of trained factors.
+
+    One more agent, isotropic, is added to the covariance: with few agents some directions were
+    never seen to vary. A single agent says nothing of how agents differ: its spread is taken to be
+    as large as its factors.
+
+    Args:
+        factors: ``(M, N, r)``.
+        noise: ``(M, D)``, in standard deviations of the target.
+    """
+    values = np.asarray(factors, np.float64)
+    n_agents, rank = values.shape[1:]
+    mean = values.mean(axis=1)
+    deviation = values - mean[:, None]
+    spread = np.square(deviation if n_agents > 1 else values).mean(axis=(1, 2)) + 1e-12
+    isotropic = spread[:, None, None] * np.eye(rank)
+    covariance = (np.swapaxes(deviation, 1, 2) @ deviation + isotropic) / (n_agents + 1)
+    if n_agents == 1:
+        covariance = isotropic
+    return Prior(mean, np.linalg.inv(covariance), np.maximum(noise, _LEAST_NOISE))
+
+
+def trained_posterior(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    held_out: Floats | None,
+    n_agents: int,
+) -> Posterior:
+    """The posterior of the agents that the nets were trained on.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        data: their transitions, those of an agent next to each other.
+        held_out: ``(D,)``, robust scale of held-out errors of one step, in standard deviations of
+            the target; None if there are none. A member that fits its own training data worse than
+            that has the noise of that.
+        n_agents: N.
+    """
+    factors = np.asarray(members.agents, np.float64)
+    rows = np.arange(len(data))[:: -(-len(data) // _SAMPLE)]
+    some = data.select(rows)
+    noise = []
+    for first in range(0, len(rows), _CHUNK):
+        part = some.select(np.arange(first, min(first + _CHUNK, len(rows))))
+        features = features_of(members, normalizer, part.state, part.action)
+        target = normalizer.encode_target(part.state, part.next_state)
+        noise.append(np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors[:, part.agent])))
+    scale = 1.4826 * np.median(np.concatenate(noise, axis=1), axis=1)
+    scale = np.where(np.isfinite(scale), scale, np.inf)
+    prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
+    evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
+    return Posterior(prior, evidence, np.ones(n_agents, bool))
+
+
+def gather(
+    members: FactorModel,
+    normalizer: Normalizer,
+    prior: Prior,
+    data: Transitions,
+    n_agents: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evidence:
+    """What transitions say of their agents.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        prior: mean and noise are used.
+        data: transitions, those of an agent next to each other.
+        n_agents: N.
+        progress: receives (rows of a member done, rows in all).
+    """
+    n_rows, n_members = len(data), len(prior.mean)
+    n_state, rank = data.state.shape[1], prior.mean.shape[1]
+    found = Evidence.none(n_members, n_agents, rank)
+    found.count[:] = np.bincount(data.agent, minlength=n_agents)
+    if not n_rows:
+        return found
+    most = max(64, _VALUES // (rank * max(n_state, rank)))
+    # One shape for all chunks, and few shapes for all tables: there are few programs then.
+    size = min(_CHUNK, 1 << (most - 1).bit_length(), 1 << (n_rows - 1).bit_length())
+    roots = prior_root(prior)
+    chunks = [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
+    for rows in chunks:  # an agent may lie in two of them
+        state = normalizer.encode_state(data.state[rows])
+        inputs = normalizer.inputs(state).astype(np.float32)
+        action = normalizer.encode_action(data.action[rows])
+        action = action.astype(np.int32 if action.ndim == 1 else np.float32)
+        target = normalizer.encode_target(data.state[rows], data.next_state[rows])
+        fill = size - len(inputs)
+        if fill:
+            inputs = np.pad(inputs, [(0, fill), (0, 0)])
+            action = np.pad(action, [(0, fill)] + [(0, 0)] * (action.ndim - 1))
+        features = np.asarray(_features(members, inputs, action))[:, : len(target)]
+        agent = data.agent[rows]
+        starts = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
+        for m in range(n_members):
+            z, residual = whitened(prior, m, roots[m], features[m].astype(np.float64), target)
+            turned = np.swapaxes(z, 1, 2)
+            sums = (turned @ z, (turned @ residual[..., None])[..., 0], (residual**2).sum(axis=1))
+            for total, part in zip(found[:3], sums, strict=True):
+                total[m, agent[starts]] += np.add.reduceat(part, starts)
+
+        if progress is not None:
+            progress(rows.stop, n_rows)
+    return found
+
+
+def whitened(
+    prior: Prior, member: int, root: Floats, features: Floats, target: Floats
+) -> tuple[Floats, Floats]:
+    """Features ``(K, D, r)`` and residuals from the prior mean ``(K, D)``, in units of the noise.
+
+    What no agent of the population could have produced counts less (Huber's weight of the residual
+    under the prior's prediction). The weight depends on the transition alone, not on other data.
+
+    Args:
+        prior: of all members.
+        member: which of them.
+        root: a root of the prior covariance, ``(r, r)``, by ``prior_root``.
+        features: Z, ``(K, D, r)``.
+        target: y, ``(K, D)``.
+    """
+    noise = prior.noise[member]
+    residual = target - features @ prior.mean[member]
+    deviation = np.sqrt(np.square(features @ root).sum(axis=-1) + noise**2)
+    weight = np.minimum(1.0, _HUBER * deviation / np.maximum(np.abs(residual), 1e-300))
+    scale = np.sqrt(weight) / noise
+    return features * scale[..., None], residual * scale
+
+
+def prior_root(prior: Prior) -> Floats:
+    """``(M, r, r)``, L with L L^T the prior covariance."""
+    return np.asarray(np.linalg.cholesky(np.linalg.inv(prior.precision)), np.float64)
+
+
+@jax.jit
+def _features(members: FactorModel, inputs: Array, action: Array) -> Array:
+    """Z of every member: ``(M, k, D, r)``."""
+    return jax.lax.map(lambda member: jax.vmap(member.features)(inputs, action), members)
+
+
+def solve(prior: Prior, evidence: Evidence) -> tuple[Floats, Floats]:
+    """Mean ``(M, N, r)`` and covariance ``(M, N, r, r)`` of every agent's factors."""
+    precision = prior.precision[:, None] + evidence.gram
+    covariance = np.asarray(np.linalg.inv(precision), np.float64)
+    covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
+    shift = np.asarray(np.linalg.solve(precision, evidence.moment[..., None])[..., 0], np.float64)
+    return prior.mean[:, None] + shift, misfit(prior, evidence, shift)[..., None, None] * covariance
+
+
+def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
+    """Evidence whose posterior mean is the given factors, with residuals and precision as they are.
+
+    The nets' own agents have factors that were solved for with weights by their own residuals
+    (``refit``); more data of theirs then goes on from there.
+
+    Args:
+        prior: of all agents.
+        evidence: of the agents.
+        factors: ``(M, N, r)``.
+    """
+    shift = factors - prior.mean[:, None]
+    quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
+    left = evidence.energy - 2 * np.einsum("mnr,mnr->mn", evidence.moment, shift) + quadratic
+    moment = np.einsum("mnrs,mns->mnr", prior.precision[:, None] + evidence.gram, shift)
+    energy = np.maximum(left, 0.0) + 2 * np.einsum("mnr,mnr->mn", moment, shift) - quadratic
+    return evidence._replace(moment=moment, energy=energy)
+
+
+def misfit(prior: Prior, evidence: Evidence, shift: Floats) -> Floats:
+    """phi, ``(M, N)``: how many times larger than the noise the squared residuals are, at least 1.
+
+    Args:
+        prior: its noise has D columns.
+        evidence: of the agents.
+        shift: ``(M, N, r)``, posterior less prior mean.
+    """
+    explained = np.einsum("mnr,mnr->mn", evidence.moment, shift)
+    quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
+    values = np.maximum(evidence.count * prior.noise.shape[1], 1)
+    return np.maximum((evidence.energy - 2 * explained + quadratic) / values, 1.0)
+
+
+def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray[Any]) -> Floats:
+    """How much of a prediction an agent's own data determines, as against the population: [0, 1].
+
+        1 - tr_W(Z (Lambda + G)^-1 Z^T) / tr_W(Z Lambda^-1 Z^T)
+
+    the share of the prior variance of the prediction that the agent's data has taken away, the mean
+    over the members. 0 for an agent without data.
+
+    Args:
+        prior: of all agents.
+        evidence: of the agents.
+        features: ``(M, K, D, r)``, Z of the queries.
+        agent: ``(K,)``, whose.
+    """
+    before = np.linalg.inv(prior.precision)  # (M, r, r)
+    who, place = np.unique(agent, return_inverse=True)
+    after = np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who])
+    z = features / prior.noise[:, None, :, None]
+    total = np.einsum("mkdr,mrs,mkds->mk", z, before, z, optimize=True)
+    left = np.einsum("mkdr,mkrs,mkds->mk", z, after[:, place], z, optimize=True)
+    share = 1.0 - left / np.maximum(total, 1e-300)
+    return np.clip(share, 0.0, 1.0).mean(axis=0)
+
+
+def features_of(
+    members: FactorModel, normalizer: Normalizer, state: Floats, action: NDArray[Any]
+) -> Floats:
+    """Z of every member at some states and actions: ``(M, K, D, r)`` float64.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        state: ``(K, D)`` raw units.
+        action: ``(K,)`` level indices or ``(K, A)`` raw units.
+    """
+    inputs = normalizer.inputs(normalizer.encode_state(state)).astype(np.float32)
+    code = normalizer.encode_action(action)
+    code = jnp.asarray(code, jnp.int32 if code.ndim == 1 else jnp.float32)
+    size = 1 << max(len(inputs) - 1, 0).bit_length()
+    fill = size - len(inputs)
+    inputs = np.pad(inputs, [(0, fill), (0, 0)])
+    code = np.pad(np.asarray(code), [(0, fill)] + [(0, 0)] * (code.ndim - 1))
+    found = np.asarray(_features(members, inputs, code), np.float64)
+    return found[:, : len(state)]
