@@ -143,6 +143,7 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sample_agent=data.agent[sample],
+        sample_action=data.action[sample],
         info={
             "twinfold": __version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

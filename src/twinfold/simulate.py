@@ -19,6 +19,7 @@ from twinfold.errors import UsageError
 from twinfold.models.bands import band_factor, prediction_band
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.predictive import factor_draws, predict_paths, rollout_factors
+from twinfold.models.support import Support, abstention, path_support, support_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,8 @@ class Rollout:
         calibrated: whether held-out errors are in the band. If nothing could be held out when the
             model was fitted, the band is the spread of the members alone, which is too narrow.
         simultaneous: whether the band is calibrated on reserved agents and this far ahead.
+        support: what stands behind each step, ``(..., H)`` arrays
+            (:class:`twinfold.models.support.Support`); None if it was not asked for.
         agent_column: the user's name of the agent column.
     """
 
@@ -73,13 +76,15 @@ class Rollout:
     coverage: float
     calibrated: bool
     simultaneous: bool = False
+    support: Support | None = None
     agent_column: str = "agent"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per predicted state.
 
         Columns: ``query`` (0 to Q-1, if there are several), the agent, ``step`` (from 1), the
-        states, and ``<state>_lower`` and ``<state>_upper``.
+        states, ``<state>_lower`` and ``<state>_upper``, and ``support`` and ``basis`` if they were
+        asked for.
         """
         import pandas as pd
 
@@ -91,7 +96,10 @@ class Rollout:
         table[self.agent_column] = [self.agent] * (n_queries * n_steps)
         table["step"] = np.tile(self.steps, n_queries)
         flat = [a.reshape(-1, n_state) for a in (self.centre, self.lower, self.upper)]
-        return pd.DataFrame(table | prediction_columns(self.columns, *flat, taken=tuple(table)))
+        columns = table | prediction_columns(self.columns, *flat, taken=tuple(table))
+        if self.support is not None:
+            columns |= support_columns(self.support, tuple(columns))
+        return pd.DataFrame(columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +129,9 @@ class Simulator:
         state: Mapping[str, Any] | pd.Series | ArrayLike,
         actions: ArrayLike,
         warn: Warn | None = None,
+        *,
+        support: bool = False,
+        min_support: float | None = None,
     ) -> Rollout:
         """Predict the states that follow from a start under given actions.
 
@@ -133,6 +144,9 @@ class Simulator:
                 ``(H, A)`` or ``(Q, H, A)`` in raw units if it is continuous, where ``(H,)`` does
                 for a single column.
             warn: receives what is doubtful about the answer; None for ``warnings.warn``.
+            support: whether to find out what stands behind each step.
+            min_support: abstain from the first step on whose support is less: predictions are NaN
+                there, and ``warn`` receives the reason.
 
         Raises:
             UsageError: a shape or column does not fit, a value is no finite number, a level is
@@ -159,6 +173,18 @@ class Simulator:
             step = int(steps[left.any(axis=0).argmax()])
             (warn or _warn)(f"agent {self.agent_id!r}: {STRAYS} (first at step {step})")
 
+        found = None
+        if support or min_support is not None:
+            before = np.concatenate([start_q[:, None], middle[:, :-1]], axis=1)
+            found = path_support(model, index, before, codes_q)
+        if found is not None and min_support is not None:
+            gone = found.score < min_support
+            for values in (middle, low, high, sd):
+                values[gone] = np.nan
+            paths[:, gone] = np.nan
+            if gone.any():
+                (warn or _warn)(f"agent {self.agent_id!r}: {abstention(found, gone, min_support)}")
+
         def own(values: NDArray[Any], axis: int = 0) -> Any:
             return np.take(values, 0, axis) if single else values
 
@@ -176,6 +202,7 @@ class Simulator:
             coverage=model.config.band,
             calibrated=model.band is not None,
             simultaneous=simultaneous,
+            support=None if found is None else found.map(own),
             agent_column=model.roles.agent,
         )
 

@@ -29,6 +29,14 @@ from twinfold.data.notes import shorten
 from twinfold.models.bands import band_factor, prediction_band
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.predictive import DRAWS, predict_paths
+from twinfold.models.support import (
+    THRESHOLD,
+    UNSUPPORTED,
+    Support,
+    abstention,
+    path_support,
+    support_columns,
+)
 from twinfold.queries import QUERY, Queries, column, read_queries
 from twinfold.simulate import (
     STRAYS,
@@ -49,7 +57,13 @@ _DATE_FORMS = (
 )  # fmt: skip
 
 
-def answer(model: FittedModel, queries: pd.DataFrame, warn: Warn | None = None) -> pd.DataFrame:
+def answer(
+    model: FittedModel,
+    queries: pd.DataFrame,
+    warn: Warn | None = None,
+    *,
+    min_support: float | None = None,
+) -> pd.DataFrame:
     """Answer every question of a table.
 
     Ids and times keep their types; rows may come in any order. Queries are answered in the order
@@ -60,6 +74,8 @@ def answer(model: FittedModel, queries: pd.DataFrame, warn: Warn | None = None) 
         model: the fitted model.
         queries: the questions; further columns (episode, reward) are passed over.
         warn: receives what is doubtful about the answers; None for ``warnings.warn``.
+        min_support: adds the columns ``support`` and ``basis``, and abstains from the first step on
+            whose support is less: predictions are missing there, and ``warn`` receives the reason.
 
     Raises:
         UsageError: ``queries`` is no table.
@@ -98,8 +114,35 @@ def answer(model: FittedModel, queries: pd.DataFrame, warn: Warn | None = None) 
         roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
         roles.time: _next_times(asked, column(queries, roles.time)),
     }
-    columns = prediction_columns(roles.state, middle, lower, upper, tuple(taken))
-    return pd.DataFrame({**taken, **columns}, copy=False)
+    found = None
+    if min_support is not None:
+        found = _supports(model, asked, middle)
+        gone = found.score < min_support
+        for values in (middle, lower, upper):
+            values[gone] = np.nan
+        if gone.any():
+            hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(gone), side="right") - 1)
+            part = slice(asked.offset[hit[0]], asked.offset[hit[0]] + asked.length[hit[0]])
+            own = found.map(lambda values: values[None, part])
+            more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+            warn(f"{name(int(hit[0]))}{more}: {abstention(own, gone[None, part], min_support)}")
+    columns = taken | prediction_columns(roles.state, middle, lower, upper, tuple(taken))
+    if found is not None:
+        columns |= support_columns(found, tuple(columns))
+    return pd.DataFrame(columns, copy=False)
+
+
+def _supports(model: FittedModel, asked: Queries, middle: NDArray[np.float64]) -> Support:
+    """The support of each predicted state, ``(K,)`` arrays."""
+    before = np.roll(middle, 1, axis=0)
+    before[asked.offset] = asked.start
+    query = np.repeat(np.arange(len(asked.length)), asked.length)
+    found = path_support(model, asked.agent[query], before[:, None], asked.codes[:, None])
+    score, own, basis = found.map(lambda values: values[:, 0])
+    for first, length in zip(asked.offset, asked.length, strict=True):  # the least so far
+        part = slice(first, first + length)
+        score[part] = np.minimum.accumulate(score[part])
+    return Support(score, own, np.where(score < THRESHOLD, UNSUPPORTED, basis).astype(np.int8))
 
 
 def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], ...]:

@@ -32,12 +32,12 @@ def adapt(
 ) -> None:
     """Add new agents to a run, or more data of known ones, without a new fit.
 
-      twinfold adapt run newcomers.csv --out run2
-
     The nets stay as they are; each agent's own factors are solved for exactly,
     in well under a millisecond. A handful of rows is enough for a simulator,
     and its band says how sure it is. Agents that the run knows already gain
     what is new: give new rows only, not those that the run has had.
+
+      twinfold adapt run newcomers.csv --out run2
 
     The columns are those of the fit; give them by flags or a manifest if the
     table calls them otherwise.
@@ -87,11 +87,11 @@ def forget(
 ) -> None:
     """Take agents out of a run: their factors, their sums, their kept states.
 
-      twinfold forget run --agent P7,P12 --out run2
-
     An agent that was added by `adapt` leaves no trace. Nets that were trained
     on an agent's data keep what they learned from it; only a new fit without
     that agent undoes this.
+
+      twinfold forget run --agent P7,P12 --out run2
 
     Args:
         run: Run directory.

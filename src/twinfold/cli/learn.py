@@ -238,6 +238,7 @@ def simulate(
     queries: Path | None = None,
     out: Path | None = None,
     plot: Path | None = None,
+    min_support: float | None = None,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -261,6 +262,11 @@ def simulate(
     which is empty below. The answers have the same columns but the actions,
     one time step later, and <state>_lower and <state>_upper for the band.
 
+    The support of a step, from 0 to 1, says what stands behind it: near 1 the
+    data is as dense there as it usually is and the members of the model agree;
+    at 0 nothing is known. The basis is "own data", "borrowed" (from other
+    agents) or "unsupported".
+
     Args:
         run: Run directory of a fit.
         agent: Id of the agent of a single question.
@@ -269,6 +275,7 @@ def simulate(
         queries: Table of questions, .csv or .parquet.
         out: Table of answers to write, .csv or .parquet; needed with --queries.
         plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
+        min_support: Give no prediction from the first step on whose support is less, but a reason.
         quiet: No warnings, and no sentence about the table of answers.
         json: Print a record instead of a table or sentence.
     """
@@ -277,7 +284,7 @@ def simulate(
     if queries is not None:
         if agent is not None or state is not None or actions is not None:
             raise UsageError("--agent, --state and --actions go without --queries, a table")
-        _answer_table(run, queries, out, plot, quiet, json)
+        _answer_table(run, queries, out, plot, min_support, quiet, json)
         return
     needed = {"--agent": agent, "--state": state, "--actions": actions}
     missing = [flag for flag, value in needed.items() if value is None]
@@ -286,11 +293,17 @@ def simulate(
     set_up_jax()
     from twinfold.models.checkpoint import load_run
 
-    _answer_one(load_run(run), agent, state, actions, out, plot, quiet, json)
+    _answer_one(load_run(run), agent, state, actions, out, plot, min_support, quiet, json)
 
 
 def _answer_table(
-    run: Path, queries: Path, out: Path | None, plot: Path | None, quiet: bool, json: bool
+    run: Path,
+    queries: Path,
+    out: Path | None,
+    plot: Path | None,
+    min_support: float | None,
+    quiet: bool,
+    json: bool,
 ) -> None:
     if out is None:
         raise UsageError("--queries needs --out, the table of answers to write")
@@ -305,7 +318,7 @@ def _answer_table(
 
     model = load_run(run)
     table = read_table(queries, ids=[model.roles.agent, QUERY])
-    answers = answer(model, table, warn=_silent if quiet else warn)
+    answers = answer(model, table, warn=_silent if quiet else warn, min_support=min_support)
     write_table(answers, out)
     n_queries = len(answers[QUERY].unique())
     if json:
@@ -325,6 +338,7 @@ def _answer_one(
     actions: str,
     out: Path | None,
     plot: Path | None,
+    min_support: float | None,
     quiet: bool,
     json: bool,
 ) -> None:
@@ -335,6 +349,8 @@ def _answer_one(
         state_numbers(state, model.roles.state),
         _steps(actions, len(model.roles.action)),
         warn=_silent if quiet else warn,
+        support=True,
+        min_support=min_support,
     )
     frame = rollout.to_frame()
     if plot is not None:
@@ -349,6 +365,7 @@ def _answer_one(
                 "agent": rollout.agent,
                 "coverage": rollout.coverage,
                 "calibrated": rollout.calibrated,
+                "simultaneous": rollout.simultaneous,
                 "prediction": frame.to_dict("list"),
             }
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from twinfold.models.support import Support
     from twinfold.report.tables import Table as ReportTable
     from twinfold.simulate import Rollout
 
@@ -63,6 +64,8 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
     from rich.table import Table
 
     band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
+    if rollout.simultaneous:
+        band += " (of the whole course)"
     columns = range(len(rollout.columns))
     at_once = max(1, (console.width - 20) // 22)  # many states: one table below the other
     for first in range(0, len(columns), at_once):
@@ -70,15 +73,29 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
         table = Table(title=f"state after each action, with its {band}", title_justify="left")
         table.add_column("step", justify="right")
         table.add_column("action", justify="right")
+        if rollout.support is not None:
+            table.add_column("basis (support)")
         for d in part:
             table.add_column(rollout.columns[d])
         for h, action in enumerate(rollout.actions):
             cells = (
-                f"{rollout.centre[h, d]:.4g} [{rollout.lower[h, d]:.3g}..{rollout.upper[h, d]:.3g}]"
+                _interval(rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d])
                 for d in part
             )
-            table.add_row(str(rollout.steps[h]), _action(action), *cells)
+            basis = [] if rollout.support is None else [_basis(rollout.support, h)]
+            table.add_row(str(rollout.steps[h]), _action(action), *basis, *cells)
         console.print(table)
+
+
+def _interval(middle: float, lower: float, upper: float) -> str:
+    """A value and its band; a dash where there is no prediction."""
+    return "–" if middle != middle else f"{middle:.4g} [{lower:.3g}..{upper:.3g}]"
+
+
+def _basis(support: Support, step: int) -> str:
+    from twinfold.models.support import BASIS
+
+    return f"{BASIS[support.basis[step]]} ({support.score[step]:.2f})"
 
 
 def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:

@@ -154,6 +154,8 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         arrays |= _posterior_arrays(model.posterior)
     if model.sample_agent is not None:
         arrays["sample_agent"] = model.sample_agent
+    if model.sample_action is not None:
+        arrays["sample_action"] = model.sample_action
     if model.conformal is not None:
         arrays["conformal"] = model.conformal
     blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
@@ -293,6 +295,7 @@ def _build_model(
         behaviour=behaviour,
         posterior=_load_posterior(arrays),
         sample_agent=arrays.get("sample_agent"),
+        sample_action=arrays.get("sample_action"),
         conformal=arrays.get("conformal"),
         info=run["info"],
     )

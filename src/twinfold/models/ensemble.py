@@ -55,6 +55,8 @@ class FittedModel:
         posterior: what is known of every agent's factors; None in runs of an older version.
         sample_agent: ``(S,)``, index of the agent that each state of ``sample`` is of; None in runs
             of an older version.
+        sample_action: ``(S, A)`` raw units or ``(S,)`` level indices, what was done there; None
+            likewise.
         conformal: ``(n, H)``, by calibration agent and horizon, the largest error so far in units
             of the uncalibrated band (:mod:`twinfold.models.calibrate`); NaN beyond an agent's
             data. None if no agents were reserved.
@@ -74,6 +76,7 @@ class FittedModel:
     behaviour: Behaviour | None = None
     posterior: Posterior | None = None
     sample_agent: NDArray[np.int32] | None = None
+    sample_action: NDArray[Any] | None = None
     conformal: Floats | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 

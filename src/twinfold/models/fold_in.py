@@ -158,11 +158,12 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     behaviour = model.behaviour
     if behaviour is not None:
         behaviour = _replaced(behaviour, np.asarray(behaviour.factors)[kept])
-    sample, sample_agent = model.sample, model.sample_agent
+    sample, sample_agent, action = model.sample, model.sample_agent, model.sample_action
     if sample_agent is not None:
         stays = np.isin(sample_agent, kept)
         if stays.any():
             sample = sample[stays]
+            action = None if action is None else action[stays]
             sample_agent = np.searchsorted(kept, sample_agent[stays]).astype(np.int32)
     return replace(
         model,
@@ -172,6 +173,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         posterior=None if model.posterior is None else model.posterior.take(kept),
         sample=sample,
         sample_agent=sample_agent,
+        sample_action=action,
     )
 
 
