@@ -1,0 +1,1 @@
+"""How far a learned simulator can be trusted, and what it says a policy is worth."""
