@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
-from twinfold.cli import adapt, bench, data, judge, learn, policies
+from twinfold.cli import adapt, bench, data, judge, learn, policies, value
 from twinfold.errors import InvalidDataError, TwinfoldError
 
 # Help is shown as it stands here, so its lines are short enough for any terminal.
@@ -52,6 +52,7 @@ app.command(adapt.adapt)
 app.command(adapt.forget)
 app.command(learn.simulate)
 app.command(judge.plan)
+app.command(value.value)
 app.command(judge.evaluate)
 app.command(judge.demo)
 app.command(bench.app)

@@ -1,0 +1,188 @@
+"""``twinfold value``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from twinfold.cli.common import (
+    Flag,
+    console,
+    print_json,
+    set_up_jax,
+    shown,
+    split,
+    talking,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from twinfold.report.tables import Table
+
+_FEW = 5  # agents, if none are named
+_OUTSIDE = 0.2  # share of steps out of the range of the data from which on it is said
+
+
+def value(
+    run: Path,
+    /,
+    *,
+    task: str,
+    policy: str,
+    against: str | None = None,
+    agent: Annotated[
+        list[str] | None,
+        Parameter(negative="", consume_multiple=False, show_default=lambda _: f"the first {_FEW}"),
+    ] = None,
+    draws: int = 20,
+    starts: Annotated[int | None, shown("50; 5 with plan")] = None,
+    horizon: Annotated[int | None, shown("the task's longest episode")] = None,
+    discount: float = 1.0,
+    coverage: float = 0.9,
+    seed: int = 0,
+    json: Flag = False,
+) -> None:
+    """What a policy is worth to an agent, without trying it: by the agent's simulator.
+
+    The policy acts in many worlds, each a member of the ensemble with one draw
+    of what the agent may be. The interval says how far these worlds disagree,
+    and what is left to chance by the number of starts.
+
+      twinfold value run --task cart_pole --policy pure --against random --agent 0,1
+
+    The figures are model-based: estimates from a learned model, not from data
+    of the policy. With --against, both policies act from the same starts in
+    the same worlds, and the difference is better known than either value.
+
+    Args:
+        run: Run directory of a fit.
+        task: mountain_car, cart_pole or half_cheetah; gives starts, reward and end of an episode.
+        policy: random, test, pure, pure-eps-20, pure-eps-40, or plan (a new plan at every step by the
+            task's planner; takes minutes).
+        against: Another one to compare it with.
+        agent: Ids of agents, separated by commas; the flag may be repeated.
+        draws: Worlds per agent.
+        starts: Starts per world.
+        horizon: Longest rollout, in steps.
+        discount: Of the reward, per step.
+        coverage: Of the intervals.
+        seed: Of worlds, starts and policies.
+        json: Print one record per agent instead of a table.
+    """
+    set_up_jax()
+    from twinfold.models.checkpoint import load_run
+    from twinfold.tasks import get_task
+    from twinfold.trust.value import compare_policies, policy_value
+
+    chosen = get_task(task)
+    model = load_run(run)
+    names = split(agent) or model.agent_ids[:_FEW]
+    for name in names:
+        model.agent_index(name)  # an unknown one is said before anything is computed
+    settings: dict[str, Any] = {
+        "draws": draws,
+        "n_starts": starts,
+        "horizon": horizon,
+        "discount": discount,
+        "coverage": coverage,
+        "seed": seed,
+    }
+    found = []
+    with talking(json) as talk:
+        if "plan" in (policy, against):
+            talk.line("a plan is made at every step of every rollout; this takes minutes")
+        for done, name in enumerate(names):
+            talk.progress("agents", done, len(names))
+            if against is None:
+                found.append(policy_value(model, chosen, name, policy, **settings).record())
+            else:
+                compared = compare_policies(model, chosen, name, policy, against, **settings)
+                found.append(compared.record())
+        talk.progress("agents", len(names), len(names))
+    if json:
+        print_json({"kind": "policy_values", "model_based": True, "values": found})
+    else:
+        _show(found)
+    _doubts(found)
+
+
+def _show(records: list[dict[str, Any]]) -> None:
+    from twinfold.cli.show import show_table
+
+    make = _differences if "a" in records[0] else _values
+    out = console()
+    show_table(out, make(records))
+    out.print(f"model-based: {records[0]['note'][0].lower()}{records[0]['note'][1:]}")
+
+
+def _values(records: list[dict[str, Any]]) -> Table:
+    from twinfold.report.tables import Table, number
+
+    first = records[0]
+    level = f"{100 * first['coverage']:g} %"
+    return Table(
+        ("agent", "value", level, "spread of worlds", "error by starts", "steps", "outside data"),
+        tuple(
+            (
+                str(row["agent"]),
+                number(row["value"]),
+                _range(row),
+                number(row["model_sd"]),
+                number(row["start_se"]),
+                number(row["mean_steps"]),
+                f"{100 * row['outside']:.0f} %",
+            )
+            for row in records
+        ),
+        f"Model-based value of policy {first['policy']}: return of at most {first['horizon']} "
+        f"steps, {first['n_draws']} worlds, {first['n_starts']} starts",
+    )
+
+
+def _differences(records: list[dict[str, Any]]) -> Table:
+    from twinfold.report.tables import Table, number
+
+    one, other = records[0]["a"], records[0]["b"]
+    level = f"{100 * one['coverage']:g} %"
+    a, b = one["policy"], other["policy"]
+    return Table(
+        ("agent", a, level, b, level, "difference", level, f"P({a} is better)", "outside data"),
+        tuple(
+            (
+                str(row["agent"]),
+                number(row["a"]["value"]),
+                _range(row["a"]),
+                number(row["b"]["value"]),
+                _range(row["b"]),
+                number(row["difference"]),
+                _range(row),
+                f"{row['probability']:.2f}",
+                f"{100 * row['a']['outside']:.0f} %, {100 * row['b']['outside']:.0f} %",
+            )
+            for row in records
+        ),
+        f"Model-based comparison of {a} with {b}: return of at most {one['horizon']} steps, "
+        f"{one['n_draws']} worlds, {one['n_starts']} starts, the same for both",
+    )
+
+
+def _range(row: dict[str, Any]) -> str:
+    from twinfold.report.tables import number
+
+    return f"{number(row['low'])} to {number(row['high'])}"
+
+
+def _doubts(records: list[dict[str, Any]]) -> None:
+    """Say for which policies and agents the model is a guess."""
+    values = [part for row in records for part in ((row["a"], row["b"]) if "a" in row else (row,))]
+    for row in values:
+        name = f"policy {row['policy']}, agent {row['agent']}"
+        if row["diverged"]:
+            warn(f"{name}: rollouts diverge in {row['diverged']} of {row['n_draws']} worlds")
+        if row["outside"] > _OUTSIDE:
+            warn(
+                f"{name}: {100 * row['outside']:.0f} % of the steps lead out of the range of the "
+                "training data; the figure is a guess"
+            )
