@@ -19,90 +19,13 @@ itself, not under another policy, not beyond h, and not given one particular set
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from twinfold.data.angles import wrap
-from twinfold.data.ids import match_ids
-from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.models.bands import uncalibrated_band
+from twinfold.data.panel import PanelDataset
 from twinfold.models.ensemble import FittedModel
+from twinfold.models.examine import examine
 from twinfold.models.fold_in import with_transitions
-from twinfold.models.predictive import predict_paths
-
-Floats = NDArray[np.float64]
-
-HORIZON = 50
-"""Longest prediction that is calibrated, in steps."""
-
-
-class Ends(NamedTuple):
-    """The ends of the last trajectories of some agents, to be predicted.
-
-    Attributes:
-        agent: ``(S,)``, index into the panel's agents.
-        state: ``(S, D)``, where each begins.
-        action: ``(S, H, A)``, or ``(S, H)`` level indices; zero beyond the end.
-        next_state: ``(S, H, D)``, what followed.
-        mask: ``(S, H)`` bool, True within the trajectory.
-    """
-
-    agent: NDArray[np.int32]
-    state: Floats
-    action: NDArray[Any]
-    next_state: Floats
-    mask: NDArray[np.bool_]
-
-
-def split_ends(data: Transitions, horizon: int = HORIZON) -> tuple[Transitions, Ends]:
-    """Cut the end off each agent's last trajectory: half of it, at most ``horizon`` steps.
-
-    Args:
-        data: all transitions, ordered by agent and time.
-        horizon: H.
-
-    Returns:
-        What comes before, and the ends; agents with a single transition have no end.
-    """
-    last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True])
-    length = data.step[last] + 1  # of the trajectory up to there
-    window = np.minimum(horizon, length // 2)
-    last, window = last[window > 0], window[window > 0]
-    rows = (last - window + 1)[:, None] + np.arange(horizon)
-    mask = np.arange(horizon) < window[:, None]
-    rows = np.where(mask, rows, 0)
-
-    def padded(values: NDArray[Any]) -> NDArray[Any]:
-        found = values[rows]
-        return np.where(mask.reshape(*mask.shape, *[1] * (found.ndim - 2)), found, 0)
-
-    ends = Ends(
-        agent=data.agent[last],
-        state=data.state[last - window + 1],
-        action=padded(data.action).astype(data.action.dtype),
-        next_state=padded(data.next_state),
-        mask=mask,
-    )
-    kept = np.ones(len(data), bool)
-    kept[rows[mask]] = False
-    return data.select(kept), ends
-
-
-def course_scores(error: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """S_i(h), ``(S, H)``: NaN beyond the mask, infinite where a prediction is not finite.
-
-    Args:
-        error: ``(S, H, D)``.
-        width: ``(S, H, D)``, half-widths of the uncalibrated band.
-        mask: ``(S, H)``.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.abs(error) / width
-    ratio = np.where(np.abs(error) == 0, 0.0, ratio)  # nothing is wrong, however narrow the band
-    ratio = np.where(np.isnan(ratio), np.inf, ratio).max(axis=-1)
-    return np.where(mask, np.maximum.accumulate(ratio, axis=1), np.nan)
 
 
 def reserve(
@@ -131,28 +54,7 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
         model: fitted without the reserved agents; has a posterior.
         reserved: their data, with the model's action levels.
     """
-    data = reserved.transitions()
-    before, ends = split_ends(data)
-    scores = end_scores(with_transitions(model, reserved.agent_ids, before), reserved, ends)
-    adapted = with_transitions(model, reserved.agent_ids, data)
+    found = examine(model, reserved, anew=True)
+    adapted = with_transitions(model, reserved.agent_ids, reserved.transitions())
     info = {**model.info, "reserved_agents": reserved.n_agents}
-    return replace(adapted, conformal=scores, info=info)
-
-
-def end_scores(adapted: FittedModel, panel: PanelDataset, ends: Ends) -> Floats:
-    """S_i(h) of some agents, ``(S, H)``.
-
-    Args:
-        adapted: a model that knows the agents by what comes before the ends.
-        panel: the agents.
-        ends: by ``split_ends``.
-    """
-    index = match_ids(adapted.agent_ids, list(panel.agent_ids))[ends.agent]
-    paths, unknown = predict_paths(adapted, index, ends.state, ends.action)
-    steps = np.arange(1, ends.mask.shape[1] + 1)
-    middle, width, _ = uncalibrated_band(adapted, paths, steps, unknown)
-    error = middle - ends.next_state
-    for name in adapted.roles.angle:
-        d = adapted.roles.state.index(name)
-        error[..., d] = wrap(error[..., d])
-    return course_scores(error, width, ends.mask)
+    return replace(adapted, conformal=found.scores, reference=found.statistics, info=info)

@@ -158,6 +158,8 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         arrays["sample_action"] = model.sample_action
     if model.conformal is not None:
         arrays["conformal"] = model.conformal
+    if model.reference is not None:
+        arrays["reference"] = model.reference
     blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
     config = model.config.model_dump(mode="json")
     run = {
@@ -297,6 +299,7 @@ def _build_model(
         sample_agent=arrays.get("sample_agent"),
         sample_action=arrays.get("sample_action"),
         conformal=arrays.get("conformal"),
+        reference=arrays.get("reference"),
         info=run["info"],
     )
 

@@ -60,6 +60,8 @@ class FittedModel:
         conformal: ``(n, H)``, by calibration agent and horizon, the largest error so far in units
             of the uncalibrated band (:mod:`twinfold.models.calibrate`); NaN beyond an agent's
             data. None if no agents were reserved.
+        reference: ``(n, k)``, statistics of the calibration agents (``examine.STATISTICS``), what
+            is usual; None likewise.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -78,6 +80,7 @@ class FittedModel:
     sample_agent: NDArray[np.int32] | None = None
     sample_action: NDArray[Any] | None = None
     conformal: Floats | None = None
+    reference: Floats | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:

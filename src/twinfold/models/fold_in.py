@@ -79,17 +79,13 @@ def adapt(
             the model has had this very data already.
         InvalidDataError: an action is none of the model's levels.
     """
-    known_posterior(model)
-    _check_columns(model, panel)
+    data = panel_transitions(model, panel)
     fingerprint = panel.fingerprint()
     history = list(model.info.get("adapted", []))
     if fingerprint in [model.info.get("fingerprint"), *(row["fingerprint"] for row in history)]:
         raise UsageError(
             "the model has had this data already; counting it twice would make it too sure of it"
         )
-    data = panel.transitions()
-    if model.action_levels is not None:
-        data = replace(data, action=_levels(model, panel, data))
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     _doubts(model, panel, data, warn)
     ids = (*panel.agent_ids, *panel.left_out)
@@ -110,6 +106,22 @@ def adapt(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return replace(adapted, info={**model.info, "adapted": [*history, entry]})
+
+
+def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
+    """A panel's transitions as the model counts its actions.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: columns, kind of action, angles or time step differ from those of the model.
+        InvalidDataError: an action is none of the model's levels.
+    """
+    known_posterior(model)
+    _check_columns(model, panel)
+    data = panel.transitions()
+    if model.action_levels is None:
+        return data
+    return replace(data, action=_levels(model, panel, data))
 
 
 def with_transitions(

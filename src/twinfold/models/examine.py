@@ -1,0 +1,298 @@
+"""How a model does on the ends of some agents' data, beside controls that ought to do worse.
+
+Every agent's last trajectory is cut (``calibrate.split_ends``); its end is predicted open loop from
+its recorded actions. An agent is known by what the model knows of it, or, if it is new, by what
+comes before its end. From prediction and truth follow, agent by agent, a few statistics that say
+how well it fits (``STATISTICS``). Those of the reserved agents are kept in the run: they are what
+is usual, and data of another kind stands out against them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.angles import wrap
+from twinfold.data.ids import match_ids
+from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.models.bands import uncalibrated_band
+from twinfold.models.ends import Ends, course_scores, split_ends
+from twinfold.models.ensemble import FittedModel, centre, rollout_members
+from twinfold.models.fold_in import known_posterior, panel_transitions
+from twinfold.models.posterior import Posterior, features_of, gather, solve
+from twinfold.models.predictive import predict_paths
+
+Floats = NDArray[np.float64]
+
+STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
+"""What is measured of each agent; the larger, the worse.
+
+level: log of the root mean square of the one-step residuals, in units of the noise.
+course: log of the largest error of the course, in units of the uncalibrated band.
+memory: mean over columns of the residuals' correlation from one step to the next.
+drift: largest correlation of a column's residuals with time.
+change: log of the residuals' size in the later half over that in the earlier one.
+reaction: log of the error under the recorded actions over that under actions drawn at random.
+identity: log of the error with the agent's factors over that with the average agent's.
+"""
+
+CONTROLS = ("persistence", "average agent", "another agent", "other actions", "own linear model")
+_LEAST, _MOST = 1e-9, 10.0  # errors, in standard deviations of the state
+_RIDGE = 1e-3
+_SHORTEST = 4  # steps from which memory, drift and change are defined
+_FEATURES = 2**23  # numbers of features held at once
+
+
+class Examined(NamedTuple):
+    """Predictions of S ends, at most one per agent.
+
+    Attributes:
+        agent: ``(S,)``, index into the panel's agents.
+        ends: what followed.
+        model: of the panel's agents alone, as they were known.
+        middle: ``(S, H, D)``, predicted, raw units.
+        width: ``(S, H, D)``, half-width of the uncalibrated band.
+        error: ``(S, H, D)``, in standard deviations of the state.
+        rmse: ``(S,)``, over steps and columns.
+        controls: by name (``CONTROLS``), ``(S,)`` like ``rmse``.
+        by_horizon: by name, "model" included, ``(S, H)`` root mean square over columns.
+        residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end.
+        scores: ``(S, H)``, by ``course_scores``.
+        statistics: ``(S, len(STATISTICS))``; NaN where an end is too short.
+    """
+
+    agent: NDArray[np.int32]
+    ends: Ends
+    model: FittedModel
+    middle: Floats
+    width: Floats
+    error: Floats
+    rmse: Floats
+    controls: dict[str, Floats]
+    by_horizon: dict[str, Floats]
+    residual: Floats
+    scores: Floats
+    statistics: Floats
+
+
+def examine(
+    model: FittedModel, panel: PanelDataset, *, anew: bool = False, seed: int = 0
+) -> Examined:
+    """Predict the ends of a panel's agents.
+
+    Args:
+        model: a fitted model with a posterior.
+        panel: data with the model's columns.
+        anew: whether agents that the model knows are to be known by the panel's data alone; for
+            data that the model has had.
+        seed: of the random controls.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: columns, kind of action, angles or time step differ from those of the model.
+        InvalidDataError: an action is none of the model's levels.
+    """
+    data = panel_transitions(model, panel)
+    before, ends = split_ends(data)
+    seen = as_known(model, panel, before, anew)
+    index = ends.agent
+    paths, unknown = predict_paths(seen, index, ends.state, ends.action)
+    steps = np.arange(1, ends.mask.shape[1] + 1)
+    middle, width, _ = uncalibrated_band(seen, paths, steps, unknown)
+    scale = model.normalizer.state_scale
+
+    def difference(predicted: Floats) -> Floats:
+        error = predicted - ends.next_state
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            for name in model.roles.angle:
+                d = model.roles.state.index(name)
+                error[..., d] = wrap(error[..., d])
+        return error
+
+    raw = difference(middle)
+    predicted = _controls(seen, before, ends, np.random.default_rng((seed, 13)))
+    errors = {name: difference(values) / scale for name, values in predicted.items()}
+    errors["model"] = raw / scale
+    by_horizon = {name: _rms(error) for name, error in errors.items()}
+    overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
+    rmse = overall.pop("model")
+    residual = _residuals(seen, ends)
+    scores = course_scores(raw, width, ends.mask)
+    return Examined(
+        agent=index,
+        ends=ends,
+        model=seen,
+        middle=middle,
+        width=width,
+        error=errors["model"],
+        rmse=rmse,
+        controls=overall,
+        by_horizon=by_horizon,
+        residual=residual,
+        scores=scores,
+        statistics=_statistics(residual, scores, ends.mask, rmse, overall),
+    )
+
+
+def as_known(
+    model: FittedModel, panel: PanelDataset, before: Transitions, anew: bool
+) -> FittedModel:
+    """A model of the panel's agents alone, in the panel's order.
+
+    Args:
+        model: the fitted model.
+        panel: the agents.
+        before: what new agents are known by.
+        anew: whether that goes for all agents.
+    """
+    prior, evidence, trained = known_posterior(model)
+    place = match_ids(model.agent_ids, list(panel.agent_ids))
+    n_agents = panel.n_agents
+    known = np.flatnonzero(place >= 0) if not anew else np.zeros(0, np.int64)
+    own = gather(model.members, model.normalizer, prior, before, n_agents)
+    both = own.copy()
+    for mine, theirs in zip(both[:3], evidence[:3], strict=True):
+        mine[:, known] = theirs[:, place[known]]
+    both.count[known] = evidence.count[place[known]]
+    factors = solve(prior, both)[0]
+    factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
+    flags = np.zeros(n_agents, bool)
+    flags[known] = trained[place[known]]
+    return replace(
+        model,
+        members=eqx.tree_at(lambda m: m.agents, model.members, jnp.asarray(factors, jnp.float32)),
+        agent_ids=panel.agent_ids,
+        behaviour=None,
+        posterior=Posterior(prior, both, flags),
+    )
+
+
+def _controls(
+    seen: FittedModel, before: Transitions, ends: Ends, rng: np.random.Generator
+) -> dict[str, Floats]:
+    """What each control predicts, ``(S, H, D)``."""
+    prior = known_posterior(seen).prior
+    members, norm, index = seen.members, seen.normalizer, ends.agent
+
+    def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
+        return centre(rollout_members(stack, norm, agent, ends.state, action))
+
+    average = eqx.tree_at(
+        lambda m: m.agents, members, jnp.asarray(prior.mean[:, None], jnp.float32)
+    )
+    # Every agent takes the place of another: a random circle, no agent its own neighbour.
+    circle = rng.permutation(len(index))
+    other = np.empty_like(index)
+    other[circle] = index[np.roll(circle, 1)]
+    pool = ends.action[ends.mask]
+    drawn = pool[rng.integers(0, len(pool), ends.mask.shape)] if len(pool) else ends.action
+    return {
+        "persistence": np.broadcast_to(ends.state[:, None], ends.next_state.shape),
+        "average agent": rolled(average, np.zeros_like(index), ends.action),
+        "another agent": rolled(members, other, ends.action),
+        "other actions": rolled(members, index, drawn),
+        "own linear model": _linear(seen, before, ends),
+    }
+
+
+def _linear(seen: FittedModel, before: Transitions, ends: Ends) -> Floats:
+    """A linear model of each agent by itself, fitted by ridge to what comes before its end."""
+    norm, n_agents = seen.normalizer, len(seen.agent_ids)
+
+    def design(state: Floats, action: NDArray[Any]) -> Floats:
+        if seen.action_levels is None:
+            code = norm.encode_action(action)
+        else:
+            code = np.eye(len(seen.action_levels))[np.asarray(action, np.int64)]
+        return np.concatenate([state, code, np.ones((len(state), 1))], axis=1)
+
+    states = norm.encode_state(before.state)
+    x = design(states, before.action)
+    change = norm.encode_state(before.next_state) - states
+    q = x.shape[1]
+    gram = np.tile(_RIDGE * np.eye(q), (n_agents, 1, 1))
+    moment = np.zeros((n_agents, q, states.shape[1]))
+    starts = np.flatnonzero(np.r_[True, before.agent[1:] != before.agent[:-1]][: len(x)])
+    for first, last in zip(starts, np.r_[starts[1:], len(x)], strict=True):
+        part = slice(first, last)
+        gram[before.agent[first]] += x[part].T @ x[part]
+        moment[before.agent[first]] += x[part].T @ change[part]
+    weights = np.linalg.solve(gram, moment)[ends.agent]
+    state, path = norm.encode_state(ends.state), []
+    for h in range(ends.mask.shape[1]):
+        step = np.einsum("sq,sqd->sd", design(state, ends.action[:, h]), weights)
+        state = np.clip(state + step, -1e6, 1e6)
+        path.append(norm.decode_state(state))
+    return np.stack(path, axis=1)
+
+
+def _residuals(seen: FittedModel, ends: Ends) -> Floats:
+    """One-step residuals in units of the noise, robust over members, ``(S, H, D)``."""
+    norm, mask = seen.normalizer, ends.mask
+    prior = known_posterior(seen).prior
+    state = np.concatenate([ends.state[:, None], ends.next_state[:, :-1]], axis=1)[mask]
+    action, after = ends.action[mask], ends.next_state[mask]
+    agent = np.broadcast_to(ends.agent[:, None], mask.shape)[mask]
+    factors = np.asarray(seen.members.agents, np.float64)
+    out = np.empty(after.shape)
+    size = max(64, _FEATURES // (seen.n_members * after.shape[1] * seen.members.rank))
+    for first in range(0, len(out), size):
+        part = slice(first, first + size)
+        features = features_of(seen.members, norm, state[part], action[part])
+        predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
+        out[part] = norm.encode_target(state[part], after[part]) - np.median(predicted, axis=0)
+    found = np.full((*mask.shape, after.shape[1]), np.nan)
+    found[mask] = out / np.median(prior.noise, axis=0)
+    return found
+
+
+def _rms(error: Floats) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = np.sqrt(np.square(error).mean(axis=-1))
+    return np.clip(np.nan_to_num(value, nan=_MOST, posinf=_MOST), _LEAST, _MOST)
+
+
+def _overall(by_step: Floats, mask: NDArray[np.bool_]) -> Floats:
+    squared = np.where(mask, by_step**2, 0.0).sum(axis=1)
+    return np.sqrt(squared / np.maximum(mask.sum(axis=1), 1))
+
+
+def _statistics(
+    residual: Floats,
+    scores: Floats,
+    mask: NDArray[np.bool_],
+    rmse: Floats,
+    controls: dict[str, Floats],
+) -> Floats:
+    """``(S, len(STATISTICS))``."""
+    out = np.full((len(mask), len(STATISTICS)), np.nan)
+    for s, length in enumerate(mask.sum(axis=1)):
+        r = residual[s, :length]
+        size = np.sqrt(np.square(r).mean(axis=1))
+        out[s, 0] = _log(np.sqrt(np.square(size).mean()))
+        out[s, 1] = _log(scores[s, length - 1])
+        if length >= _SHORTEST:
+            out[s, 2] = np.mean([_correlation(x[1:], x[:-1]) for x in r.T])
+            out[s, 3] = max(abs(_correlation(x, np.arange(length))) for x in r.T)
+            half = length // 2
+            later, earlier = (np.sqrt(np.square(x).mean()) for x in (size[half:], size[:half]))
+            out[s, 4] = _log(later) - _log(earlier)
+    out[:, 5] = np.log(rmse) - np.log(controls["other actions"])
+    out[:, 6] = np.log(rmse) - np.log(controls["average agent"])
+    return out
+
+
+def _log(value: Any) -> Any:
+    return np.log(np.clip(np.nan_to_num(value, nan=1e12, posinf=1e12), 1e-12, 1e12))
+
+
+def _correlation(x: Floats, y: Floats) -> float:
+    """Pearson's, 0 where one of the two does not vary."""
+    a, b = x - x.mean(), y - y.mean()
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if np.isfinite(norm) and norm > 0 else 0.0
