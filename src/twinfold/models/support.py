@@ -70,7 +70,11 @@ _references: weakref.WeakKeyDictionary[FittedModel, _Reference] = weakref.WeakKe
 
 
 def path_support(
-    model: FittedModel, agent: NDArray[np.integer], states: Floats, actions: NDArray[Any]
+    model: FittedModel,
+    agent: NDArray[np.integer],
+    states: Floats,
+    actions: NDArray[Any],
+    usual: FittedModel | None = None,
 ) -> Support:
     """The support of predictions along their way.
 
@@ -79,12 +83,13 @@ def path_support(
         agent: ``(Q,)`` indices.
         states: ``(Q, H, D)``, from which each action is taken: the start, then predicted states.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        usual: model of which the training agents show what is usual; ``model`` if None.
     """
     n_queries, horizon, n_state = states.shape
     flat = states.reshape(-1, n_state)
     codes = actions.reshape(-1, *actions.shape[2:])
     who = np.repeat(agent, horizon)
-    reference = _reference(model)
+    reference = _reference(usual or model)
     finite = np.asarray(np.isfinite(flat).all(axis=1))
     safe = np.where(finite[:, None], flat, model.normalizer.state_mean)
     away = _distance(reference.tree, _inputs(model, safe, codes))

@@ -1,0 +1,376 @@
+"""Checks that try to prove a simulator wrong. Each returns a verdict with its figure and advice.
+
+A check compares with a control that ought to do worse, or with what is usual: the statistics of the
+agents that were reserved when the model was fitted. Comparisons with the reserved agents hold their
+level whatever the errors of the model look like, because agents of the same kind are exchangeable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from twinfold.data.ids import AgentId
+from twinfold.models.bands import conformal_factor
+from twinfold.models.examine import CONTROLS, STATISTICS, Examined
+
+Floats = NDArray[np.float64]
+Status = Literal["pass", "warn", "fail"]
+
+LEVEL = 0.01
+"""Of each family of tests, after correction for their number."""
+
+_FEWEST = 5  # agents below which no test has any power
+_CLEARLY = 0.9  # share of a control's error that a model must stay below to be clearly better
+_WORDS = {
+    "level": "one-step errors are larger than usual: more noise, another regime or wrong ids",
+    "course": "predictions leave the band further than usual",
+    "memory": "one-step errors follow each other in time: a cause that the state does not hold",
+    "drift": "one-step errors change with time: a drifting sensor, or wear",
+    "change": "errors grow within the trajectory: a switch to another regime",
+    "reaction": "recorded actions predict hardly better than random ones: misaligned actions",
+    "identity": "an agent's own simulator is hardly better than the average one: mixed-up ids",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes:
+        name: what was checked.
+        status: pass, warn or fail.
+        figure: the figure, as text.
+        expected: what it is compared with, as text.
+        advice: what it means, and what to do, in a sentence.
+        planning: whether it is about planning only: prediction along recorded actions may be fine.
+        agents: ids of agents that are concerned, the worst first.
+        values: plain numbers behind it.
+    """
+
+    name: str
+    status: Status
+    figure: str
+    expected: str
+    advice: str
+    planning: bool = False
+    agents: tuple[AgentId, ...] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "agents": list(self.agents)}
+
+
+def better(
+    name: str, found: Examined, control: str, *, planning: bool, advice: str, worst: Status = "fail"
+) -> Check:
+    """Whether predictions beat a control, agent by agent (sign test, one-sided).
+
+    Pass: significantly more than half of the agents are predicted better, by a tenth in the median.
+    Warn: the median is better, but not clearly. Else ``worst``.
+    """
+    ratio = found.rmse / found.controls[control]
+    ratio = ratio[np.isfinite(ratio)]
+    n, wins = len(ratio), int((ratio < 1).sum())
+    median = float(np.median(ratio)) if n else math.nan
+    p = float(stats.binomtest(wins, n, alternative="greater").pvalue) if n else 1.0
+    status: Status = worst
+    if n < _FEWEST:
+        status = "warn"
+    elif median < _CLEARLY and p < LEVEL:
+        status = "pass"
+    elif median < 1:
+        status = "warn"
+    return Check(
+        name=name,
+        status=status,
+        figure=f"{median:.2g} times its error, better for {wins} of {n} agents",
+        expected=f"below {_CLEARLY:g}, better for most",
+        advice=f"Predictions are clearly better than {_NAMES[control]}."
+        if status == "pass"
+        else advice,
+        planning=planning,
+        values={"median_ratio": median, "better": wins, "agents": n, "p": p},
+    )
+
+
+_NAMES = {
+    "persistence": "predicting no change",
+    "average agent": "those for the average agent",
+    "another agent": "those of another agent's simulator",
+    "other actions": "those under actions drawn at random",
+    "own linear model": "a linear model of each agent by itself",
+}
+assert set(_NAMES) == set(CONTROLS)
+
+
+def break_even(found: Examined) -> Check:
+    """From which horizon on predicting no change would do as well."""
+    mask = found.ends.mask
+    reach = int((mask.sum(axis=0) >= min(_FEWEST, len(mask))).sum())
+    ours, theirs = (
+        np.array([np.median(found.by_horizon[name][mask[:, h], h]) for h in range(reach)])
+        for name in ("model", "persistence")
+    )
+    lost = np.flatnonzero(ours >= theirs)
+    step = int(lost[0]) + 1 if len(lost) else None
+    good = step is None or step > reach // 2
+    return Check(
+        name="break-even horizon",
+        status="pass" if step is None else ("warn" if good else "fail"),
+        figure=f"none within {reach} steps" if step is None else f"step {step} of {reach}",
+        expected=f"none within {reach} steps",
+        advice="Predictions beat no change as far as the data reaches."
+        if step is None
+        else f"Do not ask for more than {max(step - 1, 0)} steps at a time.",
+        planning=good,
+        values={"step": step, "reach": reach},
+    )
+
+
+def coverage(found: Examined, scores: Floats | None, nominal: float, fresh: bool) -> Check:
+    """Whether the band holds the whole course of as many agents as it says.
+
+    Given the n calibration agents, the number of m new ones that are held is beta-binomial.
+
+    Args:
+        found: of agents that the band was not calibrated on, or of the calibration agents.
+        scores: of the calibration agents, ``(n, H)``.
+        nominal: coverage.
+        fresh: whether the agents are other ones than the calibration agents.
+    """
+    if scores is None:
+        return Check(
+            "band",
+            "warn",
+            "not calibrated",
+            f"{100 * nominal:.0f} % of whole courses",
+            "No agents were reserved when the model was fitted: the band is meant for single "
+            "values and not promised. Fit with --reserve.",
+        )
+    horizon = int(np.median(found.ends.mask.sum(axis=1))) if len(found.rmse) else 1
+    factor, n_calibration = conformal_factor(scores, nominal, horizon)
+    own = found.scores[:, horizon - 1]
+    own = own[~np.isnan(own)]
+    if not fresh:
+        # Each agent against the band that the others would give.
+        column = np.sort(scores[~np.isnan(scores[:, horizon - 1]), horizon - 1])
+        rank = math.ceil(len(column) * nominal)  # of n - 1 others
+        held = int(min(rank, len(column))) if rank <= len(column) - 1 else len(column)
+        share = held / max(len(column), 1)
+        return Check(
+            "band",
+            "pass" if math.isfinite(factor) else "warn",
+            f"{100 * share:.0f} % of {len(column)} whole courses of {horizon} steps, each left out "
+            "in turn",
+            f"{100 * nominal:.0f} %",
+            "The band is calibrated on these agents; give data that the run has not had to test it."
+            if math.isfinite(factor)
+            else "Too few agents were reserved to calibrate the band this far; reserve more.",
+            values={"coverage": share, "agents": len(column), "horizon": horizon, "factor": factor},
+        )
+    m, held = len(own), int((own <= factor).sum())
+    rank = min(math.ceil((n_calibration + 1) * nominal), n_calibration + 1)
+    p = 1.0
+    if m and rank <= n_calibration:
+        p = float(stats.betabinom.cdf(held, m, rank, n_calibration + 1 - rank))
+    share = held / m if m else math.nan
+    status: Status = "fail" if p < LEVEL else ("warn" if m < _FEWEST else "pass")
+    return Check(
+        "band",
+        status,
+        f"{100 * share:.0f} % of {m} whole courses of {horizon} steps",
+        f"{100 * nominal:.0f} %, at least {_least(m, rank, n_calibration)} of {m}",
+        "The band holds as many whole courses as it says."
+        if status == "pass"
+        else "The band is too narrow for these agents: they, or their policy, differ from those "
+        "that it was calibrated on. Do not rely on it here; recalibrate on agents like these.",
+        values={"coverage": share, "agents": m, "horizon": horizon, "factor": factor, "p": p},
+    )
+
+
+def _least(m: int, rank: int, n: int) -> int:
+    if rank > n or not m:
+        return 0
+    return int(stats.betabinom.ppf(LEVEL, m, rank, n + 1 - rank))
+
+
+def transforms(found: Examined, scores: Floats | None) -> Check:
+    """Whether the new agents' scores lie evenly among those of the calibration agents.
+
+    The rank of a score among n others, over n + 1, is the conformal probability integral transform:
+    uniform if the agents are of the same kind (two-sample Kolmogorov-Smirnov test).
+    """
+    if scores is None:
+        return Check(
+            "probability integral transform",
+            "warn",
+            "not calibrated",
+            "uniform",
+            "Without reserved agents there is nothing to compare with. Fit with --reserve.",
+        )
+    horizon = int(np.median(found.ends.mask.sum(axis=1))) if len(found.rmse) else 1
+    usual, own = scores[:, horizon - 1], found.scores[:, horizon - 1]
+    usual, own = usual[~np.isnan(usual)], own[~np.isnan(own)]
+    if min(len(usual), len(own)) < _FEWEST:
+        return Check(
+            "probability integral transform",
+            "warn",
+            f"{len(own)} agents",
+            f"at least {_FEWEST}",
+            "Too few agents to compare distributions.",
+        )
+    test: Any = stats.ks_2samp(own, usual)
+    rank = (np.searchsorted(np.sort(usual), own, side="right") + 1) / (len(usual) + 1)
+    wide = float(np.median(rank)) <= 0.5  # too wide a band is no danger
+    status: Status = "pass" if test.pvalue >= LEVEL else "warn" if wide else "fail"
+    return Check(
+        "probability integral transform",
+        status,
+        f"largest deviation from uniform {test.statistic:.2f}",
+        f"p at least {LEVEL:g} (here {test.pvalue:.2g})",
+        "Errors are as large, in units of the band, as they were on the calibration agents."
+        if status == "pass"
+        else "Errors in units of the band are distributed unlike those of the calibration agents: "
+        "the band is too " + ("wide here, but safe." if wide else "narrow."),
+        values={"statistic": float(test.statistic), "p": float(test.pvalue)},
+    )
+
+
+def shifts(found: Examined, reference: Floats | None) -> list[Check]:
+    """Whether the agents as a whole differ from what is usual, statistic by statistic.
+
+    Mann-Whitney tests, one-sided, with Holm's correction over the statistics.
+    """
+    if reference is None:
+        return [
+            Check(
+                "as usual",
+                "warn",
+                "nothing to compare with",
+                "statistics of reserved agents",
+                "No agents were reserved when the model was fitted. Fit with --reserve.",
+            )
+        ]
+    p_values: list[float] = []
+    for k in range(len(STATISTICS)):
+        own, usual = (x[~np.isnan(x[:, k]), k] for x in (found.statistics, reference))
+        enough = min(len(own), len(usual)) >= _FEWEST
+        p_values.append(
+            float(stats.mannwhitneyu(own, usual, alternative="greater").pvalue) if enough else 1.0
+        )
+    rejected = holm(p_values, LEVEL)
+    checks = []
+    for k, name in enumerate(STATISTICS):
+        own, usual = (np.nanmedian(x[:, k]) for x in (found.statistics, reference))
+        checks.append(
+            Check(
+                f"as usual: {name}",
+                "fail" if rejected[k] else "pass",
+                f"median {own:.2f}",
+                f"{usual:.2f} on the reserved agents (p {p_values[k]:.2g})",
+                _WORDS[name].capitalize() + "." if rejected[k] else "As on the reserved agents.",
+                values={"median": float(own), "usual": float(usual), "p": p_values[k]},
+            )
+        )
+    return checks
+
+
+def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) -> Check:
+    """Agents that fit far worse than any reserved one.
+
+    An agent is flagged if a statistic is twice as far from the median of the reserved agents as the
+    largest of theirs (sizes on a logarithmic scale), and its robust z beyond what one in LEVEL /
+    (agents x statistics) normal numbers is.
+    """
+    if reference is None or not len(found.rmse):
+        return Check(
+            "agents that fit badly",
+            "warn",
+            "nothing to compare with",
+            "statistics of reserved agents",
+            "No agents were reserved when the model was fitted. Fit with --reserve.",
+        )
+    middle = np.nanmedian(reference, axis=0)
+    spread = 1.4826 * np.nanmedian(np.abs(reference - middle), axis=0) + 1e-9
+    beyond = middle + 2 * (np.nanmax(reference, axis=0) - middle)
+    z = stats.norm.isf(LEVEL / found.statistics.size)
+    limit = np.maximum(beyond, middle + z * spread)
+    excess = (found.statistics - limit) / spread
+    excess = np.where(np.isnan(excess), -np.inf, excess)
+    worst = excess.max(axis=1)
+    bad = np.flatnonzero(worst > 0)
+    bad = bad[np.argsort(-worst[bad])]
+    named = tuple(ids[int(found.agent[s])] for s in bad)
+    kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]
+    return Check(
+        "agents that fit badly",
+        "fail" if len(bad) else "pass",
+        f"{len(bad)} of {len(found.rmse)} agents",
+        "none",
+        "No agent stands out."
+        if not len(bad)
+        else f"{named[0]!r}: {_WORDS[kinds[0]]}. Look at these agents' data before using their "
+        "simulators.",
+        agents=named,
+        values={"statistic": kinds, "excess": worst[bad].tolist()},
+    )
+
+
+def mistaken(
+    energy: Floats,
+    own: NDArray[np.integer],
+    ids: Sequence[AgentId],
+    names: Sequence[AgentId],
+) -> Check:
+    """Agents whose data another known agent's simulator explains far better than their own.
+
+    Args:
+        energy: ``(S, N)``, mean squared residual of the data of S agents under each of N
+            simulators, in units of the noise.
+        own: ``(S,)``, which simulator is the agent's own.
+        ids: of the S agents.
+        names: of the N simulators.
+    """
+    rows = np.arange(len(own))
+    mine = energy[rows, own]
+    others = energy.copy()
+    others[rows, own] = np.inf
+    best = others.argmin(axis=1)
+    ratio = mine / np.maximum(others[rows, best], 1.0)
+    bad = np.flatnonzero((ratio > _MISTAKEN) & (mine > _MISTAKEN))
+    bad = bad[np.argsort(-ratio[bad])]
+    named = tuple(ids[s] for s in bad)
+    return Check(
+        "mistaken identity",
+        "fail" if len(bad) else "pass",
+        f"{len(bad)} of {len(own)} agents",
+        "none",
+        "Every agent's data is explained by its own simulator."
+        if not len(bad)
+        else f"The data of {named[0]!r} fits the simulator of {names[best[bad[0]]]!r} "
+        f"{ratio[bad[0]]:.3g} times better than its own: ids may be swapped.",
+        agents=named,
+        values={"ratio": ratio[bad].tolist(), "looks_like": [names[best[s]] for s in bad]},
+    )
+
+
+_MISTAKEN = 10.0  # times the squared error, and the noise
+
+
+def holm(p_values: Sequence[float], level: float) -> list[bool]:
+    """Which hypotheses are rejected at a level for all of them together (Holm 1979)."""
+    order = np.argsort(p_values)
+    rejected = [False] * len(p_values)
+    for done, k in enumerate(order):
+        if p_values[k] > level / (len(p_values) - done):
+            break
+        rejected[int(k)] = True
+    return rejected

@@ -1,0 +1,248 @@
+"""Checks of the model itself: does it miss something systematic, is it stable, how rich is it.
+
+Factors are unique only up to a change of basis, so everything here looks at predictions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.models.examine import Examined
+from twinfold.models.fold_in import MISFIT, agent_misfit, known_posterior
+from twinfold.models.posterior import features_of, own_share
+from twinfold.trust.checks import Check
+
+Floats = NDArray[np.float64]
+
+_AGENTS, _PROBES = 200, 64  # of the prediction tensor
+_STABLE, _SHAKY = 0.9, 0.5  # correlation between members
+_STRUCTURED = 0.3  # share of the residuals' variance that state and action explain
+_ENERGY = 0.999  # of the prediction tensor, that its numerical rank holds
+_POOR = 0.5  # own share below which an agent's predictions are mostly borrowed
+
+
+def misfits(model: FittedModel) -> Check:
+    """Agents of the run whose own data no factors explain.
+
+    phi, the squared residuals over the squared noise, is compared with that of the other agents on
+    a logarithmic scale: an agent is flagged beyond the normal quantile for one in a hundred sets
+    of agents, and beyond ``MISFIT``.
+    """
+    from scipy import stats
+
+    known = known_posterior(model)
+    has = np.flatnonzero(known.evidence.count > 0)
+    values = np.median(agent_misfit(model), axis=0)[has]
+    size = np.log(values)
+    middle = np.median(size)
+    spread = max(1.4826 * float(np.median(np.abs(size - middle))), 0.1)
+    limit = max(np.log(MISFIT), middle + spread * float(stats.norm.isf(0.01 / len(has))))
+    bad = np.flatnonzero(size > limit)
+    bad = bad[np.argsort(-values[bad])]
+    names = tuple(model.agent_ids[n] for n in has[bad])
+    return Check(
+        "agents whose own data does not fit",
+        "warn" if len(bad) else "pass",
+        f"{len(bad)} of {len(has)} agents",
+        f"squared residuals up to {np.exp(limit):.3g} times the noise",
+        "Every agent's data is explained by factors of its own."
+        if not len(bad)
+        else f"{names[0]!r} fits {values[bad[0]]:.3g} times worse than the noise allows: "
+        "contradictory rows, another regime, or an agent unlike all others. Its band is wide.",
+        agents=names,
+        values={"phi": values[bad].tolist(), "median": float(np.exp(middle))},
+    )
+
+
+def residual_structure(found: Examined) -> Check:
+    """How much of the one-step residuals a quadratic function of state and action explains."""
+    mask = found.ends.mask
+    norm = found.model.normalizer
+    state = np.concatenate([found.ends.state[:, None], found.ends.next_state[:, :-1]], axis=1)[mask]
+    standard = norm.encode_state(state)
+    action = found.ends.action[mask]
+    if found.model.action_levels is None:
+        code = norm.encode_action(action)
+    else:
+        code = np.eye(len(found.model.action_levels))[action][:, 1:]
+    x = np.concatenate([np.ones((len(standard), 1)), standard, standard**2, code], axis=1)
+    y = found.residual[mask]
+    limit = np.quantile(np.abs(y), 0.99, axis=0)
+    y = np.clip(y, -limit, limit)
+    n, q = x.shape
+    if n <= 3 * q:
+        return Check(
+            "residuals against state and action",
+            "warn",
+            f"{n} transitions",
+            f"more than {3 * q}",
+            "Too few transitions to tell whether errors depend on state or action.",
+        )
+    coefficients = np.linalg.lstsq(x, y, rcond=None)[0]
+    left = np.square(y - x @ coefficients).sum(axis=0) / (n - q)
+    total = np.maximum(np.square(y - y.mean(axis=0)).sum(axis=0) / (n - 1), 1e-30)
+    share = np.clip(1 - left / total, 0.0, 1.0)
+    worst = int(share.argmax())
+    name = found.model.roles.state[worst]
+    fine = share[worst] < _STRUCTURED
+    return Check(
+        "residuals against state and action",
+        "pass" if fine else "warn",
+        f"{100 * share[worst]:.0f} % of their variance in {name!r}",
+        f"below {100 * _STRUCTURED:.0f} %",
+        "One-step errors hardly depend on state and action."
+        if fine
+        else f"One-step errors of {name!r} depend on state or action: the model misses something "
+        "systematic there. More steps, a wider net or a higher rank may find it.",
+        values=dict(zip(found.model.roles.state, share.tolist(), strict=True)),
+    )
+
+
+def members_agree(model: FittedModel, seed: int) -> Check:
+    """Whether members that were trained from other seeds tell agents apart alike.
+
+    The correlation between two members, over agents and probes, of the predicted one-step changes
+    less their mean over the agents; the median over pairs.
+    """
+    if model.n_members < 2 or len(model.agent_ids) < 3:
+        return Check(
+            "stability across seeds",
+            "warn",
+            f"{model.n_members} members, {len(model.agent_ids)} agents",
+            "2 members and 3 agents",
+            "Nothing to compare.",
+        )
+    responses = _responses(model, seed)
+    own = responses - responses.mean(axis=1, keepdims=True)
+    flat = own.reshape(len(own), -1)
+    table = np.corrcoef(np.nan_to_num(flat))
+    pairs = table[np.triu_indices(len(table), 1)]
+    value = float(np.median(np.nan_to_num(pairs)))
+    status = "pass" if value >= _STABLE else "warn" if value >= _SHAKY else "fail"
+    return Check(
+        "stability across seeds",
+        status,
+        f"correlation {value:.2f} between members",
+        f"at least {_STABLE:g}",
+        "Members trained from other seeds find the same differences between agents."
+        if status == "pass"
+        else "Members trained from other seeds find other differences between agents: there is too "
+        "little data to tell them apart, or training was too short.",
+        values={"correlation": value, "pairs": pairs.tolist()},
+    )
+
+
+def numerical_rank(model: FittedModel, seed: int) -> Check:
+    """How many latent terms the predictions use: the rank of the unfolded tensor, agents by rest.
+
+    PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
+    need more.
+    """
+    responses = _responses(model, seed)[0]
+    values = np.linalg.svd(responses, compute_uv=False)
+    share = np.cumsum(values**2) / max(float(np.square(values).sum()), 1e-30)
+    used = int(np.searchsorted(share, _ENERGY)) + 1
+    rank = min(model.members.rank, *responses.shape)
+    full = used >= rank > 1
+    return Check(
+        "numerical rank",
+        "warn" if full else "pass",
+        f"{used} of {rank} terms hold {100 * _ENERGY:.1f} % of the predictions",
+        f"fewer than {rank}",
+        "The rank is more than what the agents need; a higher one is not called for."
+        if not full
+        else "Predictions use all the latent terms there are: a higher rank may fit better.",
+        values={"rank": used, "of": rank, "singular_values": values[: rank + 2].tolist()},
+    )
+
+
+def own_data(model: FittedModel) -> Check:
+    """How much of the agents' predictions, where the data lies, is determined by their own data."""
+    known = known_posterior(model)
+    if model.sample_action is None:
+        return Check(
+            "coverage by own data", "warn", "unknown", "", "The run keeps no sample to look at."
+        )
+    rows = np.arange(len(model.sample))[:: max(1, len(model.sample) // _PROBES)]
+    features = features_of(
+        model.members, model.normalizer, model.sample[rows], model.sample_action[rows]
+    )
+    n_agents = len(model.agent_ids)
+    agents = np.random.default_rng(0).permutation(n_agents)[:_AGENTS]
+    share = np.array(
+        [
+            own_share(known.prior, known.evidence, features, np.full(len(rows), n)).mean()
+            for n in agents
+        ]
+    )
+    poor = float((share < _POOR).mean())
+    worst = agents[np.argsort(share)][:5]
+    return Check(
+        "coverage by own data",
+        "pass" if poor <= 0.2 else "warn",
+        f"{100 * float(np.median(share)):.0f} % own data in the median; mostly borrowed for "
+        f"{100 * poor:.0f} % of agents",
+        "at most 20 % of agents mostly borrowed",
+        "Most agents' predictions rest on their own data."
+        if poor <= 0.2
+        else "Many agents' predictions are borrowed from the population where the data lies: they "
+        "have too few rows, or rows that are too much alike.",
+        agents=tuple(model.agent_ids[n] for n in worst) if poor > 0 else (),
+        values={"median": float(np.median(share)), "poor": poor},
+    )
+
+
+def factor_map(model: FittedModel) -> dict[str, Any]:
+    """Agents on a plane by how they respond: principal components of predicted changes."""
+    responses = np.median(_responses(model, 0), axis=0)
+    own = responses - responses.mean(axis=0)
+    left, values, _ = np.linalg.svd(np.nan_to_num(own), full_matrices=False)
+    plane = (left * values)[:, :2]
+    if plane.shape[1] < 2:
+        plane = np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
+    known = known_posterior(model)
+    chosen = _chosen(model, 0)
+    return {
+        "ids": [model.agent_ids[n] for n in chosen],
+        "x": plane[:, 0].tolist(),
+        "y": plane[:, 1].tolist(),
+        "trained": known.trained[chosen].tolist(),
+        "transitions": known.evidence.count[chosen].tolist(),
+    }
+
+
+def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
+    n_agents = len(model.agent_ids)
+    if n_agents <= _AGENTS:
+        return np.arange(n_agents)
+    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:_AGENTS])
+
+
+def _responses(model: FittedModel, seed: int) -> Floats:
+    """Predicted one-step changes ``(M, N', P D)`` of agents at probes, in units of the targets."""
+    agents = _chosen(model, seed)
+    rng = np.random.default_rng((seed, 19))
+    rows = rng.permutation(len(model.sample))[:_PROBES]
+    action: Any = model.sample_action
+    if action is not None:
+        action = action[rows]
+    elif model.action_levels is not None:
+        action = rng.integers(0, len(model.action_levels), len(rows))
+    else:
+        size = (len(rows), len(model.ranges.action_low))
+        action = rng.uniform(model.ranges.action_low, model.ranges.action_high, size)
+    state = model.sample[rows]
+    n_agents, n_probes = len(agents), len(rows)
+    paths = rollout_members(
+        model.members,
+        model.normalizer,
+        np.repeat(agents, n_probes),
+        np.tile(state, (n_agents, 1)),
+        np.tile(action, (n_agents, *[1] * (action.ndim - 1)))[:, None],
+    )[:, :, 0]
+    change = (paths - np.tile(state, (n_agents, 1))) / model.normalizer.target_scale
+    return change.reshape(model.n_members, n_agents, -1)
