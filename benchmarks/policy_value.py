@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data", default="random,pure", help="data sets of the runs")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "bench")
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--starts", type=int, default=50)
+    parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--episodes", type=int, default=1000, help="true ones, per agent")
     args = parser.parse_args()
     if args.what == "run":

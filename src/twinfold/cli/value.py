@@ -37,7 +37,7 @@ def value(
         Parameter(negative="", consume_multiple=False, show_default=lambda _: f"the first {_FEW}"),
     ] = None,
     draws: int = 20,
-    starts: Annotated[int | None, shown("50; 5 with plan")] = None,
+    starts: Annotated[int | None, shown("200; 5 with plan")] = None,
     horizon: Annotated[int | None, shown("the task's longest episode")] = None,
     discount: float = 1.0,
     coverage: float = 0.9,
@@ -59,8 +59,8 @@ def value(
     Args:
         run: Run directory of a fit.
         task: mountain_car, cart_pole or half_cheetah; gives starts, reward and end of an episode.
-        policy: random, test, pure, pure-eps-20, pure-eps-40, or plan (a new plan at every step by the
-            task's planner; takes minutes).
+        policy: random, test, pure, pure-eps-20, pure-eps-40, or plan: by the task's planner, with a
+            new plan at every step (takes minutes).
         against: Another one to compare it with.
         agent: Ids of agents, separated by commas; the flag may be repeated.
         draws: Worlds per agent.

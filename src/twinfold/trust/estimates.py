@@ -158,7 +158,7 @@ def by_draw(returns: Floats) -> Floats:
 def middle(values: Floats) -> float:
     """Robust mean of draws ``(K,)``."""
     with np.errstate(invalid="ignore"):  # where two policies diverge by turns nothing is known
-        return float(centre(values))
+        return float(centre(values[:, None])[0])
 
 
 def interval(value: float, draws: Floats, returns: Floats, coverage: float) -> Spread:

@@ -74,7 +74,7 @@ __all__ = [
     "policy_value",
 ]
 
-STARTS, PLANNED_STARTS = 50, 5
+STARTS, PLANNED_STARTS = 200, 5
 """Starts when none are asked for; a planner takes a thousand times as long as a policy."""
 
 _RANGE_MARGIN = 0.1  # share of the range of the training data by which a state may leave it
@@ -144,7 +144,7 @@ def policy_value(
             planner, which replans with the whole ensemble at every step, as it would in use.
         starts: ``(S, D)`` raw units, taken for a sample of those that matter; None for the
             starts of the task.
-        n_starts: S, if no starts are given; 50, or 5 for a planner.
+        n_starts: S, if no starts are given; 200, or 5 for a planner.
         horizon: the most steps; the task's longest episode if None.
         draws: K, worlds from the posterior.
         discount: per step, in (0, 1].

@@ -1,0 +1,94 @@
+"""``twinfold value``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUICK = ["--task", "cart_pole", "--starts", 4, "--horizon", 40]
+
+
+def test_the_table_and_the_record_agree(twinfold: Any, cart_run: Path) -> None:
+    words = ["value", cart_run, *QUICK, "--policy", "pure", "--agent", "0,3", "--seed", 2]
+    done = twinfold(*words, "--json")
+    assert (done.code, done.err) == (0, "")
+    record = json.loads(done.out)
+    assert record["model_based"] is True
+    assert [row["agent"] for row in record["values"]] == [0, 3]
+    first = record["values"][0]
+    assert first["model_based"] is True
+    assert first["low"] <= first["value"] <= first["high"]
+    assert (first["n_draws"], first["n_starts"], first["horizon"]) == (20, 4, 40)
+    assert first["policy"] == "pure"
+    done = twinfold(*words)
+    assert done.code == 0
+    assert "Model-based value of policy pure" in done.out
+    assert "not from data of this policy" in " ".join(done.out.split())
+    (row,) = (line for line in done.out.splitlines() if re.match(r"│ 0 ", line))
+    assert f" {first['value']:.3g} " in row
+
+
+def test_a_comparison(twinfold: Any, cart_run: Path) -> None:
+    words = ["value", cart_run, *QUICK, "--policy", "test", "--against", "random", "--agent", "3"]
+    done = twinfold(*words, "--json")
+    assert (done.code, done.err) == (0, "")
+    (row,) = json.loads(done.out)["values"]
+    assert row["kind"] == "policy_comparison"
+    assert (row["a"]["policy"], row["b"]["policy"]) == ("test", "random")
+    assert 0 <= row["probability"] <= 1
+    done = twinfold(*words)
+    assert done.code == 0
+    assert "Model-based comparison of test with random" in done.out
+    assert f"{row['probability']:.2f}" in done.out
+
+
+def test_the_planner(twinfold: Any, cart_run: Path) -> None:
+    words = ["value", cart_run, "--task", "cart_pole", "--starts", 1, "--horizon", 3]
+    words += ["--draws", 3, "--coverage", 0.5, "--policy", "plan", "--agent", 3]
+    done = twinfold(*words)
+    assert done.code == 0
+    assert "takes minutes" in done.err
+    assert "50 %" in done.out
+
+
+def test_agents_left_out_are_the_first(twinfold: Any, cart_run: Path) -> None:
+    done = twinfold("value", cart_run, *QUICK, "--policy", "random", "--json")
+    assert [row["agent"] for row in json.loads(done.out)["values"]] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--policy", "best"], "unknown policy 'best'; valid: random, test, pure"),
+        (["--against", "best"], "pure-eps-40, plan"),
+        (["--agent", "99"], "unknown agent '99'"),
+        (["--task", "mountain_car"], "fitted on data of 'cart_pole', not of 'mountain_car'"),
+        (["--task", "acrobot"], "valid: cart_pole, mountain_car"),
+        (["--draws", "5"], "needs 19 draws or more"),
+        (["--starts", "0"], "number of starts must be at least 1"),
+        (["--horizon", "0"], "at least 1 step"),
+        (["--discount", "2"], "at most 1, not 2"),
+        (["--coverage", "90"], "between 0 and 1, not 90"),
+        (["--seed", "-1"], "the seed must be between"),
+    ],
+)
+def test_refusals(twinfold: Any, cart_run: Path, words: list[str], expected: str) -> None:
+    flags = {"--task": "cart_pole", "--agent": "3", "--policy": "random"} | {words[0]: words[1]}
+    done = twinfold("value", cart_run, *[word for pair in flags.items() for word in pair])
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert expected in done.err
+
+
+def test_data_without_a_task(twinfold: Any, tank_run: Path) -> None:
+    done = twinfold("value", tank_run, "--task", "cart_pole", "--policy", "random")
+    assert done.code == 2
+    assert "does not fit task 'cart_pole'" in done.err
+
+
+def test_help_gives_an_example(twinfold: Any) -> None:
+    assert "\n  twinfold value run " in twinfold("value", "--help").out
