@@ -10,36 +10,23 @@ from numpy.typing import NDArray
 from twinfold.models.ensemble import FittedModel
 
 
-def member_paths(model: FittedModel, agent: int, state: Any, actions: Any) -> NDArray[np.float64]:
-    """``(M, H, D)`` in raw units; ``agent`` is an index, discrete actions are level indices."""
+def member_paths(
+    model: FittedModel, agent: int, state: Any, actions: Any, factors: Any = None
+) -> NDArray[np.float64]:
+    """``(M, H, D)`` in raw units; ``agent`` is an index, discrete actions are level indices.
+
+    With ``factors``, ``(M, r)``, those of the agent do not count.
+    """
     norm = model.normalizer
     paths = []
     for m in range(model.n_members):
-        net = model.members
-
-        def array(leaf: Any, m: int = m) -> NDArray[np.float64]:
-            return np.asarray(leaf[m], np.float64)
-
-        def hidden(layers: Any, x: Any, shift: Any = 0.0, array: Any = array) -> Any:
-            for k, layer in enumerate(layers):
-                x = x @ array(layer.weight) + array(layer.bias) + (shift if k == 0 else 0.0)
-                x = np.maximum(x, 0.0)
-            return x
-
-        u = array(net.agents)[agent]
+        u = np.asarray(model.members.agents[m], np.float64)[agent]
+        u = u if factors is None else factors[m]
         standard = (np.asarray(state, np.float64) - norm.state_mean) / norm.state_scale
         path = []
         for action in actions:
-            head: Any = net.action_head
-            if model.discrete:
-                w = array(head)[action]
-            else:
-                code = (np.asarray(action) - norm.action_mean) / norm.action_scale
-                w = hidden(net.action_layers, code) @ array(head.weight) + array(head.bias)
             raw = standard * norm.state_scale + norm.state_mean
-            x = hidden(net.state_layers, _inputs(norm, raw), w if net.joint else 0.0)
-            v = (x @ array(net.head.weight) + array(net.head.bias)).reshape(len(raw), len(u))
-            y = np.einsum("l,dl->d", u, v) if net.joint else np.einsum("l,dl,l->d", u, v, w)
+            y = features(model, m, raw, action) @ u
             y = np.minimum(np.maximum(y, norm.target_low), norm.target_high)
             target = y * norm.target_scale + norm.target_mean
             reached = np.where(norm.keep == 1, raw + target, target)
@@ -48,6 +35,30 @@ def member_paths(model: FittedModel, agent: int, state: Any, actions: Any) -> ND
             path.append(standard * norm.state_scale + norm.state_mean)
         paths.append(path)
     return np.array(paths)
+
+
+def features(model: FittedModel, m: int, state: Any, action: Any) -> NDArray[np.float64]:
+    """Z of one member at one state and action, ``(D, r)``."""
+    norm, net = model.normalizer, model.members
+
+    def array(leaf: Any) -> NDArray[np.float64]:
+        return np.asarray(leaf[m], np.float64)
+
+    def hidden(layers: Any, x: Any, shift: Any = 0.0) -> Any:
+        for k, layer in enumerate(layers):
+            x = x @ array(layer.weight) + array(layer.bias) + (shift if k == 0 else 0.0)
+            x = np.maximum(x, 0.0)
+        return x
+
+    head: Any = net.action_head
+    if model.discrete:
+        w = array(head)[action]
+    else:
+        code = (np.asarray(action) - norm.action_mean) / norm.action_scale
+        w = hidden(net.action_layers, code) @ array(head.weight) + array(head.bias)
+    x = hidden(net.state_layers, _inputs(norm, state), w if net.joint else 0.0)
+    v = (x @ array(net.head.weight) + array(net.head.bias)).reshape(len(state), -1)
+    return v if net.joint else v * w
 
 
 def _inputs(norm: Any, raw: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -72,8 +83,19 @@ def robust_centre(paths: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
+def unknown(
+    model: FittedModel, agent: int, state: Any, actions: Any, draws: Any
+) -> NDArray[np.float64]:
+    """``(H, D)``: how far draws of the factors ``(M, K, r)`` take each member from its own path."""
+    own = member_paths(model, agent, state, actions)
+    total = np.zeros_like(own)
+    for k in range(draws.shape[1]):
+        total += (member_paths(model, agent, state, actions, draws[:, k]) - own) ** 2
+    return np.sqrt(np.median(total / draws.shape[1], axis=0))
+
+
 def band(
-    model: FittedModel, paths: NDArray[np.float64], z: float
+    model: FittedModel, paths: NDArray[np.float64], z: float, unknown: Any = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper ``(H, D)`` of one question."""
     middle = robust_centre(paths)
@@ -85,7 +107,8 @@ def band(
         if model.band is not None:
             longest = len(model.band)
             held_out = model.band[h, d] if h < longest else model.band[-1, d] * (h + 1) / longest
-        half = np.sqrt(held_out**2 + (z * sd) ** 2)
+        more = 0.0 if unknown is None else unknown[h, d]
+        half = np.sqrt(held_out**2 + z**2 * (sd**2 + more**2))
         walls = [
             wall[d] * norm.state_scale[d] + norm.state_mean[d] for wall in (norm.low, norm.high)
         ]

@@ -6,6 +6,8 @@ import importlib
 from types import SimpleNamespace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,7 +113,7 @@ def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structur
     trials: Any = SimpleNamespace(
         problem=SimpleNamespace(config=FitConfig()),
         held=SimpleNamespace(agent=np.repeat(np.arange(len(logs[0]) // per_agent), per_agent)),
-        run=lambda jobs, what: list(np.exp(logs)),
+        run=lambda jobs, what: (list(np.exp(logs)), []),
         rmse=lambda paths: paths,
     )
     return choose_module._structure(trials, OPTIONS[: len(logs)], lambda line: None)
@@ -247,10 +249,40 @@ def test_a_single_option_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None
     assert not any("choosing the features" in line for line in lines)
 
 
+def test_the_noise_is_the_scale_of_one_step_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    real = choose_module._Trials.noise
+
+    def record(trials: Any, stack: Any) -> Any:
+        calls.append((trials, stack))
+        return real(trials, stack)
+
+    monkeypatch.setattr(choose_module._Trials, "noise", record)
+    config = CONFIG.model_copy(
+        update={"features": "joint", "rank": 3, "steps": 10, "validation_members": 2}
+    )
+    choice, _ = chosen(panel(product, 6), config)
+    ((trials, stack),) = calls
+    held, norm, errors = trials.held, trials.normalizer, []
+    for m in range(2):
+        member = jax.tree.map(lambda leaf, m=m: leaf[m], stack)
+        for s, h in np.argwhere(held.mask):
+            before = held.state[s] if h == 0 else held.next_state[s, h - 1]
+            predicted = member(
+                member.agents[held.agent[s]],
+                jnp.asarray(norm.inputs(norm.encode_state(before)), jnp.float32),
+                jnp.asarray(norm.encode_action(held.action[s, h]), jnp.float32),
+            )
+            errors.append(np.abs(norm.encode_target(before, held.next_state[s, h]) - predicted))
+    np.testing.assert_allclose(choice.noise, 1.4826 * np.median(errors, axis=0), rtol=1e-4)
+
+
 def test_without_held_out_data_the_simplest_structure_is_used() -> None:
     dataset = panel(product, 6)
     config = CONFIG.model_copy(update={"validation_share": 0.0, "steps": 10})
-    assert chosen(dataset, config)[0].structure == Structure(False, 18)
+    choice, _ = chosen(dataset, config)
+    assert choice.structure == Structure(False, 18)
+    assert choice.noise is None
     joint = config.model_copy(update={"features": "joint"})
     assert chosen(dataset, joint)[0].structure == Structure(True, 4)
 

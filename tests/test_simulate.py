@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, Simulator, UsageError
-from twinfold.simulate import prediction_band, prediction_columns
+from twinfold.models.predictive import DRAWS, factor_draws
+from twinfold.simulate import prediction_columns
 
 Z90 = 1.6448536269514722
 START = {"x": 0.02, "x_dot": -0.01, "theta": 0.03, "theta_dot": 0.04}
@@ -30,7 +31,22 @@ def _first_row(weight: Any) -> Any:
 def only(model: FittedModel, *members: int) -> FittedModel:
     index = np.array(members)
     stack = jax.tree.map(lambda leaf: leaf[index], model.members)
-    return dataclasses.replace(model, members=stack)
+    known = model.posterior
+    assert known is not None
+    prior, (gram, moment, energy, count), trained = known
+    evidence = type(known.evidence)(gram[index], moment[index], energy[index], count)
+    own = type(known)(type(prior)(*(x[index] for x in prior)), evidence, trained)
+    return dataclasses.replace(model, members=stack, posterior=own)
+
+
+def band_by_hand(
+    reference: Any, model: FittedModel, agent: int, state: Any, actions: Any
+) -> tuple[Any, Any]:
+    assert model.posterior is not None
+    draws = factor_draws(model.posterior, np.array([agent]), DRAWS)[:, 0]
+    paths = reference.member_paths(model, agent, state, actions)
+    unknown = reference.unknown(model, agent, state, actions, draws)
+    return reference.band(model, paths, Z90, unknown)
 
 
 def assert_near(got: Any, expected: Any, model: FittedModel, tolerance: float = 2e-4) -> None:
@@ -47,11 +63,12 @@ def test_discrete_rollout_is_the_formula(small_cart_pole: FittedModel, reference
     paths = reference.member_paths(small_cart_pole, 7, list(START.values()), actions)
     assert_near(rollout.members, paths, small_cart_pole)
     assert_near(rollout.centre, reference.robust_centre(paths), small_cart_pole)
-    lower, upper = reference.band(small_cart_pole, paths, Z90)
+    lower, upper = band_by_hand(reference, small_cart_pole, 7, list(START.values()), actions)
     assert_near(rollout.lower, lower, small_cart_pole, 1e-3)
     assert_near(rollout.upper, upper, small_cart_pole, 1e-3)
     assert rollout.agent == 7
     assert rollout.calibrated
+    assert not rollout.simultaneous  # no agents were reserved
     assert rollout.coverage == 0.9
     assert rollout.steps.tolist() == list(range(1, 11))
     assert rollout.start.tolist() == list(START.values())
@@ -64,7 +81,7 @@ def test_continuous_rollout_is_the_formula(small_continuous: FittedModel, refere
     rollout = simulator.rollout(TANK, actions, doubt)
     paths = reference.member_paths(small_continuous, simulator.index, TANK, actions)
     assert_near(rollout.members, paths, small_continuous)
-    lower, upper = reference.band(small_continuous, paths, Z90)
+    lower, upper = band_by_hand(reference, small_continuous, simulator.index, TANK, actions)
     assert_near(rollout.lower, lower, small_continuous, 1e-3)
     assert_near(rollout.upper, upper, small_continuous, 1e-3)
     assert small_continuous.band is not None
@@ -97,7 +114,16 @@ def test_members_keep_to_their_own_predictions(small_cart_pole: FittedModel) -> 
     for m in range(small_cart_pole.n_members):
         alone = Simulator(only(small_cart_pole, m), 3).rollout(START, actions)
         assert_near(alone.centre, together.members[m], small_cart_pole, 1e-5)
-        assert np.all(alone.spread == 0)
+        assert np.all(alone.spread > 0)  # by what the member does not know of the agent
+
+
+def test_without_a_posterior_one_member_knows_no_spread(small_cart_pole: FittedModel) -> None:
+    bare = dataclasses.replace(only(small_cart_pole, 1), posterior=None)
+    rollout = Simulator(bare, 3).rollout(START, [0, 1, 1])
+    assert np.all(rollout.spread == 0)
+    known = Simulator(only(small_cart_pole, 1), 3).rollout(START, [0, 1, 1])
+    assert np.array_equal(known.centre, rollout.centre)
+    assert np.all(known.upper - known.lower > rollout.upper - rollout.lower)
 
 
 def test_many_questions_are_each_answered_as_if_alone(small_continuous: FittedModel) -> None:
@@ -230,19 +256,6 @@ def test_without_held_out_errors_the_band_is_the_spread(small_cart_pole: FittedM
     assert_near(rollout.upper - rollout.centre, Z90 * rollout.spread, bare, 1e-9)
     full = Simulator(small_cart_pole, 0).rollout(START, [0, 1, 1])
     assert np.all(full.upper - full.lower > rollout.upper - rollout.lower)
-
-
-def test_one_diverging_member_leaves_the_band_and_two_open_it(
-    small_cart_pole: FittedModel,
-) -> None:
-    paths = np.zeros((3, 2, 4))
-    paths[1] = -np.inf
-    paths[2, 1] = np.inf
-    middle, lower, upper, _ = prediction_band(small_cart_pole, paths, np.array([1, 2]))
-    assert np.isfinite(middle).all()
-    assert np.isfinite([lower[0], upper[0]]).all()
-    assert np.all(lower[1] == -np.inf)
-    assert np.all(upper[1] == np.inf)
 
 
 def test_frame_of_one_and_of_many(small_cart_pole: FittedModel) -> None:

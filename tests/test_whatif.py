@@ -15,6 +15,7 @@ import pytest
 
 from twinfold import FittedModel, InvalidDataError, Simulator, UsageError
 from twinfold.data import read_table, write_table
+from twinfold.models.predictive import DRAWS, factor_draws
 from twinfold.simulate import STRAYS
 from twinfold.whatif import QUERY, answer
 
@@ -83,10 +84,14 @@ def test_discrete_answers_are_the_formula(
     assert answers[QUERY].tolist() == carts[QUERY].tolist()
     assert answers["agent_id"].tolist() == carts["agent_id"].tolist()
     assert answers["t"].tolist() == (carts["t"] + 1).tolist()
+    assert small_cart_pole.posterior is not None
     for name, rows in carts.groupby(QUERY):
         start, actions = rows[STATES].to_numpy()[0], rows["action"].to_numpy()
-        paths = reference.member_paths(small_cart_pole, rows["agent_id"].iloc[0], start, actions)
-        lower, upper = reference.band(small_cart_pole, paths, 1.6448536269514722)
+        question = (small_cart_pole, int(rows["agent_id"].iloc[0]), start, actions)
+        paths = reference.member_paths(*question)
+        draws = factor_draws(small_cart_pole.posterior, np.array([question[1]]), DRAWS)[:, 0]
+        unknown = reference.unknown(*question, draws)
+        lower, upper = reference.band(small_cart_pole, paths, 1.6448536269514722, unknown)
         own = answers[answers[QUERY] == name]
         assert_near(own[STATES], reference.robust_centre(paths), small_cart_pole)
         assert_near(own[bands[::2]], lower, small_cart_pole)

@@ -20,6 +20,8 @@ COMMANDS = [
     "data validate",
     "data describe",
     "fit",
+    "adapt",
+    "forget",
     "simulate",
     "plan",
     "evaluate",
@@ -41,7 +43,7 @@ def test_help_teaches(twinfold: Any, command: str) -> None:
         assert re.search(r"[a-z]{2,}", re.sub(r"--[\w-]+ +[A-Z.]*", "", "".join(row))), row
 
 
-@pytest.mark.parametrize("command", ["data validate", "fit", "simulate", "plan"])
+@pytest.mark.parametrize("command", ["data validate", "fit", "adapt", "forget", "simulate", "plan"])
 def test_help_gives_an_example(twinfold: Any, command: str) -> None:
     assert f"\n  twinfold {command} " in twinfold(*command.split(), "--help").out
 
@@ -52,6 +54,7 @@ def test_help_of_fit_tells_the_defaults(twinfold: Any) -> None:
     flags = [part for part in text.split("Settings", 1)[1].split(" --")[1:] if "[default" in part]
     told = {part.split()[0]: re.findall(r"\[default: ([^]]+)\]", part)[0] for part in flags}
     settings = FitConfig().model_dump(mode="json")
+    assert told.pop("reserve") == "auto"  # of the data, and no setting
     assert len(told) == 12
     for flag, value in told.items():
         default = settings[flag.replace("-", "_")]

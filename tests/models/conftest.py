@@ -1,20 +1,29 @@
-"""Fitted models without a fit: random members, for what does not depend on training."""
+"""Fitted models without a fit: random members, for what does not depend on training.
+
+With courses of agents that the first of these members moves, for what depends on data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from twinfold.config import FitConfig
-from twinfold.data.panel import DataRanges
+from twinfold.data.panel import DataRanges, PanelDataset, Transitions
 from twinfold.data.roles import Roles
-from twinfold.models.ensemble import FittedModel
+from twinfold.models.ensemble import FittedModel, rollout_members
 from twinfold.models.factor import FactorModel, init_factor_model, structures
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import trained_posterior
 
 LEVELS = np.array([-1, 0, 5, 7])
 
@@ -31,11 +40,14 @@ def build_model(
     band: bool = True,
     angles: tuple[int, ...] = (),
     direct: tuple[int, ...] = (),
+    posterior: bool = False,
+    lengths: Sequence[int] = (12,),
     **settings: Any,
 ) -> FittedModel:
     """Random members on a random scale; the first state has a floor, the last one a ceiling.
 
-    An angle has neither, and a scale of about one radian.
+    An angle has neither, and a scale of about one radian. With ``posterior`` the agents have had
+    data, of so many transitions each in turn: courses by the first member, with a little noise.
     """
     config = FitConfig.parse({"members": 3, "state_net": (16,), "rank": 3, "seed": seed} | settings)
     rng = np.random.default_rng(seed)
@@ -71,7 +83,7 @@ def build_model(
         )
 
     width = 1 if discrete else n_action
-    return FittedModel(
+    model = FittedModel(
         members=jax.vmap(one)(jax.random.split(jax.random.key(seed), config.members)),
         normalizer=normalizer,
         config=config,
@@ -98,8 +110,99 @@ def build_model(
             "validation": {"rmse": 0.1},
         },
     )
+    if not posterior:
+        return model
+    data = panel_of(model, np.resize(lengths, n_agents), own_factors(model))
+    rows = transitions_of(model, data)
+    return replace(
+        model,
+        ranges=data.data_ranges(),
+        sample=rows.state,
+        sample_agent=rows.agent,
+        posterior=trained_posterior(model.members, normalizer, rows, None, n_agents),
+        info={**model.info, "fingerprint": data.fingerprint(), "agents": n_agents},
+    )
+
+
+def own_factors(model: FittedModel) -> Any:
+    """``(N, r)``, the agents as the first member has them."""
+    return np.asarray(model.members.agents, np.float64)[0]
+
+
+def course_table(
+    model: FittedModel,
+    lengths: Any,
+    factors: Any,
+    *,
+    ids: Sequence[Any] | None = None,
+    seed: int = 1,
+    noise: float = 0.05,
+) -> pd.DataFrame:
+    """A course of so many transitions for each row of factors ``(K, r)``, by the first member.
+
+    Noise is in standard deviations of the target. What the member says is not limited, so that it
+    is linear in the factors.
+    """
+    rng, n_agents = np.random.default_rng(seed), len(factors)
+    ends = {name: np.full(len(model.roles.state), np.inf) for name in ("high", "target_high")}
+    ends |= {name.replace("high", "low"): -value for name, value in ends.items()}
+    norm = replace(model.normalizer, **ends)
+    n_steps, n_state = max(*lengths, 1), len(model.roles.state)
+    start = norm.state_mean + 0.5 * norm.state_scale * rng.normal(size=(n_agents, n_state))
+    if model.discrete:
+        actions: Any = rng.integers(0, len(LEVELS), (n_agents, n_steps)).astype(np.int32)
+    else:
+        spread = rng.normal(size=(n_agents, n_steps, len(model.roles.action)))
+        actions = norm.action_mean + norm.action_scale * spread
+    first = jax.tree.map(lambda leaf: leaf[:1], model.members)
+    first = eqx.tree_at(lambda m: m.agents, first, jnp.asarray(factors, jnp.float32)[None])
+    path = rollout_members(first, norm, np.arange(n_agents), start, actions)[0]
+    path = path + noise * norm.target_scale * rng.normal(size=path.shape)
+    names = model.agent_ids if ids is None else tuple(ids)
+    tables = []
+    for n, length in enumerate(lengths):
+        states = np.concatenate([start[n, None], path[n]])[: length + 1]
+        table = {model.roles.agent: [names[n]] * (length + 1), model.roles.time: range(length + 1)}
+        table |= {name: states[:, d] for d, name in enumerate(model.roles.state)}
+        given = LEVELS[actions[n], None] if model.discrete else actions[n]
+        for a, name in enumerate(model.roles.action):
+            table[name] = [*given[:length, a].tolist(), None]
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def panel_of(model: FittedModel, lengths: Any, factors: Any, **options: Any) -> PanelDataset:
+    """``course_table`` as a panel."""
+    return PanelDataset.from_frame(course_table(model, lengths, factors, **options), model.roles)
+
+
+def transitions_of(model: FittedModel, panel: PanelDataset) -> Transitions:
+    """With actions as the model counts its levels."""
+    data = panel.transitions()
+    if panel.action_levels is None:
+        return data
+    place = np.searchsorted(LEVELS, panel.action_levels).astype(np.int32)
+    return replace(data, action=place[np.asarray(data.action, np.int32)])
+
+
+@pytest.fixture(scope="session")
+def courses() -> Any:
+    """How to make data for a random model."""
+    return SimpleNamespace(
+        factors=own_factors, table=course_table, panel=panel_of, transitions=transitions_of
+    )
 
 
 @pytest.fixture(scope="session")
 def random_model() -> Callable[..., FittedModel]:
-    return build_model
+    kept: dict[str, FittedModel] = {}
+
+    def build(**options: Any) -> FittedModel:
+        if not options.get("posterior"):
+            return build_model(**options)
+        key = repr(sorted(options.items()))  # a posterior takes a while
+        if key not in kept:
+            kept[key] = build_model(**options)
+        return kept[key]
+
+    return build

@@ -166,14 +166,18 @@ def test_a_run_from_before_joint_features_and_angles_is_refused(run: Path) -> No
     record = json.loads((run / "run.json").read_text())
     del record["roles"]["angle"], record["info"]["features"]
     edit(run, version=1, roles=record["roles"], info=record["info"])
-    with pytest.raises(RunError, match=rf"has version 1 .* reads version 3 and {VERSION}; fit again"):
+    with pytest.raises(
+        RunError, match=rf"has version 1 .* reads version 3 and {VERSION}; fit again"
+    ):
         load_run(run)
 
 
 def test_a_run_without_states_of_the_data_is_refused(run: Path) -> None:
     """Version 2 had no sample of states, which planning learns from."""
     edit(run, version=2)
-    with pytest.raises(RunError, match=rf"has version 2 .* reads version 3 and {VERSION}; fit again"):
+    with pytest.raises(
+        RunError, match=rf"has version 2 .* reads version 3 and {VERSION}; fit again"
+    ):
         load_run(run)
 
 

@@ -168,6 +168,7 @@ def fit(
         used, reserved = dataset, None
         if n_reserved:
             used, reserved = split_agents(dataset, n_reserved, chosen.seed)
+            source["fingerprint"] = dataset.fingerprint()  # that of the run is of `used` alone
         model = fit_model(
             used,
             chosen,

@@ -56,5 +56,9 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
     """
     found = examine(model, reserved, anew=True)
     adapted = with_transitions(model, reserved.agent_ids, reserved.transitions())
-    info = {**model.info, "reserved_agents": reserved.n_agents}
+    info = {
+        **model.info,
+        "reserved_agents": reserved.n_agents,
+        "reserved_fingerprint": reserved.fingerprint(),
+    }
     return replace(adapted, conformal=found.scores, reference=found.statistics, info=info)

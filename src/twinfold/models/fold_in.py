@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -82,21 +83,24 @@ def adapt(
     data = panel_transitions(model, panel)
     fingerprint = panel.fingerprint()
     history = list(model.info.get("adapted", []))
-    if fingerprint in [model.info.get("fingerprint"), *(row["fingerprint"] for row in history)]:
+    had = [model.info.get(name) for name in ("fingerprint", "reserved_fingerprint")]
+    had += [model.info.get("source", {}).get("fingerprint")]  # of a table that some are reserved of
+    if fingerprint in [*had, *(row["fingerprint"] for row in history)]:
         raise UsageError(
             "the model has had this data already; counting it twice would make it too sure of it"
         )
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     _doubts(model, panel, data, warn)
     ids = (*panel.agent_ids, *panel.left_out)
-    if panel.left_out:
-        more = f" and {len(panel.left_out) - 1} more" if len(panel.left_out) > 1 else ""
+    place = match_ids(model.agent_ids, list(ids))
+    bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0]
+    if bare:
+        more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
         warn(
-            f"agent {ids[panel.n_agents]!r}{more}: no transition (two rows in a row are needed); "
+            f"agent {bare[0]!r}{more}: no transition (two rows in a row are needed); "
             "taken to be an average agent, with a band as wide as the population"
         )
     adapted = with_transitions(model, ids, data, progress)
-    place = match_ids(model.agent_ids, list(ids))
     _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
     entry = {
         "fingerprint": fingerprint,
@@ -177,6 +181,8 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
             sample = sample[stays]
             action = None if action is None else action[stays]
             sample_agent = np.searchsorted(kept, sample_agent[stays]).astype(np.int32)
+        else:  # planning needs some states, so these stay, but of nobody
+            sample_agent = action = None
     return replace(
         model,
         members=_replaced(model.members, np.asarray(model.members.agents)[:, kept]),
@@ -214,7 +220,7 @@ def with_evidence(
     trained = np.concatenate([known.trained, np.zeros(len(new), bool)])
     behaviour = model.behaviour
     if behaviour is not None:
-        behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0]))
+        behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0], touched))
     return replace(
         model,
         members=_replaced(model.members, factors),
@@ -224,17 +230,26 @@ def with_evidence(
     )
 
 
-def _policy_factors(before: NDArray[Any], behaviour: Behaviour, factors: NDArray[Any]) -> Floats:
-    """Factors as the policy of the data reads them: standardised like those it was learned with."""
+def _policy_factors(
+    before: NDArray[Any], behaviour: Behaviour, factors: NDArray[Any], touched: NDArray[np.integer]
+) -> Floats:
+    """Factors as the policy of the data reads them: standardised like those it was learned with.
+
+    Those of agents that are not touched stay, to the last bit.
+    """
     read = np.asarray(behaviour.factors, np.float64)
     spread = before.std(axis=0)
     slope = np.where(spread > 0, read.std(axis=0) / np.maximum(spread, 1e-30), 0.0)
-    return (factors - before.mean(axis=0)) * slope + read.mean(axis=0)
+    found = np.zeros(factors.shape)
+    found[: len(read)] = read
+    found[touched] = (factors[touched] - before.mean(axis=0)) * slope + read.mean(axis=0)
+    return found
 
 
 def _replaced(holder: Any, factors: NDArray[Any]) -> Any:
     name = "factors" if isinstance(holder, Behaviour) else "agents"
-    return replace(holder, **{name: jnp.asarray(factors, jnp.float32)})
+    # Not dataclasses.replace: the arrays of a stack have an axis more than their annotations say.
+    return eqx.tree_at(lambda x: getattr(x, name), holder, jnp.asarray(factors, jnp.float32))
 
 
 def _check_columns(model: FittedModel, panel: PanelDataset) -> None:

@@ -41,8 +41,9 @@ def factor_draws(
     rng = np.random.default_rng((seed, 5))
     half = rng.standard_normal((n_members, -(-n_draws // 2), rank))
     normal = np.stack([half, -half], axis=2).reshape(n_members, -1, rank)[:, :n_draws]
-    # Through eigenvectors: a covariance that has all but vanished in a direction stays usable.
-    values, vectors = np.linalg.eigh(covariance)
+    # Through eigenvectors: a covariance that has all but vanished in a direction stays usable. That
+    # of a member that diverged has none; its mean is not finite either.
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
     root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
     return mean[:, :, None] + np.einsum("murs,mks->mukr", root, normal)
 

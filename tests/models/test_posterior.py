@@ -1,0 +1,464 @@
+"""The regression of agent factors: against loops in NumPy, an optimiser, and the laws of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twinfold.data.panel import Transitions
+from twinfold.models import posterior as module
+from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.models.posterior import (
+    Evidence,
+    Posterior,
+    anchored,
+    empirical_prior,
+    features_of,
+    gather,
+    misfit,
+    own_share,
+    prior_root,
+    solve,
+    trained_posterior,
+)
+
+Build = Callable[..., FittedModel]
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"discrete": False, "n_action": 1, "n_state": 2, "members": 2},
+    {"discrete": False, "features": "joint", "angles": (1,), "direct": (2,), "members": 1},
+]
+
+
+def known(model: FittedModel) -> Posterior:
+    assert model.posterior is not None
+    return model.posterior
+
+
+def rows_by_hand(
+    reference: Any, model: FittedModel, m: int, data: Transitions
+) -> list[tuple[int, Any, Any, Any]]:
+    """Agent, features ``(D, r)``, residual from the prior mean and weight of every transition."""
+    norm, prior = model.normalizer, known(model).prior
+    covariance, out = np.linalg.inv(prior.precision[m]), []
+    for k in range(len(data)):
+        z = reference.features(model, m, data.state[k], data.action[k])
+        residual = norm.encode_target(data.state[k], data.next_state[k]) - z @ prior.mean[m]
+        weight = np.empty(len(residual))
+        for d in range(len(residual)):
+            deviation = np.sqrt(z[d] @ covariance @ z[d] + prior.noise[m, d] ** 2)
+            # Huber: beyond three standard deviations the pull of a residual grows no more.
+            weight[d] = min(1.0, 3 * deviation / abs(residual[d])) / prior.noise[m, d] ** 2
+        out.append((int(data.agent[k]), z, residual, weight))
+    return out
+
+
+def newcomers(model: FittedModel, courses: Any, lengths: list[int], **options: Any) -> Transitions:
+    """Data of agents that the members have not, a gross error among them."""
+    factors = np.random.default_rng(3).normal(size=(len(lengths), model.members.rank))
+    ids = [f"new {n}" for n in range(len(lengths))]
+    panel = courses.panel(model, lengths, factors, ids=ids, seed=5, **options)
+    data = courses.transitions(model, panel)
+    data.next_state[0] += 40 * model.normalizer.target_scale
+    return data
+
+
+# Against plain NumPy
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_posterior_is_bayesian_linear_regression(
+    random_model: Build, courses: Any, reference: Any, kind: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, **kind)
+    data = newcomers(model, courses, [9, 1, 4])
+    prior = known(model).prior
+    found = gather(model.members, model.normalizer, prior, data, 3)
+    mean, covariance = solve(prior, found)
+    assert found.count.tolist() == [9, 1, 4]
+    n_members, rank = prior.mean.shape
+    weights = []
+    for m in range(n_members):
+        rows = rows_by_hand(reference, model, m, data)
+        weights += [weight * prior.noise[m] ** 2 for *_, weight in rows]
+        for n in range(3):
+            gram, moment = np.zeros((rank, rank)), np.zeros(rank)
+            own = [row[1:] for row in rows if row[0] == n]
+            for z, residual, weight in own:
+                for d in range(len(residual)):
+                    gram += weight[d] * np.outer(z[d], z[d])
+                    moment += weight[d] * residual[d] * z[d]
+            shift = np.linalg.solve(prior.precision[m] + gram, moment)
+            left = sum(float(w @ (residual - z @ shift) ** 2) for z, residual, w in own)
+            phi = max(1.0, left / (len(own) * len(model.roles.state)))
+            np.testing.assert_allclose(found.gram[m, n], gram, rtol=1e-4, atol=1e-4 * gram.max())
+            np.testing.assert_allclose(mean[m, n], prior.mean[m] + shift, rtol=1e-3, atol=1e-4)
+            expected = phi * np.linalg.inv(prior.precision[m] + gram)
+            np.testing.assert_allclose(
+                covariance[m, n], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
+            )
+    assert min(weight.min() for weight in weights) < 0.5  # the gross error
+    assert max(weight.min() for weight in weights) == 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_an_optimiser_that_trains_the_factors_alone_finds_the_same(
+    random_model: Build, courses: Any, reference: Any, kind: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, **kind)
+    data = newcomers(model, courses, [7, 2])
+    prior = known(model).prior
+    mean, _ = solve(prior, gather(model.members, model.normalizer, prior, data, 2))
+    for m, n in np.ndindex(len(prior.mean), 2):
+        own = [row[1:] for row in rows_by_hand(reference, model, m, data) if row[0] == n]
+
+        def loss(u: Any, m: int = m, own: Any = own) -> float:
+            shift = u - prior.mean[m]
+            total = shift @ prior.precision[m] @ shift
+            return total + sum(float(w @ (res - z @ shift) ** 2) for z, res, w in own)
+
+        best = scipy.optimize.minimize(loss, prior.mean[m], method="BFGS", options={"gtol": 1e-4})
+        np.testing.assert_allclose(mean[m, n], best.x, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_chunks_do_not_change_the_sums(
+    random_model: Build, courses: Any, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(posterior=True)
+    data = newcomers(model, courses, [9, 1, 4])
+    prior = known(model).prior
+    whole = gather(model.members, model.normalizer, prior, data, 3)
+    monkeypatch.setattr(module, "_CHUNK", size)
+    seen: list[tuple[int, int]] = []
+    parts = gather(model.members, model.normalizer, prior, data, 3, lambda *done: seen.append(done))
+    assert seen == [(min(k, 14), 14) for k in range(size, 14 + size, size)]
+    assert_close(parts, whole)
+
+
+def assert_close(got: Evidence, expected: Evidence) -> None:
+    """Equal to the rounding of float32 features."""
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_rank_one_updates_lead_to_the_same_covariance(
+    random_model: Build, courses: Any, reference: Any
+) -> None:
+    """A Kalman filter of a state that stands still: Sherman and Morrison, number by number."""
+    model = random_model(posterior=True)
+    data = newcomers(model, courses, [8])
+    prior = known(model).prior
+    found = gather(model.members, model.normalizer, prior, data, 1)
+    mean, covariance = solve(prior, found)
+    phi = misfit(prior, found, mean - prior.mean[:, None])
+    for m in range(3):
+        cov, shift = np.linalg.inv(prior.precision[m]), np.zeros(3)
+        for _, z, residual, weight in reversed(rows_by_hand(reference, model, m, data)):
+            for d in range(len(residual)):
+                gain = cov @ z[d] / (1 / weight[d] + z[d] @ cov @ z[d])
+                shift = shift + gain * (residual[d] - z[d] @ shift)
+                cov = cov - np.outer(gain, z[d] @ cov)
+        np.testing.assert_allclose(covariance[m, 0] / phi[m, 0], cov, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(mean[m, 0], prior.mean[m] + shift, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_times_factors_are_the_predictions(
+    random_model: Build, kind: dict[str, Any]
+) -> None:
+    model = random_model(**kind)
+    # Without limits, that cut what is linear.
+    ends = dict.fromkeys(("high", "target_high"), np.inf)
+    ends |= dict.fromkeys(("low", "target_low"), -np.inf)
+    wide = {name: np.full(len(model.roles.state), value) for name, value in ends.items()}
+    norm, rng = replace(model.normalizer, **wide), np.random.default_rng(0)
+    state = norm.state_mean + norm.state_scale * rng.normal(size=(5, len(norm.state_mean)))
+    action: Any = rng.integers(0, 4, 5) if model.discrete else rng.normal(size=(5, 1))
+    if not model.discrete:
+        action = np.resize(action, (5, len(model.roles.action)))
+    agent = np.arange(5)
+    z = features_of(model.members, norm, state, action)
+    factors = np.asarray(model.members.agents, np.float64)[:, agent]
+    target = np.einsum("mkdr,mkr->mkd", z, factors) * norm.target_scale + norm.target_mean
+    paths = rollout_members(model.members, norm, agent, state, action[:, None])[:, :, 0]
+    np.testing.assert_allclose(norm.keep * state + target, paths, rtol=1e-4, atol=1e-4)
+
+
+# Sums
+
+
+def evidence_of(rng: np.random.Generator, n_agents: int, n_members: int = 2, rank: int = 3) -> Any:
+    """Sums of small whole numbers, which floating point adds without rounding."""
+    shape = (n_members, n_agents)
+    return Evidence(
+        rng.integers(-9, 9, (*shape, rank, rank)).astype(float),
+        rng.integers(-9, 9, (*shape, rank)).astype(float),
+        rng.integers(0, 9, shape).astype(float),
+        rng.integers(0, 9, n_agents),
+    )
+
+
+def same(a: Evidence, b: Evidence) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@given(seed=st.integers(0, 2**32), picked=st.sets(st.integers(0, 4), min_size=1))
+@settings(max_examples=20)
+def test_evidence_adds_up_and_can_be_taken_away(seed: int, picked: set[int]) -> None:
+    rng = np.random.default_rng(seed)
+    a, agents = evidence_of(rng, 5), rng.permutation(sorted(picked))
+    b, c = evidence_of(rng, len(agents)), evidence_of(rng, len(agents))
+    before = a.copy()
+    total = a.add(agents, b)
+    assert same(a, before)  # nobody's arrays were changed
+    assert same(total.take(agents).minus(b), a.take(agents))
+    assert same(total.add(agents, c), a.add(agents, c).add(agents, b))
+    others = np.setdiff1d(np.arange(5), agents)
+    assert same(total.take(others), a.take(others))
+    assert same(a.join(b).take(slice(5)), a)
+    assert same(a.join(b).take(np.arange(5, 5 + len(agents))), b)
+    assert same(a.add(np.arange(5), Evidence.none(2, 5, 3)), a)
+
+
+def test_order_and_parts_of_the_data_do_not_matter(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    data = newcomers(model, courses, [9, 1, 4])
+    prior, nets = known(model).prior, (model.members, model.normalizer)
+    whole = gather(*nets, prior, data, 3)
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(len(data))
+    shuffled = shuffled[np.argsort(data.agent[shuffled], kind="stable")]
+    assert not np.array_equal(shuffled, np.arange(14))
+    assert_close(gather(*nets, prior, data.select(shuffled), 3), whole)
+    some = rng.random(14) < 0.5
+    first, second = (gather(*nets, prior, data.select(rows), 3) for rows in (some, ~some))
+    assert_close(first.add(np.arange(3), second), whole)
+
+
+# What data does
+
+
+def test_without_data_the_posterior_is_the_prior(random_model: Build) -> None:
+    prior = known(random_model(posterior=True)).prior
+    mean, covariance = solve(prior, Evidence.none(3, 2, 3))
+    assert np.array_equal(mean, np.repeat(prior.mean[:, None], 2, axis=1))
+    for n in range(2):
+        np.testing.assert_allclose(covariance[:, n] @ prior.precision, np.stack([np.eye(3)] * 3),
+                                   atol=1e-9)  # fmt: skip
+
+
+def test_every_transition_leaves_less_unknown(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    data = newcomers(model, courses, [12])
+    prior = known(model).prior
+    inside = np.linalg.inv(prior.precision)
+    for k in range(1, 13):
+        found = gather(model.members, model.normalizer, prior, data.select(np.arange(k)), 1)
+        mean, covariance = solve(prior, found)
+        phi = misfit(prior, found, mean - prior.mean[:, None])
+        now = covariance[:, 0] / phi[..., None]
+        # Less in every direction, not only in all.
+        assert np.linalg.eigvalsh(inside - now).min() > -1e-9
+        assert np.all(np.trace(now, axis1=1, axis2=2) < np.trace(inside, axis1=1, axis2=2))
+        inside = now
+
+
+def test_data_that_contradicts_itself_widens_the_posterior(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(posterior=True)
+    factors = np.random.default_rng(3).normal(size=(1, 3))
+    panel = courses.panel(model, [20], factors, ids=["x"])
+    data = courses.transitions(model, panel)
+    prior = known(model).prior
+    far = data.next_state.copy()
+    far[::2] += 3 * model.normalizer.target_scale  # the same rows, and every other one elsewhere
+    found = [
+        gather(model.members, model.normalizer, prior, replace(data, next_state=x), 1)
+        for x in (data.next_state, far)
+    ]
+    (mean, plain), (other, torn) = (solve(prior, x) for x in found)
+    phis = [
+        misfit(prior, x, u - prior.mean[:, None])[:, 0]
+        for x, u in zip(found, (mean, other), strict=True)
+    ]
+    assert np.all(phis[1] > 1.5 * phis[0])
+    assert phis[0][0] < 2  # the first member made these courses
+    assert phis[1][0] > 25
+    assert np.all(np.trace(torn[:, 0], axis1=1, axis2=2) > np.trace(plain[:, 0], axis1=1, axis2=2))
+
+
+def test_the_misfit_is_the_mean_squared_residual_and_at_least_one(random_model: Build) -> None:
+    prior = known(random_model(posterior=True)).prior
+    rng, weight = np.random.default_rng(0), 1 / prior.noise**2
+    z, y, shift = rng.normal(size=(3, 6, 3, 3)), rng.normal(size=(3, 6, 3)), rng.normal(size=(3, 3))
+    found = Evidence(
+        np.einsum("mkdr,md,mkds->mrs", z, weight, z)[:, None],
+        np.einsum("mkdr,md,mkd->mr", z, weight, y)[:, None],
+        np.einsum("mkd,md,mkd->m", y, weight, y)[:, None],
+        np.array([6]),
+    )
+    left = np.einsum("md,mkd->m", weight, (y - np.einsum("mkdr,mr->mkd", z, shift)) ** 2)
+    np.testing.assert_allclose(
+        misfit(prior, found, shift[:, None])[:, 0], np.maximum(left / 18, 1), rtol=1e-9
+    )
+    assert np.all(misfit(prior, Evidence.none(3, 2, 3), np.zeros((3, 2, 3))) == 1.0)
+
+
+# The prior
+
+
+@given(n_agents=st.integers(1, 6), rank=st.integers(1, 4), seed=st.integers(0, 1000))
+@settings(max_examples=20)
+def test_the_prior_is_the_spread_of_the_agents_and_one_more(
+    n_agents: int, rank: int, seed: int
+) -> None:
+    factors = np.random.default_rng(seed).normal(size=(2, n_agents, rank))
+    prior = empirical_prior(factors, np.full((2, 3), 0.0))
+    assert np.all(prior.noise > 0)  # never certain
+    for m in range(2):
+        mean = factors[m].sum(axis=0) / n_agents
+        deviation = factors[m] - mean
+        about = factors[m] if n_agents == 1 else deviation
+        one_more = np.eye(rank) * (np.mean(about**2) + 1e-12)
+        covariance = sum((np.outer(x, x) for x in deviation), one_more) / (n_agents + 1)
+        if n_agents == 1:
+            covariance = one_more
+        np.testing.assert_allclose(prior.mean[m], mean, atol=1e-12)
+        np.testing.assert_allclose(prior.precision[m] @ covariance, np.eye(rank), atol=1e-6)
+
+
+def test_agents_that_are_all_alike_still_have_a_prior() -> None:
+    prior = empirical_prior(np.ones((1, 4, 2)), np.ones((1, 3)))
+    assert np.isfinite(prior.precision).all()
+    assert np.isfinite(prior_root(prior)).all()
+
+
+def test_the_root_of_the_prior_is_one(random_model: Build) -> None:
+    prior = known(random_model(posterior=True)).prior
+    root = prior_root(prior)
+    np.testing.assert_allclose(
+        root @ np.swapaxes(root, 1, 2) @ prior.precision, np.stack([np.eye(3)] * 3), atol=1e-9
+    )
+
+
+# Trained agents
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_trained_agents_are_where_training_left_them(
+    random_model: Build, kind: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, lengths=(12, 3, 1), **kind)
+    prior, evidence, trained = known(model)
+    mean, covariance = solve(prior, evidence)
+    np.testing.assert_allclose(mean, model.members.agents, rtol=1e-5, atol=1e-5)
+    assert trained.all()
+    assert evidence.count.tolist() == [12, 3, 1, 12, 3]
+    assert np.linalg.eigvalsh(covariance).min() > 0
+
+
+@given(seed=st.integers(0, 1000), size=st.floats(0.01, 10))
+@settings(max_examples=20)
+def test_anchored_evidence_moves_the_mean_and_nothing_else(seed: int, size: float) -> None:
+    rng = np.random.default_rng(seed)
+    prior = empirical_prior(rng.normal(size=(2, 6, 3)), rng.uniform(0.1, 1, (2, 2)))
+    z, y = rng.normal(size=(2, 4, 8, 3)), rng.normal(size=(2, 4, 8))
+    found = Evidence(
+        np.swapaxes(z, 2, 3) @ z,
+        np.einsum("mnkr,mnk->mnr", z, y),
+        np.square(y).sum(axis=2),
+        np.full(4, 4),
+    )
+    factors = prior.mean[:, None] + size * rng.normal(size=(2, 4, 3))
+    moved = anchored(prior, found, factors)
+    mean, _ = solve(prior, moved)
+    np.testing.assert_allclose(mean, factors, rtol=1e-8, atol=1e-8)
+    assert np.array_equal(moved.gram, found.gram)
+    assert np.array_equal(moved.count, found.count)
+    shift = factors - prior.mean[:, None]
+    left = np.square(y - np.einsum("mnkr,mnr->mnk", z, shift)).sum(axis=2)
+    np.testing.assert_allclose(
+        misfit(prior, moved, shift), np.maximum(left / 8, 1), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_the_noise_is_the_robust_scale_of_errors_and_not_below_held_out_ones(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(posterior=True)
+    panel = courses.panel(model, [12] * 5, courses.factors(model))
+    data = courses.transitions(model, panel)
+    z = features_of(model.members, model.normalizer, data.state, data.action)
+    agents = np.asarray(model.members.agents, np.float64)
+    expected, target = np.empty((3, 3)), model.normalizer.encode_target(data.state, data.next_state)
+    for m, d in np.ndindex(3, 3):
+        errors = [abs(target[k, d] - z[m, k, d] @ agents[m, data.agent[k]]) for k in range(60)]
+        expected[m, d] = 1.4826 * sorted(errors)[29:31][0] / 2 + 1.4826 * sorted(errors)[30] / 2
+    plain = trained_posterior(model.members, model.normalizer, data, None, 5)
+    np.testing.assert_allclose(plain.prior.noise, expected, rtol=1e-4)
+    held_out = np.array([0.0, 0.5, 100.0])
+    raised = trained_posterior(model.members, model.normalizer, data, held_out, 5)
+    np.testing.assert_allclose(raised.prior.noise, np.maximum(expected, held_out), rtol=1e-4)
+
+
+def test_a_member_that_diverged_leaves_the_others_as_they_are(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(posterior=True)
+    broken = eqx.tree_at(
+        lambda nets: nets.head.weight, model.members, replace_fn=lambda x: x.at[1].set(jnp.nan)
+    )
+    panel = courses.panel(model, [12] * 5, courses.factors(model))
+    data = courses.transitions(model, panel)
+    found = trained_posterior(broken, model.normalizer, data, None, 5)
+    for a, b in zip(found.evidence[:3], known(model).evidence[:3], strict=True):
+        np.testing.assert_array_equal(a[[0, 2]], b[[0, 2]])
+    mean, _ = solve(found.prior, found.evidence)
+    assert np.isfinite(mean[[0, 2]]).all()
+
+
+# Whose data a prediction rests on
+
+
+def test_own_share_is_the_variance_that_own_data_took_away(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(posterior=True)
+    prior = known(model).prior
+    data = newcomers(model, courses, [12, 1, 3])
+    found = gather(model.members, model.normalizer, prior, data, 3)
+    found = found.join(Evidence.none(3, 1, 3))
+    z = features_of(model.members, model.normalizer, data.state, data.action)
+    for n in range(4):
+        share = own_share(prior, found, z, np.full(len(data), n))
+        for k in range(len(data)):
+            shares = []
+            for m in range(3):
+                before, after = 0.0, 0.0
+                for d in range(3):
+                    row = z[m, k, d] / prior.noise[m, d]
+                    before += row @ np.linalg.solve(prior.precision[m], row)
+                    after += row @ np.linalg.solve(prior.precision[m] + found.gram[m, n], row)
+                shares.append(1 - after / before)
+            assert share[k] == pytest.approx(np.mean(shares), abs=1e-9)
+    twelve, one, three, none = (
+        own_share(prior, found, z, np.full(len(data), n)).mean() for n in range(4)
+    )
+    assert none == pytest.approx(0, abs=1e-12)
+    assert 0 < one < three < twelve < 1
+    mixed = own_share(prior, found, z, data.agent)
+    for n in range(3):
+        rows = data.agent == n
+        alone = own_share(prior, found, z, np.full(len(data), n))
+        np.testing.assert_allclose(mixed[rows], alone[rows], rtol=1e-9)
