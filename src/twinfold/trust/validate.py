@@ -78,38 +78,7 @@ def validate(
     found = examine(model, panel, anew=seen, seed=seed)
     if not len(found.rmse):
         raise UsageError("no agent has two transitions in a row: there is no end to predict")
-    ids = panel.agent_ids
-    results = [
-        *(
-            checks.better(
-                f"against {control}",
-                found,
-                control,
-                planning=control in ("other actions",),
-                advice=_ADVICE[control],
-                worst="warn" if control in ("own linear model", "average agent") else "fail",
-            )
-            for control in CONTROLS
-        ),
-        checks.break_even(found),
-        checks.coverage(found, model.conformal, model.config.band, fresh=not seen),
-    ]
-    if not seen:
-        results += [
-            checks.transforms(found, model.conformal),
-            *checks.shifts(found, model.reference),
-            checks.outliers(found, model.reference, ids),
-        ]
-        identity = _identity(model, panel)
-        if identity is not None:
-            results.append(identity)
-    results += [
-        structure.misfits(model),
-        structure.residual_structure(found),
-        structure.members_agree(model, seed),
-        structure.numerical_rank(model, seed),
-        structure.own_data(model),
-    ]
+    results = [*panel_checks(model, panel, found, seen), *model_checks(model, found, seed)]
     verdict = _verdict(results)
     record = {
         "format": "twinfold-validation",
@@ -124,6 +93,47 @@ def validate(
         "pictures": _pictures(model, panel, found),
     }
     return Validation(verdict, tuple(results), record)
+
+
+def panel_checks(
+    model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
+) -> list[Check]:
+    """The checks of how the panel's agents fit; arguments as of ``validate``."""
+    results = [
+        *(
+            checks.better(
+                f"against {control}",
+                found,
+                control,
+                planning=control == "other actions",
+                advice=_ADVICE[control],
+                worst="warn" if control in ("own linear model", "average agent") else "fail",
+            )
+            for control in CONTROLS
+        ),
+        checks.break_even(found),
+        checks.coverage(found, model.conformal, model.config.band, fresh=not seen),
+    ]
+    if seen:
+        return results
+    results += [
+        checks.transforms(found, model.conformal),
+        *checks.shifts(found, model.reference),
+        checks.outliers(found, model.reference, panel.agent_ids),
+    ]
+    identity = _identity(model, panel)
+    return results if identity is None else [*results, identity]
+
+
+def model_checks(model: FittedModel, found: Examined, seed: int) -> list[Check]:
+    """The checks of the model by itself; arguments as of ``validate``."""
+    return [
+        structure.misfits(model),
+        structure.residual_structure(found),
+        structure.members_agree(model, seed),
+        structure.numerical_rank(model, seed),
+        structure.own_data(model),
+    ]
 
 
 _ADVICE = {
