@@ -1,0 +1,430 @@
+"""New agents: how few transitions make a simulator, what it costs, and what the bands hold.
+
+The nets are fitted without the paper's five test agents and 95 others, which are reserved. Unseen
+agents are those five (``plan``) and agents drawn with another seed (``error``, ``cover``). Settings
+of the fits are those of ``suites/table1.toml``; the fourth system, two tanks with leaks, was never
+looked at during development and has the default settings. Records go to
+``results/adaptation.jsonl``; what is there already is not run again.
+
+    python benchmarks/adaptation.py fit --task cart_pole --data random
+    python benchmarks/adaptation.py error --task cart_pole --data random
+    python benchmarks/adaptation.py plan --task cart_pole --data random
+    python benchmarks/adaptation.py cover --task cart_pole --data random
+    python benchmarks/adaptation.py time --task cart_pole --data random
+    python benchmarks/adaptation.py table
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "results" / "adaptation.jsonl"
+RUNS = ROOT / "runs" / "bench"
+UNSEEN_SEED = 777  # of agents that no fit has seen
+COUNTS = (0, 1, 3, 10, 30, 10_000)
+RESERVED = 100
+N_ERROR, N_COVER, SPLITS = 60, 400, 200
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("fit", "error", "plan", "cover", "time", "table"))
+    parser.add_argument("--task", default="cart_pole", help="a task, or tanks")
+    parser.add_argument("--data", default="random", help="policy of the data")
+    parser.add_argument("--agents", default="0,1,2,3,4", help="test agents to plan for")
+    parser.add_argument("--episodes", type=int, default=5, help="per agent, to plan")
+    given = parser.parse_args()
+    if given.what == "table":
+        table()
+        return
+    if given.what == "plan":
+        plan(given.task, given.data, [int(n) for n in given.agents.split(",")], given.episodes)
+        return
+    {"fit": fitted, "error": error, "cover": cover, "time": timing}[given.what](
+        given.task, given.data
+    )
+
+
+def panel(task: str, data: str, n_agents: int, seed: int) -> Any:
+    """One trajectory of each of many agents."""
+    if task == "tanks":
+        return tanks(n_agents, seed)
+    from twinfold.data.collect import collect
+    from twinfold.tasks import get_task
+
+    return collect(get_task(task), data, n_agents, seed)
+
+
+def tanks(n_agents: int, seed: int, course: int | None = None, switch: bool = False) -> Any:
+    """Two tanks in a row, filled by a pump; leaks and pipes differ between agents. 2 % noise.
+
+    Args:
+        n_agents: N.
+        seed: of the agents.
+        course: of what they do; the same as ``seed`` if None.
+        switch: whether each agent's physics become those of the next one halfway.
+    """
+    import pandas as pd
+
+    from twinfold import PanelDataset
+
+    drawn = np.random.default_rng((seed, 23))
+    physics = drawn.uniform([0.2, 0.1, 0.05], [0.6, 0.4, 0.3], (n_agents, 3))
+    rng = drawn if course is None else np.random.default_rng((seed, course, 29))
+    pump, pipe, leak = physics.T
+    level, wish, parts = rng.uniform(0.5, 2.0, (n_agents, 2)), np.zeros(n_agents), []
+    for t in range(121):
+        if t % 8 == 0:
+            wish = rng.uniform(0, 1, n_agents)
+        if switch and t == 60:
+            pump, pipe, leak = np.roll(physics, -1, axis=0).T
+        action = np.clip(wish + 0.1 * rng.normal(size=n_agents), 0, 1)
+        seen = level + 0.02 * rng.normal(size=level.shape)
+        parts.append(np.column_stack([seen, action if t < 120 else np.full(n_agents, np.nan)]))
+        flow = pipe * np.sqrt(level[:, 0])
+        change = np.column_stack([pump * action - flow, flow - leak * np.sqrt(level[:, 1])])
+        level = np.maximum(level + change, 0.0)
+    table = np.stack(parts, axis=1)  # (N, T, 3)
+    frame = pd.DataFrame(
+        {
+            "tank": np.repeat([f"tank-{seed}-{n}" for n in range(n_agents)], 121),
+            "minute": np.tile(np.arange(121), n_agents),
+            **{name: table[..., k].ravel() for k, name in enumerate(("upper", "lower", "valve"))},
+        }
+    )
+    roles = {
+        "agent": "tank",
+        "time": "minute",
+        "state": ["upper", "lower"],
+        "action": ["valve"],
+        "action_type": "continuous",
+    }
+    return PanelDataset.from_frame(frame, roles)
+
+
+def again(task: str, data: str, seed: int, switch: bool) -> Any:
+    """Other trajectories of the agents of the fits; with ``switch`` of two agents, half of either.
+
+    Args:
+        task: a task, or tanks.
+        data: policy.
+        seed: of starts and policy.
+        switch: whether each agent's physics become those of the next one halfway.
+    """
+    if task == "tanks":
+        return tanks(500, 0, course=seed, switch=switch)
+    import jax.numpy as jnp
+
+    from twinfold import PanelDataset
+    from twinfold.data.collect import Trajectories, simulate_policy, task_roles, to_frame
+    from twinfold.policies import get_policy
+    from twinfold.tasks import agent_covariates, get_task
+
+    true = get_task(task)
+    physics = agent_covariates(true, 500, 0)
+    if not switch:
+        found = simulate_policy(true, physics, data, seed=seed)
+    else:
+        half = true.max_steps // 2 if task != "cart_pole" else 60
+        one = simulate_policy(true, physics, data, 1, half, seed)
+        policy = get_policy(true, data)
+        # The second half begins where the first one ended: its start travels with the physics.
+        columns = range(one.states.shape[-1])
+        own = true.covariates(np.roll(physics, -1, axis=0))
+        starts = tuple(jnp.asarray(one.states[:, 0, -1, d]) for d in columns)
+        rest = dataclasses.replace(
+            true,
+            covariates=lambda values: values,
+            reset=lambda given, key: jnp.stack(given[1]),
+            step=lambda given, state, action: true.step(given[0], state, action),
+        )
+        from twinfold.data import collect
+
+        later = collect._simulate(
+            rest,
+            lambda given, state, key: policy(given[0], state, key),
+            1,
+            true.max_steps - half,
+            (own, starts),
+            np.uint32(seed + 1),
+        )
+        two = Trajectories(*(np.asarray(part) for part in later))
+        mask = two.mask & one.mask[:, :, -1:] & ~one.terminated[..., None]
+        found = Trajectories(
+            states=np.concatenate([one.states, two.states[:, :, 1:]], axis=2),
+            actions=np.concatenate([one.actions, two.actions], axis=2),
+            rewards=np.concatenate([one.rewards, two.rewards], axis=2),
+            mask=np.concatenate([one.mask, mask], axis=2),
+            terminated=one.terminated | two.terminated,
+        )
+    return PanelDataset.from_frame(to_frame(true, found), task_roles(true))
+
+
+def fitted(task: str, data: str) -> Any:
+    """The run whose nets have not seen the reserved agents; fitted if it is not there yet."""
+    from twinfold import FitConfig, fit, load_run
+    from twinfold.bench.suite import load_suite
+
+    out = RUNS / f"adaptation-{task}-{data}"
+    if out.exists():
+        return load_run(out)
+    config = load_suite(ROOT / "suites" / "table1.toml").fits.get(task, FitConfig())
+    whole = panel(task, data, 500, 0)
+    ids = list(whole.agent_ids)
+    others = 5 + np.random.default_rng(0).permutation(len(ids) - 5)
+    others = 5 + np.random.default_rng(0).permutation(len(ids) - 5)
+    order = [0, 1, 2, 3, 4, *others.tolist()]
+    reserved = whole.select_agents([ids[n] for n in sorted(order[:RESERVED])])
+    used = whole.select_agents([ids[n] for n in sorted(order[RESERVED:])])
+    source = {"task": task, "policy": data, "n_agents": 500, "seed": 0}
+    return fit(used, config, out=out, reserved=reserved, source=source, log=print)
+
+
+def unseen(task: str, data: str, model: Any, n_agents: int) -> Any:
+    """Data of agents that no fit has seen, under ids of their own."""
+    found = panel(task, data, n_agents + 5, UNSEEN_SEED)
+    kept = found.select_agents(list(found.agent_ids)[5:])
+    return dataclasses.replace(kept, agent_ids=tuple(f"new {name}" for name in kept.agent_ids))
+
+
+def first_rows(data: Any, count: int) -> Any:
+    """The first transitions of each agent."""
+    place = np.arange(len(data)) - np.searchsorted(data.agent, data.agent)
+    return data.select(place < count)
+
+
+def error(task: str, data: str) -> None:
+    """Error of 50 steps under the test policy, by number of transitions known."""
+    from twinfold import metrics
+    from twinfold.data.collect import simulate_policy
+    from twinfold.models.ensemble import centre, rollout_members
+    from twinfold.models.fold_in import panel_transitions, with_transitions
+    from twinfold.tasks import agent_covariates, get_task
+
+    if done(what="error", task=task, data=data):
+        return
+    model, true = fitted(task, data), get_task(task)
+    n_paths = 40
+
+    def judged(adapted: Any, ids: Any, physics: Any) -> Any:
+        found = simulate_policy(true, physics, "test", n_paths, 50, seed=20_000)
+        index = np.array([adapted.agent_index(name) for name in ids])
+        states, actions = found.states, found.actions
+        flat = len(ids) * n_paths
+        paths = rollout_members(
+            adapted.members,
+            adapted.normalizer,
+            np.repeat(index, n_paths),
+            states[:, :, 0].reshape(flat, -1).astype(np.float64),
+            actions.reshape(flat, 50, *actions.shape[3:]),
+        )
+        middle = centre(paths).reshape(len(ids), n_paths, 50, -1)
+        return [
+            float(metrics.rmse(middle[n], states[n, :, 1:], found.mask[n, :, :50]).mean())
+            for n in range(len(ids))
+        ]
+
+    new = unseen(task, data, model, N_ERROR)
+    physics = agent_covariates(true, N_ERROR + 5, UNSEEN_SEED)[5:]
+    known = panel_transitions(model, new)
+    rows: dict[str, Any] = {}
+    for count in COUNTS:
+        adapted = with_transitions(model, new.agent_ids, first_rows(known, count))
+        errors = judged(adapted, new.agent_ids, physics)
+        rows[str(count)] = {"median": float(np.median(errors)), "mean": float(np.mean(errors))}
+    names = [
+        name for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True) if seen
+    ][:N_ERROR]
+    errors = judged(model, names, agent_covariates(true, 500, 0)[[int(name) for name in names]])
+    rows["trained"] = {"median": float(np.median(errors)), "mean": float(np.mean(errors))}
+    write(what="error", task=task, data=data, agents=N_ERROR, trajectories=n_paths, rmse=rows)
+
+
+def plan(task: str, data: str, agents: list[int], episodes: int) -> None:
+    """Return of planning for the five test agents, unseen, by number of transitions known."""
+    from twinfold.evaluate import evaluate_return
+    from twinfold.models.fold_in import with_transitions
+    from twinfold.tasks import get_task
+
+    model, true = fitted(task, data), get_task(task)
+    own = panel(task, data, 500, 0).select_agents(agents).transitions()
+    without = model.forget(agents)
+    for count in (10, 10_000):
+        for agent in agents:
+            if done(what="plan", task=task, data=data, count=count, agent=agent):
+                continue
+            adapted = with_transitions(without, tuple(agents), first_rows(own, count))
+            record = evaluate_return(adapted, true, [agent], episodes=episodes, seed=agent)
+            (row,) = record["agents"]
+            write(
+                what="plan",
+                task=task,
+                data=data,
+                count=count,
+                agent=agent,
+                episodes=episodes,
+                mean=row["mean"],
+                std=row["std"],
+            )
+
+
+def cover(task: str, data: str) -> None:
+    """Coverage of the simultaneous band on unseen agents, of the run and over random splits."""
+    from twinfold.models.bands import conformal_factor
+    from twinfold.models.examine import examine
+
+    if done(what="cover", task=task, data=data):
+        return
+    model = fitted(task, data)
+    new = unseen(task, data, model, N_COVER)
+    scores = examine(model, new).scores
+    horizon = int((~np.isnan(scores)).any(axis=0).sum())
+    reach = (~np.isnan(scores)).sum(axis=0)
+    # The longest horizon that most agents' data reaches.
+    horizon = int(np.flatnonzero(reach >= len(scores) // 2)[-1]) + 1
+    level = model.config.band
+    factor, n_calibration = conformal_factor(model.conformal, level, horizon)
+    own = scores[:, horizon - 1]
+    own = own[~np.isnan(own)]
+    # What another choice of calibration agents would have given: unseen agents, split at random.
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(SPLITS):
+        order = rng.permutation(len(own))
+        half = len(own) // 2
+        value, _ = conformal_factor(own[order[:half], None], level, 1)
+        shares.append(float((own[order[half:]] <= value).mean()))
+    write(
+        what="cover",
+        task=task,
+        data=data,
+        nominal=level,
+        horizon=horizon,
+        agents=len(own),
+        calibration_agents=n_calibration,
+        coverage=float((own <= factor).mean()),
+        factor=factor,
+        splits={
+            "mean": float(np.mean(shares)),
+            "low": float(np.quantile(shares, 0.05)),
+            "high": float(np.quantile(shares, 0.95)),
+        },
+    )
+
+
+def timing(task: str, data: str) -> None:
+    """One observation, one adaptation, and 100,000 agents of 20 transitions."""
+    from twinfold.models.fold_in import panel_transitions, with_transitions
+
+    model = fitted(task, data)
+    known = panel_transitions(model, unseen(task, data, model, N_ERROR))
+    row = first_rows(known, 20)
+    levels = model.action_levels
+    tracker = model.track("a new agent")
+
+    def observe(k: int) -> None:
+        action = row.action[k] if levels is None else levels[row.action[k]]
+        tracker.observe(row.state[k], action, row.next_state[k])
+
+    observe(0)
+    spent = []
+    for k in range(200):
+        begun = time.perf_counter()
+        observe(k % len(row))
+        spent.append(time.perf_counter() - begun)
+    solved = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        _ = tracker.factors
+        solved.append(time.perf_counter() - begun)
+    n_agents, each = 100_000, 20
+    rows = np.resize(np.arange(len(row)), n_agents * each)
+    many = dataclasses.replace(
+        row.select(rows), agent=np.repeat(np.arange(n_agents, dtype=np.int32), each)
+    )
+    begun = time.perf_counter()
+    adapted = with_transitions(model, tuple(f"n{n}" for n in range(n_agents)), many)
+    seconds = time.perf_counter() - begun
+    assert len(adapted.agent_ids) == len(model.agent_ids) + n_agents
+    from twinfold.cores import usable_cores
+
+    write(
+        what="time",
+        task=task,
+        data=data,
+        observe_ms=1e3 * float(np.median(spent)),
+        solve_ms=1e3 * float(np.median(solved)),
+        many_seconds=seconds,
+        cores=usable_cores(),
+    )
+
+
+def records() -> list[dict[str, Any]]:
+    """All records so far."""
+    if not RECORDS.exists():
+        return []
+    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
+
+
+def done(**identity: Any) -> bool:
+    """Whether there is a record of this kind."""
+    return any(identity.items() <= record.items() for record in records())
+
+
+def write(**record: Any) -> None:
+    """Append a record and print it."""
+    RECORDS.parent.mkdir(exist_ok=True)
+    with RECORDS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    print(json.dumps(record), flush=True)
+
+
+def table() -> None:
+    """Print the tables of docs/adapt.md."""
+    found = records()
+    print("| task, data | no data | 1 | 3 | 10 | 30 | all | trained |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in (r for r in found if r["what"] == "error"):
+        cells = [f"{row['rmse'][str(c)]['median']:.4f}" for c in (*COUNTS, "trained")]
+        print(f"| {row['task']}, {row['data']} | {' | '.join(cells)} |")
+    print("\n| task, data | agent | 10 transitions | whole trajectory |\n|---|---|---|---|")
+    plans = {
+        (r["task"], r["data"], r["agent"], r["count"]): r for r in found if r["what"] == "plan"
+    }
+    for task, data, agent in sorted({key[:3] for key in plans}):
+        cells = [
+            f"{plans[task, data, agent, c]['mean']:.1f}" if (task, data, agent, c) in plans else "–"
+            for c in (10, 10_000)
+        ]
+        print(f"| {task}, {data} | {agent} | {' | '.join(cells)} |")
+    print("\n| task, data | horizon | agents | coverage | over random splits (5 to 95 %) |")
+    print("|---|---|---|---|---|")
+    for row in (r for r in found if r["what"] == "cover"):
+        split = row["splits"]
+        print(
+            f"| {row['task']}, {row['data']} | {row['horizon']} | {row['agents']} | "
+            f"{100 * row['coverage']:.1f} % | {100 * split['mean']:.1f} % "
+            f"({100 * split['low']:.0f} to {100 * split['high']:.0f}) |"
+        )
+    print("\n| task, data | one observation | one solution | 100,000 agents of 20 |")
+    print("|---|---|---|---|")
+    for row in (r for r in found if r["what"] == "time"):
+        print(
+            f"| {row['task']}, {row['data']} | {row['observe_ms']:.2f} ms | "
+            f"{row['solve_ms']:.2f} ms | {row['many_seconds']:.1f} s |"
+        )
+
+
+if __name__ == "__main__":
+    main()
