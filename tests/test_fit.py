@@ -25,8 +25,10 @@ from twinfold.data.split import hold_out
 from twinfold.errors import RunError, UsageError
 from twinfold.fit import fit
 from twinfold.models import schedule
+from twinfold.models.calibrate import reserve
 from twinfold.models.checkpoint import RunWriter, load_run
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
+from twinfold.simulate import Simulator
 
 # Where members are trained; the package's `fit` is the function.
 STAGES: list[Any] = [importlib.import_module(f"twinfold.{name}") for name in ("fit", "choose")]
@@ -400,6 +402,91 @@ def test_ids_reach_the_run_and_come_back_as_given(names: list[Any], tmp_path: Pa
     model = load_run(tmp_path / "run")
     assert model.agent_ids == tuple(names)
     assert [model.agent_index(name) for name in names] == list(range(5))
+
+
+# Reserved agents
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[PanelDataset, PanelDataset]:
+    """Seven agents to fit and five to calibrate on."""
+    return reserve(panel([12] * 12), 5)
+
+
+def test_reserved_agents_calibrate_the_band_and_are_known(
+    parts: tuple[PanelDataset, PanelDataset], tmp_path: Path
+) -> None:
+    used, reserved = parts
+    config = TINY.model_copy(update={"steps": 300, "band": 0.6})
+    lines: list[str] = []
+    model = fit(used, config, reserved=reserved, out=tmp_path / "run", log=lines.append)
+    alone = fit(used, config)
+    assert any("calibrated on 5 agents that the nets have not seen" in line for line in lines)
+    assert model.agent_ids == used.agent_ids + reserved.agent_ids
+    for got, expected in zip(
+        jax.tree.leaves((model.members, model.normalizer, model.band)),
+        jax.tree.leaves((alone.members, alone.normalizer, alone.band)),
+        strict=True,
+    ):  # nothing but the factors of more agents
+        np.testing.assert_array_equal(got[:, :7] if got.shape == (2, 12, 4) else got, expected)
+    assert model.posterior is not None
+    assert model.posterior.trained.tolist() == [True] * 7 + [False] * 5
+    assert model.info["agents"] == 7
+    assert model.info["reserved_agents"] == 5
+    assert model.conformal is not None
+    assert np.isfinite(model.conformal[:, :5]).all()  # half of eleven transitions
+    assert np.isnan(model.conformal[:, 5:]).all()
+    assert np.all(np.diff(model.conformal[:, :5], axis=1) >= 0)
+    simulator = Simulator(model, reserved.agent_ids[2])
+    state, actions = reserved.state[0], [0.1, -0.3, 0.2, 0.0, 0.4]
+    rollouts = [simulator.rollout(state, actions[:h], lambda line: None) for h in (4, 5)]
+    rollouts.append(simulator.rollout(state, [*actions, 0.1], lambda line: None))
+    assert [rollout.simultaneous for rollout in rollouts] == [True, True, False]
+    assert not Simulator(alone, used.agent_ids[2]).rollout(state, actions[:4]).simultaneous
+    again = load_run(tmp_path / "run")
+    np.testing.assert_array_equal(again.conformal, model.conformal)
+    np.testing.assert_array_equal(again.members.agents, model.members.agents)
+    # A twin of an agent that the nets have never seen, from its eleven transitions.
+    data = reserved.transitions()
+    index = np.array([model.agent_index(name) for name in reserved.agent_ids])
+
+    def error(agent: Any) -> float:
+        paths = rollout_members(
+            model.members, model.normalizer, agent, data.state, data.action[:, None]
+        )
+        return float(np.sqrt(np.mean((centre(paths)[:, 0] - data.next_state) ** 2)))
+
+    assert error(index[data.agent]) < 0.7 * error(np.roll(index, 1)[data.agent])
+
+
+def test_a_partial_run_with_other_reserved_agents_is_refused(
+    parts: tuple[PanelDataset, PanelDataset], tmp_path: Path
+) -> None:
+    used, reserved = parts
+    out = tmp_path / "run"
+    config = TINY.model_copy(update={"steps": 300})
+    with pytest.raises(KeyboardInterrupt):
+        fit(used, config, out=out, reserved=reserved, progress=stop_at("training", 0))
+    fewer = reserved.select_agents(reserved.agent_ids[:4])
+    for other in (None, fewer):
+        with pytest.raises(RunError, match="other data or with other settings"):
+            fit(used, config, out=out, reserved=other)
+    lines: list[str] = []
+    model = fit(used, config, out=out, reserved=reserved, log=lines.append)
+    assert any("interrupted fit" in line for line in lines)
+    whole = fit(used, config, reserved=reserved)
+    assert_same(model, whole)
+    np.testing.assert_array_equal(model.conformal, whole.conformal)
+
+
+def test_an_agent_is_not_fitted_and_reserved_at_once(
+    parts: tuple[PanelDataset, PanelDataset], tmp_path: Path
+) -> None:
+    used, reserved = parts
+    mixed = panel([12] * 12).select_agents([*reserved.agent_ids, used.agent_ids[3]])
+    with pytest.raises(UsageError, match=f"agent {used.agent_ids[3]!r} is among those to fit and"):
+        fit(used, TINY, out=tmp_path / "run", reserved=mixed)
+    assert not list(tmp_path.iterdir())
 
 
 # Runs and interruptions

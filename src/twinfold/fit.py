@@ -25,7 +25,9 @@ import numpy as np
 from twinfold import __version__
 from twinfold.choose import Log, choose
 from twinfold.config import FitConfig
+from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.errors import UsageError
 from twinfold.models.behaviour import fit_behaviour
 from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import RunWriter
@@ -63,12 +65,19 @@ def fit(
         progress: receives (what, steps done, steps in all) about ten times a second.
 
     Raises:
-        UsageError: the run directory exists.
+        UsageError: the run directory exists, or an agent is reserved and fitted to at once.
         RunError: the partial run belongs to other data or settings.
     """
     config = config or FitConfig()
     log = log or (lambda line: None)
     data = dataset.transitions()
+    if reserved is not None:
+        both = np.flatnonzero(match_ids(dataset.agent_ids, reserved.agent_ids) >= 0)
+        if len(both):
+            raise UsageError(
+                f"agent {reserved.agent_ids[both[0]]!r} is among those to fit and those reserved; "
+                "a band is calibrated on agents that the nets have not seen"
+            )
     if out is None:
         return _fit(dataset, data, config, reserved, source, log, progress, None)
     identity = _identity(dataset, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -12,14 +13,18 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinfold.config import FitConfig
 from twinfold.errors import RunError, UsageError
 from twinfold.models import checkpoint
+from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import VERSION, RunWriter, load_run, save_run
 from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.models.predictive import predict_paths
+from twinfold.simulate import Simulator
 
 Build = Callable[..., FittedModel]
 FILES = ["agents.json", "config.toml", "metrics.jsonl", "model.safetensors", "run.json"]
@@ -33,6 +38,9 @@ def assert_same(got: FittedModel, expected: FittedModel) -> None:
         (got.ranges, expected.ranges),
         (got.action_levels, expected.action_levels),
         (got.band, expected.band),
+        (got.posterior, expected.posterior),
+        (got.sample_agent, expected.sample_agent),
+        (got.conformal, expected.conformal),
     ):
         assert jax.tree.structure(a) == jax.tree.structure(b)
         for leaf, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
@@ -66,6 +74,8 @@ def run(random_model: Build, tmp_path: Path) -> Path:
         {"features": "joint", "rank": "auto"},
         {"features": "joint", "angles": (2, 0), "direct": (1,), "discrete": False},
         {"angles": (1,), "state_net": (8, 4)},
+        {"posterior": True, "lengths": (12, 1, 3)},
+        {"posterior": True, "discrete": False, "members": 1, "features": "joint"},
     ],
 )
 def test_saving_and_loading_is_the_identity(
@@ -80,6 +90,59 @@ def test_saving_and_loading_is_the_identity(
     save_run(again, tmp_path / "b")
     blobs = [(tmp_path / p / "model.safetensors").read_bytes() for p in ("a/run", "b")]
     assert blobs[0] == blobs[1]
+
+
+def test_what_calibration_and_adaptation_add_survives(
+    random_model: Build, courses: Any, tmp_path: Path
+) -> None:
+    model = random_model(posterior=True)
+    factors = np.random.default_rng(0).normal(size=(4, 3))
+    panels = [
+        courses.panel(model, [8, 5], factors[rows], ids=ids, seed=7)
+        for rows, ids in ((slice(2), ["a", "b"]), (slice(2, 4), ["c", "d"]))
+    ]
+    model = calibrate(model, panels[0]).adapt(panels[1], warn=lambda line: None)
+    assert model.conformal is not None
+    assert np.isnan(model.conformal).any()
+    save_run(model, tmp_path / "run")
+    again = load_run(tmp_path / "run")
+    assert_same(again, model)
+    # And what follows is the same: more data, less of it, predictions.
+    more = courses.panel(model, [4, 3], factors[:2], ids=["e", "u2"], seed=8)
+    one, other = (m.adapt(more, warn=lambda line: None) for m in (again, model))
+    np.testing.assert_array_equal(one.members.agents, other.members.agents)
+    for left in (again, model):
+        assert left.forget(["a", "d"]).agent_ids == (*random_model().agent_ids, "b", "c")
+    asked = np.zeros(1, int), model.normalizer.state_mean[None], np.array([[0, 3, 1]], np.int32)
+    for a, b in zip(predict_paths(again, *asked), predict_paths(model, *asked), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_of_version_3_predicts_but_does_not_adapt(
+    random_model: Build, courses: Any, tmp_path: Path
+) -> None:
+    model = random_model(posterior=True)
+    save_run(model, tmp_path / "run")
+    path = tmp_path / "run" / "model.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    new = ("prior.", "evidence.", "trained", "sample_agent", "conformal", "reference")
+    old = {name: array for name, array in arrays.items() if not name.startswith(new)}
+    assert len(arrays) - len(old) == 9
+    safetensors.numpy.save_file(old, path)
+    edit(tmp_path / "run", version=3, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    again = load_run(tmp_path / "run")
+    assert again.posterior is again.sample_agent is again.conformal is None
+    rollouts = [
+        Simulator(m, "u1").rollout(model.normalizer.state_mean, [5, 0, 7], lambda line: None)
+        for m in (again, model)
+    ]
+    np.testing.assert_array_equal(rollouts[0].members, rollouts[1].members)
+    assert np.all(rollouts[0].spread <= rollouts[1].spread)
+    panel = courses.panel(model, [4], np.ones((1, 3)), ids=["new"])
+    with pytest.raises(RunError, match=r"older version of twinfold.*; fit again"):
+        again.adapt(panel)
+    save_run(again, tmp_path / "again")  # it stays readable
+    assert load_run(tmp_path / "again").posterior is None
 
 
 def test_predictions_survive_bit_for_bit(random_model: Build, run: Path) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from twinfold.data.panel import PanelDataset
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.examine import examine
-from twinfold.models.fold_in import with_transitions
+from twinfold.models.fold_in import panel_transitions, with_transitions
 
 
 def reserve(
@@ -52,10 +52,11 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
 
     Args:
         model: fitted without the reserved agents; has a posterior.
-        reserved: their data, with the model's action levels.
+        reserved: their data.
     """
     found = examine(model, reserved, anew=True)
-    adapted = with_transitions(model, reserved.agent_ids, reserved.transitions())
+    data = panel_transitions(model, reserved)
+    adapted = with_transitions(model, reserved.agent_ids, data)
     info = {
         **model.info,
         "reserved_agents": reserved.n_agents,

@@ -245,7 +245,10 @@ def _residuals(seen: FittedModel, ends: Ends) -> Floats:
         part = slice(first, first + size)
         features = features_of(seen.members, norm, state[part], action[part])
         predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
-        out[part] = norm.encode_target(state[part], after[part]) - np.median(predicted, axis=0)
+        # A member that diverged does not count.
+        known = np.isfinite(predicted).all(axis=(1, 2))
+        middle = np.median(predicted[known] if known.any() else predicted, axis=0)
+        out[part] = norm.encode_target(state[part], after[part]) - middle
     found = np.full((*mask.shape, after.shape[1]), np.nan)
     found[mask] = out / np.median(prior.noise, axis=0)
     return found
@@ -278,7 +281,7 @@ def _statistics(
         out[s, 1] = _log(scores[s, length - 1])
         if length >= _SHORTEST:
             out[s, 2] = np.mean([_correlation(x[1:], x[:-1]) for x in r.T])
-            out[s, 3] = max(abs(_correlation(x, np.arange(length))) for x in r.T)
+            out[s, 3] = max(abs(_correlation(x, np.arange(length, dtype=np.float64))) for x in r.T)
             half = length // 2
             later, earlier = (np.sqrt(np.square(x).mean()) for x in (size[half:], size[:half]))
             out[s, 4] = _log(later) - _log(earlier)
