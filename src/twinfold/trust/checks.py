@@ -147,40 +147,38 @@ def coverage(found: Examined, scores: Floats | None, nominal: float, fresh: bool
         fresh: whether the agents are other ones than the calibration agents.
     """
     if scores is None:
-        return Check(
-            "band",
-            "warn",
-            "not calibrated",
-            f"{100 * nominal:.0f} % of whole courses",
-            "No agents were reserved when the model was fitted: the band is meant for single "
-            "values and not promised. Fit with --reserve.",
-        )
+        return _unreserved("band")
     horizon = int(np.median(found.ends.mask.sum(axis=1))) if len(found.rmse) else 1
     factor, n_calibration = conformal_factor(scores, nominal, horizon)
     own = found.scores[:, horizon - 1]
     own = own[~np.isnan(own)]
-    if not fresh:
-        # Each agent against the band that the others would give.
-        column = np.sort(scores[~np.isnan(scores[:, horizon - 1]), horizon - 1])
-        rank = math.ceil(len(column) * nominal)  # of n - 1 others
-        held = int(min(rank, len(column))) if rank <= len(column) - 1 else len(column)
-        share = held / max(len(column), 1)
+    if not math.isfinite(factor):
         return Check(
             "band",
-            "pass" if math.isfinite(factor) else "warn",
-            f"{100 * share:.0f} % of {len(column)} whole courses of {horizon} steps, each left out "
-            "in turn",
-            f"{100 * nominal:.0f} %",
-            "The band is calibrated on these agents; give data that the run has not had to test it."
-            if math.isfinite(factor)
-            else "Too few agents were reserved to calibrate the band this far; reserve more.",
-            values={"coverage": share, "agents": len(column), "horizon": horizon, "factor": factor},
+            "warn",
+            f"{n_calibration} agents to calibrate {horizon} steps",
+            f"at least {math.ceil(nominal / (1 - nominal) - 1e-9)}",
+            "Too few agents were reserved to promise a band this far; reserve more. A shorter one "
+            "stands in for it, without a promise.",
+            values={"agents": n_calibration, "horizon": horizon, "nominal": nominal},
+        )
+    if not fresh:  # how many of the calibration agents it holds is no finding
+        return Check(
+            "band",
+            "pass",
+            f"{factor:.2g} times as wide, by {n_calibration} whole courses of {horizon} steps",
+            f"meant to hold {100 * nominal:.0f} %",
+            "The band is calibrated on these agents; only data that the run has not had tests it.",
+            values={
+                "agents": n_calibration,
+                "horizon": horizon,
+                "factor": factor,
+                "nominal": nominal,
+            },
         )
     m, held = len(own), int((own <= factor).sum())
-    rank = min(math.ceil((n_calibration + 1) * nominal), n_calibration + 1)
-    p = 1.0
-    if m and rank <= n_calibration:
-        p = float(stats.betabinom.cdf(held, m, rank, n_calibration + 1 - rank))
+    rank = math.ceil((n_calibration + 1) * nominal)
+    p = float(stats.betabinom.cdf(held, m, rank, n_calibration + 1 - rank)) if m else 1.0
     share = held / m if m else math.nan
     status: Status = "fail" if p < LEVEL else ("warn" if m < _FEWEST else "pass")
     return Check(
@@ -192,12 +190,30 @@ def coverage(found: Examined, scores: Floats | None, nominal: float, fresh: bool
         if status == "pass"
         else "The band is too narrow for these agents: they, or their policy, differ from those "
         "that it was calibrated on. Do not rely on it here; recalibrate on agents like these.",
-        values={"coverage": share, "agents": m, "horizon": horizon, "factor": factor, "p": p},
+        values={
+            "coverage": share,
+            "agents": m,
+            "horizon": horizon,
+            "factor": factor,
+            "p": p,
+            "nominal": nominal,
+        },
+    )
+
+
+def _unreserved(name: str) -> Check:
+    return Check(
+        name,
+        "warn",
+        "nothing to compare with",
+        "reserved agents",
+        "No agents were reserved when the model was fitted: nothing says what is usual, and the "
+        "band is meant for single values and not promised. Fit with --reserve.",
     )
 
 
 def _least(m: int, rank: int, n: int) -> int:
-    if rank > n or not m:
+    if not m:
         return 0
     return int(stats.betabinom.ppf(LEVEL, m, rank, n + 1 - rank))
 
@@ -209,13 +225,7 @@ def transforms(found: Examined, scores: Floats | None) -> Check:
     uniform if the agents are of the same kind (two-sample Kolmogorov-Smirnov test).
     """
     if scores is None:
-        return Check(
-            "probability integral transform",
-            "warn",
-            "not calibrated",
-            "uniform",
-            "Without reserved agents there is nothing to compare with. Fit with --reserve.",
-        )
+        return _unreserved("probability integral transform")
     horizon = int(np.median(found.ends.mask.sum(axis=1))) if len(found.rmse) else 1
     usual, own = scores[:, horizon - 1], found.scores[:, horizon - 1]
     usual, own = usual[~np.isnan(usual)], own[~np.isnan(own)]
@@ -250,26 +260,27 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
     Mann-Whitney tests, one-sided, with Holm's correction over the statistics.
     """
     if reference is None:
-        return [
-            Check(
-                "as usual",
-                "warn",
-                "nothing to compare with",
-                "statistics of reserved agents",
-                "No agents were reserved when the model was fitted. Fit with --reserve.",
-            )
-        ]
-    p_values: list[float] = []
-    for k in range(len(STATISTICS)):
-        own, usual = (x[~np.isnan(x[:, k]), k] for x in (found.statistics, reference))
-        enough = min(len(own), len(usual)) >= _FEWEST
-        p_values.append(
-            float(stats.mannwhitneyu(own, usual, alternative="greater").pvalue) if enough else 1.0
-        )
+        return [_unreserved("as usual")]
+    pairs = [
+        [x[~np.isnan(x[:, k]), k] for x in (found.statistics, reference)]
+        for k in range(len(STATISTICS))
+    ]
+    enough = [min(len(own), len(usual)) >= _FEWEST for own, usual in pairs]
+    p_values = [
+        float(stats.mannwhitneyu(*pairs[k], alternative="greater").pvalue) if enough[k] else 1.0
+        for k in range(len(STATISTICS))
+    ]
     rejected = holm(p_values, LEVEL)
     checks = []
     for k, name in enumerate(STATISTICS):
-        own, usual = (np.nanmedian(x[:, k]) for x in (found.statistics, reference))
+        if not enough[k]:
+            few = "Too few agents whose last trajectory is long enough to compare."
+            lengths = f"{len(pairs[k][0])} agents, {len(pairs[k][1])} reserved ones"
+            checks.append(
+                Check(f"as usual: {name}", "warn", lengths, f"at least {_FEWEST} of each", few)
+            )
+            continue
+        own, usual = (float(np.median(x)) for x in pairs[k])
         checks.append(
             Check(
                 f"as usual: {name}",
@@ -277,7 +288,7 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
                 f"median {own:.2f}",
                 f"{usual:.2f} on the reserved agents (p {p_values[k]:.2g})",
                 _WORDS[name].capitalize() + "." if rejected[k] else "As on the reserved agents.",
-                values={"median": float(own), "usual": float(usual), "p": p_values[k]},
+                values={"median": own, "usual": usual, "p": p_values[k]},
             )
         )
     return checks
@@ -286,23 +297,22 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
 def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) -> Check:
     """Agents that fit far worse than any reserved one.
 
-    An agent is flagged if a statistic is twice as far from the median of the reserved agents as the
-    largest of theirs (sizes on a logarithmic scale), and its robust z beyond what one in LEVEL /
-    (agents x statistics) normal numbers is.
+    An agent is flagged if a statistic is three times as far from the median of the reserved agents
+    as the largest of theirs (sizes on a logarithmic scale), and its robust z beyond what one in
+    LEVEL / (agents x statistics) is of Student's t. Of n normal numbers the median absolute
+    deviation tells as much as the standard deviation of 0.37 n: hence the degrees of freedom.
     """
-    if reference is None or not len(found.rmse):
-        return Check(
-            "agents that fit badly",
-            "warn",
-            "nothing to compare with",
-            "statistics of reserved agents",
-            "No agents were reserved when the model was fitted. Fit with --reserve.",
-        )
-    middle = np.nanmedian(reference, axis=0)
-    spread = 1.4826 * np.nanmedian(np.abs(reference - middle), axis=0) + 1e-9
-    beyond = middle + 2 * (np.nanmax(reference, axis=0) - middle)
-    z = stats.norm.isf(LEVEL / found.statistics.size)
-    limit = np.maximum(beyond, middle + z * spread)
+    if reference is None:
+        return _unreserved("agents that fit badly")
+    middle, largest, spread, z = np.full((4, len(STATISTICS)), np.nan)
+    for k in range(len(STATISTICS)):
+        usual = reference[~np.isnan(reference[:, k]), k]
+        if len(usual) >= _FEWEST:
+            middle[k], largest[k] = np.median(usual), usual.max()
+            spread[k] = 1.4826 * np.median(np.abs(usual - middle[k])) + 1e-9
+            freedom = max(0.37 * (len(usual) - 1), 1.0)
+            z[k] = stats.t.isf(LEVEL / found.statistics.size, freedom)
+    limit = middle + np.maximum(3 * (largest - middle), z * spread)
     excess = (found.statistics - limit) / spread
     excess = np.where(np.isnan(excess), -np.inf, excess)
     worst = excess.max(axis=1)

@@ -142,7 +142,9 @@ def numerical_rank(model: FittedModel, seed: int) -> Check:
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
     need more.
     """
-    responses = _responses(model, seed)[0]
+    responses = _responses(model, seed)
+    whole = np.isfinite(responses).all(axis=(1, 2))  # not of a member that diverged
+    responses = np.nan_to_num(responses[int(whole.argmax())])
     values = np.linalg.svd(responses, compute_uv=False)
     share = np.cumsum(values**2) / max(float(np.square(values).sum()), 1e-30)
     used = int(np.searchsorted(share, _ENERGY)) + 1

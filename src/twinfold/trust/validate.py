@@ -27,6 +27,7 @@ from twinfold.models.posterior import gather
 from twinfold.models.support import BASIS, path_support
 from twinfold.trust import checks, structure
 from twinfold.trust.checks import Check
+from twinfold.trust.fresh import already_had
 
 Floats = NDArray[np.float64]
 Verdict = Literal["not usable", "usable for prediction", "usable for planning within support"]
@@ -80,19 +81,20 @@ def validate(
         raise UsageError("no agent has two transitions in a row: there is no end to predict")
     results = [*panel_checks(model, panel, found, seen), *model_checks(model, found, seed)]
     verdict = _verdict(results)
-    record = {
+    record: dict[str, Any] = {
         "format": "twinfold-validation",
         "version": 1,
         "twinfold": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "verdict": verdict,
         "fresh": not seen,
+        "nominal": model.config.band,
         "agents": len(found.rmse),
         "trained_agents": int(known.trained.sum()),
         "checks": [check.to_dict() for check in results],
         "pictures": _pictures(model, panel, found),
     }
-    return Validation(verdict, tuple(results), record)
+    return Validation(verdict, tuple(results), _plain(record))
 
 
 def panel_checks(
@@ -117,6 +119,7 @@ def panel_checks(
     if seen:
         return results
     results += [
+        *already_had(model, panel),
         checks.transforms(found, model.conformal),
         *checks.shifts(found, model.reference),
         checks.outliers(found, model.reference, panel.agent_ids),
@@ -257,11 +260,15 @@ def _worst(model: FittedModel, panel: PanelDataset, found: Examined) -> list[dic
     """Trajectories of the agents with the largest errors, in units of the band."""
     lengths = found.ends.mask.sum(axis=1)
     last = found.scores[np.arange(len(lengths)), lengths - 1]
+    norm = model.normalizer
+    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
     rows = []
     for s in np.argsort(-np.nan_to_num(last, nan=-np.inf))[:_WORST_SHOWN]:
         part = slice(0, int(lengths[s]))
         factor, _ = band_factor(model, int(lengths[s]))
         wide = factor * found.width[s, part]
+        lower = np.clip(found.middle[s, part] - wide, low, high)
+        upper = np.clip(found.middle[s, part] + wide, low, high)
         rows.append(
             {
                 "agent": panel.agent_ids[found.agent[s]],
@@ -269,11 +276,22 @@ def _worst(model: FittedModel, panel: PanelDataset, found: Examined) -> list[dic
                 "columns": list(model.roles.state),
                 "truth": found.ends.next_state[s, part].tolist(),
                 "predicted": _numbers(found.middle[s, part]),
-                "lower": _numbers(found.middle[s, part] - wide),
-                "upper": _numbers(found.middle[s, part] + wide),
+                "lower": _numbers(lower),
+                "upper": _numbers(upper),
             }
         )
     return rows
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: what is no finite number is None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
 def _numbers(values: Floats) -> list[list[float | None]]:
