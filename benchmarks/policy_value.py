@@ -30,6 +30,7 @@ RECORDS = ROOT / "results" / "policy_value.jsonl"
 AGENTS = (0, 1, 2, 3, 4)
 EPSILON = 0.3  # share of uniform actions in the mixtures
 COVERAGE = 0.9
+OUTSIDE = 0.02  # share of steps out of the range of the data from which on a policy is outside
 
 
 def main() -> None:
@@ -203,15 +204,22 @@ def ordered(rows: list[dict[str, Any]]) -> tuple[int, int]:
     return pairs, right
 
 
+def held(rows: list[dict[str, Any]]) -> str:
+    """How many intervals hold the truth."""
+    count = sum(row["low"] <= row["truth"] <= row["high"] for row in rows)
+    return f"{count} of {len(rows)}"
+
+
 def table() -> None:
     import numpy as np
     from scipy.stats import spearmanr
 
     print(
         "| task | data | policies | rank correlation: mean | agents 0 to 4 | pairs ranked right | "
-        "error, median | regret, worst | intervals that hold the truth |"
+        "error, median | regret, worst | truth in its 90 % interval | policy within the data | "
+        "policy outside |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for (task, data), agents in groups().items():
         rho, regret, pairs = [], [], []
         for _, rows in sorted(agents.items()):
@@ -222,12 +230,13 @@ def table() -> None:
             pairs.append(ordered(rows))
         every = [row for rows in agents.values() for row in rows]
         error = np.median([abs(row["value"] - row["truth"]) for row in every])
-        held = np.mean([row["low"] <= row["truth"] <= row["high"] for row in every])
+        inside = [row for row in every if row["outside"] < OUTSIDE]
+        beyond = [row for row in every if row["outside"] >= OUTSIDE]
         total, right = np.sum(pairs, axis=0)
         print(
             f"| {task} | {data} | {len(every) // len(agents)} | **{np.mean(rho):.3f}** | "
             f"{', '.join(f'{r:.2f}' for r in rho)} | {right} of {total} | {error:.1f} | "
-            f"{max(regret):.1f} | {held:.0%} |"
+            f"{max(regret):.1f} | {held(every)} | {held(inside)} | {held(beyond)} |"
         )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +31,7 @@ from twinfold.tasks import get_task
 from twinfold.trust.value import Goal, compare_policies, policy_value
 from twinfold.trust.worlds import draw_worlds
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 CART = get_task("cart_pole")
 STARTS = [[0.01, -0.02, 0.03, 0.01], [0.0, 0.03, -0.04, 0.02], [-0.03, 0.0, 0.01, -0.04]]
 
@@ -367,3 +371,9 @@ def test_behaviour_policies_need_the_physics_of_the_agent(small_cart_pole: Fitte
     source = {"task": "cart_pole", "policy": "random", "n_agents": 60, "seed": 0}
     told = dataclasses.replace(small_cart_pole, info={"source": source})
     assert policy_value(told, CART, 30, "pure", n_starts=2, horizon=5).value > 0
+
+
+def test_the_measured_table_is_that_of_the_records() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "policy_value.py"), "table"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert made.strip() in (ROOT / "docs" / "values.md").read_text(encoding="utf-8")
