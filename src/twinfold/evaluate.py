@@ -164,7 +164,7 @@ def evaluate_return(
     """
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
-    stacks = [model.dynamics(int(agent)) for agent in agents]
+    stacks = [model.dynamics(int(agent), config.draws) for agent in agents]
     objectives = _objectives(model, task, agents, stacks, config, progress)
     rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {

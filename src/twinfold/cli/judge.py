@@ -39,15 +39,20 @@ def plan(
     state: Words = None,
     search: PlannerFlags | None = None,
     seed: int = 0,
+    min_support: float | None = None,
     plot: Path | None = None,
     json: Flag = False,
-) -> None:
+) -> int | None:
     """Plan for one agent and show the plan with its predicted outcome.
 
     Reward and termination come from the task; the dynamics are the agent's
     simulator.
 
       twinfold plan run --task cart_pole --agent 3
+
+    The table says what stands behind each step: the agent's own data, data
+    borrowed from other agents, or nothing. With --min-support the command
+    abstains (exit code 1) rather than plan into the unknown.
 
     Args:
         run: Run directory of a fit.
@@ -56,6 +61,7 @@ def plan(
         state: State to plan from, numbers separated by commas; a start of the task if left out.
         search: How to search for a plan.
         seed: Of the planner, and of the start if no state is given.
+        min_support: Abstain from a plan of which a step has less support than this (0 to 1).
         plot: Picture of the predicted outcome to write: .png, .pdf, .svg or .html.
         json: Print a record instead of a table.
     """
@@ -76,15 +82,18 @@ def plan(
                 "learning what states are worth takes about half a minute; "
                 "--terminal-value none plans without"
             )
-        found = plan_once(model, chosen, agent, start, config, seed)
+        found = plan_once(model, chosen, agent, start, config, seed, min_support)
     from twinfold.cli.show import plot_rollout, show_rollout
 
     if plot is not None:
         plot_rollout(plot, found.rollout, f"{task}, agent {agent}")
+    code = None if found.reason is None else 1
     if json:
         print_json(found.record())
-        return
+        return code
     out = console()
+    if found.reason is not None:
+        out.print(f"abstained: {found.reason}. What would have been planned:")
     out.print(
         f"agent {agent}, from state {', '.join(f'{value:.4g}' for value in found.state)}: "
         f"plan of {len(found.actions)} steps worth {found.score:.4g}"
@@ -94,6 +103,7 @@ def plan(
     _show_settings(found.config.model_dump())
     if plot is not None:
         print(plot)
+    return code
 
 
 def _show_settings(config: dict[str, Any]) -> None:

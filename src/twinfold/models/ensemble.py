@@ -113,13 +113,27 @@ class FittedModel:
             raise UsageError(f"unknown agent {agent!r}.{hint}")
         return index
 
-    def dynamics(self, agent: AgentId) -> AgentDynamics:
+    def dynamics(self, agent: AgentId, draws: int = 0) -> AgentDynamics:
         """The members folded for one agent: a stack for the planner.
 
+        Args:
+            agent: the user's id.
+            draws: of the agent's factors from their posterior, for each member; then the stack has
+                M x draws members, and their spread is also what is not known of the agent. With 0
+                each member has its mean factors.
+
         Raises:
-            UsageError: the agent was not in the training data.
+            UsageError: the agent is unknown.
+            RunError: draws of a run from before there was a posterior.
         """
-        return _fold_all(self.members, self.normalizer.on_device(), self.agent_index(agent))
+        index, normalizer = self.agent_index(agent), self.normalizer.on_device()
+        if not draws:
+            return _fold_all(self.members, normalizer, self.members.agents[:, index, None])
+        from twinfold.models.fold_in import known_posterior
+        from twinfold.models.predictive import factor_draws
+
+        factors = factor_draws(known_posterior(self), np.array([index]), draws)[:, 0]
+        return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32))
 
     def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:
         """What the data's policy would do with one agent; None if it was not learned.
@@ -158,11 +172,17 @@ class FittedModel:
 
 
 @jax.jit
-def _fold_all(members: FactorModel, normalizer: Normalizer, agent: Array) -> AgentDynamics:
-    def one(member: FactorModel) -> AgentDynamics:
-        return fold(member, normalizer, member.agents[agent])
+def _fold_all(
+    members: FactorModel, normalizer: Normalizer, factors: Float[Array, "M K r"]
+) -> AgentDynamics:
+    """A stack of M x K members, those with the same nets next to each other."""
 
-    return jax.vmap(one)(members)
+    def one(member: FactorModel, own: Array) -> AgentDynamics:
+        return jax.vmap(lambda u: fold(member, normalizer, u))(own)
+
+    stack = jax.vmap(one)(members, factors)
+    size = factors.shape[0] * factors.shape[1]
+    return jax.tree.map(lambda leaf: leaf.reshape(size, *leaf.shape[2:]), stack)
 
 
 @functools.partial(jax.jit, static_argnames="n_steps")

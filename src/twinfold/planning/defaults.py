@@ -54,6 +54,9 @@ class PlanConfig(BaseModel):
         behaviour: price of an action that departs from what the data's policy would have done by
             one standard deviation of that policy's noise; scaled down if the policy explains
             little of the data. Also lets plans begin at that policy.
+        draws: draws of the agent's factors from their posterior for each member. With 0 the members
+            differ in their nets alone; with more, what is not known of an agent with little data
+            of its own counts in ``risk`` and ``disagreement`` as well. Costs as many times more.
         spread: standard deviation of the noise around a plan, as a share of the range of the
             action (``"icem"`` and ``"cem"``: in the first round).
         noise_beta: colour of that noise: its power falls with frequency ** -noise_beta; 0 is white.
@@ -85,6 +88,7 @@ class PlanConfig(BaseModel):
     range_margin: float = Field(default=0.1, ge=0.0)
     range_cost: float = Field(default=1.0, ge=0.0)
     behaviour: float = Field(default=0.0, ge=0.0)
+    draws: int = Field(default=0, ge=0, le=1000)
     spread: float = Field(default=0.25, gt=0.0)
     noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
     elite: float = Field(default=0.1, gt=0.0, le=0.5)
@@ -110,6 +114,7 @@ class PlanConfig(BaseModel):
             disagreement=0.0,
             out_of_range="ignore",
             behaviour=0.0,
+            draws=0,
             terminal_value=value,
         )
 
@@ -133,7 +138,7 @@ BY_TASK = {
     # Plans of contact dynamics exploit errors of the model: where the members disagree costs.
     "half_cheetah": PlanConfig(
         planner="icem",
-        candidates=80,
+        candidates=64,
         horizon=20,
         rounds=4,
         noise_beta=1.0,

@@ -17,6 +17,7 @@ from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.ensemble import FittedModel
+from twinfold.models.support import abstention
 from twinfold.planning.defaults import PlanConfig, task_objective, task_planner
 from twinfold.planning.objective import Objective, make_evaluate, proposals
 from twinfold.planning.planner import PlanInfo, Planner
@@ -35,7 +36,8 @@ class Plan:
         actions: ``(H,)`` the user's levels, or ``(H, A)``.
         score: predicted return of the plan, terminal value included.
         config: how it was searched for.
-        rollout: what the simulator predicts under the plan.
+        rollout: what the simulator predicts under the plan, and what stands behind it.
+        reason: why the plan should not be followed; None if nothing speaks against it.
     """
 
     task: str
@@ -45,6 +47,7 @@ class Plan:
     score: float
     config: PlanConfig
     rollout: Rollout
+    reason: str | None = None
 
     def record(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -55,6 +58,7 @@ class Plan:
             "state": self.state.tolist(),
             "actions": self.actions.tolist(),
             "score": self.score,
+            "abstained": self.reason,
             "plan": self.config.model_dump(mode="json"),
             "prediction": self.rollout.to_frame().to_dict("list"),
         }
@@ -67,6 +71,7 @@ def plan_once(
     state: Sequence[float] | None,
     config: PlanConfig,
     seed: int = 0,
+    min_support: float | None = None,
 ) -> Plan:
     """Plan for one agent from one state.
 
@@ -77,6 +82,8 @@ def plan_once(
         state: ``(D,)``; a start of the task if None.
         config: how to plan.
         seed: of the planner and of the start.
+        min_support: least support that each step of the plan must have; else the plan has a reason
+            not to follow it.
 
     Raises:
         UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
@@ -96,7 +103,7 @@ def plan_once(
                 f"the state needs {len(task.state_names)} finite numbers "
                 f"({', '.join(task.state_names)}), not {start.tolist()}"
             )
-    stack = model.dynamics(agent)
+    stack = model.dynamics(agent, config.draws)
     info = _search(
         stack,
         task_planner(config, task),
@@ -106,6 +113,13 @@ def plan_once(
     )
     chosen = np.asarray(info.actions)
     actions = chosen if model.action_levels is None else model.action_levels[chosen]
+    rollout = simulator.rollout(start, actions, support=True)
+    reason = None
+    if min_support is not None and rollout.support is not None:
+        gone = rollout.support.score < min_support
+        if gone.any():
+            support = rollout.support.map(lambda values: values[None])
+            reason = abstention(support, gone[None], min_support)
     return Plan(
         task=task.name,
         agent=simulator.agent_id,
@@ -113,7 +127,8 @@ def plan_once(
         actions=actions,
         score=float(info.score),
         config=config,
-        rollout=simulator.rollout(start, actions),
+        rollout=rollout,
+        reason=reason,
     )
 
 

@@ -121,7 +121,7 @@ def make_controller(
     if policy == "plan":
         policy = plan_config(task.name, task.action_type)
     if isinstance(policy, PlanConfig):
-        stack = model.dynamics(agent)
+        stack = model.dynamics(agent, policy.draws)
         objective = task_objective(policy, task, stack, model, agent)
         return Planned(task_planner(policy, task), stack, objective)
     if policy not in POLICY_NAMES:
