@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
-from twinfold.cli import adapt, bench, data, judge, learn, policies, value
+from twinfold.cli import adapt, bench, data, judge, learn, policies, trust, value
 from twinfold.errors import InvalidDataError, TwinfoldError
 
 # Help is shown as it stands here, so its lines are short enough for any terminal.
@@ -31,6 +31,7 @@ With a table of your own, one row per agent and time:
   twinfold data validate cohort.csv --agent patient --time day \\
       --state weight,glucose --action dose --action-type continuous
   twinfold fit cohort.csv --agent patient ... --out run
+  twinfold validate run --out report
   twinfold simulate run --agent P7 --state 81.5,6.2 --actions 10,10,0,0
 
 Every command explains itself:  twinfold fit --help
@@ -48,6 +49,7 @@ app = App(
 app.command(data.app)
 app.command(policies.app)
 app.command(learn.fit)
+app.command(trust.validate)
 app.command(adapt.adapt)
 app.command(adapt.forget)
 app.command(learn.simulate)

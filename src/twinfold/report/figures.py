@@ -109,7 +109,7 @@ def factor_map(
     axis = "{} component · {:.0%} of the variance"
     figure.update_xaxes(title_text=axis.format("first", shares[0]))
     figure.update_yaxes(title_text=axis.format("second", shares[1]), col=1)
-    return _styled(figure, height=430, legend=False)
+    return styled(figure, height=430, legend=False)
 
 
 def rollout_figure(curves: Curves, names: Sequence[str] = ()) -> go.Figure:
@@ -135,7 +135,7 @@ def rollout_figure(curves: Curves, names: Sequence[str] = ()) -> go.Figure:
     for d in range(len(names)):
         _draw(figure, curves, d, d // columns + 1, d % columns + 1, legend=d == 0)
     figure.update_xaxes(title_text="time", row=rows)
-    return _styled(figure, height=110 + 190 * rows)
+    return styled(figure, height=110 + 190 * rows)
 
 
 def prediction_panels(agents: Mapping[Any, Curves], names: Sequence[str] = ()) -> go.Figure:
@@ -166,7 +166,7 @@ def prediction_panels(agents: Mapping[Any, Curves], names: Sequence[str] = ()) -
         for d in range(len(names)):
             _draw(figure, curves, d, row + 1, d + 1, legend=row == 0 and d == 0)
     figure.update_xaxes(title_text="time", row=rows)
-    return _styled(figure, height=110 + 150 * rows)
+    return styled(figure, height=110 + 150 * rows)
 
 
 def returns_figure(
@@ -223,7 +223,7 @@ def returns_figure(
     figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.06)
     figure.update_xaxes(title_text="agent", type="category", showgrid=False)
     figure.update_yaxes(title_text="return per episode")
-    return _styled(figure, height=380)
+    return styled(figure, height=380)
 
 
 def validation_curve(
@@ -270,7 +270,7 @@ def validation_curve(
     figure.update_yaxes(title_text="held-out error", col=1)
     if np.isfinite(y).all() and (y > 0.0).all() and y.max() > 10.0 * y.min():
         figure.update_yaxes(type="log", dtick="D2", tickformat=".1~g", col=1)
-    return _styled(figure, height=330, legend=False)
+    return styled(figure, height=330, legend=False)
 
 
 def _draw(figure: go.Figure, curves: Curves, d: int, row: int, col: int, *, legend: bool) -> None:
@@ -312,7 +312,8 @@ def _draw(figure: go.Figure, curves: Curves, d: int, row: int, col: int, *, lege
         )
 
 
-def _styled(figure: go.Figure, height: int, *, legend: bool = True) -> go.Figure:
+def styled(figure: go.Figure, height: int, *, legend: bool = True) -> go.Figure:
+    """The look that all figures share."""
     clear = "rgba(0, 0, 0, 0)"
     figure.update_layout(
         template=go.layout.Template(),

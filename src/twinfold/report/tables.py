@@ -27,16 +27,23 @@ class Table:
         rows: one text per column.
         caption: what the table shows, in a sentence.
         strong: indices of the columns that carry the result.
+        prose: indices of the columns that hold words, which wrap and begin at the left.
+        status: index of the column of outcomes, pass, warn or fail, which get a colour.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     strong: tuple[int, ...] = ()
+    prose: tuple[int, ...] = ()
+    status: int | None = None
 
     def html(self) -> str:
         """The table as HTML, every cell escaped; the first column names the row."""
-        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
+        head = "".join(
+            f'<th scope="col"{self._style(place)}>{escape(column)}</th>'
+            for place, column in enumerate(self.columns)
+        )
         body = "".join(f"<tr>{self._cells(row)}</tr>\n" for row in self.rows)
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         return (
@@ -47,9 +54,15 @@ class Table:
     def _cells(self, row: Sequence[str]) -> str:
         cells = [f'<th scope="row">{escape(row[0])}</th>']
         for place, text in enumerate(row[1:], start=1):
-            mark = ' class="strong"' if place in self.strong else ""
-            cells.append(f"<td{mark}>{escape(text)}</td>")
+            cells.append(f"<td{self._style(place, text)}>{escape(text)}</td>")
         return "".join(cells)
+
+    def _style(self, place: int, text: str = "") -> str:
+        """The class of a cell; of a heading without its text."""
+        styles = ["strong"] if text and place in self.strong else []
+        styles += ["prose"] if place in self.prose else []
+        styles += [text] if place == self.status and text in ("pass", "warn", "fail") else []
+        return f' class="{" ".join(styles)}"' if styles else ""
 
 
 def number(value: float | None, digits: int = 3) -> str:

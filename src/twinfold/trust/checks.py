@@ -26,6 +26,7 @@ Status = Literal["pass", "warn", "fail"]
 LEVEL = 0.01
 """Of each family of tests, after correction for their number."""
 
+_LARGE = 0.75  # share of the reserved agents than which the median agent must be worse
 _FEWEST = 5  # agents below which no test has any power
 _CLEARLY = 0.9  # share of a control's error that a model must stay below to be clearly better
 _WORDS = {
@@ -257,7 +258,9 @@ def transforms(found: Examined, scores: Floats | None) -> Check:
 def shifts(found: Examined, reference: Floats | None) -> list[Check]:
     """Whether the agents as a whole differ from what is usual, statistic by statistic.
 
-    Mann-Whitney tests, one-sided, with Holm's correction over the statistics.
+    Mann-Whitney tests, one-sided, with Holm's correction over the statistics. A shift is a failure
+    if the median agent is also worse than three quarters of the reserved ones; a smaller one, which
+    another composition of the same population may bring about, is a warning.
     """
     if reference is None:
         return [_unreserved("as usual")]
@@ -267,8 +270,8 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
     ]
     enough = [min(len(own), len(usual)) >= _FEWEST for own, usual in pairs]
     p_values = [
-        float(stats.mannwhitneyu(*pairs[k], alternative="greater").pvalue) if enough[k] else 1.0
-        for k in range(len(STATISTICS))
+        float(stats.mannwhitneyu(own, usual, alternative="greater").pvalue) if compared else 1.0
+        for (own, usual), compared in zip(pairs, enough, strict=True)
     ]
     rejected = holm(p_values, LEVEL)
     checks = []
@@ -281,10 +284,12 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
             )
             continue
         own, usual = (float(np.median(x)) for x in pairs[k])
+        large = own > float(np.quantile(pairs[k][1], _LARGE))
+        status: Status = "pass" if not rejected[k] else "fail" if large else "warn"
         checks.append(
             Check(
                 f"as usual: {name}",
-                "fail" if rejected[k] else "pass",
+                status,
                 f"median {own:.2f}",
                 f"{usual:.2f} on the reserved agents (p {p_values[k]:.2g})",
                 _WORDS[name].capitalize() + "." if rejected[k] else "As on the reserved agents.",
@@ -297,22 +302,21 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
 def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) -> Check:
     """Agents that fit far worse than any reserved one.
 
-    An agent is flagged if a statistic is three times as far from the median of the reserved agents
-    as the largest of theirs (sizes on a logarithmic scale), and its robust z beyond what one in
-    LEVEL / (agents x statistics) is of Student's t. Of n normal numbers the median absolute
-    deviation tells as much as the standard deviation of 0.37 n: hence the degrees of freedom.
+    An agent is flagged if a statistic is twice as far from the median of the reserved agents as the
+    largest of theirs (sizes on a logarithmic scale), and beyond the prediction interval of normal
+    numbers with their mean and variance unknown (Student's t), at LEVEL / (agents x statistics).
+    That level is LEVEL for statistics with normal tails, and more with heavier ones.
     """
     if reference is None:
         return _unreserved("agents that fit badly")
-    middle, largest, spread, z = np.full((4, len(STATISTICS)), np.nan)
+    middle, limit, spread = np.full((3, len(STATISTICS)), np.nan)
     for k in range(len(STATISTICS)):
         usual = reference[~np.isnan(reference[:, k]), k]
-        if len(usual) >= _FEWEST:
-            middle[k], largest[k] = np.median(usual), usual.max()
-            spread[k] = 1.4826 * np.median(np.abs(usual - middle[k])) + 1e-9
-            freedom = max(0.37 * (len(usual) - 1), 1.0)
-            z[k] = stats.t.isf(LEVEL / found.statistics.size, freedom)
-    limit = middle + np.maximum(3 * (largest - middle), z * spread)
+        n = len(usual)
+        if n >= _FEWEST:
+            middle[k], spread[k] = np.median(usual), usual.std(ddof=1) + 1e-9
+            z = stats.t.isf(LEVEL / found.statistics.size, n - 1) * math.sqrt(1 + 1 / n)
+            limit[k] = middle[k] + max(2 * (usual.max() - middle[k]), z * spread[k])
     excess = (found.statistics - limit) / spread
     excess = np.where(np.isnan(excess), -np.inf, excess)
     worst = excess.max(axis=1)

@@ -1,0 +1,219 @@
+"""``twinfold validate``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from twinfold.cli.common import (
+    Flag,
+    RoleFlags,
+    console,
+    print_json,
+    set_up_jax,
+    talking,
+)
+from twinfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from twinfold.data.panel import PanelDataset
+    from twinfold.data.roles import Roles
+    from twinfold.models.ensemble import FittedModel
+    from twinfold.trust.validate import Validation, Verdict
+
+Gate = Literal["prediction", "planning"]
+_GATES: dict[Gate, Verdict] = {
+    "prediction": "usable for prediction",
+    "planning": "usable for planning within support",
+}
+_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def validate(
+    run: Path,
+    data: Path | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    gate: Gate | None = None,
+    columns: RoleFlags | None = None,
+    seed: int = 0,
+    quiet: Flag = False,
+    json: Flag = False,
+) -> int:
+    """Try to prove a run wrong, and say what it may be used for.
+
+    The ends of trajectories that the nets have not seen are predicted, beside
+    controls that ought to do worse: no change at all, the average agent, another
+    agent, other actions. The model itself is examined too. A check ends in
+    pass, warn or fail, and all of them in a verdict:
+
+      not usable                          a check of predictions failed
+      usable for prediction               only a check of planning failed
+      usable for planning within support  no check failed
+
+    Without a table, the agents that `twinfold fit --reserve` kept from the nets
+    are examined. That says whether the fit went well:
+
+      twinfold validate run --out report
+
+    With a table of fresh trajectories, of agents old or new, it also says
+    whether the run still holds: drifted sensors, swapped ids, another regime,
+    more noise. In a pipeline --gate makes it the exit code:
+
+      twinfold validate run this-week.csv --gate prediction
+
+    The columns are those of the fit; give them by flags or a manifest if the
+    table calls them otherwise.
+
+    Args:
+        run: Run directory of a fit.
+        data: Fresh data, .csv, .tsv or .parquet; the table that was fitted if left out.
+        out: Folder for validation.html, a page to look at, and validation.json, its record.
+        gate: Exit with code 1 unless the run is usable for prediction, or for planning.
+        columns: Which column is what, if not as in the fit.
+        seed: Of the random controls.
+        quiet: Print the verdict alone, and no warnings.
+        json: Print the record instead of tables.
+    """
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; give a folder")
+    set_up_jax()
+    from twinfold.models.checkpoint import load_run
+    from twinfold.models.fold_in import known_posterior
+    from twinfold.trust.fresh import made_from
+    from twinfold.trust.validate import validate as examine_run
+
+    model = load_run(run)
+    known_posterior(model)  # an old run is refused before a table is read
+    roles = (columns or RoleFlags()).roles()
+    table = _fitted_table(model) if data is None else data
+    with talking(quiet or json) as talk:
+        panel = load(table, roles, model, own=data is None)
+        for line in panel.warnings:
+            talk.line(f"warning: {line}")
+        seen = made_from(model, panel)
+        if data is None and not seen:
+            raise UsageError(
+                f"{table} is not the table that the run was made from any more: its values have "
+                "changed. Give fresh data as a second argument, or the table as it was"
+            )
+        found = examine_run(model, panel, seen=seen, seed=seed)
+    record = {**found.record, "run": str(run), "data": str(table)}
+    if json:
+        print_json(record)
+    else:
+        show_validation(console(), found, brief=quiet)
+    if out is not None:
+        _write(out, record)
+        if not json and not quiet:
+            print(f"page: {out / 'validation.html'}")
+    return _judged(found, gate)
+
+
+def load(table: Path, roles: Roles | None, model: FittedModel, own: bool) -> PanelDataset:
+    """The panel: by flags, else by the manifest beside the table, else by the model's columns.
+
+    Args:
+        table: the file.
+        roles: from flags.
+        model: a fitted model.
+        own: whether it is the table of the fit, whose columns are the model's.
+    """
+    from twinfold.data.io import load_panel, manifest_path
+
+    if roles is None and (own or not manifest_path(table).is_file()):
+        roles = model.roles
+    return load_panel(table, roles)
+
+
+def _fitted_table(model: FittedModel) -> Path:
+    """The table that a run was made from.
+
+    Raises:
+        UsageError: the run does not say, or it is not there any more.
+    """
+    kept = (model.info.get("source") or {}).get("table")
+    if not isinstance(kept, str):
+        raise UsageError(
+            "the run does not say which table it was made from; give data: "
+            "twinfold validate RUN DATA"
+        )
+    if not Path(kept).is_file():
+        raise UsageError(
+            f"the table that the run was made from, {kept}, is not there any more; give it, or "
+            "fresh data: twinfold validate RUN DATA"
+        )
+    return Path(kept)
+
+
+def show_validation(out: Console, found: Validation, *, brief: bool = False) -> None:
+    """Verdict, checks, and what to do about those that did not pass."""
+    from rich.table import Table
+    from rich.text import Text
+
+    counts = [
+        f"{sum(check.status == status for check in found.checks)} {word}"
+        for status, word in (("pass", "passed"), ("warn", "warnings"), ("fail", "failed"))
+    ]
+    style = {"not usable": "bold red", "usable for prediction": "bold yellow"}
+    what = f"{found.record['agents']} " + (
+        "agents of fresh data" if found.record["fresh"] else "agents that the nets have not seen"
+    )
+    out.print(
+        Text.assemble(
+            (found.verdict, style.get(found.verdict, "bold green")),
+            f": {what}; {', '.join(counts)}",
+        ),
+        soft_wrap=True,
+    )
+    if brief:
+        return
+    table = Table("", "check", "figure", "expected")
+    for check in found.checks:
+        mark = Text(check.status, style=_STYLES[check.status])
+        table.add_row(mark, check.name, check.figure, check.expected)
+    out.print(table)
+    for check in found.checks:
+        if check.status == "pass":
+            continue
+        words = check.advice
+        if len(check.agents) > 1:
+            words += f" Agents: {_listed(check.agents)}."
+        mark = (check.status, _STYLES[check.status])
+        out.print(Text.assemble(mark, f" {check.name}: {words}"), soft_wrap=True)
+
+
+def _listed(names: Sequence[object], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(str(name) for name in names[:most]) + more
+
+
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    import json
+
+    from twinfold.files import atomic_write_text
+    from twinfold.report.trust import write_validation
+
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    atomic_write_text(folder / "validation.json", text + "\n")
+    write_validation(folder / "validation.html", record)
+
+
+def _judged(found: Validation, gate: Gate | None) -> int:
+    """The exit code; why it is not 0 goes to standard error."""
+    from twinfold.trust.validate import VERDICTS
+
+    if gate is None or VERDICTS.index(found.verdict) >= VERDICTS.index(_GATES[gate]):
+        return 0
+    failed = [check.name for check in found.checks if check.status == "fail"]
+    print(
+        f"gate {gate}: the verdict is {found.verdict!r}, not {_GATES[gate]!r}; failed: "
+        + ", ".join(failed),
+        file=sys.stderr,
+    )
+    return 1
