@@ -52,7 +52,7 @@ class Table:
         )
 
     def _cells(self, row: Sequence[str]) -> str:
-        cells = [f'<th scope="row">{escape(row[0])}</th>']
+        cells = [f'<th scope="row"{self._style(0)}>{escape(row[0])}</th>']
         for place, text in enumerate(row[1:], start=1):
             cells.append(f"<td{self._style(place, text)}>{escape(text)}</td>")
         return "".join(cells)

@@ -16,6 +16,7 @@ from twinfold.report.tables import Table, number
 
 Record = Mapping[str, Any]
 
+_ORDER = ("fail", "warn", "pass")
 _SHOWN = 12  # agents that are named
 _VERDICTS = {
     "not usable": (
@@ -80,8 +81,7 @@ def validation_page(record: Record) -> str:
 
 
 def _title(record: Record) -> str:
-    verdict = str(record["verdict"])
-    return verdict[:1].upper() + verdict[1:]
+    return f"Validation: {record['verdict']}"
 
 
 def _summary(record: Record) -> list[str]:
@@ -163,12 +163,12 @@ def _checks(checks: Sequence[Record]) -> Section:
             str(check["status"]),
             str(check["figure"]),
             str(check["expected"]),
-            str(check["advice"]),
+            "" if check["status"] == "pass" else str(check["advice"]),
         )
-        for check in checks
+        for check in sorted(checks, key=lambda check: _ORDER.index(check["status"]))
     )
     columns = ("check", "outcome", "figure", "expected", "what it means")
-    parts = [Table(columns, rows, prose=(2, 3, 4), status=1)]
+    parts = [Table(columns, rows, prose=(0, 2, 3, 4), status=1)]
     named = [check for check in checks if check["agents"] and check["status"] != "pass"]
     if named:
         concerned = tuple((str(check["name"]), _named(_alike(check), _SHOWN)) for check in named)

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from twinfold.report.curves import Curves
 from twinfold.report.figures import BAND, BEST, LINES, OURS, PAPER, TRUTH, prediction_panels, styled
+from twinfold.report.tables import number
 
 Record = Mapping[str, Any]
 
@@ -79,18 +80,16 @@ def calibration_curve(calibration: Record, band: float | None = None) -> go.Figu
         figure.add_vline(x=band, line={"color": TRUTH, "dash": "dot", "width": 1.5})
         figure.add_annotation(
             x=band,
-            y=0.02,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
             text=f"the band: {band:.0%}",
             showarrow=False,
-            xanchor="right",
-            xshift=-6,
         )
     axis: dict[str, Any] = {"range": [0, 1.02], "tickformat": ".0%"}
-    figure.update_xaxes(title_text="coverage that is meant", constrain="domain", **axis)
-    figure.update_yaxes(
-        title_text="whole courses within the band", scaleanchor="x", constrain="domain", **axis
-    )
-    return styled(figure, height=430)
+    figure.update_xaxes(title_text="coverage that is meant", **axis)
+    figure.update_yaxes(title_text="whole courses within the band", **axis)
+    return styled(figure, height=400)
 
 
 def worst_panels(worst: Sequence[Record]) -> go.Figure:
@@ -110,7 +109,7 @@ def worst_panels(worst: Sequence[Record]) -> go.Figure:
         score = row.get("score")
         label = str(row["agent"])
         short = label if len(label) <= 16 else label[:15] + "…"
-        title = short if score is None else f"{short} ({score:.2g})"
+        title = short if score is None else f"{short} ({number(score, 2)} ×)"
         while title in panels:
             title += " "
         steps = np.arange(1, len(predicted) + 1)
