@@ -139,6 +139,27 @@ def test_the_table_agrees_with_the_simulator_whatever_the_lengths(
         assert_near(upper[few], rollout.upper[few], small_cart_pole, 1e-2)
 
 
+def test_each_question_gets_the_calibrated_band_of_its_length(
+    small_cart_pole: FittedModel,
+) -> None:
+    scores = np.sort(np.random.default_rng(0).uniform(1, 4, (30, 9)), axis=1)
+    model = dataclasses.replace(small_cart_pole, conformal=scores)
+    lengths = [2, 9, 3, 12, 1]
+    queries = cart_queries(lengths, seed=1)
+    answers, plain = (answer(m, queries, lambda line: None) for m in (model, small_cart_pole))
+    bands = [f"{state}_upper" for state in STATES]
+    for (name, rows), length in zip(queries.groupby(QUERY), lengths, strict=True):
+        rollout = Simulator(model, rows["agent_id"].iloc[0]).rollout(
+            rows[STATES].iloc[0], rows["action"], lambda line: None
+        )
+        own, same = answers[answers[QUERY] == name], plain[plain[QUERY] == name]
+        assert_near(own[bands], rollout.upper, model, 1e-2)
+        widths = [np.asarray(x[bands]) - np.asarray(x[STATES]) for x in (own, same)]
+        factor = sorted(scores[:, min(length, 9) - 1])[27]  # the 28th of 30, as 0.9 x 31 = 27.9
+        np.testing.assert_allclose(widths[0] / widths[1], factor, rtol=1e-6)
+        assert rollout.simultaneous == (length <= 9)
+
+
 def test_each_question_alone_gets_the_same_answer(
     small_continuous: FittedModel, tanks: pd.DataFrame
 ) -> None:

@@ -137,6 +137,14 @@ def test_more_data_of_a_known_agent_joins_what_is_known(random_model: Build, cou
     assert not np.array_equal(adapted.members.agents[:, 2], model.members.agents[:, 2])
 
 
+def test_agents_without_new_data_are_not_solved_again(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    moved = model.members.agents + 0.01  # off the mean of their posterior
+    model = replace(model, members=eqx.tree_at(lambda m: m.agents, model.members, moved))
+    adapted = adapt(model, newcomers(model, courses, [9, 4], ids=["new", "u2"]), warn=ignore)
+    assert_same_agents(adapted, model, ["u0", "u1", "u3", "u4"])
+
+
 def test_a_fitted_ensemble_takes_in_cart_poles_it_never_saw(small_cart_pole: FittedModel) -> None:
     from twinfold.data.collect import collect
     from twinfold.tasks.registry import get_task
