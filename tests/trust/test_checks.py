@@ -1,0 +1,264 @@
+"""Checks against brute force and simulation: what they let pass, and what they catch."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from twinfold.models.examine import CONTROLS, STATISTICS
+from twinfold.trust import checks
+from twinfold.trust.checks import LEVEL, Check
+
+K = len(STATISTICS)
+
+
+def some(statistics: Any = None, scores: Any = None, **more: Any) -> Any:
+    """What a check reads of ``Examined``, for agents 0, 1, ..."""
+    rows = len(statistics) if statistics is not None else len(scores if scores is not None else [])
+    found: dict[str, Any] = {
+        "agent": np.arange(rows),
+        "rmse": np.ones(rows),
+        "statistics": statistics,
+        "scores": scores,
+    }
+    if scores is not None:
+        found["ends"] = SimpleNamespace(mask=~np.isnan(scores))
+    return SimpleNamespace(**{**found, **more})
+
+
+# Holm's correction
+
+
+def closed_testing(p: list[float], level: float) -> list[bool]:
+    """By definition: rejected if every set that holds it is rejected by Bonferroni."""
+    numbers = range(len(p))
+    sets = [s for size in numbers for s in itertools.combinations(numbers, size + 1)]
+    rejected = {s: min(p[k] for k in s) <= level / len(s) for s in sets}
+    return [all(rejected[s] for s in sets if k in s) for k in numbers]
+
+
+@given(p=st.lists(st.sampled_from([0.0, 0.001, 0.002, 0.0025, 0.004, 0.01, 0.3, 1.0]), max_size=6))
+def test_holm_is_closed_testing_by_bonferroni(p: list[float]) -> None:
+    assert checks.holm(p, 0.01) == closed_testing(p, 0.01)
+
+
+# Exchangeable agents: false alarms
+
+
+def draws(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Any:
+    """Statistics of agents of one kind."""
+    return {
+        "normal": rng.normal,
+        "skewed": lambda size: np.log(rng.exponential(size=size)),
+        "even": rng.uniform,
+        "lumpy": lambda size: rng.integers(0, 4, size).astype(float),
+    }[kind](size=size)
+
+
+@pytest.mark.parametrize("kind", ["normal", "skewed", "even", "lumpy"])
+def test_agents_as_usual_seldom_raise_an_alarm(kind: str) -> None:
+    rng, trials = np.random.default_rng(0), 300
+    shifted = single = 0
+    for _ in range(trials):
+        usual, own = draws(kind, rng, (30, K)), draws(kind, rng, (50, K))
+        found = some(own)
+        shifted += any(check.status == "fail" for check in checks.shifts(found, usual))
+        single += checks.outliers(found, usual, range(50)).status == "fail"
+    # Beyond what one in a thousand sets of trials at the level would show.
+    most = stats.binom.isf(0.001, trials, LEVEL)
+    assert shifted <= most
+    assert single <= most
+
+
+def test_correlated_statistics_raise_no_more_alarms() -> None:
+    rng, trials, alarms = np.random.default_rng(1), 300, 0
+    for _ in range(trials):
+        usual, own = (np.repeat(rng.normal(size=(n, 1)), K, axis=1) for n in (30, 50))
+        alarms += any(check.status == "fail" for check in checks.shifts(some(own), usual))
+    assert alarms <= stats.binom.isf(0.001, trials, LEVEL)
+
+
+# And true ones
+
+
+@pytest.mark.parametrize("statistic", range(K))
+def test_a_shift_of_all_agents_is_caught_where_it_is(statistic: int) -> None:
+    rng = np.random.default_rng(statistic)
+    usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K))
+    own[:, statistic] += 2.5
+    failed = [check.name for check in checks.shifts(some(own), usual) if check.status == "fail"]
+    assert failed == [f"as usual: {STATISTICS[statistic]}"]
+    own[:, statistic] -= 5  # better than usual is no fault
+    assert all(check.status == "pass" for check in checks.shifts(some(own), usual))
+
+
+def test_single_agents_are_named_the_worst_first() -> None:
+    rng = np.random.default_rng(0)
+    usual, own = rng.normal(size=(40, K)), rng.normal(size=(30, K))
+    own[7, 2] += 12
+    own[3, 5] += 20
+    check = checks.outliers(some(own), usual, [f"a{n}" for n in range(30)])
+    assert check.status == "fail"
+    assert check.agents == ("a3", "a7")
+    assert check.values["statistic"] == ["reaction", "memory"]
+    assert check.advice.startswith("'a3': recorded actions")
+
+
+def test_short_trajectories_are_no_alarm_and_no_pass() -> None:
+    rng = np.random.default_rng(0)
+    usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K))
+    usual[:, 3] = np.nan
+    own[2:, 4] = np.nan
+    own[0, 3] = own[0, 4] = 1e6
+    found = {check.name: check for check in checks.shifts(some(own), usual)}
+    assert found["as usual: drift"].status == found["as usual: change"].status == "warn"
+    assert found["as usual: level"].status == "pass"
+    assert checks.outliers(some(own), usual, range(30)).agents == (0,)  # by what is known
+    own[0, 4] = np.nan
+    assert checks.outliers(some(own), usual, range(30)).status == "pass"
+    for check in found.values():
+        json.dumps(check.to_dict(), allow_nan=False)
+
+
+def test_without_reserved_agents_checks_warn() -> None:
+    found = some(np.zeros((9, K)), np.ones((9, 3)))
+    results = [
+        *checks.shifts(found, None),
+        checks.outliers(found, None, range(9)),
+        checks.coverage(found, None, 0.9, fresh=True),
+        checks.transforms(found, None),
+    ]
+    assert {check.status for check in results} == {"warn"}
+    assert all("--reserve" in check.advice for check in results)
+
+
+# The band
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_coverage_is_a_matter_of_the_calibration_agents_too(n: int) -> None:
+    """Given them, the number held varies: the limit counts with that, and is no stricter."""
+    rng, m, trials = np.random.default_rng(2), 40, 1500
+    held, fails = [], 0
+    for _ in range(trials):
+        usual, own = rng.exponential(size=(n, 1)), rng.exponential(size=(m, 1))
+        check = checks.coverage(some(scores=own), usual, 0.9, fresh=True)
+        held.append(round(check.values["coverage"] * m))
+        fails += check.status == "fail"
+    assert fails <= stats.binom.isf(0.001, trials, LEVEL)
+    least = checks._least(m, math.ceil((n + 1) * 0.9), n)
+    assert f"at least {least} of {m}" in check.expected
+    below = np.mean(np.array(held) < least)
+    assert below < LEVEL + 0.01
+    assert np.mean(np.array(held) <= least) > LEVEL - 0.005  # one more would be too strict
+    rank = math.ceil((n + 1) * 0.9)
+    assert np.mean(held) / m == pytest.approx(rank / (n + 1), abs=0.01)
+
+
+def test_a_band_that_is_too_narrow_fails() -> None:
+    rng = np.random.default_rng(3)
+    usual, own = rng.exponential(size=(30, 2)), 4 * rng.exponential(size=(30, 2))
+    assert checks.coverage(some(scores=own), usual, 0.9, fresh=True).status == "fail"
+    assert checks.transforms(some(scores=own), usual).status == "fail"
+    assert checks.coverage(some(scores=own / 40), usual, 0.9, fresh=True).status == "pass"
+    assert checks.transforms(some(scores=own / 40), usual).status == "warn"  # wide, but safe
+
+
+def test_too_few_agents_promise_nothing() -> None:
+    check = checks.coverage(some(scores=np.ones((9, 1))), np.ones((8, 1)), 0.9, fresh=True)
+    assert check.status == "warn"
+    assert check.expected == "at least 9"  # the smallest of which one in ten may be left out
+    check = checks.coverage(some(scores=np.ones((9, 1))), np.ones((9, 1)), 0.9, fresh=True)
+    assert check.status == "pass"
+
+
+def test_calibration_agents_are_no_test_of_the_band() -> None:
+    scores = np.arange(1.0, 31)[:, None]
+    check = checks.coverage(some(scores=scores), scores, 0.9, fresh=False)
+    assert check.status == "pass"
+    assert "28 times as wide" in check.figure
+    assert "coverage" not in check.values
+
+
+# Controls
+
+
+def against(ratio: Any, **options: Any) -> Check:
+    found: Any = SimpleNamespace(
+        rmse=np.asarray(ratio, float), controls={name: np.ones(len(ratio)) for name in CONTROLS}
+    )
+    given = {"planning": False, "advice": "worse", **options}
+    return checks.better("against it", found, "persistence", **given)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "status"),
+    [
+        ([0.5] * 20, "pass"),
+        ([0.5] * 16 + [2.0] * 4, "pass"),
+        ([0.5] * 11 + [2.0] * 9, "warn"),  # better in the median, but hardly for most
+        ([0.95] * 20, "warn"),  # for most, but hardly better
+        ([1.0] * 20, "fail"),
+        ([2.0] * 20, "fail"),
+        ([0.5] * 4, "warn"),  # too few
+        ([], "warn"),
+        ([np.nan] * 9 + [0.5] * 9, "pass"),
+    ],
+)
+def test_better_than_a_control(ratio: list[float], status: str) -> None:
+    check = against(ratio)
+    assert check.status == status
+    assert (check.advice == "worse") == (status != "pass")
+
+
+def test_the_worst_of_some_controls_is_a_warning() -> None:
+    assert against([2.0] * 20, worst="warn").status == "warn"
+
+
+@pytest.mark.parametrize(
+    ("steps", "step", "status"),
+    [([0.1] * 8, None, "pass"), ([0.1] * 6 + [2, 2], 7, "warn"), ([0.1, 2] + [0.1] * 6, 2, "fail")],
+)
+def test_the_break_even_horizon(steps: list[float], step: int | None, status: str) -> None:
+    found: Any = SimpleNamespace(
+        ends=SimpleNamespace(mask=np.ones((6, 8), bool)),
+        by_horizon={"model": np.tile(steps, (6, 1)), "persistence": np.ones((6, 8))},
+    )
+    check = checks.break_even(found)
+    assert (check.status, check.values["step"], check.values["reach"]) == (status, step, 8)
+
+
+# Identities
+
+
+def test_swapped_agents_are_found_with_whom_they_look_like() -> None:
+    rng = np.random.default_rng(0)
+    energy = rng.uniform(50, 500, (6, 8))
+    own = np.arange(6)
+    energy[own, own] = 1.0
+    names = [f"n{n}" for n in range(8)]
+    assert checks.mistaken(energy, own, names[:6], names).status == "pass"
+    energy[[1, 4]] = energy[[4, 1]]
+    energy[4, 4] *= 2
+    check = checks.mistaken(energy, own, names[:6], names)
+    assert check.status == "fail"
+    assert set(check.agents) == {"n1", "n4"}
+    assert dict(zip(check.agents, check.values["looks_like"], strict=True)) == {
+        "n1": "n4",
+        "n4": "n1",
+    }
+    assert check.values["ratio"] == sorted(check.values["ratio"], reverse=True)
+
+
+def test_agents_that_are_alike_are_not_mistaken() -> None:
+    assert checks.mistaken(np.ones((3, 3)), np.arange(3), "abc", "abc").status == "pass"
+    assert checks.mistaken(np.full((3, 3), 1e4), np.arange(3), "abc", "abc").status == "pass"
