@@ -145,7 +145,6 @@ def again(task: str, data: str, seed: int, switch: bool) -> Any:
         starts = tuple(jnp.asarray(one.states[:, 0, -1, d]) for d in columns)
         rest = dataclasses.replace(
             true,
-            covariates=lambda values: values,
             reset=lambda given, key: jnp.stack(given[1]),
             step=lambda given, state, action: true.step(given[0], state, action),
         )

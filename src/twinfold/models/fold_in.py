@@ -38,6 +38,7 @@ Warn = Callable[[str], None]
 MISFIT = 25.0
 """Squared residuals over squared noise beyond which an agent is said not to fit, at the least."""
 
+_ROUNDING = 1e-6  # share of a value by which it may differ without a word
 _STATE_MARGIN = 0.25  # share of the training range by which data may leave it without a word
 
 
@@ -313,7 +314,7 @@ def _doubts(model: FittedModel, panel: PanelDataset, data: Transitions, warn: Wa
         )
         columns += list(own)
     for name, values, low, high in columns:
-        margin = _STATE_MARGIN * (high - low)
+        margin = _STATE_MARGIN * (high - low) + _ROUNDING * max(abs(low), abs(high))
         far = np.flatnonzero((values < low - margin) | (values > high + margin))
         if name in model.roles.angle or not len(far):
             continue

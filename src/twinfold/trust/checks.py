@@ -302,20 +302,24 @@ def shifts(found: Examined, reference: Floats | None) -> list[Check]:
 def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) -> Check:
     """Agents that fit far worse than any reserved one.
 
-    An agent is flagged if a statistic is twice as far from the median of the reserved agents as the
-    largest of theirs (sizes on a logarithmic scale), and beyond the prediction interval of normal
-    numbers with their mean and variance unknown (Student's t), at LEVEL / (agents x statistics).
-    That level is LEVEL for statistics with normal tails, and more with heavier ones.
+    An agent is flagged if the size of its errors (level or course, on a logarithmic scale) is twice
+    as far from the median of the reserved agents as the largest of theirs, and beyond the
+    prediction interval of normal numbers with their mean and variance unknown (Student's t), at
+    LEVEL / (agents x statistics).
+    That level is LEVEL for statistics with normal tails, and more with heavier ones. The other
+    statistics are for agents as a whole: that the average agent's simulator does as well for one
+    agent is no fault of it.
     """
     if reference is None:
         return _unreserved("agents that fit badly")
     middle, limit, spread = np.full((3, len(STATISTICS)), np.nan)
-    for k in range(len(STATISTICS)):
+    sizes = [STATISTICS.index(name) for name in ("level", "course")]
+    for k in sizes:
         usual = reference[~np.isnan(reference[:, k]), k]
         n = len(usual)
         if n >= _FEWEST:
             middle[k], spread[k] = np.median(usual), usual.std(ddof=1) + 1e-9
-            z = stats.t.isf(LEVEL / found.statistics.size, n - 1) * math.sqrt(1 + 1 / n)
+            z = stats.t.isf(LEVEL / (len(sizes) * len(found.rmse)), n - 1) * math.sqrt(1 + 1 / n)
             limit[k] = middle[k] + max(2 * (usual.max() - middle[k]), z * spread[k])
     excess = (found.statistics - limit) / spread
     excess = np.where(np.isnan(excess), -np.inf, excess)
