@@ -20,6 +20,7 @@ COMMANDS = [
     "data validate",
     "data describe",
     "fit",
+    "validate",
     "adapt",
     "forget",
     "simulate",
@@ -43,7 +44,9 @@ def test_help_teaches(twinfold: Any, command: str) -> None:
         assert re.search(r"[a-z]{2,}", re.sub(r"--[\w-]+ +[A-Z.]*", "", "".join(row))), row
 
 
-@pytest.mark.parametrize("command", ["data validate", "fit", "adapt", "forget", "simulate", "plan"])
+@pytest.mark.parametrize(
+    "command", ["data validate", "fit", "validate", "adapt", "forget", "simulate", "plan"]
+)
 def test_help_gives_an_example(twinfold: Any, command: str) -> None:
     assert f"\n  twinfold {command} " in twinfold(*command.split(), "--help").out
 

@@ -1,0 +1,279 @@
+"""``twinfold validate``: verdicts, gates, reports, and what cannot be validated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.cli import main
+from twinfold.data.collect import collect, provenance
+from twinfold.data.io import load_panel, save_panel, write_table
+from twinfold.models.checkpoint import load_run, save_run
+from twinfold.tasks.registry import get_task
+
+SETTINGS = """
+features = "separable"
+rank = 4
+members = 2
+state_net = [64]
+steps = 3000
+schedules = [1.0]
+shrinkages = [0.1]
+validation_members = 1
+"""
+
+
+class Place(NamedTuple):
+    """A run, the table it was made from, and fresh data of other agents."""
+
+    run: Path
+    table: Path
+    fresh: Path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """60 cart-poles, 20 of them reserved; 30 others."""
+    folder = tmp_path_factory.mktemp("validated")
+    task = get_task("cart_pole")
+    every = collect(task, "random", 90, 0)
+    names = list(every.agent_ids)
+    table, fresh = folder / "carts.parquet", folder / "fresh.csv"
+    save_panel(every.select_agents(names[:60]), table, provenance(task, "random", 60, 0))
+    write_table(every.select_agents(names[60:]).to_frame(), fresh)  # no manifest
+    settings = folder / "settings.toml"
+    settings.write_text(SETTINGS)
+    run = folder / "run"
+    words = ["fit", table, "--out", run, "--reserve", 20, "--config", settings, "--quiet"]
+    assert main([str(word) for word in words]) == 0
+    return Place(run, table, fresh)
+
+
+def with_info(run: Path, out: Path, **source: Any) -> Path:
+    """The run with another origin."""
+    model = load_run(run)
+    save_run(replace(model, info={**model.info, "source": source}), out)
+    return out
+
+
+def shuffled(place: Place, path: Path) -> Path:
+    """Fresh data whose actions are in random order."""
+    table = pd.read_csv(place.fresh)
+    rng = np.random.default_rng(0)
+    for _, rows in table.groupby("agent_id"):
+        index = rows.index[:-1]
+        table.loc[index, "action"] = rng.permutation(table.loc[index, "action"])
+    table.to_csv(path, index=False)
+    return path
+
+
+# Verdicts
+
+
+def test_without_data_the_table_of_the_fit_is_examined(twinfold: Any, place: Place) -> None:
+    done = twinfold("validate", place.run)
+    assert (done.code, done.err) == (0, "")
+    first, *_ = done.out.splitlines()
+    assert first.startswith("usable for planning within support: 20 agents that the nets have not")
+    record = json.loads(twinfold("validate", place.run, "--json").out)
+    assert record["verdict"] == "usable for planning within support"
+    assert record["data"] == str(place.table.resolve())
+    for check in record["checks"]:
+        assert check["name"] in done.out
+        if check["status"] != "pass":
+            assert f"{check['status']} {check['name']}: {check['advice']}" in done.out
+    for status, word in (("pass", "passed"), ("warn", "warnings"), ("fail", "failed")):
+        count = sum(check["status"] == status for check in record["checks"])
+        assert f"{count} {word}" in first
+
+
+def test_fresh_data_needs_no_manifest(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    done = twinfold("validate", place.run, place.fresh, "--quiet", "--gate", "planning")
+    assert (done.code, done.err) == (0, "")
+    (line,) = done.out.splitlines()
+    assert line.startswith("usable for planning within support: 30 agents of fresh data; ")
+    table = pd.read_csv(place.fresh).rename(columns={"agent_id": "cart", "t": "step"})
+    table.to_csv(tmp_path / "renamed.csv", index=False)
+    flags = ["--agent", "cart", "--time", "step", "--state", "x,x_dot,theta,theta_dot"]
+    flags += ["--action", "action", "--action-type", "discrete"]
+    again = twinfold("validate", place.run, tmp_path / "renamed.csv", "--quiet", *flags)
+    assert again.out == done.out
+
+
+def test_the_table_of_the_fit_is_known_when_it_is_given(
+    twinfold: Any, place: Place, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.csv"
+    write_table(load_panel(place.table).to_frame(), copy)
+    record = json.loads(twinfold("validate", place.run, copy, "--json").out)
+    assert record["fresh"] is False
+    assert record["agents"] == 20
+
+
+# Gates
+
+
+@pytest.mark.parametrize("gate", ["prediction", "planning"])
+def test_a_gate_lets_a_usable_run_through(twinfold: Any, place: Place, gate: str) -> None:
+    done = twinfold("validate", place.run, "--gate", gate, "--quiet")
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize("gate", ["prediction", "planning"])
+def test_a_gate_says_what_failed(twinfold: Any, place: Place, tmp_path: Path, gate: str) -> None:
+    faulty = shuffled(place, tmp_path / "faulty.csv")
+    done = twinfold("validate", place.run, faulty, "--quiet", "--gate", gate)
+    assert done.code == 1
+    assert done.out.startswith("not usable: ")
+    assert done.err.startswith(f"gate {gate}: the verdict is 'not usable', not 'usable for")
+    assert "as usual: level" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert twinfold("validate", place.run, faulty, "--quiet").code == 0  # no gate, no judgement
+
+
+def test_a_verdict_between_the_gates(
+    twinfold: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from twinfold.trust import validate as module
+    from twinfold.trust.checks import Check
+
+    bad = Check("against other actions", "fail", "f", "e", "Do not plan.", planning=True)
+    monkeypatch.setattr(module, "panel_checks", lambda *_: [bad])
+    assert twinfold("validate", place.run, "--gate", "prediction").code == 0
+    done = twinfold("validate", place.run, "--gate", "planning")
+    assert done.code == 1
+    assert "usable for prediction" in done.out.splitlines()[0]
+    assert "fail against other actions: Do not plan." in done.out
+
+
+def test_the_command_itself(place: Place, tmp_path: Path) -> None:
+    faulty = shuffled(place, tmp_path / "faulty.csv")
+    script = Path(sys.executable).with_name("twinfold")
+    words = [script, "validate", place.run, faulty, "--gate", "prediction", "--out", tmp_path / "r"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "not usable" in done.stdout
+    assert done.stderr.startswith("gate prediction: ")
+    assert (tmp_path / "r" / "validation.html").is_file()  # a report most of all when it fails
+
+
+# Reports
+
+
+def test_the_report_is_the_record_and_a_page_of_it(
+    twinfold: Any, place: Place, tmp_path: Path
+) -> None:
+    out = tmp_path / "deep" / "report"
+    done = twinfold("validate", place.run, place.fresh, "--out", out)
+    assert done.code == 0
+    assert done.out.splitlines()[-1] == f"page: {out / 'validation.html'}"
+    assert sorted(path.name for path in out.iterdir()) == ["validation.html", "validation.json"]
+    record = json.loads((out / "validation.json").read_text(encoding="utf-8"))
+    printed = json.loads(twinfold("validate", place.run, place.fresh, "--json").out)
+    assert {**record, "created": None} == {**printed, "created": None}
+    page = (out / "validation.html").read_text(encoding="utf-8")
+    assert "<title>Validation: usable for planning within support</title>" in page
+    twinfold("validate", place.run, "--out", out, "--quiet")  # another one takes its place
+    assert json.loads((out / "validation.json").read_text(encoding="utf-8"))["fresh"] is False
+
+
+# What cannot be validated
+
+
+def test_a_table_that_moved_or_changed(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    moved = with_info(place.run, tmp_path / "moved", table=str(tmp_path / "gone.parquet"))
+    done = twinfold("validate", moved)
+    assert (done.code, done.out) == (2, "")
+    assert "gone.parquet, is not there any more" in done.err
+    assert "twinfold validate RUN DATA" in done.err
+    assert twinfold("validate", moved, place.table, "--quiet").code == 0
+    changed = with_info(place.run, tmp_path / "changed", table=str(place.fresh))
+    done = twinfold("validate", changed)
+    assert (done.code, done.out) == (2, "")
+    assert "not the table that the run was made from any more" in done.err
+    unknown = with_info(place.run, tmp_path / "unknown")
+    done = twinfold("validate", unknown)
+    assert (done.code, done.out) == (2, "")
+    assert "does not say which table" in done.err
+
+
+def test_a_run_without_a_posterior(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    model = replace(load_run(place.run), posterior=None, conformal=None, reference=None)
+    save_run(model, tmp_path / "old")
+    done = twinfold("validate", tmp_path / "old", place.fresh)
+    assert (done.code, done.out) == (1, "")
+    assert "fit again" in done.err
+
+
+def test_no_reserved_agents(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    model = load_run(place.run)
+    trained = [
+        name
+        for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True)  # pyright: ignore[reportOptionalMemberAccess]
+        if seen
+    ]
+    part = tmp_path / "part.parquet"
+    save_panel(load_panel(place.table).select_agents(trained), part)
+    done = twinfold("validate", place.run, part)
+    assert (done.code, done.out) == (2, "")
+    assert "Fit with --reserve" in done.err
+
+
+def test_wrong_columns(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    table = pd.read_csv(place.fresh).rename(columns={"x_dot": "speed"})
+    table.to_csv(tmp_path / "wrong.csv", index=False)
+    done = twinfold("validate", place.run, tmp_path / "wrong.csv")
+    assert (done.code, done.out) == (3, "")
+    assert "'x_dot'" in done.err
+    flags = ["--agent", "agent_id", "--time", "t", "--state", "x,speed,theta,theta_dot"]
+    flags += ["--action", "action", "--action-type", "discrete"]
+    done = twinfold("validate", place.run, tmp_path / "wrong.csv", *flags)
+    assert (done.code, done.out) == (2, "")
+    assert "'x_dot'" in done.err
+    done = twinfold("validate", place.run, place.fresh, "--agent", "agent_id")
+    assert (done.code, done.out) == (2, "")
+    assert "--time, --state, --action, --action-type missing" in done.err
+
+
+def test_agents_of_one_transition(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    table = pd.read_csv(place.fresh)
+    short = table[table["t"] < 2].copy()
+    short.loc[short["t"] == 1, "action"] = np.nan
+    short.to_csv(tmp_path / "short.csv", index=False)
+    flags = ["--agent", "agent_id", "--time", "t", "--state", "x,x_dot,theta,theta_dot"]
+    flags += ["--action", "action", "--action-type", "discrete"]
+    done = twinfold("validate", place.run, tmp_path / "short.csv", *flags)
+    assert (done.code, done.out) == (2, "")
+    assert "no agent has two transitions in a row" in done.err
+
+
+def test_paths_that_make_no_sense(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    done = twinfold("validate", place.run, "--out", file)
+    assert (done.code, done.out) == (2, "")
+    assert "is a file; give a folder" in done.err
+    done = twinfold("validate", tmp_path / "no run")
+    assert (done.code, done.out) == (1, "")
+    done = twinfold("validate", place.run, tmp_path / "no table.csv")
+    assert (done.code, done.out) == (2, "")
+    done = twinfold("validate", place.run, "--gate", "everything")
+    assert done.code == 2
+    assert "planning" in done.err
+
+
+def test_a_run_of_which_an_agent_was_forgotten(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    assert twinfold("forget", place.run, "--agent", "3", "--out", left, "--quiet").code == 0
+    done = twinfold("validate", left, "--quiet")
+    assert (done.code, done.err) == (0, "")
+    shutil.rmtree(left)
