@@ -92,8 +92,9 @@ def test_the_score_is_that_of_the_plan(name: str) -> None:
 @given(gain=st.floats(-1, 1), start=st.floats(-0.8, 0.8), seed=st.integers(0, 1000))
 def test_horizon_one_is_a_search_over_all_actions(gain: float, start: float, seed: int) -> None:
     action, score, scores = _one_step(jnp.array(gain), jnp.array(start), jax.random.key(seed))
-    assert score == scores.max()
-    np.testing.assert_allclose(scores[action], scores.max(), rtol=2e-6)
+    # The compiler may round the same score differently in two places, most so close to zero.
+    np.testing.assert_allclose(score, scores.max(), rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(scores[action], scores.max(), rtol=2e-6, atol=1e-7)
 
 
 @jax.jit
