@@ -49,14 +49,17 @@ def run(task: str, data: str) -> None:
     from twinfold.trust.validate import panel_checks
 
     model = adaptation.fitted(task, data)
-    names = [
+    trained = [
         name for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True) if seen
-    ][: SUITE["agents"]]
+    ]
     jobs = [("none", seed) for seed in range(SUITE["clean_seeds"])]
     jobs += [(fault, seed) for fault in SUITE["faults"] for seed in range(SUITE["fault_seeds"])]
     for fault, seed in jobs:
         if done(task=task, data=data, fault=fault, seed=seed):
             continue
+        # Other agents for every seed: what one odd agent does must not decide forty of them.
+        chosen = np.random.default_rng((seed, 37)).permutation(len(trained))[: SUITE["agents"]]
+        names = [trained[n] for n in sorted(chosen)]
         panel = fresh(task, data, names, 1000 + seed, switch=fault == "mode_switch")
         panel = inject(model, panel, fault, np.random.default_rng((seed, 31)))
         found = examine(model, panel, seed=seed)

@@ -41,6 +41,7 @@ def validate(
     out: Path | None = None,
     gate: Gate | None = None,
     columns: RoleFlags | None = None,
+    group: str | None = None,
     seed: int = 0,
     quiet: Flag = False,
     json: Flag = False,
@@ -76,6 +77,8 @@ def validate(
         out: Folder for validation.html, a page to look at, and validation.json, its record.
         gate: Exit with code 1 unless the run is usable for prediction, or for planning.
         columns: Which column is what, if not as in the fit.
+        group: Column that sorts the agents into groups, such as a site or a model: how many courses
+            the band holds is then told by group; if left out, by how much is known of an agent.
         seed: Of the random controls.
         quiet: Print the verdict alone, and no warnings.
         json: Print the record instead of tables.
@@ -102,7 +105,8 @@ def validate(
                 f"{table} is not the table that the run was made from any more: its values have "
                 "changed. Give fresh data as a second argument, or the table as it was"
             )
-        found = examine_run(model, panel, seen=seen, seed=seed)
+        groups = None if group is None else _groups(table, panel, group)
+    found = examine_run(model, panel, seen=seen, groups=groups, seed=seed)
     record = {**found.record, "run": str(run), "data": str(table)}
     if json:
         print_json(record)
@@ -129,6 +133,35 @@ def load(table: Path, roles: Roles | None, model: FittedModel, own: bool) -> Pan
     if roles is None and (own or not manifest_path(table).is_file()):
         roles = model.roles
     return load_panel(table, roles)
+
+
+def _groups(table: Path, panel: PanelDataset, column: str) -> dict[Any, str]:
+    """The group of each agent of a table.
+
+    Raises:
+        UsageError: there is no such column, or an agent is in two groups.
+    """
+    from twinfold.data.ids import canonical_ids, did_you_mean
+    from twinfold.data.io import read_table
+
+    frame = read_table(table, [panel.roles.agent])
+    names = [str(name) for name in frame.columns]
+    if column not in names:
+        raise UsageError(
+            f"--group: no column {column!r} in {table}.{did_you_mean(column, names, 'columns')}"
+        )
+    own = dict(zip(map(str, panel.agent_ids), panel.agent_ids, strict=True))
+    groups: dict[Any, str] = {}
+    labels = frame.iloc[:, names.index(column)]
+    agents = canonical_ids(frame.iloc[:, names.index(panel.roles.agent)])
+    for agent, label in dict.fromkeys(zip(agents, map(str, labels), strict=True)):
+        name = own.get(str(agent), agent)
+        if groups.setdefault(name, label) != label:
+            raise UsageError(
+                f"--group {column}: agent {name!r} is in two groups, {groups[name]!r} and "
+                f"{label!r}; an agent belongs to one"
+            )
+    return groups
 
 
 def _fitted_table(model: FittedModel) -> Path:

@@ -26,6 +26,7 @@ Status = Literal["pass", "warn", "fail"]
 LEVEL = 0.01
 """Of each family of tests, after correction for their number."""
 
+_NEGLIGIBLE = 0.05  # share of the error of predicting no change, below which one does not matter
 _LARGE = 0.75  # share of the reserved agents than which the median agent must be worse
 _FEWEST = 5  # agents below which no test has any power
 _CLEARLY = 0.9  # share of a control's error that a model must stay below to be clearly better
@@ -305,7 +306,8 @@ def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) 
     An agent is flagged if the size of its errors (level or course, on a logarithmic scale) is twice
     as far from the median of the reserved agents as the largest of theirs, and beyond the
     prediction interval of normal numbers with their mean and variance unknown (Student's t), at
-    LEVEL / (agents x statistics).
+    LEVEL / (agents x statistics). Errors that are negligible beside those of predicting no change
+    do not count, however unusual.
     That level is LEVEL for statistics with normal tails, and more with heavier ones. The other
     statistics are for agents as a whole: that the average agent's simulator does as well for one
     agent is no fault of it.
@@ -324,7 +326,8 @@ def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) 
     excess = (found.statistics - limit) / spread
     excess = np.where(np.isnan(excess), -np.inf, excess)
     worst = excess.max(axis=1)
-    bad = np.flatnonzero(worst > 0)
+    matters = found.rmse > _NEGLIGIBLE * found.controls["persistence"]
+    bad = np.flatnonzero((worst > 0) & matters)
     bad = bad[np.argsort(-worst[bad])]
     named = tuple(ids[int(found.agent[s])] for s in bad)
     kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]

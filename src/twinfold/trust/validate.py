@@ -9,6 +9,7 @@ of planning do; else usable for planning within support
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold import __version__
-from twinfold.data.ids import match_ids
+from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.bands import band_factor
@@ -28,6 +29,7 @@ from twinfold.models.support import BASIS, path_support
 from twinfold.trust import checks, structure
 from twinfold.trust.checks import Check
 from twinfold.trust.fresh import already_had
+from twinfold.trust.groups import coverage_by_group, groups_of
 
 Floats = NDArray[np.float64]
 Verdict = Literal["not usable", "usable for prediction", "usable for planning within support"]
@@ -58,7 +60,12 @@ class Validation:
 
 
 def validate(
-    model: FittedModel, panel: PanelDataset, *, seen: bool = False, seed: int = 0
+    model: FittedModel,
+    panel: PanelDataset,
+    *,
+    seen: bool = False,
+    groups: Mapping[AgentId, Any] | None = None,
+    seed: int = 0,
 ) -> Validation:
     """Check a run on the data of agents that its nets have not seen, or on fresh data.
 
@@ -67,11 +74,14 @@ def validate(
         panel: fresh data of known or new agents; or the data that the run was made from.
         seen: whether it is the latter: only the agents that were reserved are examined then, each
             known by what comes before its end.
+        groups: of agents, for the coverage of the band by group; thirds by the amount of data that
+            is known of an agent if None.
         seed: of the random controls.
 
     Raises:
         RunError: the run is from before there was a posterior.
-        UsageError: columns differ from those of the model; or there is nothing to examine.
+        UsageError: columns differ from those of the model; there is nothing to examine; or an agent
+            has no group.
     """
     known = known_posterior(model)
     if seen:
@@ -79,7 +89,18 @@ def validate(
     found = examine(model, panel, anew=seen, seed=seed)
     if not len(found.rmse):
         raise UsageError("no agent has two transitions in a row: there is no end to predict")
-    results = [*panel_checks(model, panel, found, seen), *model_checks(model, found, seed)]
+    by_group = coverage_by_group(
+        found,
+        model.conformal,
+        model.config.band,
+        not seen,
+        groups_of(found, panel.agent_ids, groups),
+    )
+    results = [
+        *panel_checks(model, panel, found, seen),
+        *([] if by_group is None else [by_group]),
+        *model_checks(model, found, seed),
+    ]
     verdict = _verdict(results)
     record: dict[str, Any] = {
         "format": "twinfold-validation",
