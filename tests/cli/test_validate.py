@@ -109,6 +109,16 @@ def test_fresh_data_needs_no_manifest(twinfold: Any, place: Place, tmp_path: Pat
     assert again.out == done.out
 
 
+def test_columns_that_nothing_is_learned_from_may_be_missing(
+    twinfold: Any, place: Place, tmp_path: Path
+) -> None:
+    table = pd.read_csv(place.fresh).drop(columns=["reward", "terminated"])
+    table.to_csv(tmp_path / "less.csv", index=False)
+    done = twinfold("validate", place.run, tmp_path / "less.csv", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == twinfold("validate", place.run, place.fresh, "--quiet").out
+
+
 def test_the_table_of_the_fit_is_known_when_it_is_given(
     twinfold: Any, place: Place, tmp_path: Path
 ) -> None:
@@ -248,10 +258,9 @@ def test_agents_of_one_transition(twinfold: Any, place: Place, tmp_path: Path) -
     table = pd.read_csv(place.fresh)
     short = table[table["t"] < 2].copy()
     short.loc[short["t"] == 1, "action"] = np.nan
+    short = short.drop(columns=["reward", "terminated", "truncated"])
     short.to_csv(tmp_path / "short.csv", index=False)
-    flags = ["--agent", "agent_id", "--time", "t", "--state", "x,x_dot,theta,theta_dot"]
-    flags += ["--action", "action", "--action-type", "discrete"]
-    done = twinfold("validate", place.run, tmp_path / "short.csv", *flags)
+    done = twinfold("validate", place.run, tmp_path / "short.csv")
     assert (done.code, done.out) == (2, "")
     assert "no agent has two transitions in a row" in done.err
 
@@ -277,3 +286,22 @@ def test_a_run_of_which_an_agent_was_forgotten(twinfold: Any, place: Place, tmp_
     done = twinfold("validate", left, "--quiet")
     assert (done.code, done.err) == (0, "")
     shutil.rmtree(left)
+
+
+def test_coverage_by_a_column_of_the_table(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    table = pd.read_csv(place.fresh)
+    table["site"] = np.where(table["agent_id"] % 2 == 0, "north", "south")
+    table.to_csv(tmp_path / "sites.csv", index=False)
+    words = ["validate", place.run, tmp_path / "sites.csv", "--json"]
+    record = json.loads(twinfold(*words, "--group", "site").out)
+    (check,) = (c for c in record["checks"] if c["name"] == "band by group")
+    assert [row["group"] for row in check["values"]["groups"]] == ["north", "south"]
+    done = twinfold(*words, "--group", "stie")
+    assert done.code == 2
+    assert "no column 'stie'" in done.err
+    assert "'site'" in done.err
+    table.loc[table.index[0], "site"] = "south"
+    table.to_csv(tmp_path / "sites.csv", index=False)
+    done = twinfold(*words, "--group", "site")
+    assert done.code == 2
+    assert "in two groups" in done.err

@@ -29,6 +29,7 @@ def some(statistics: Any = None, scores: Any = None, **more: Any) -> Any:
         "rmse": np.ones(rows),
         "statistics": statistics,
         "scores": scores,
+        "controls": {name: np.ones(rows) for name in CONTROLS},
     }
     if scores is not None:
         found["ends"] = SimpleNamespace(mask=~np.isnan(scores))

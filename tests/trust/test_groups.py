@@ -73,7 +73,7 @@ def test_groups_are_the_given_ones_or_thirds_by_amount_of_data() -> None:
     assert len(set(groups_of(found, range(9), None))) == 3
     assert groups_of(found, range(9), {n: n % 2 for n in range(9)}) == ["0", "1"] * 4 + ["0"]
     with pytest.raises(UsageError, match="agent 8 has no group"):
-        groups_of(found, range(9), {n: "x" for n in range(8)})
+        groups_of(found, range(9), dict.fromkeys(range(8), "x"))
 
 
 def test_nothing_is_said_without_a_calibrated_band_or_of_one_group() -> None:

@@ -14,7 +14,6 @@ from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
 from twinfold.models.bands import conformal_factor
 from twinfold.models.examine import Examined
-from twinfold.models.fold_in import known_posterior
 from twinfold.trust.checks import LEVEL, Check, holm
 
 Floats = NDArray[np.float64]
@@ -42,7 +41,9 @@ def groups_of(
         if lacking:
             raise UsageError(f"agent {lacking[0]!r} has no group; give every agent one")
         return [str(given[name]) for name in names]
-    counts = known_posterior(found.model).evidence.count[found.agent]
+    posterior = found.model.posterior
+    assert posterior is not None, "what is examined has one"
+    counts = posterior.evidence.count[found.agent]
     low, high = (int(x) for x in np.quantile(counts, [1 / 3, 2 / 3], method="nearest"))
     if low == counts.max():
         return [f"{low} transitions known" for _ in counts]
@@ -115,7 +116,7 @@ def coverage_by_group(
         "misses spread evenly over groups",
         "The courses that the band does not hold are spread evenly over the groups."
         if not bad
-        else f"The band holds only {100 * worst['coverage']:.0f} % of group {worst['group']!r}: its "
+        else f"The band holds {100 * worst['coverage']:.0f} % of group {worst['group']!r}: its "
         "promise is for all agents together. Calibrate on this group by itself.",
         values={"groups": rows, "horizon": horizon},
     )
