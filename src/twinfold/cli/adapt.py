@@ -14,6 +14,7 @@ from twinfold.cli.common import (
     print_json,
     set_up_jax,
     split,
+    table_roles,
     talking,
     warn,
 )
@@ -51,18 +52,12 @@ def adapt(
         json: Print a record.
     """
     set_up_jax()
-    from twinfold.data.io import load_panel, manifest_path, read_table
+    from twinfold.data.io import load_panel
     from twinfold.models.checkpoint import check_free, load_run, save_run
 
     check_free(out)
     model = load_run(run)
-    roles = (columns or RoleFlags()).roles()
-    if roles is None and not manifest_path(table).is_file():
-        # A table like the one that was fitted; what adaptation has no use for may be missing.
-        names = {str(name) for name in read_table(table).columns}
-        spare = ("reward", "terminated", "truncated")
-        absent = {role: None for role in spare if getattr(model.roles, role) not in names}
-        roles = model.roles.model_copy(update=absent)
+    roles = table_roles(table, columns, model.roles)
     with talking(quiet) as talk:
         panel = load_panel(table, roles)
         for line in panel.warnings:

@@ -121,6 +121,29 @@ class RoleFlags:
         return Roles.parse(given)
 
 
+def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles | None:
+    """The roles of a table for a run: by flags, else by its manifest (None), else the run's own.
+
+    Columns that nothing is learned from may then be missing.
+
+    Args:
+        table: the file.
+        columns: the flags.
+        fitted: the run's.
+    """
+    roles = (columns or RoleFlags()).roles()
+    if roles is not None:
+        return roles
+    from twinfold.data.io import manifest_path, read_table
+
+    if manifest_path(table).is_file():
+        return None
+    names = {str(name) for name in read_table(table).columns}
+    spare = ("reward", "terminated", "truncated")
+    absent = {role: None for role in spare if getattr(fitted, role) not in names}
+    return fitted.model_copy(update=absent)
+
+
 @Parameter(name="*", group="Planner")
 @dataclass(frozen=True)
 class PlannerFlags:

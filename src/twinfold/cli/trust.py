@@ -13,6 +13,7 @@ from twinfold.cli.common import (
     console,
     print_json,
     set_up_jax,
+    table_roles,
     talking,
 )
 from twinfold.errors import UsageError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from twinfold.data.panel import PanelDataset
-    from twinfold.data.roles import Roles
     from twinfold.models.ensemble import FittedModel
     from twinfold.trust.validate import Validation, Verdict
 
@@ -86,6 +86,7 @@ def validate(
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder")
     set_up_jax()
+    from twinfold.data.io import load_panel
     from twinfold.models.checkpoint import load_run
     from twinfold.models.fold_in import known_posterior
     from twinfold.trust.fresh import made_from
@@ -93,10 +94,13 @@ def validate(
 
     model = load_run(run)
     known_posterior(model)  # an old run is refused before a table is read
-    roles = (columns or RoleFlags()).roles()
-    table = _fitted_table(model) if data is None else data
+    if data is None:
+        table = _fitted_table(model)
+        roles = (columns or RoleFlags()).roles() or model.roles  # whatever a manifest says
+    else:
+        table, roles = data, table_roles(data, columns, model.roles)
     with talking(quiet or json) as talk:
-        panel = load(table, roles, model, own=data is None)
+        panel = load_panel(table, roles)
         for line in panel.warnings:
             talk.line(f"warning: {line}")
         seen = made_from(model, panel)
@@ -117,22 +121,6 @@ def validate(
         if not json and not quiet:
             print(f"page: {out / 'validation.html'}")
     return _judged(found, gate)
-
-
-def load(table: Path, roles: Roles | None, model: FittedModel, own: bool) -> PanelDataset:
-    """The panel: by flags, else by the manifest beside the table, else by the model's columns.
-
-    Args:
-        table: the file.
-        roles: from flags.
-        model: a fitted model.
-        own: whether it is the table of the fit, whose columns are the model's.
-    """
-    from twinfold.data.io import load_panel, manifest_path
-
-    if roles is None and (own or not manifest_path(table).is_file()):
-        roles = model.roles
-    return load_panel(table, roles)
 
 
 def _groups(table: Path, panel: PanelDataset, column: str) -> dict[Any, str]:
