@@ -207,3 +207,22 @@ def test_measured_figures_are_those_of_the_records() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         made += done.stdout + "\n"
     assert shown.strip() == made.strip()
+
+
+@pytest.mark.parametrize(
+    ("page", "script"),
+    [
+        ("adapt.md", "adaptation.py"),
+        ("trust.md", "faults.py"),
+        ("half_cheetah.md", "half_cheetah.py"),
+        ("half_cheetah.md", "policy_shift.py"),
+    ],
+)
+def test_tables_of_a_page_are_made_from_the_records(page: str, script: str) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "table"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    tables = [part for part in done.stdout.strip().split("\n\n") if part.count("\n") > 1]
+    assert tables
+    for table in tables:
+        assert table.strip() in text, f"docs/{page} does not show:\n{table}"
