@@ -122,6 +122,7 @@ def panel_checks(
     model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
 ) -> list[Check]:
     """The checks of how the panel's agents fit; arguments as of ``validate``."""
+    new = bool((match_ids(model.agent_ids, list(panel.agent_ids)) < 0).all())
     results = [
         *(
             checks.better(
@@ -135,13 +136,13 @@ def panel_checks(
             for control in CONTROLS
         ),
         checks.break_even(found),
-        checks.coverage(found, model.conformal, model.config.band, fresh=not seen),
+        checks.coverage(found, model.conformal, model.config.band, fresh=not seen, promised=new),
     ]
     if seen:
         return results
     results += [
         *already_had(model, panel),
-        checks.transforms(found, model.conformal),
+        checks.transforms(found, model.conformal, promised=new),
         *checks.shifts(found, model.reference),
         checks.outliers(found, model.reference, panel.agent_ids),
     ]
