@@ -219,7 +219,7 @@ def against(ratio: Any, **options: Any) -> Check:
 def test_better_than_a_control(ratio: list[float], status: str) -> None:
     check = against(ratio)
     assert check.status == status
-    assert (check.advice == "worse") == (status != "pass")
+    assert (check.advice == "worse") == (status == "fail")
 
 
 def test_the_worst_of_some_controls_is_a_warning() -> None:
@@ -264,3 +264,16 @@ def test_swapped_agents_are_found_with_whom_they_look_like() -> None:
 def test_agents_that_are_alike_are_not_mistaken() -> None:
     assert checks.mistaken(np.ones((3, 3)), np.arange(3), "abc", "abc").status == "pass"
     assert checks.mistaken(np.full((3, 3), 1e4), np.arange(3), "abc", "abc").status == "pass"
+
+
+def test_of_agents_known_otherwise_a_narrow_band_is_a_warning() -> None:
+    usual = np.random.default_rng(0).uniform(size=(50, 3))
+    usual = np.maximum.accumulate(usual, axis=1)
+    found: Any = SimpleNamespace(
+        rmse=np.ones(40),
+        scores=np.full((40, 3), 5.0),
+        ends=SimpleNamespace(mask=np.ones((40, 3), bool)),
+    )
+    for promised, status in ((True, "fail"), (False, "warn")):
+        assert checks.coverage(found, usual, 0.9, True, promised).status == status
+        assert checks.transforms(found, usual, promised).status == status
