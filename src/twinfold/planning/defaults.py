@@ -138,7 +138,7 @@ BY_TASK = {
     # Plans of contact dynamics exploit errors of the model: where the members disagree costs.
     "half_cheetah": PlanConfig(
         planner="icem",
-        candidates=64,
+        candidates=80,
         horizon=20,
         rounds=4,
         noise_beta=1.0,
