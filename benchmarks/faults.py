@@ -150,7 +150,7 @@ def table() -> None:
             ]
             hits = [row for row in rows if row["failed"]]
             names = [name for row in hits for name in row["failed"]]
-            by = f" ({max(set(names), key=names.count)})" if names else ""
+            by = f" ({max(sorted(set(names)), key=names.count)})" if names else ""
             cells.append(f"{len(hits)} of {len(rows)}{by}" if rows else "–")
         label = "no fault: false alarms" if fault == "none" else fault.replace("_", " ")
         print(f"| {label} | {' | '.join(cells)} |")
