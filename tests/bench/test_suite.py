@@ -185,3 +185,8 @@ def test_the_part_that_is_asked_for(tiny_returns: Suite) -> None:
         Part(datasets=["random"], methods=["true-env-mpc"]).of(tiny_returns, profile)
     with pytest.raises(UsageError, match="has no profile 'full'; valid: quick, paper"):
         tiny_returns.profile("full")
+
+
+def test_a_suite_with_a_script_of_its_own_says_so() -> None:
+    with pytest.raises(UsageError, match=r"its own script: python benchmarks/faults\.py run"):
+        load_suite(ROOT / "suites" / "faults.toml")

@@ -240,6 +240,11 @@ def load_suite(name: str | Path) -> Suite:
     """
     path = _find(name)
     values = _read(path)
+    if "script" in values:
+        raise UsageError(
+            f"{path} is no suite of the paper's tables; it is run by its own script: "
+            f"python {values['script']} run"
+        )
     try:
         suite = Suite.model_validate(values)
         if suite.fits_of is not None:
