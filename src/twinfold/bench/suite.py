@@ -291,7 +291,8 @@ def _find(name: str | Path) -> Path:
     inside = FOLDER / f"{name}.toml"
     if path.name == str(name) and inside.is_file():
         return inside
-    known = sorted(file.stem for file in FOLDER.glob("*.toml"))
+    files = FOLDER.glob("*.toml")
+    known = sorted(f.stem for f in files if "\nscript = " not in f.read_text("utf-8", "replace"))
     here = one_of(known) if known else f"there are none in {FOLDER}/, so give the path of a file"
     raise UsageError(f"no suite {str(name)!r}; {here}")
 
