@@ -33,7 +33,7 @@ def only(model: FittedModel, *members: int) -> FittedModel:
     stack = jax.tree.map(lambda leaf: leaf[index], model.members)
     known = model.posterior
     assert known is not None
-    prior, (gram, moment, energy, count), trained = known
+    prior, (gram, moment, energy, count), trained = known[:3]
     evidence = type(known.evidence)(gram[index], moment[index], energy[index], count)
     own = type(known)(type(prior)(*(x[index] for x in prior)), evidence, trained)
     return dataclasses.replace(model, members=stack, posterior=own)

@@ -33,8 +33,9 @@ from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import RunWriter
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.members import Problem, stacked, train_members
-from twinfold.models.posterior import trained_posterior
+from twinfold.models.posterior import Posterior, trained_posterior
 from twinfold.models.schedule import Job, Progress
+from twinfold.models.static import FEWEST
 
 _SAMPLE = 2048  # states that the run keeps
 
@@ -137,7 +138,11 @@ def _fit(
         log(f"the policy of the data explains {share:.0f} % of its actions")
     sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
     stack = stacked(members)
-    posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents)
+    explained = None
+    static = None if dataset.static is None else dataset.static[: dataset.n_agents]
+    posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents, static)
+    if static is not None:
+        explained = _static_explained(dataset, posterior, log)
     model = FittedModel(
         members=stack,
         normalizer=normalizer,
@@ -168,6 +173,7 @@ def _fit(
             "steps": steps,
             "unrolled_steps": unrolled,
             "shrinkage": shrinkage,
+            "static_explained": explained,
             "behaviour_explained": None if behaviour is None else float(behaviour.explained),
             "validation": validation,
             "training_loss": [round(float(value), 8) for value in losses],
@@ -181,3 +187,25 @@ def _fit(
         writer.finish(model)
     log(f"fitted in {time.perf_counter() - begun:.1f} s")
     return model
+
+
+def _static_explained(dataset: PanelDataset, posterior: Posterior, log: Log) -> float:
+    """How much of the differences between agents the static columns explain, and say so."""
+    names = ", ".join(map(repr, dataset.roles.static))
+    assert dataset.static is not None
+    whole = int((~np.isnan(dataset.static[: dataset.n_agents]).any(axis=1)).sum())
+    if posterior.static is not None:
+        explained = float(posterior.static.explained)
+        log(
+            f"the static columns ({names}) explain {100 * explained:.0f} % of how agents differ, "
+            "each agent left out in turn; new agents that have them begin there"
+        )
+        return explained
+    if whole < FEWEST:
+        log(
+            f"warning: {whole} agents have all static columns ({names}), {FEWEST} are needed; "
+            "they are left aside"
+        )
+    else:
+        log(f"the static columns ({names}) do not tell agents apart; they are left aside")
+    return 0.0

@@ -273,3 +273,42 @@ def test_sixty_agents_reserve_twenty_by_themselves(
     record = json.loads(done.out)
     assert (record["agents"], record["reserved_agents"]) == (40, 20)
     assert len(load_run(tmp_path / "run").agent_ids) == 60
+
+
+def test_static_columns_from_the_fit_to_a_new_agent(twinfold: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stiff, rows = rng.uniform(0.2, 1.0, 30), []
+    state = rng.normal(size=30)
+    for t in range(10):
+        action = rng.integers(0, 2, 30)
+        for n in range(30):
+            rows.append((f"u{n}", t, state[n], action[n] if t < 9 else None, stiff[n]))
+        state = state - stiff * state + 0.5 * action
+    frame = pd.DataFrame(rows, columns=["unit", "t", "x", "a", "tag"])
+    frame.to_csv(tmp_path / "cohort.csv", index=False)
+    flags = ("--agent", "unit", "--time", "t", "--state", "x", "--action", "a")
+    done = twinfold(
+        "fit", tmp_path / "cohort.csv", *flags, "--action-type", "discrete", "--static", "tag",
+        "--members", 2, "--steps", 3000, "--rank", 2, "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert re.search(r"static columns \('tag'\) explain \d+ % of how agents differ", done.err)
+    new = frame[frame["unit"].isin(["u0", "u1"])].copy()
+    new["unit"] = "new " + new["unit"]
+    new.loc[new["unit"] == "new u0", "tag"] = 0.25
+    new = new[(new["unit"] == "new u1") | (new["t"] == 0)]
+    new.to_csv(tmp_path / "new.csv", index=False)
+    done = twinfold("adapt", tmp_path / "run", tmp_path / "new.csv", "--out", tmp_path / "run2")
+    assert done.code == 0, done.err
+    assert "new u0" not in done.err.replace("left out: 'new u0'", "")  # nothing doubtful about it
+    asked = twinfold(
+        "simulate", tmp_path / "run2", "--agent", "new u0", "--state", "1", "--actions", "0",
+        "--json",
+    )  # fmt: skip
+    (after,) = json.loads(asked.out)["prediction"]["x"][-1:]
+    assert after == pytest.approx(0.75, abs=0.15)  # of the average agent 0.4
+    del new["tag"]
+    new.to_csv(tmp_path / "bare.csv", index=False)
+    done = twinfold("adapt", tmp_path / "run", tmp_path / "bare.csv", "--out", tmp_path / "run3")
+    assert done.code == 0
+    assert "the data has no static columns ('tag'): new agents begin as average ones" in done.err

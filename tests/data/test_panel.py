@@ -249,3 +249,54 @@ def test_neither_pandas_nor_jax_is_loaded_before_it_is_needed() -> None:
         "assert 'jax' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Static columns: one value per agent
+
+
+def described() -> pd.DataFrame:
+    """Agents c, a and b with 3, 1 and 3 rows; b's size stands in one row only, c has no site."""
+    return pd.DataFrame(
+        {
+            "id": ["c"] * 3 + ["a"] + ["b"] * 3,
+            "t": [0, 1, 2, 0, 0, 1, 2],
+            "x": np.arange(7.0),
+            "u": [1, 1, None, None, 0, 1, None],
+            "size": [3, 3, 3, 7, None, "2.5", None],
+            "site": [None, None, None, 1, 0, 0, 0],
+        }
+    )
+
+
+STATIC = Roles(
+    agent="id", time="t", state=("x",), action=("u",), action_type="discrete",
+    static=("size", "site"),
+)  # fmt: skip
+
+
+def test_static_columns_have_a_value_per_agent_those_left_out_last() -> None:
+    panel = PanelDataset.from_frame(described(), STATIC)
+    assert (panel.agent_ids, panel.left_out) == (("c", "b"), ("a",))
+    np.testing.assert_array_equal(panel.static, [[3, np.nan], [2.5, 0], [7, 1]])
+    chosen = panel.select_agents(["b"])
+    np.testing.assert_array_equal(chosen.static, [[2.5, 0]])
+    frame = panel.to_frame()
+    assert frame["size"].tolist() == [3, 3, 3, 2.5, 2.5, 2.5]
+    again = PanelDataset.from_frame(frame, STATIC)
+    np.testing.assert_array_equal(again.static, panel.static[:2])
+
+
+def test_static_columns_are_part_of_the_fingerprint_and_nothing_else_is() -> None:
+    plain = STATIC.model_copy(update={"static": ()})
+    prints = {
+        PanelDataset.from_frame(table, roles).fingerprint()
+        for table, roles in (
+            (described(), plain),
+            (described(), STATIC),
+            (described().assign(site=1.0), STATIC),
+        )
+    }
+    assert len(prints) == 3
+    assert PanelDataset.from_frame(described().assign(site=1.0), plain).fingerprint() in prints
+    shuffled = described().sample(frac=1, random_state=0)
+    assert PanelDataset.from_frame(shuffled, STATIC).fingerprint() in prints

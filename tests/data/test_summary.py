@@ -72,3 +72,16 @@ def test_one_transition_as_pdf(tmp_path: Path) -> None:
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(UsageError, match=r"valid: \.png, \.pdf"):
         coverage_figure(data, tmp_path / "c.bmp")
+
+
+def test_static_columns_are_summed_up_over_agents() -> None:
+    frame = pd.DataFrame({"id": list("aaabb"), "t": [0, 1, 2, 0, 1], "x": range(5), "u": 1})
+    frame["age"] = [30, 30, 30, 50, 50]
+    frame["site"] = [1, 1, 1, None, None]
+    roles = Roles(
+        agent="id", time="t", state=("x",), action=("u",), action_type="discrete",
+        static=("age", "site"),
+    )  # fmt: skip
+    found = describe(PanelDataset.from_frame(frame, roles))["static"]
+    assert found["age"] == {"min": 30.0, "max": 50.0, "mean": 40.0, "std": 10.0}
+    assert found["site"]["mean"] == 1.0

@@ -233,3 +233,43 @@ def test_ids_that_are_lists(table: Frame, roles: dict[str, Any]) -> None:
 
 def test_another_time_step_can_be_asked_for(table: Frame, roles: dict[str, Any]) -> None:
     assert "no agent has a transition" in check(table, roles, time_step=10.0).problems[0]
+
+
+# Static columns
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            [3, 3, 4, 4, 7, 5, 5, 5],
+            "column 'size' (static): 4 after 3 in 2 rows, first at row 2, agent 'a'; a static "
+            "column has one value per agent; make it a state, or correct it",
+        ),
+        (
+            ["big"] * 4 + ["7"] + ["small"] * 3,
+            "column 'size' (static): 'big' is no number in 7 rows, first at row 0, agent 'a'; code "
+            "categories as numbers, such as a column of 0 and 1 for each of them",
+        ),
+        (
+            [None] * 8,
+            "column 'size' (static) is empty: every value is missing; leave it out",
+        ),
+        (
+            [3] * 4 + [np.inf] + [5] * 3,
+            "column 'size' (static): infinity at row 4, agent 'b'; correct it, or leave it empty",
+        ),
+    ],
+)
+def test_static_columns_that_are_none(
+    table: pd.DataFrame, roles: dict[str, Any], values: list[Any], told: str
+) -> None:
+    table["size"] = values
+    assert check(table, {**roles, "static": ["size"]}).problems == (told,)
+
+
+def test_a_static_column_has_no_other_role(table: pd.DataFrame, roles: dict[str, Any]) -> None:
+    (told,) = check(table, {**roles, "static": ["p/bar"]}).problems
+    assert told == "column 'p/bar' is used twice, as state and static; a column has one role"
+    (told,) = check(table, {**roles, "static": "sise"}).problems
+    assert told.startswith("no column 'sise' (static).")

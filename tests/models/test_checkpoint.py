@@ -219,7 +219,7 @@ def edit(run: Path, **changes: Any) -> None:
 
 def test_another_version_is_refused(run: Path) -> None:
     edit(run, version=VERSION + 1)
-    told = rf"has version {VERSION + 1} .* reads version 3 and {VERSION}; fit again"
+    told = rf"has version {VERSION + 1} .* reads versions 3 to {VERSION}; fit again"
     with pytest.raises(RunError, match=told):
         load_run(run)
 
@@ -230,7 +230,7 @@ def test_a_run_from_before_joint_features_and_angles_is_refused(run: Path) -> No
     del record["roles"]["angle"], record["info"]["features"]
     edit(run, version=1, roles=record["roles"], info=record["info"])
     with pytest.raises(
-        RunError, match=rf"has version 1 .* reads version 3 and {VERSION}; fit again"
+        RunError, match=rf"has version 1 .* reads versions 3 to {VERSION}; fit again"
     ):
         load_run(run)
 
@@ -239,7 +239,7 @@ def test_a_run_without_states_of_the_data_is_refused(run: Path) -> None:
     """Version 2 had no sample of states, which planning learns from."""
     edit(run, version=2)
     with pytest.raises(
-        RunError, match=rf"has version 2 .* reads version 3 and {VERSION}; fit again"
+        RunError, match=rf"has version 2 .* reads versions 3 to {VERSION}; fit again"
     ):
         load_run(run)
 

@@ -102,6 +102,15 @@ def test_a_shift_of_all_agents_is_caught_where_it_is(statistic: int) -> None:
     assert all(check.status == "pass" for check in checks.shifts(some(own), usual))
 
 
+def test_courses_of_agents_known_from_other_trajectories_are_a_warning() -> None:
+    rng = np.random.default_rng(0)
+    usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K)) + 2.5
+    for promised, status in ((True, "fail"), (False, "warn")):
+        found = {check.name: check for check in checks.shifts(some(own), usual, promised)}
+        assert found.pop("as usual: course").status == status
+        assert {check.status for check in found.values()} == {"fail"}
+
+
 def test_single_agents_are_named_the_worst_first() -> None:
     rng = np.random.default_rng(0)
     usual, own = rng.normal(size=(40, K)), rng.normal(size=(30, K))

@@ -85,6 +85,8 @@ class RoleFlags:
         terminated: Column of flags: true on the last row of a trajectory that ended by itself.
         truncated: Column of flags: true on the last row of a trajectory that was cut off.
         angle: Those state columns that are angles in radians, separated by commas.
+        static: Columns that describe an agent and never change (age, size, 0 or 1 for a site); what
+            they say of new agents is learned too.
     """
 
     agent: str | None = None
@@ -97,6 +99,7 @@ class RoleFlags:
     terminated: str | None = None
     truncated: str | None = None
     angle: Names = None
+    static: Names = None
 
     def roles(self) -> Roles | None:
         """The roles, or None if no flag was given (the manifest beside the table then says).
@@ -104,7 +107,8 @@ class RoleFlags:
         Raises:
             UsageError: some flags were given, but not all that are needed.
         """
-        lists = {name: split(getattr(self, name)) for name in ("state", "action", "angle")}
+        several = ("state", "action", "angle", "static")
+        lists = {name: split(getattr(self, name)) for name in several}
         given = {name: value for name, value in {**asdict(self), **lists}.items() if value}
         if not given:
             return None
@@ -140,7 +144,8 @@ def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles 
         return None
     names = {str(name) for name in read_table(table).columns}
     spare = ("reward", "terminated", "truncated")
-    absent = {role: None for role in spare if getattr(fitted, role) not in names}
+    absent: dict[str, Any] = {role: None for role in spare if getattr(fitted, role) not in names}
+    absent["static"] = tuple(name for name in fitted.static if name in names)
     return fitted.model_copy(update=absent)
 
 

@@ -99,6 +99,8 @@ class PanelDataset:
         truncated: ``(R,)`` bool, True where a trajectory was cut off, or None.
         episode: ``(R,)`` int32, index into ``episode_ids``, or None.
         episode_ids: the user's episode ids.
+        static: ``(N + L, C)`` float64, static columns of the N agents, then of the L left out; NaN
+            where not known. None if there are none.
         time_zone: time zone of the user's time column; None if it has none.
         warnings: what was noticed when the table was read, one line each.
     """
@@ -119,6 +121,7 @@ class PanelDataset:
     episode: Ints | None = None
     episode_ids: tuple[AgentId, ...] = ()
     time_zone: str | None = None
+    static: Floats | None = None
     warnings: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
@@ -182,6 +185,8 @@ class PanelDataset:
             name, values = getattr(roles, role), getattr(self, role)
             if name is not None and values is not None:
                 columns[name] = values
+        if self.static is not None:
+            columns |= {name: self.static[self.agent, c] for c, name in enumerate(roles.static)}
         return pd.DataFrame(columns, copy=True)
 
     @property
@@ -267,6 +272,7 @@ class PanelDataset:
             terminated=take(self.terminated),
             truncated=take(self.truncated),
             episode=take(self.episode),
+            static=None if self.static is None else self.static[index],
             warnings=(),
         )
 
@@ -289,8 +295,8 @@ class PanelDataset:
         place = np.empty(self.n_agents, dtype=np.int64)
         place[by_name] = np.arange(self.n_agents)
         rows = np.argsort(place[self.agent], kind="stable")
-        # Without angles as before there was that role: the fingerprints of old records still hold.
-        absent = None if self.roles.angle else {"angle"}
+        # Without them as before there were these roles: the fingerprints of old records still hold.
+        absent = {name for name in ("angle", "static") if not getattr(self.roles, name)}
         digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
         counts = np.bincount(self.agent, minlength=self.n_agents)
         for i in by_name:
@@ -310,6 +316,8 @@ class PanelDataset:
             digest.update(_canonical(self.action[rows]))
         for values in (self.reward, self.terminated, self.truncated):
             digest.update(b"-" if values is None else _canonical(values[rows]))
+        if self.static is not None:
+            digest.update(_canonical(self.static[by_name]))
         return digest.hexdigest()
 
 

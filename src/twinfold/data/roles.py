@@ -26,6 +26,8 @@ class Roles(BaseModel):
         terminated: flag on the last row of a trajectory that ended by itself.
         truncated: flag on the last row of a trajectory that was cut off.
         angle: those state columns that are angles, in radians; they may wrap around or count on.
+        static: columns that describe an agent and never change, such as its age, size or site
+            coded as numbers; they say something of an agent before it has any data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,8 +42,9 @@ class Roles(BaseModel):
     terminated: str | None = None
     truncated: str | None = None
     angle: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
-    @field_validator("state", "action", "angle", mode="before")
+    @field_validator("state", "action", "angle", "static", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -97,6 +100,7 @@ class Roles(BaseModel):
             name = getattr(self, role)
             if name is not None:
                 yield name, role
+        yield from ((name, "static") for name in self.static)
 
     @property
     def columns(self) -> tuple[str, ...]:

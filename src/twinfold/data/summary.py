@@ -29,7 +29,8 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         ``agents``, ``transitions``, ``segments``, ``time_step``, ``transitions_per_agent``
         (quantiles), ``state`` and ``action`` (by column: min, max, mean, std in the column's
         units; over all rows for states, over transitions for actions), ``angle`` (the states that
-        are angles), ``action_levels`` (transitions by level, discrete only), ``reward`` (the same
+        are angles), ``static`` (the same numbers over the agents with a value; only with static
+        columns), ``action_levels`` (transitions by level, discrete only), ``reward`` (the same
         numbers), ``terminated`` and ``truncated`` (trajectories that ended so), ``gaps`` (places
         where a trajectory is split within an agent and episode), ``left_out`` (number and first
         ids), ``warnings``.
@@ -56,6 +57,13 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
             )
         },
     }
+    if dataset.static is not None:
+        own = dataset.static[: dataset.n_agents]
+        result["static"] = {
+            name: _summary(values[~np.isnan(values)])
+            for name, values in zip(dataset.roles.static, own.T, strict=True)
+            if not np.isnan(values).all()
+        }
     if dataset.action_levels is not None:
         per_level = np.bincount(data.action, minlength=len(dataset.action_levels))
         result["action_levels"] = {

@@ -19,6 +19,7 @@ from twinfold.data.timing import find_step, joins, step_from_ticks, ticks_from_s
 if TYPE_CHECKING:
     import pandas as pd
 
+Floats = NDArray[np.float64]
 _MANY_LEVELS = 100
 
 
@@ -39,6 +40,7 @@ class Table:
     actions: list[Numbers]
     reward: Numbers | None
     flags: dict[str, Mask]
+    static: Floats | None = None  # (agents, C), in the order of agent_ids
 
 
 class Rows(NamedTuple):
@@ -109,6 +111,7 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
                 'if they are amounts rather than choices, use action type "continuous"'
             )
     starts = np.r_[True, ~inner[:-1]]
+    by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
     reward = None if table.reward is None else table.reward.values[order]
     return {
         "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),
@@ -126,6 +129,7 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         "episode": rows.episode[keep].astype(np.int32) if roles.episode else None,
         "episode_ids": rows.episode_ids,
         "time_zone": table.times.zone,
+        "static": None if table.static is None else table.static[by_use],
     }
 
 

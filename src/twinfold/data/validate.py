@@ -111,11 +111,14 @@ def _read(columns: Mapping[str, pd.Series], roles: Roles, notes: Notes) -> Table
         for role, name in (("terminated", roles.terminated), ("truncated", roles.truncated))
         if name is not None
     }
+    static = _read_static([columns[name] for name in roles.static], agent, len(agent_ids), notes)
     if broken:
         return None
     actions = [as_numbers(columns[name]) for name in roles.action]
     reward = None if roles.reward is None else as_numbers(columns[roles.reward])
-    return Table(agent, agent_ids, episode, episode_ids, times, states, actions, reward, flags)
+    return Table(
+        agent, agent_ids, episode, episode_ids, times, states, actions, reward, flags, static
+    )
 
 
 def _positions(df: pd.DataFrame, name: str) -> list[int]:
@@ -219,6 +222,40 @@ def _read_flags(series: pd.Series, role: str, notes: Notes) -> Mask:
         value = shorten(series.iloc[int(np.argmax(bad))])
         notes.bad_rows(column, role, f"{value} is no flag", bad, "use true and false, or 1 and 0")
     return flags
+
+
+def _read_static(
+    columns: list[pd.Series], agent: NDArray[np.int64], n_agents: int, notes: Notes
+) -> NDArray[np.float64] | None:
+    """One value per agent and static column; rows without one say nothing."""
+    if not columns:
+        return None
+    out = np.full((n_agents, len(columns)), np.nan)
+    for c, series in enumerate(columns):
+        column, numbers = str(series.name), as_numbers(series)
+        if numbers.null.all():
+            notes.problems.append(
+                f"column {column!r} (static) is empty: every value is missing; leave it out"
+            )
+        if numbers.bad.any():
+            value = shorten(series.iloc[int(np.argmax(numbers.bad))])
+            advice = "code categories as numbers, such as a column of 0 and 1 for each of them"
+            notes.bad_rows(column, "static", f"{value} is no number", numbers.bad, advice)
+        infinite = np.isinf(numbers.values)
+        notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
+        rows = np.flatnonzero(~np.isnan(numbers.values) & (agent >= 0))
+        first = np.full(n_agents, -1)
+        first[agent[rows[::-1]]] = rows[::-1]  # the first row of an agent is written last
+        has = first >= 0
+        out[has, c] = numbers.values[first[has]]
+        changed = np.zeros(len(series), bool)
+        changed[rows] = numbers.values[rows] != out[agent[rows], c]
+        if changed.any():
+            row = int(np.argmax(changed))
+            what = f"{numbers.values[row]:g} after {out[agent[row], c]:g}"
+            advice = "a static column has one value per agent; make it a state, or correct it"
+            notes.bad_rows(column, "static", what, changed, advice)
+    return out
 
 
 def _nothing_to_learn(agent_ids: tuple[AgentId, ...], roles: Roles, rows: int) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from twinfold.data.panel import PanelDataset
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.examine import examine
-from twinfold.models.fold_in import panel_transitions, with_transitions
+from twinfold.models.fold_in import panel_transitions, static_values, with_transitions
 
 
 def reserve(
@@ -56,7 +56,10 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
     """
     found = examine(model, reserved, anew=True)
     data = panel_transitions(model, reserved)
-    adapted = with_transitions(model, reserved.agent_ids, data)
+    static = static_values(model, reserved)
+    if static is not None:
+        static = static[: reserved.n_agents]
+    adapted = with_transitions(model, reserved.agent_ids, data, static=static)
     info = {
         **model.info,
         "reserved_agents": reserved.n_agents,

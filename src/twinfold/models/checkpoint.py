@@ -35,11 +35,12 @@ from twinfold.models.ensemble import FittedModel
 from twinfold.models.factor import Structure, init_factor_model
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior
+from twinfold.models.static import StaticPrior
 from twinfold.models.train import TrainState
 
 FORMAT = "twinfold-run"
-VERSION = 4
-_READABLE = (3, 4)  # 3 has no posterior: it predicts and plans, but does not adapt
+VERSION = 5
+_READABLE = (3, 4, 5)  # 3 has no posterior: it predicts and plans, but does not adapt
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 
 Tree = TypeVar("Tree")
@@ -218,7 +219,7 @@ def load_run(path: str | Path) -> FittedModel:
     if run.get("version") not in _READABLE:
         raise RunError(
             f"{folder} has version {run.get('version')} of the run format, this is twinfold "
-            f"{__version__}, which reads version {' and '.join(map(str, _READABLE))}; fit again"
+            f"{__version__}, which reads versions {_READABLE[0]} to {VERSION}; fit again"
         )
     try:
         blob = (folder / "model.safetensors").read_bytes()
@@ -306,9 +307,14 @@ def _build_model(
 
 def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
     """Of symmetric matrices one half is kept: 100,000 agents are a few hundred megabytes."""
-    prior, evidence, trained = posterior
+    prior, evidence, trained, static, values = posterior
     lower = np.tril_indices(evidence.gram.shape[-1])
+    described: dict[str, np.ndarray] = {}
+    if static is not None and values is not None:
+        described = {f"static.{name}": value for name, value in static._asdict().items()}
+        described["static_values"] = values
     return {
+        **described,
         **{f"prior.{name}": value for name, value in prior._asdict().items()},
         **{f"evidence.{name}": value for name, value in evidence._asdict().items()},
         "evidence.gram": evidence.gram[..., lower[0], lower[1]],
@@ -327,7 +333,11 @@ def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior | None:
     gram[..., rows, columns] = packed
     gram[..., columns, rows] = packed
     others = (arrays[f"evidence.{name}"] for name in Evidence._fields[1:])
-    return Posterior(prior, Evidence(gram, *others), arrays["trained"])
+    values = arrays.get("static_values")
+    static = None
+    if values is not None:
+        static = StaticPrior(*(arrays[f"static.{name}"] for name in StaticPrior._fields))
+    return Posterior(prior, Evidence(gram, *others), arrays["trained"], static, values)
 
 
 def _flatten(tree: Any) -> dict[str, np.ndarray]:

@@ -23,8 +23,8 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.bands import uncalibrated_band
 from twinfold.models.ends import Ends, course_scores, split_ends
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
-from twinfold.models.fold_in import known_posterior, panel_transitions
-from twinfold.models.posterior import Posterior, features_of, gather, solve
+from twinfold.models.fold_in import known_posterior, panel_transitions, static_values
+from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.predictive import predict_paths
 
 Floats = NDArray[np.float64]
@@ -150,7 +150,8 @@ def as_known(
         before: what new agents are known by.
         anew: whether that goes for all agents.
     """
-    prior, evidence, trained = known_posterior(model)
+    whole = known_posterior(model)
+    prior, evidence, trained = whole[:3]
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     n_agents = panel.n_agents
     known = np.flatnonzero(place >= 0) if not anew else np.zeros(0, np.int64)
@@ -159,16 +160,25 @@ def as_known(
     for mine, theirs in zip(both[:3], evidence[:3], strict=True):
         mine[:, known] = theirs[:, place[known]]
     both.count[known] = evidence.count[place[known]]
-    factors = solve(prior, both)[0]
-    factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
     flags = np.zeros(n_agents, bool)
     flags[known] = trained[place[known]]
+    values = None
+    if whole.values is not None:
+        values = np.full((n_agents, whole.values.shape[1]), np.nan)
+        given = static_values(model, panel)
+        if given is not None:
+            values = given[:n_agents]
+        there = np.flatnonzero((place >= 0) & np.isnan(values).any(axis=1))
+        values[there] = whole.values[place[there]]
+    posterior = Posterior(prior, both, flags, whole.static, values)
+    factors = posterior.solve()[0]
+    factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
     return replace(
         model,
         members=eqx.tree_at(lambda m: m.agents, model.members, jnp.asarray(factors, jnp.float32)),
         agent_ids=panel.agent_ids,
         behaviour=None,
-        posterior=Posterior(prior, both, flags),
+        posterior=posterior,
     )
 
 

@@ -23,13 +23,13 @@ from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.errors import InvalidDataError, RunError, UsageError
 from twinfold.models.behaviour import Behaviour
+from twinfold.models.doubts import range_doubts, static_doubts
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.posterior import (
     Evidence,
     Posterior,
     gather,
     misfit,
-    solve,
 )
 
 Floats = NDArray[np.float64]
@@ -37,9 +37,6 @@ Warn = Callable[[str], None]
 
 MISFIT = 25.0
 """Squared residuals over squared noise beyond which an agent is said not to fit, at the least."""
-
-_ROUNDING = 1e-6  # share of a value by which it may differ without a word
-_STATE_MARGIN = 0.25  # share of the training range by which data may leave it without a word
 
 
 def known_posterior(model: FittedModel) -> Posterior:
@@ -91,17 +88,20 @@ def adapt(
             "the model has had this data already; counting it twice would make it too sure of it"
         )
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
-    _doubts(model, panel, data, warn)
+    static = static_values(model, panel)
+    range_doubts(model, panel, data, warn)
+    static_doubts(model, (*panel.agent_ids, *panel.left_out), static, warn)
     ids = (*panel.agent_ids, *panel.left_out)
     place = match_ids(model.agent_ids, list(ids))
-    bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0]
+    unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).any(axis=1)
+    bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
     if bare:
         more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
         warn(
             f"agent {bare[0]!r}{more}: no transition (two rows in a row are needed); "
             "taken to be an average agent, with a band as wide as the population"
         )
-    adapted = with_transitions(model, ids, data, progress)
+    adapted = with_transitions(model, ids, data, progress, static)
     _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
     entry = {
         "fingerprint": fingerprint,
@@ -129,11 +129,27 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     return replace(data, action=_levels(model, panel, data))
 
 
+def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
+    """The static columns that the model knows, ``(n, C)``: of ``agent_ids``, then ``left_out``.
+
+    NaN in columns that the panel does not have; None if the model or the panel has none.
+    """
+    known = known_posterior(model)
+    if known.static is None or panel.static is None:
+        return None
+    found = np.full((len(panel.static), len(model.roles.static)), np.nan)
+    for c, name in enumerate(model.roles.static):
+        if name in panel.roles.static:
+            found[:, c] = panel.static[:, panel.roles.static.index(name)]
+    return found
+
+
 def with_transitions(
     model: FittedModel,
     ids: tuple[AgentId, ...],
     data: Transitions,
     progress: Callable[[str, int, int], None] | None = None,
+    static: Floats | None = None,
 ) -> FittedModel:
     """``adapt`` without checks.
 
@@ -142,6 +158,7 @@ def with_transitions(
         ids: of the agents that ``data.agent`` counts, known to the model or not.
         data: transitions ordered by agent; actions as the model counts its levels.
         progress: receives ("adapting", rows done, rows in all).
+        static: ``(n, C)``, the agents' static columns, NaN where not known; None if none is.
     """
     known = known_posterior(model)
     found = gather(
@@ -152,7 +169,7 @@ def with_transitions(
         len(ids),
         None if progress is None else lambda done, of: progress("adapting", done, of),
     )
-    return with_evidence(model, known, ids, match_ids(model.agent_ids, list(ids)), found)
+    return with_evidence(model, known, ids, match_ids(model.agent_ids, list(ids)), found, static)
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
@@ -202,8 +219,18 @@ def with_evidence(
     ids: tuple[AgentId, ...],
     place: NDArray[np.integer],
     found: Evidence,
+    static: Floats | None = None,
 ) -> FittedModel:
-    """The model with more evidence: of known agents at ``place``, of new ones where it is -1."""
+    """The model with more evidence: of known agents at ``place``, of new ones where it is -1.
+
+    Args:
+        model: a fitted model.
+        known: its posterior.
+        ids: ``(n,)``, the agents.
+        place: ``(n,)``, where the model has them.
+        found: of the n agents.
+        static: ``(n, C)``, static columns; an agent with all of them is known by these from now on.
+    """
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     evidence = known.evidence
     if len(old):
@@ -212,13 +239,21 @@ def with_evidence(
         evidence = evidence.join(found.take(new))
     n_before = len(model.agent_ids)
     touched = np.concatenate([place[old], n_before + np.arange(len(new))]).astype(np.int64)
-    mean, _ = solve(known.prior, evidence.take(touched))
+    trained = np.concatenate([known.trained, np.zeros(len(new), bool)])
+    values = known.values
+    if values is not None:
+        values = np.concatenate([values, np.full((len(new), values.shape[1]), np.nan)])
+        if static is not None:
+            given = static[np.concatenate([old, new])]
+            whole = ~np.isnan(given).any(axis=1)
+            values[touched[whole]] = given[whole]
+    posterior = Posterior(known.prior, evidence, trained, known.static, values)
+    mean, _ = posterior.take(touched).solve()
     before = np.asarray(model.members.agents)
     factors = np.concatenate(
         [before, np.zeros((len(before), len(new), before.shape[2]), before.dtype)], axis=1
     )
     factors[:, touched] = mean
-    trained = np.concatenate([known.trained, np.zeros(len(new), bool)])
     behaviour = model.behaviour
     if behaviour is not None:
         behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0], touched))
@@ -227,7 +262,7 @@ def with_evidence(
         members=_replaced(model.members, factors),
         agent_ids=(*model.agent_ids, *(ids[n] for n in new)),
         behaviour=behaviour,
-        posterior=Posterior(known.prior, evidence, trained),
+        posterior=posterior,
     )
 
 
@@ -300,31 +335,6 @@ def _levels(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArr
             f"never occurs in the model's data; its levels: {', '.join(map(str, mine[:12]))}"
         )
     return index[np.asarray(data.action, np.int32)]
-
-
-def _doubts(model: FittedModel, panel: PanelDataset, data: Transitions, warn: Warn) -> None:
-    """Say which columns lie far outside what the nets have seen."""
-    ranges = model.ranges
-    columns = [
-        *zip(model.roles.state, data.state.T, ranges.state_low, ranges.state_high, strict=True)
-    ]
-    if model.action_levels is None:
-        own = zip(
-            model.roles.action, data.action.T, ranges.action_low, ranges.action_high, strict=True
-        )
-        columns += list(own)
-    for name, values, low, high in columns:
-        margin = _STATE_MARGIN * (high - low) + _ROUNDING * max(abs(low), abs(high))
-        far = np.flatnonzero((values < low - margin) | (values > high + margin))
-        if name in model.roles.angle or not len(far):
-            continue
-        row = int(far[0])
-        n_agents = len(np.unique(data.agent[far]))
-        more = f" and {n_agents - 1} more" if n_agents > 1 else ""
-        warn(
-            f"agent {panel.agent_ids[data.agent[row]]!r}{more}: {name!r} is {values[row]:g}, far "
-            f"outside the model's data ({low:g} to {high:g}); what is learned there is a guess"
-        )
 
 
 def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None:

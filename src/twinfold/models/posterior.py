@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.static import OwnPrior, StaticPrior, fit_static
 
 Floats = NDArray[np.float64]
 
@@ -129,15 +130,33 @@ class Posterior(NamedTuple):
         prior: of all agents.
         evidence: of each.
         trained: ``(N,)`` bool, whether the nets have seen the agent's data.
+        static: what static columns say of an agent; None without such columns.
+        values: ``(N, C)``, these columns, NaN where not known; None likewise.
     """
 
     prior: Prior
     evidence: Evidence
     trained: NDArray[np.bool_]
+    static: StaticPrior | None = None
+    values: Floats | None = None
 
     def take(self, agents: NDArray[np.integer]) -> Posterior:
         """Of some agents."""
-        return Posterior(self.prior, self.evidence.take(agents), self.trained[agents])
+        values = None if self.values is None else self.values[agents]
+        return Posterior(
+            self.prior, self.evidence.take(agents), self.trained[agents], self.static, values
+        )
+
+    @property
+    def own_prior(self) -> OwnPrior | None:
+        """What is known of every agent before any of its data, if that is not the same of all."""
+        if self.static is None or self.values is None:
+            return None
+        return self.static.own(self.prior.precision, self.values)
+
+    def solve(self) -> tuple[Floats, Floats]:
+        """Mean ``(M, N, r)`` and covariance ``(M, N, r, r)`` of every agent's factors."""
+        return solve(self.prior, self.evidence, self.own_prior)
 
 
 def empirical_prior(factors: Floats, noise: Floats) -> Prior:
@@ -169,6 +188,7 @@ def trained_posterior(
     data: Transitions,
     held_out: Floats | None,
     n_agents: int,
+    static: Floats | None = None,
 ) -> Posterior:
     """The posterior of the agents that the nets were trained on.
 
@@ -180,6 +200,7 @@ def trained_posterior(
             the target; None if there are none. A member that fits its own training data worse than
             that has the noise of that.
         n_agents: N.
+        static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
     """
     factors = np.asarray(members.agents, np.float64)
     rows = np.arange(len(data))[:: -(-len(data) // _SAMPLE)]
@@ -193,8 +214,14 @@ def trained_posterior(
     scale = 1.4826 * np.median(np.concatenate(noise, axis=1), axis=1)
     scale = np.where(np.isfinite(scale), scale, np.inf)
     prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
-    evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
-    return Posterior(prior, evidence, np.ones(n_agents, bool))
+    evidence = gather(members, normalizer, prior, data, n_agents)
+    known = Posterior(prior, evidence, np.ones(n_agents, bool))
+    if static is not None:
+        metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
+        fitted = fit_static(prior.mean, factors, metric, static)
+        if fitted is not None:
+            known = known._replace(static=fitted, values=static)
+    return known._replace(evidence=anchored(prior, evidence, factors, known.own_prior))
 
 
 def gather(
@@ -285,16 +312,27 @@ def _features(members: FactorModel, inputs: Array, action: Array) -> Array:
     return jax.lax.map(lambda member: jax.vmap(member.features)(inputs, action), members)
 
 
-def solve(prior: Prior, evidence: Evidence) -> tuple[Floats, Floats]:
-    """Mean ``(M, N, r)`` and covariance ``(M, N, r, r)`` of every agent's factors."""
-    precision = prior.precision[:, None] + evidence.gram
+def solve(prior: Prior, evidence: Evidence, own: OwnPrior | None = None) -> tuple[Floats, Floats]:
+    """Mean ``(M, N, r)`` and covariance ``(M, N, r, r)`` of every agent's factors.
+
+    Args:
+        prior: of all agents.
+        evidence: of each.
+        own: what is known of each before any of its data, if that is not the prior of all.
+    """
+    base, moment = prior.precision[:, None], evidence.moment
+    if own is not None:
+        base, moment = own.precision, moment + np.einsum("mnrs,mns->mnr", *own[::-1])
+    precision = base + evidence.gram
     covariance = np.asarray(np.linalg.inv(precision), np.float64)
     covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
-    shift = np.asarray(np.linalg.solve(precision, evidence.moment[..., None])[..., 0], np.float64)
+    shift = np.asarray(np.linalg.solve(precision, moment[..., None])[..., 0], np.float64)
     return prior.mean[:, None] + shift, misfit(prior, evidence, shift)[..., None, None] * covariance
 
 
-def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
+def anchored(
+    prior: Prior, evidence: Evidence, factors: Floats, own: OwnPrior | None = None
+) -> Evidence:
     """Evidence whose posterior mean is the given factors, with residuals and precision as they are.
 
     The nets' own agents have factors that were solved for with weights by their own residuals
@@ -304,11 +342,15 @@ def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
         prior: of all agents.
         evidence: of the agents.
         factors: ``(M, N, r)``.
+        own: what is known of each agent before any of its data, if that is not the prior of all.
     """
     shift = factors - prior.mean[:, None]
     quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
     left = evidence.energy - 2 * np.einsum("mnr,mnr->mn", evidence.moment, shift) + quadratic
-    moment = np.einsum("mnrs,mns->mnr", prior.precision[:, None] + evidence.gram, shift)
+    base, known = prior.precision[:, None], 0.0
+    if own is not None:
+        base, known = own.precision, np.einsum("mnrs,mns->mnr", *own[::-1])
+    moment = np.einsum("mnrs,mns->mnr", base + evidence.gram, shift) - known
     energy = np.maximum(left, 0.0) + 2 * np.einsum("mnr,mnr->mn", moment, shift) - quadratic
     return evidence._replace(moment=moment, energy=energy)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.ensemble import FittedModel, rollout_members
-from twinfold.models.posterior import Posterior, solve
+from twinfold.models.posterior import Posterior
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def factor_draws(
         n_draws: an odd number leaves the last one without its mirror image.
         seed: of the standard normal numbers, which all agents share.
     """
-    mean, covariance = solve(posterior.prior, posterior.evidence.take(agents))
+    mean, covariance = posterior.take(agents).solve()
     n_members, _, rank = mean.shape
     rng = np.random.default_rng((seed, 5))
     half = rng.standard_normal((n_members, -(-n_draws // 2), rank))

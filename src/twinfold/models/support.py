@@ -165,7 +165,7 @@ def _members(
         target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
         apart[part] = np.median(np.abs(target - np.median(target, axis=0)), axis=0).mean(axis=-1)
         if model.posterior is not None:
-            prior, evidence, _ = model.posterior
+            prior, evidence = model.posterior[:2]
             own[part] = own_share(prior, evidence, features, agent[part])
     return apart, own
 

@@ -35,11 +35,13 @@ class Tracker:
             RunError: the run is from before there was a posterior.
         """
         known = known_posterior(model)
+        self._own = None
         self.model, self.agent_id = model, canonical_ids([agent])[0]
         index = int(match_ids(model.agent_ids, [self.agent_id])[0])
         if index >= 0:
             self.agent_id = model.agent_ids[index]
-            self.evidence = known.evidence.take(np.array([index])).copy()
+            mine = known.take(np.array([index]))
+            self.evidence, self._own = mine.evidence.copy(), mine.own_prior
         else:
             n_members, rank = known.prior.mean.shape
             self.evidence = Evidence.none(n_members, 1, rank)
@@ -86,12 +88,12 @@ class Tracker:
     @property
     def factors(self) -> Floats:
         """``(M, r)``, the posterior mean now."""
-        return solve(self._prior, self.evidence)[0][:, 0]
+        return solve(self._prior, self.evidence, self._own)[0][:, 0]
 
     @property
     def covariance(self) -> Floats:
         """``(M, r, r)``, the posterior covariance now."""
-        return solve(self._prior, self.evidence)[1][:, 0]
+        return solve(self._prior, self.evidence, self._own)[1][:, 0]
 
     def updated(self) -> FittedModel:
         """The model with what has been observed."""

@@ -143,7 +143,7 @@ def panel_checks(
     results += [
         *already_had(model, panel),
         checks.transforms(found, model.conformal, promised=new),
-        *checks.shifts(found, model.reference),
+        *checks.shifts(found, model.reference, promised=new),
         checks.outliers(found, model.reference, panel.agent_ids),
     ]
     identity = _identity(model, panel)

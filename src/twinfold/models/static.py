@@ -1,0 +1,142 @@
+"""What columns that never change say of an agent before any of its data.
+
+    u ~ N(mu + a + B^T x, R^-1)   for agents whose static columns x are all known
+    u ~ N(mu, Lambda^-1)          for all others
+
+a, B: ridge regression of the trained agents' factors, member by member. R: of its leave-one-out
+residuals, so that columns that say nothing leave the prior as wide as it was. The strength of the
+ridge, one for all members, is the one with the least leave-one-out error of predictions.
+
+Axes: M members, N agents, r rank, C static columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FEWEST = 10
+"""Trained agents with all static columns below which nothing is learned from these."""
+
+_RIDGES = np.logspace(-4, 3, 15)  # per agent, of standardised columns
+
+
+class OwnPrior(NamedTuple):
+    """What is known of each agent before any of its data.
+
+    Attributes:
+        shift: ``(M, N, r)``, of its expected factors from mu.
+        precision: ``(M, N, r, r)``.
+    """
+
+    shift: Floats
+    precision: Floats
+
+
+class StaticPrior(NamedTuple):
+    """The regression of factors on static columns. Float64, on the host.
+
+    Attributes:
+        low: ``(C,)``, smallest value among the trained agents.
+        high: ``(C,)``, largest.
+        centre: ``(C,)``, mean.
+        scale: ``(C,)``, standard deviation; 1 for a column that does not vary.
+        shift: ``(M, r)``, a: expected factors less mu where x is zero.
+        weights: ``(M, C, r)``, B; x is standardised.
+        precision: ``(M, r, r)``, R.
+        explained: ``()``, share of the squared differences between agents, as they show in
+            predictions, that the columns of an agent left out explain.
+    """
+
+    low: Floats
+    high: Floats
+    centre: Floats
+    scale: Floats
+    shift: Floats
+    weights: Floats
+    precision: Floats
+    explained: Floats
+
+    def own(self, precision: Floats, values: Floats) -> OwnPrior:
+        """The priors of some agents.
+
+        Args:
+            precision: ``(M, r, r)``, Lambda.
+            values: ``(N, C)``, raw units; NaN where a column is not known.
+        """
+        known: Any = ~np.isnan(values).any(axis=1)
+        x = np.where(known[:, None], (values - self.centre) / self.scale, 0.0)
+        shift = self.shift[:, None] + x @ self.weights
+        pick = known[:, None]
+        return OwnPrior(
+            np.where(pick, shift, 0.0),
+            np.where(pick[..., None], self.precision[:, None], precision[:, None]),
+        )
+
+
+def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) -> StaticPrior | None:
+    """Learn what static columns say of how agents differ.
+
+    Factors are unique only up to a change of basis, so errors of theirs are measured by what they
+    do to predictions: tr(metric E^T E).
+
+    Args:
+        mean: ``(M, r)``, mu.
+        factors: ``(M, N, r)``, of the trained agents.
+        metric: ``(M, r, r)``, mean of Z^T W Z over their transitions.
+        values: ``(N, C)``, raw units; NaN where a column is not known.
+
+    Returns:
+        None if nothing can be learned.
+    """
+    known: Any = ~np.isnan(values).any(axis=1)
+    n_known = int(known.sum())
+    if n_known < FEWEST:
+        return None
+    raw, own = values[known], factors[:, known] - mean[:, None]
+    centre, scale = raw.mean(axis=0), raw.std(axis=0)
+    # A column that does not vary has a spread of rounding errors.
+    scale = np.where(scale > 1e-12 * np.abs(raw).max(axis=0), scale, 1.0)
+    x = (raw - centre) / scale
+    sound = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(metric).all(axis=(1, 2))
+    if not sound.any():
+        return None
+    shift = own.mean(axis=1)
+    deviation = own - shift[:, None]
+    left, size, right = np.linalg.svd(x, full_matrices=False)
+
+    def left_out(ridge: float) -> Floats:
+        """Residuals of each agent when it is left out, in closed form."""
+        shrunk = size**2 / (size**2 + ridge * n_known)
+        fitted = np.einsum("nk,k,jk,mjr->mnr", left, shrunk, left, deviation, optimize=True)
+        leverage = 1 / n_known + np.square(left) @ shrunk
+        return (deviation - fitted) / (1 - leverage)[:, None]
+
+    def size_of(residual: Floats) -> Floats:
+        return np.einsum("mnr,mrs,mns->m", residual, metric, residual, optimize=True)[sound]
+
+    whole = np.maximum(size_of(deviation / (1 - 1 / n_known)), 1e-300)
+    shares = [float((size_of(left_out(ridge)) / whole).mean()) for ridge in _RIDGES]
+    best = int(np.argmin(shares))
+    if not shares[best] < 1:
+        return None
+    ridge = float(_RIDGES[best])
+    solved = right.T * (size / (size**2 + ridge * n_known)) @ left.T  # (C, n)
+    residual = left_out(ridge)
+    isotropic = np.square(residual).mean(axis=(1, 2))[:, None, None] + 1e-12
+    isotropic = isotropic * np.eye(residual.shape[-1])  # as in the prior of all agents
+    covariance = (np.swapaxes(residual, 1, 2) @ residual + isotropic) / (n_known + 1)
+    return StaticPrior(
+        low=raw.min(axis=0),
+        high=raw.max(axis=0),
+        centre=centre,
+        scale=scale,
+        shift=shift,
+        weights=solved @ deviation,
+        precision=np.asarray(np.linalg.inv(covariance), np.float64),
+        explained=np.array(1 - shares[best]),
+    )
