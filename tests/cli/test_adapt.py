@@ -293,7 +293,7 @@ def test_static_columns_from_the_fit_to_a_new_agent(twinfold: Any, tmp_path: Pat
     )  # fmt: skip
     assert done.code == 0, done.err
     assert re.search(r"static columns \('tag'\) explain \d+ % of how agents differ", done.err)
-    new = frame[frame["unit"].isin(["u0", "u1"])].copy()
+    new: Any = frame[frame["unit"].isin(["u0", "u1"])].copy()
     new["unit"] = "new " + new["unit"]
     new.loc[new["unit"] == "new u0", "tag"] = 0.25
     new = new[(new["unit"] == "new u1") | (new["t"] == 0)]

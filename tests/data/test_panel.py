@@ -277,6 +277,7 @@ STATIC = Roles(
 def test_static_columns_have_a_value_per_agent_those_left_out_last() -> None:
     panel = PanelDataset.from_frame(described(), STATIC)
     assert (panel.agent_ids, panel.left_out) == (("c", "b"), ("a",))
+    assert panel.static is not None
     np.testing.assert_array_equal(panel.static, [[3, np.nan], [2.5, 0], [7, 1]])
     chosen = panel.select_agents(["b"])
     np.testing.assert_array_equal(chosen.static, [[2.5, 0]])

@@ -144,6 +144,12 @@ def known(model: FittedModel) -> Posterior:
     return model.posterior
 
 
+def columns_of(model: FittedModel) -> Any:
+    """``(N, C)``."""
+    assert known(model).values is not None
+    return known(model).values
+
+
 @pytest.fixture(scope="module")
 def world(random_model: Build, courses: Any) -> Any:
     """A model of 30 agents whose two static columns tell much of their factors."""
@@ -240,8 +246,8 @@ def test_columns_can_come_later_and_order_does_not_matter(world: Any) -> None:
     )
     second = adapt(adapt(model, late, warn=lambda line: None), bare, warn=lambda line: None)
     np.testing.assert_allclose(first.members.agents, second.members.agents, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(known(first).values, known(second).values)
-    unknown = np.isnan(known(adapt(model, bare, warn=lambda line: None)).values)[-3:]
+    np.testing.assert_array_equal(columns_of(first), columns_of(second))
+    unknown = np.isnan(columns_of(adapt(model, bare, warn=lambda line: None)))[-3:]
     assert unknown.all()
 
 
@@ -262,6 +268,7 @@ def test_doubtful_columns_are_named(world: Any) -> None:
 def test_columns_are_matched_by_name(world: Any) -> None:
     model, factors = world.model, fresh_factors(world.model)
     panel = world.panel(factors, [4, 4, 4], NEW)
+    assert panel.static is not None
     turned = replace(
         panel,
         roles=panel.roles.model_copy(update={"static": ("other", "site", "size")}),
@@ -303,7 +310,7 @@ def test_ends_are_predicted_from_the_columns_and_what_comes_before(world: Any) -
     model, factors = world.model, fresh_factors(world.model)
     panel = world.panel(factors, [8, 8, 8], NEW)
     found = examine(model, panel)
-    values = known(found.model).values
+    values = columns_of(found.model)
     np.testing.assert_allclose(values, world.static(factors))
     own = known(found.model).own_prior
     assert isinstance(own, OwnPrior)
@@ -312,8 +319,8 @@ def test_ends_are_predicted_from_the_columns_and_what_comes_before(world: Any) -
     ids = model.agent_ids[:3]
     again = world.panel(np.asarray(model.members.agents)[0, :3], [8, 8, 8], ids)
     bare = replace(again, static=None, roles=again.roles.model_copy(update={"static": ()}))
-    values = known(examine(model, bare).model).values
-    np.testing.assert_array_equal(values, known(model).values[:3])
+    values = columns_of(examine(model, bare).model)
+    np.testing.assert_array_equal(values, columns_of(model)[:3])
 
 
 def test_a_run_keeps_them(world: Any, tmp_path: Path) -> None:
@@ -324,14 +331,17 @@ def test_a_run_keeps_them(world: Any, tmp_path: Path) -> None:
     )
     save_run(model, tmp_path / "run")
     read = load_run(tmp_path / "run")
-    for a, b in zip(known(read).static, known(model).static, strict=True):
+    one, other = (known(x).static for x in (read, model))
+    assert one is not None
+    assert other is not None
+    for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(known(read).values, known(model).values)
+    np.testing.assert_array_equal(columns_of(read), columns_of(model))
     assert read.roles == model.roles
     for a, b in zip(known(read).solve(), known(model).solve(), strict=True):
         np.testing.assert_array_equal(a, b)
     left = read.forget(["n1"])
-    assert len(known(left).values) == len(left.agent_ids)
+    assert len(columns_of(left)) == len(left.agent_ids)
 
 
 def test_a_fit_learns_what_they_say() -> None:
@@ -362,7 +372,7 @@ def test_a_fit_learns_what_they_say() -> None:
     assert any("the static columns ('tag', 'odd') explain" in line for line in lines)
     assert known(model).values is not None
     # Agents of a single row: what they do follows from the column alone.
-    lone = frame[frame["unit"].isin(["u0", "u1", "u2"])].copy()
+    lone: Any = frame[frame["unit"].isin(["u0", "u1", "u2"])].copy()
     lone["tag"] = lone["unit"].map({"u0": 0.75, "u1": 2.85, "u2": 3 * stiff[2]})
     lone["unit"] = "new " + lone["unit"]
     lone = lone[(lone["t"] == 0) | (lone["unit"] == "new u2")]
@@ -373,6 +383,6 @@ def test_a_fit_learns_what_they_say() -> None:
 
     assert after("new u0") == pytest.approx(0.75, abs=0.1)
     assert after("new u1") == pytest.approx(0.05, abs=0.1)
-    lot = dict(zip(frame["unit"].unique(), rng.permutation(40), strict=True))
-    noise = PanelDataset.from_frame(frame.assign(tag=frame["unit"].map(lot)), roles)
+    lot: Any = dict(zip(frame["unit"].unique(), rng.permutation(40), strict=True))
+    noise = PanelDataset.from_frame(frame.assign(tag=pd.Series(frame["unit"]).map(lot)), roles)
     assert fit(noise, config).info["static_explained"] < 0.3
