@@ -10,6 +10,8 @@ looked at during development and has the default settings. Records go to
     python benchmarks/adaptation.py error --task cart_pole --data random
     python benchmarks/adaptation.py plan --task cart_pole --data random
     python benchmarks/adaptation.py cover --task cart_pole --data random
+    python benchmarks/adaptation.py many --task cart_pole --data random
+    python benchmarks/adaptation.py static
     python benchmarks/adaptation.py time --task cart_pole --data random
     python benchmarks/adaptation.py table
 """
@@ -31,7 +33,10 @@ RUNS = ROOT / "runs" / "bench"
 UNSEEN_SEED = 777  # of agents that no fit has seen
 COUNTS = (0, 1, 3, 10, 30, 10_000)
 RESERVED = 100
+N_PATHS = 40  # true trajectories of each agent
 N_ERROR, N_COVER, SPLITS = 60, 400, 200
+N_MANY = 2000  # agents to calibrate on, and to count; of HalfCheetah half as many
+COLUMN_NOISE = 0.3  # of a static column, in standard deviations of what it tells
 
 
 def main() -> None:
@@ -39,7 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("fit", "error", "plan", "cover", "time", "table"))
+    parser.add_argument(
+        "what", choices=("fit", "error", "plan", "cover", "many", "static", "time", "table")
+    )
     parser.add_argument("--task", default="cart_pole", help="a task, or tanks")
     parser.add_argument("--data", default="random", help="policy of the data")
     parser.add_argument("--agents", default="0,1,2,3,4", help="test agents to plan for")
@@ -51,9 +58,8 @@ def main() -> None:
     if given.what == "plan":
         plan(given.task, given.data, [int(n) for n in given.agents.split(",")], given.episodes)
         return
-    {"fit": fitted, "error": error, "cover": cover, "time": timing}[given.what](
-        given.task, given.data
-    )
+    parts = {"fit": fitted, "error": error, "cover": cover, "many": many, "time": timing}
+    {**parts, "static": static}[given.what](given.task, given.data)
 
 
 def panel(task: str, data: str, n_agents: int, seed: int) -> Any:
@@ -113,17 +119,18 @@ def tanks(n_agents: int, seed: int, course: int | None = None, switch: bool = Fa
     return PanelDataset.from_frame(frame, roles)
 
 
-def again(task: str, data: str, seed: int, switch: bool) -> Any:
-    """Other trajectories of the agents of the fits; with ``switch`` of two agents, half of either.
+def again(task: str, data: str, agents: list[int], seed: int, switch: bool) -> Any:
+    """Other trajectories of agents of the fits; with ``switch`` of two agents, half of either.
 
     Args:
         task: a task, or tanks.
         data: policy.
+        agents: ids; of tanks, ids that end in the number of the tank.
         seed: of starts and policy.
         switch: whether each agent's physics become those of the next one halfway.
     """
     if task == "tanks":
-        return tanks(500, 0, course=seed, switch=switch)
+        return tanks(500, 0, course=seed, switch=switch).select_agents(agents)
     import jax.numpy as jnp
 
     from twinfold import PanelDataset
@@ -132,7 +139,7 @@ def again(task: str, data: str, seed: int, switch: bool) -> Any:
     from twinfold.tasks import agent_covariates, get_task
 
     true = get_task(task)
-    physics = agent_covariates(true, 500, 0)
+    physics = agent_covariates(true, 500, 0)[agents]
     if not switch:
         found = simulate_policy(true, physics, data, seed=seed)
     else:
@@ -167,7 +174,8 @@ def again(task: str, data: str, seed: int, switch: bool) -> Any:
             mask=np.concatenate([one.mask, mask], axis=2),
             terminated=one.terminated | two.terminated,
         )
-    return PanelDataset.from_frame(to_frame(true, found), task_roles(true))
+    panel = PanelDataset.from_frame(to_frame(true, found), task_roles(true))
+    return dataclasses.replace(panel, agent_ids=tuple(agents[int(n)] for n in panel.agent_ids))
 
 
 def fitted(task: str, data: str) -> Any:
@@ -182,7 +190,6 @@ def fitted(task: str, data: str) -> Any:
     whole = panel(task, data, 500, 0)
     ids = list(whole.agent_ids)
     others = 5 + np.random.default_rng(0).permutation(len(ids) - 5)
-    others = 5 + np.random.default_rng(0).permutation(len(ids) - 5)
     order = [0, 1, 2, 3, 4, *others.tolist()]
     reserved = whole.select_agents([ids[n] for n in sorted(order[:RESERVED])])
     used = whole.select_agents([ids[n] for n in sorted(order[RESERVED:])])
@@ -190,9 +197,9 @@ def fitted(task: str, data: str) -> Any:
     return fit(used, config, out=out, reserved=reserved, source=source, log=print)
 
 
-def unseen(task: str, data: str, model: Any, n_agents: int) -> Any:
+def unseen(task: str, data: str, n_agents: int, seed: int = UNSEEN_SEED) -> Any:
     """Data of agents that no fit has seen, under ids of their own."""
-    found = panel(task, data, n_agents + 5, UNSEEN_SEED)
+    found = panel(task, data, n_agents + 5, seed)
     kept = found.select_agents(list(found.agent_ids)[5:])
     return dataclasses.replace(kept, agent_ids=tuple(f"new {name}" for name in kept.agent_ids))
 
@@ -205,49 +212,100 @@ def first_rows(data: Any, count: int) -> Any:
 
 def error(task: str, data: str) -> None:
     """Error of 50 steps under the test policy, by number of transitions known."""
-    from twinfold import metrics
-    from twinfold.data.collect import simulate_policy
-    from twinfold.models.ensemble import centre, rollout_members
     from twinfold.models.fold_in import panel_transitions, with_transitions
     from twinfold.tasks import agent_covariates, get_task
 
     if done(what="error", task=task, data=data):
         return
     model, true = fitted(task, data), get_task(task)
-    n_paths = 40
-
-    def judged(adapted: Any, ids: Any, physics: Any) -> Any:
-        found = simulate_policy(true, physics, "test", n_paths, 50, seed=20_000)
-        index = np.array([adapted.agent_index(name) for name in ids])
-        states, actions = found.states, found.actions
-        flat = len(ids) * n_paths
-        paths = rollout_members(
-            adapted.members,
-            adapted.normalizer,
-            np.repeat(index, n_paths),
-            states[:, :, 0].reshape(flat, -1).astype(np.float64),
-            actions.reshape(flat, 50, *actions.shape[3:]),
-        )
-        middle = centre(paths).reshape(len(ids), n_paths, 50, -1)
-        return [
-            float(metrics.rmse(middle[n], states[n, :, 1:], found.mask[n, :, :50]).mean())
-            for n in range(len(ids))
-        ]
-
-    new = unseen(task, data, model, N_ERROR)
+    new = unseen(task, data, N_ERROR)
     physics = agent_covariates(true, N_ERROR + 5, UNSEEN_SEED)[5:]
     known = panel_transitions(model, new)
     rows: dict[str, Any] = {}
     for count in COUNTS:
         adapted = with_transitions(model, new.agent_ids, first_rows(known, count))
-        errors = judged(adapted, new.agent_ids, physics)
-        rows[str(count)] = {"median": float(np.median(errors)), "mean": float(np.mean(errors))}
+        rows[str(count)] = judged(true, adapted, new.agent_ids, physics)
     names = [
         name for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True) if seen
     ][:N_ERROR]
-    errors = judged(model, names, agent_covariates(true, 500, 0)[[int(name) for name in names]])
-    rows["trained"] = {"median": float(np.median(errors)), "mean": float(np.mean(errors))}
-    write(what="error", task=task, data=data, agents=N_ERROR, trajectories=n_paths, rmse=rows)
+    own = agent_covariates(true, 500, 0)[[int(name) for name in names]]
+    rows["trained"] = judged(true, model, names, own)
+    write(what="error", task=task, data=data, agents=N_ERROR, trajectories=N_PATHS, rmse=rows)
+
+
+def judged(true: Any, model: Any, ids: Any, physics: Any) -> dict[str, float]:
+    """Median and mean over agents of the error of 50 steps under the test policy."""
+    from twinfold import metrics
+    from twinfold.data.collect import simulate_policy
+    from twinfold.models.ensemble import centre, rollout_members
+
+    found = simulate_policy(true, physics, "test", N_PATHS, 50, seed=20_000)
+    index = np.array([model.agent_index(name) for name in ids])
+    states, actions = found.states, found.actions
+    flat = len(ids) * N_PATHS
+    paths = rollout_members(
+        model.members,
+        model.normalizer,
+        np.repeat(index, N_PATHS),
+        states[:, :, 0].reshape(flat, -1).astype(np.float64),
+        actions.reshape(flat, 50, *actions.shape[3:]),
+    )
+    middle = centre(paths).reshape(len(ids), N_PATHS, 50, -1)
+    errors = [
+        float(metrics.rmse(middle[n], states[n, :, 1:], found.mask[n, :, :50]).mean())
+        for n in range(len(ids))
+    ]
+    return {"median": float(np.median(errors)), "mean": float(np.mean(errors))}
+
+
+def static(task: str, data: str) -> None:
+    """The same error, if one column tells each hidden quantity of an agent, but poorly.
+
+    The hidden physics are no input of any other figure; here noisy readings of them stand for what
+    is known of an agent before any of its data, such as its size.
+    """
+    from twinfold.models.fold_in import panel_transitions, with_transitions
+    from twinfold.models.static import fit_static
+    from twinfold.tasks import agent_covariates, get_task
+
+    if done(what="static", task=task, data=data):
+        return
+    model, true = fitted(task, data), get_task(task)
+    physics = agent_covariates(true, N_ERROR + 5, UNSEEN_SEED)[5:]
+    all_own = agent_covariates(true, 500, 0)
+    spread, rng = all_own.std(axis=0), np.random.default_rng(5)
+    read = [x + COLUMN_NOISE * spread * rng.normal(size=x.shape) for x in (all_own, physics)]
+    posterior = model.posterior
+    trained = np.flatnonzero(posterior.trained)
+    evidence = posterior.evidence.take(trained)
+    metric = evidence.gram.sum(axis=1) / evidence.count.sum()
+    factors = np.asarray(model.members.agents, np.float64)
+    rows = [int(name) for name in model.agent_ids]
+    learned = fit_static(
+        posterior.prior.mean, factors[:, trained], metric, read[0][[rows[n] for n in trained]]
+    )
+    assert learned is not None
+    values = np.full((len(rows), physics.shape[1]), np.nan)  # known agents keep their factors
+    described = dataclasses.replace(
+        model, posterior=posterior._replace(static=learned, values=values)
+    )
+    new = unseen(task, data, N_ERROR)
+    known = panel_transitions(model, new)
+    found: dict[str, Any] = {"columns": {}, "none": {}}
+    for count in (0, 1, 3, 10):
+        part = first_rows(known, count)
+        with_columns = with_transitions(described, new.agent_ids, part, static=read[1])
+        found["columns"][str(count)] = judged(true, with_columns, new.agent_ids, physics)
+        without = with_transitions(model, new.agent_ids, part)
+        found["none"][str(count)] = judged(true, without, new.agent_ids, physics)
+    write(
+        what="static",
+        task=task,
+        data=data,
+        noise=COLUMN_NOISE,
+        explained=float(learned.explained),
+        rmse=found,
+    )
 
 
 def plan(task: str, data: str, agents: list[int], episodes: int) -> None:
@@ -286,12 +344,8 @@ def cover(task: str, data: str) -> None:
     if done(what="cover", task=task, data=data):
         return
     model = fitted(task, data)
-    new = unseen(task, data, model, N_COVER)
-    scores = examine(model, new).scores
-    horizon = int((~np.isnan(scores)).any(axis=0).sum())
-    reach = (~np.isnan(scores)).sum(axis=0)
-    # The longest horizon that most agents' data reaches.
-    horizon = int(np.flatnonzero(reach >= len(scores) // 2)[-1]) + 1
+    scores = examine(model, unseen(task, data, N_COVER)).scores
+    horizon = common_horizon(scores)
     level = model.config.band
     factor, n_calibration = conformal_factor(model.conformal, level, horizon)
     own = scores[:, horizon - 1]
@@ -322,12 +376,50 @@ def cover(task: str, data: str) -> None:
     )
 
 
+def common_horizon(scores: Any) -> int:
+    """The longest horizon that most agents' data reaches."""
+    reach = (~np.isnan(scores)).sum(axis=0)
+    return int(np.flatnonzero(reach >= len(scores) // 2)[-1]) + 1
+
+
+def many(task: str, data: str) -> None:
+    """Coverage if the band is calibrated on thousands of agents: what is left is no matter of luck.
+
+    The nets are the same; agents that no fit has seen take the place of the reserved ones.
+    """
+    from twinfold.models.bands import conformal_factor
+    from twinfold.models.examine import examine
+
+    if done(what="many", task=task, data=data):
+        return
+    model = fitted(task, data)
+    n_agents = N_MANY // 2 if task == "half_cheetah" else N_MANY
+    usual, own = (
+        examine(model, unseen(task, data, n_agents, UNSEEN_SEED + k)).scores for k in (1, 2)
+    )
+    horizon = common_horizon(own)
+    factor, n_calibration = conformal_factor(usual, model.config.band, horizon)
+    own = own[:, horizon - 1]
+    own = own[~np.isnan(own)]
+    write(
+        what="many",
+        task=task,
+        data=data,
+        nominal=model.config.band,
+        horizon=horizon,
+        agents=len(own),
+        calibration_agents=n_calibration,
+        coverage=float((own <= factor).mean()),
+        factor=factor,
+    )
+
+
 def timing(task: str, data: str) -> None:
     """One observation, one adaptation, and 100,000 agents of 20 transitions."""
     from twinfold.models.fold_in import panel_transitions, with_transitions
 
     model = fitted(task, data)
-    known = panel_transitions(model, unseen(task, data, model, N_ERROR))
+    known = panel_transitions(model, unseen(task, data, N_ERROR))
     row = first_rows(known, 20)
     levels = model.action_levels
     tracker = model.track("a new agent")
@@ -416,6 +508,19 @@ def table() -> None:
             f"{100 * row['coverage']:.1f} % | {100 * split['mean']:.1f} % "
             f"({100 * split['low']:.0f} to {100 * split['high']:.0f}) |"
         )
+    print(
+        "\n| task, data | horizon | calibration agents | agents | coverage |\n|---|---|---|---|---|"
+    )
+    for row in (r for r in found if r["what"] == "many"):
+        print(
+            f"| {row['task']}, {row['data']} | {row['horizon']} | {row['calibration_agents']} | "
+            f"{row['agents']} | {100 * row['coverage']:.1f} % |"
+        )
+    print("\n| task, data | static columns | no data | 1 | 3 | 10 |\n|---|---|---|---|---|---|")
+    for row in (r for r in found if r["what"] == "static"):
+        for kind, name in (("none", "none"), ("columns", "one for each hidden quantity")):
+            cells = [f"{row['rmse'][kind][str(c)]['median']:.4f}" for c in (0, 1, 3, 10)]
+            print(f"| {row['task']}, {row['data']} | {name} | {' | '.join(cells)} |")
     print("\n| task, data | one observation | one solution | 100,000 agents of 20 |")
     print("|---|---|---|---|")
     for row in (r for r in found if r["what"] == "time"):

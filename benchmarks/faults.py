@@ -73,8 +73,7 @@ def run(task: str, data: str) -> None:
 
 def fresh(task: str, data: str, names: list[Any], seed: int, *, switch: bool) -> Any:
     """New trajectories of known agents; with ``switch`` of two agents each, half of either."""
-    whole = adaptation.again(task, data, seed, switch)
-    return whole.select_agents(names)
+    return adaptation.again(task, data, names, seed, switch)
 
 
 def inject(model: Any, panel: Any, fault: str, rng: np.random.Generator) -> Any:

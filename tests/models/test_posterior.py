@@ -331,11 +331,27 @@ def test_the_prior_is_the_spread_of_the_agents_and_one_more(
         deviation = factors[m] - mean
         about = factors[m] if n_agents == 1 else deviation
         one_more = np.eye(rank) * (np.mean(about**2) + 1e-12)
-        covariance = sum((np.outer(x, x) for x in deviation), one_more) / (n_agents + 1)
+        share = 1.0 if n_agents < rank else rank / n_agents  # of an agent
+        covariance = sum((np.outer(x, x) for x in deviation), share * one_more)
+        covariance /= n_agents + share
         if n_agents == 1:
             covariance = one_more
         np.testing.assert_allclose(prior.mean[m], mean, atol=1e-12)
         np.testing.assert_allclose(prior.precision[m] @ covariance, np.eye(rank), atol=1e-6)
+
+
+def test_what_many_agents_do_not_differ_in_is_taken_to_be_alike() -> None:
+    """Agents on a line, as those that differ in one hidden quantity: little is left off it."""
+    rng = np.random.default_rng(0)
+    along = np.array([2.0, 1.0, 0.0, 0.0]) / np.sqrt(5)
+    off = []
+    for n_agents in (4, 40, 400):
+        factors = rng.normal(size=(1, n_agents, 1)) * along
+        covariance = np.linalg.inv(empirical_prior(factors, np.ones((1, 3))).precision[0])
+        off.append(covariance[3, 3] / (along @ covariance @ along))
+    assert 0.02 < off[0] < 0.2
+    assert off[1] < off[0] / 30
+    assert 0 < off[2] < off[1] / 30
 
 
 def test_agents_that_are_all_alike_still_have_a_prior() -> None:

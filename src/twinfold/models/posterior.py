@@ -163,8 +163,10 @@ def empirical_prior(factors: Floats, noise: Floats) -> Prior:
     """Mean and covariance of trained factors.
 
     One more agent, isotropic, is added to the covariance: with few agents some directions were
-    never seen to vary. A single agent says nothing of how agents differ: its spread is taken to be
-    as large as its factors.
+    never seen to vary. Where agents outnumber directions it counts less, r / N of an agent, because
+    then those that hardly vary were seen not to; agents that differ in one hidden quantity lie on a
+    line, and what is off that line would only take up errors of the nets. A single agent says
+    nothing of how agents differ: its spread is taken to be as large as its factors.
 
     Args:
         factors: ``(M, N, r)``.
@@ -176,7 +178,9 @@ def empirical_prior(factors: Floats, noise: Floats) -> Prior:
     deviation = values - mean[:, None]
     spread = np.square(deviation if n_agents > 1 else values).mean(axis=(1, 2)) + 1e-12
     isotropic = spread[:, None, None] * np.eye(rank)
-    covariance = (np.swapaxes(deviation, 1, 2) @ deviation + isotropic) / (n_agents + 1)
+    weight = min(1.0, rank / n_agents)
+    covariance = np.swapaxes(deviation, 1, 2) @ deviation + weight * isotropic
+    covariance /= n_agents + weight
     if n_agents == 1:
         covariance = isotropic
     return Prior(mean, np.linalg.inv(covariance), np.maximum(noise, _LEAST_NOISE))

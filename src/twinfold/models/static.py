@@ -127,9 +127,11 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     ridge = float(_RIDGES[best])
     solved = right.T * (size / (size**2 + ridge * n_known)) @ left.T  # (C, n)
     residual = left_out(ridge)
+    rank = residual.shape[-1]
     isotropic = np.square(residual).mean(axis=(1, 2))[:, None, None] + 1e-12
-    isotropic = isotropic * np.eye(residual.shape[-1])  # as in the prior of all agents
-    covariance = (np.swapaxes(residual, 1, 2) @ residual + isotropic) / (n_known + 1)
+    weight = min(1.0, rank / n_known)  # as in the prior of all agents
+    covariance = np.swapaxes(residual, 1, 2) @ residual + weight * isotropic * np.eye(rank)
+    covariance /= n_known + weight
     return StaticPrior(
         low=raw.min(axis=0),
         high=raw.max(axis=0),

@@ -34,9 +34,16 @@ BASIS = ("unsupported", "borrowed", "own data")
 THRESHOLD = 0.5
 """Support below which a prediction is called unsupported; own share from which it is own data."""
 
-_NEIGHBOURS = 3
+NEIGHBOURS = 3
+"""Of a state and action, over which the distance is averaged."""
+
+FADE_DISTANCE, FADE_DISAGREEMENT = 2.0, 4.0
+"""Times what is usual, where nothing is left."""
+
+LEVEL_DISTANCE = 10.0
+"""Of two levels of a discrete action: neither stands for the other."""
+
 _QUANTILE = 0.95
-_FADE_DISTANCE, _FADE_DISAGREEMENT = 2.0, 4.0  # times the quantile, where nothing is left
 _FEATURES = 2**23  # numbers of features held at once
 
 
@@ -58,15 +65,21 @@ class Support(NamedTuple):
         return Support(function(self.score), function(self.own), function(self.basis))
 
 
-class _Reference(NamedTuple):
-    """What is usual on the training data: a tree of its inputs, and two quantiles."""
+class Usual(NamedTuple):
+    """What is usual on the training data.
+
+    Attributes:
+        tree: of the inputs of the nets and the actions.
+        distance: to the nearest neighbours, that 95 % of the data keeps.
+        disagreement: of the members, that 95 % of the data stays below.
+    """
 
     tree: Any
     distance: float
     disagreement: float
 
 
-_references: weakref.WeakKeyDictionary[FittedModel, _Reference] = weakref.WeakKeyDictionary()
+_references: weakref.WeakKeyDictionary[FittedModel, Usual] = weakref.WeakKeyDictionary()
 
 
 def path_support(
@@ -89,13 +102,13 @@ def path_support(
     flat = states.reshape(-1, n_state)
     codes = actions.reshape(-1, *actions.shape[2:])
     who = np.repeat(agent, horizon)
-    reference = _reference(usual or model)
+    reference = usual_support(usual or model)
     finite = np.asarray(np.isfinite(flat).all(axis=1))
     safe = np.where(finite[:, None], flat, model.normalizer.state_mean)
     away = _distance(reference.tree, _inputs(model, safe, codes))
     apart, own = _members(model, who, safe, codes)
-    near = _fade(away / reference.distance, _FADE_DISTANCE)
-    agree = _fade(apart / reference.disagreement, _FADE_DISAGREEMENT)
+    near = _fade(away / reference.distance, FADE_DISTANCE)
+    agree = _fade(apart / reference.disagreement, FADE_DISAGREEMENT)
     step = np.where(finite, near * agree, 0.0).reshape(n_queries, horizon)
     score = np.minimum.accumulate(step, axis=1)
     own = own.reshape(n_queries, horizon)
@@ -141,12 +154,12 @@ def _inputs(model: FittedModel, state: Floats, action: NDArray[Any]) -> Floats:
     if model.action_levels is None:
         return np.concatenate([inputs, norm.encode_action(action)], axis=1)
     marks = np.eye(len(model.action_levels))[np.asarray(action, np.int64)]
-    return np.concatenate([inputs, 10.0 * marks], axis=1)
+    return np.concatenate([inputs, LEVEL_DISTANCE * marks], axis=1)
 
 
 def _distance(tree: Any, inputs: Floats, skip: int = 0) -> Floats:
     """Mean distance to the nearest neighbours, ``skip`` of them left out."""
-    count = min(_NEIGHBOURS + skip, tree.n)
+    count = min(NEIGHBOURS + skip, tree.n)
     found = np.asarray(tree.query(inputs, k=count, workers=1)[0]).reshape(len(inputs), count)
     return found[:, min(skip, count - 1) :].mean(axis=1)
 
@@ -170,13 +183,14 @@ def _members(
     return apart, own
 
 
-def _reference(model: FittedModel) -> _Reference:
+def usual_support(model: FittedModel) -> Usual:
+    """Measured once per model."""
     if model not in _references:
         _references[model] = _measure(model)
     return _references[model]
 
 
-def _measure(model: FittedModel) -> _Reference:
+def _measure(model: FittedModel) -> Usual:
     from scipy.spatial import KDTree
 
     state = model.sample
@@ -194,4 +208,4 @@ def _measure(model: FittedModel) -> _Reference:
     # A point's nearest neighbour is itself.
     distance = np.quantile(_distance(tree, tree.data, skip=1), _QUANTILE)
     apart = np.quantile(_members(model, agent, state, action)[0], _QUANTILE)
-    return _Reference(tree, max(float(distance), 1e-9), max(float(apart), 1e-9))
+    return Usual(tree, max(float(distance), 1e-9), max(float(apart), 1e-9))

@@ -54,9 +54,13 @@ class PlanConfig(BaseModel):
         behaviour: price of an action that departs from what the data's policy would have done by
             one standard deviation of that policy's noise; scaled down if the policy explains
             little of the data. Also lets plans begin at that policy.
+        support_cost: price of a step with nothing behind it: far from all data, or where members
+            contradict each other (:mod:`twinfold.models.support`). A search over the data at every
+            step: it takes several times longer.
         draws: draws of the agent's factors from their posterior for each member. With 0 the members
             differ in their nets alone; with more, what is not known of an agent with little data
-            of its own counts in ``risk`` and ``disagreement`` as well. Costs as many times more.
+            of its own counts in ``risk``, ``disagreement`` and ``support_cost`` as well. Costs as
+            many times more.
         spread: standard deviation of the noise around a plan, as a share of the range of the
             action (``"icem"`` and ``"cem"``: in the first round).
         noise_beta: colour of that noise: its power falls with frequency ** -noise_beta; 0 is white.
@@ -88,6 +92,7 @@ class PlanConfig(BaseModel):
     range_margin: float = Field(default=0.1, ge=0.0)
     range_cost: float = Field(default=1.0, ge=0.0)
     behaviour: float = Field(default=0.0, ge=0.0)
+    support_cost: float = Field(default=0.0, ge=0.0)
     draws: int = Field(default=0, ge=0, le=1000)
     spread: float = Field(default=0.25, gt=0.0)
     noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
@@ -114,6 +119,7 @@ class PlanConfig(BaseModel):
             disagreement=0.0,
             out_of_range="ignore",
             behaviour=0.0,
+            support_cost=0.0,
             draws=0,
             terminal_value=value,
         )
@@ -121,7 +127,8 @@ class PlanConfig(BaseModel):
     @property
     def needs_data(self) -> bool:
         """Whether plans are judged by where the training data lies."""
-        return self.disagreement > 0 or self.out_of_range != "ignore" or self.behaviour > 0
+        priced = self.disagreement, self.behaviour, self.support_cost
+        return any(price > 0 for price in priced) or self.out_of_range != "ignore"
 
 
 GENERIC = {
@@ -281,6 +288,7 @@ def task_objective(
 
     from twinfold.planning.box import DataBox
     from twinfold.planning.objective import Objective
+    from twinfold.planning.support import SupportMap
     from twinfold.planning.value import solve_grid_value
 
     check_plan(config, task)
@@ -291,10 +299,12 @@ def task_objective(
     if config.needs_data:
         if model is None:
             raise UsageError(
-                "disagreement, out_of_range and behaviour are measured against the training data "
-                "of a run, and there is none here; use 0, 'ignore' and 0"
+                "disagreement, out_of_range, behaviour and support_cost are measured against the "
+                "training data of a run, and there is none here; use 0, 'ignore', 0 and 0"
             )
         fields["box"] = DataBox.of_model(model, config.range_margin)
+        if config.support_cost:
+            fields |= {"support_cost": config.support_cost, "support": SupportMap.of_model(model)}
         if config.behaviour:
             if agent is None:
                 raise ValueError("behaviour needs the agent whose policy it is")

@@ -5,6 +5,7 @@ For member m of the ensemble and the candidate a_0 .. a_{H-1}, with s_0 the obse
     G_m   = sum_{t < T_m} gamma^t R(s_t, a_t, s_{t+1})  +  [T_m = H] gamma^H V(s_H)
             + progress_weight * max_{t <= T_m} P(s_t)
     score = CVaR_m G_m  -  risk * std_m G_m  -  disagreement * sum_t gamma^t U_t
+            -  support_cost * sum_t gamma^t (1 - support_t)
 
 where s_{t+1} is the member's own prediction from its own s_t, so that disagreement between members
 propagates along the plan, and T_m counts the steps up to the one that ends the episode. CVaR is the
@@ -32,6 +33,7 @@ from twinfold.models.behaviour import AgentBehaviour
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.box import DataBox
 from twinfold.planning.planner import Evaluate
+from twinfold.planning.support import SupportMap, unsupported
 
 if TYPE_CHECKING:
     from twinfold.tasks.task import Task
@@ -73,6 +75,8 @@ class Objective(eqx.Module):
             of that policy's noise, if the policy explains all the actions of the data; less
             in proportion if it explains less (:meth:`AgentBehaviour.departure`).
         behaviour: what the data's policy would do with this agent.
+        support_cost: price of a step with nothing behind it; less in proportion to its support.
+        support: of the run.
     """
 
     reward: Callable[[Any, Any, Any], Any] = eqx.field(static=True)
@@ -91,6 +95,8 @@ class Objective(eqx.Module):
     box: DataBox | None = None
     behaviour_cost: float = eqx.field(static=True, default=0.0)
     behaviour: AgentBehaviour | None = None
+    support_cost: float = eqx.field(static=True, default=0.0)
+    support: SupportMap | None = None
 
     def __check_init__(self) -> None:
         """A mistake in a name must not silently mean "ignore"."""
@@ -104,8 +110,13 @@ class Objective(eqx.Module):
             raise ValueError("progress_weight needs a measure of progress")
         if self.behaviour is None and self.behaviour_cost:
             raise ValueError("behaviour_cost needs the policy of the training data")
-        if self.box is None and (self.disagreement or self.out_of_range != "ignore"):
-            raise ValueError("disagreement and out_of_range need the box of the training data")
+        if self.support is None and self.support_cost:
+            raise ValueError("support_cost needs the support of the training data")
+        measured = self.disagreement or self.support_cost or self.out_of_range != "ignore"
+        if self.box is None and measured:
+            raise ValueError(
+                "disagreement, out_of_range and support_cost need the box of the training data"
+            )
 
     @classmethod
     def of_task(cls, task: Task, **fields: Any) -> Objective:
@@ -305,13 +316,27 @@ def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
     """
 
     def evaluate(observation: Float[Array, " D"], actions: Array) -> Float[Array, " B"]:
-        traced = objective.disagreement != 0
+        traced = objective.disagreement != 0 or objective.support_cost != 0
         returns, trace = _roll(stack, objective, observation, actions, traced=traced)
         score = tail_mean(returns, objective.cvar)
         if objective.risk:
             score = score - objective.risk * returns.std(axis=0)
-        if traced:
+        if objective.disagreement:
             score = score - objective.disagreement * disagreement(trace, objective.discount)
+        if objective.support_cost:
+            assert objective.support is not None, "checked when the objective was made"
+            assert objective.box is not None
+            states = trace.states * objective.box.scale
+            price = unsupported(
+                objective.support,
+                stack,
+                observation,
+                states,
+                trace.running,
+                actions,
+                objective.discount,
+            )
+            score = score - objective.support_cost * price
         return score
 
     return evaluate
