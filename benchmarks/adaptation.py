@@ -487,9 +487,10 @@ def table() -> None:
     print("| task, data | no data | 1 | 3 | 10 | 30 | all | trained |")
     print("|---|---|---|---|---|---|---|---|")
     for row in (r for r in found if r["what"] == "error"):
-        cells = [f"{row['rmse'][str(c)]['median']:.4f}" for c in (*COUNTS, "trained")]
+        cells = [f"{row['rmse'][str(c)]['median']:.3g}" for c in (*COUNTS, "trained")]
         print(f"| {row['task']}, {row['data']} | {' | '.join(cells)} |")
-    print("\n| task, data | agent | 10 transitions | whole trajectory |\n|---|---|---|---|")
+    print("\n| task, data | agent | episodes | 10 transitions | whole trajectory |")
+    print("|---|---|---|---|---|")
     plans = {
         (r["task"], r["data"], r["agent"], r["count"]): r for r in found if r["what"] == "plan"
     }
@@ -498,7 +499,8 @@ def table() -> None:
             f"{plans[task, data, agent, c]['mean']:.1f}" if (task, data, agent, c) in plans else "–"
             for c in (10, 10_000)
         ]
-        print(f"| {task}, {data} | {agent} | {' | '.join(cells)} |")
+        episodes = plans.get((task, data, agent, 10), {}).get("episodes", "")
+        print(f"| {task}, {data} | {agent} | {episodes} | {' | '.join(cells)} |")
     print("\n| task, data | horizon | agents | coverage | over random splits (5 to 95 %) |")
     print("|---|---|---|---|---|")
     for row in (r for r in found if r["what"] == "cover"):
@@ -519,7 +521,7 @@ def table() -> None:
     print("\n| task, data | static columns | no data | 1 | 3 | 10 |\n|---|---|---|---|---|---|")
     for row in (r for r in found if r["what"] == "static"):
         for kind, name in (("none", "none"), ("columns", "one for each hidden quantity")):
-            cells = [f"{row['rmse'][kind][str(c)]['median']:.4f}" for c in (0, 1, 3, 10)]
+            cells = [f"{row['rmse'][kind][str(c)]['median']:.3g}" for c in (0, 1, 3, 10)]
             print(f"| {row['task']}, {row['data']} | {name} | {' | '.join(cells)} |")
     print("\n| task, data | one observation | one solution | 100,000 agents of 20 |")
     print("|---|---|---|---|")

@@ -19,7 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from twinfold import __version__
@@ -130,12 +132,6 @@ def _fit(
         Job(f"member-{m}", m, steps, shrinkage, structure, unrolled) for m in range(config.members)
     ]
     members, losses = train_members(problem, rows, normalizer, jobs, "training")
-    behaviour = None
-    if not problem.discrete and config.behaviour_steps:
-        factors = np.asarray(members[0].agents, np.float64)
-        behaviour = fit_behaviour(data, normalizer, factors, config.behaviour_steps, config.seed)
-        share = 100 * float(behaviour.explained)
-        log(f"the policy of the data explains {share:.0f} % of its actions")
     sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
     stack = stacked(members)
     explained = None
@@ -143,6 +139,16 @@ def _fit(
     posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents, static)
     if static is not None:
         explained = _static_explained(dataset, posterior, log)
+        if posterior.static is not None:
+            # Agents with little data of their own are where their columns put them.
+            solved = jnp.asarray(posterior.solve()[0], jnp.float32)
+            stack = eqx.tree_at(lambda members: members.agents, stack, solved)
+    behaviour = None
+    if not problem.discrete and config.behaviour_steps:
+        factors = np.asarray(stack.agents[0], np.float64)
+        behaviour = fit_behaviour(data, normalizer, factors, config.behaviour_steps, config.seed)
+        share = 100 * float(behaviour.explained)
+        log(f"the policy of the data explains {share:.0f} % of its actions")
     model = FittedModel(
         members=stack,
         normalizer=normalizer,

@@ -311,4 +311,4 @@ def test_static_columns_from_the_fit_to_a_new_agent(twinfold: Any, tmp_path: Pat
     new.to_csv(tmp_path / "bare.csv", index=False)
     done = twinfold("adapt", tmp_path / "run", tmp_path / "bare.csv", "--out", tmp_path / "run3")
     assert done.code == 0
-    assert "the data has no static columns ('tag'): new agents begin as average ones" in done.err
+    assert "(the model's: 'tag'): agents without them begin as average ones" in done.err

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
+from twinfold.errors import UsageError
 from twinfold.fit import fit
 from twinfold.models.checkpoint import load_run, save_run
 from twinfold.models.ensemble import FittedModel
@@ -77,18 +80,17 @@ def test_columns_that_determine_agents_leave_nothing_open() -> None:
     assert (np.linalg.inv(found.precision).diagonal(axis1=1, axis2=2) < 1e-3).all()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_columns_of_noise_explain_next_to_nothing(seed: int) -> None:
-    mean, factors, metric, _ = drawn(seed, columns=2)
-    noise = np.random.default_rng((seed, 1)).normal(size=(40, 3))
-    found = fit_static(mean, factors, metric, noise)
-    if found is None:
-        return
-    assert float(found.explained) < 0.3
-    # And they do not make the prior surer than it was.
-    spread = np.linalg.det(np.linalg.inv(found.precision))
-    before = [np.linalg.det(np.cov(x.T, bias=True)) for x in factors]
-    assert (spread > 0.3 * np.array(before)).all()
+@pytest.mark.parametrize("columns", [1, 9, 60])
+def test_columns_of_noise_are_left_aside(columns: int) -> None:
+    kept = 0
+    for seed in range(50):
+        mean, factors, metric, _ = drawn(seed)
+        noise = np.random.default_rng((seed, 1)).normal(size=(40, columns))
+        found = fit_static(mean, factors, metric, noise)
+        kept += found is not None
+        if found is not None:
+            assert float(found.explained) < 0.3
+    assert kept <= 6  # two standard errors: 2 % of the time, the best of some ridges more often
 
 
 @settings(max_examples=20, deadline=None)
@@ -188,15 +190,47 @@ def fresh_factors(model: FittedModel) -> Any:
     return own.mean(axis=0) + own.std(axis=0) * np.random.default_rng(3).normal(size=(3, 3))
 
 
-def test_trained_agents_keep_their_factors(world: Any) -> None:
+def test_data_and_columns_of_trained_agents_speak_together(world: Any) -> None:
+    """One regression: the factors of the fit as what the data says, then the columns' prior."""
     posterior = known(world.model)
     assert posterior.static is not None
     assert float(posterior.static.explained) > 0.2
-    mean, covariance = posterior.solve()
-    np.testing.assert_allclose(mean, world.model.members.agents, rtol=1e-4, atol=1e-5)
-    plain = posterior._replace(static=None, values=None).solve()[1]
-    tighter = covariance[0].trace(axis1=1, axis2=2) < plain[0].trace(axis1=1, axis2=2)
+    plain = posterior._replace(static=None, values=None)
+    np.testing.assert_allclose(plain.solve()[0], world.model.members.agents, rtol=1e-4, atol=1e-5)
+    own, (mean, covariance) = posterior.own_prior, posterior.solve()
+    assert own is not None
+    for n in range(0, 30, 7):
+        gram, moment = posterior.evidence.gram[0, n], posterior.evidence.moment[0, n]
+        expected = np.linalg.solve(
+            own.precision[0, n] + gram, moment + own.precision[0, n] @ own.shift[0, n]
+        )
+        np.testing.assert_allclose(mean[0, n] - posterior.prior.mean[0], expected, rtol=1e-6)
+    tighter = covariance[0].trace(axis1=1, axis2=2) < plain.solve()[1][0].trace(axis1=1, axis2=2)
     assert tighter.mean() > 0.9
+
+
+def test_agents_with_next_to_no_data_do_not_hide_what_columns_say(world: Any, courses: Any) -> None:
+    """They sit at the mean of all, whatever their columns; they are not learned from."""
+    model = world.model
+    plain = known(model)._replace(static=None, values=None)
+    factors = np.asarray(model.members.agents, np.float64)[0]
+    panel = world.panel(factors, [12] * 25 + [1] * 5, model.agent_ids)
+    rows = courses.transitions(model, panel)
+    mean = plain.prior.mean[:, None]
+    stack = eqx.tree_at(
+        lambda m: m.agents,
+        model.members,
+        jnp.asarray(np.where(np.arange(30)[:, None] < 25, factors, mean), jnp.float32),
+    )
+    static = panel.static
+    assert static is not None
+    noise = np.full(3, 1.5)  # one transition says little, twelve say enough
+    found = trained_posterior(stack, model.normalizer, rows, noise, 30, static).static
+    blank = np.where(np.arange(30)[:, None] < 25, static, np.nan)
+    alone = trained_posterior(stack, model.normalizer, rows, noise, 30, blank).static
+    assert found is not None
+    assert alone is not None
+    np.testing.assert_allclose(found.weights, alone.weights)
 
 
 def test_new_agents_begin_where_their_columns_say(world: Any) -> None:
@@ -241,9 +275,7 @@ def test_columns_can_come_later_and_order_does_not_matter(world: Any) -> None:
     bare = replace(early, static=None, roles=early.roles.model_copy(update={"static": ()}))
     doubts: list[str] = []
     first = adapt(adapt(model, bare, warn=doubts.append), late, warn=lambda line: None)
-    assert any(
-        line.startswith("the data has no static columns ('size', 'site')") for line in doubts
-    )
+    assert any("(the model's: 'size', 'site'): agents without them begin" in x for x in doubts)
     second = adapt(adapt(model, late, warn=lambda line: None), bare, warn=lambda line: None)
     np.testing.assert_allclose(first.members.agents, second.members.agents, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(columns_of(first), columns_of(second))
@@ -287,9 +319,10 @@ def test_a_tracker_goes_on_from_the_columns(world: Any) -> None:
         tracker.factors, np.asarray(adapted.members.agents)[:, adapted.agent_index("n0")], rtol=1e-5
     )
     more = world.panel(factors, [4, 1, 1], NEW)
-    rows, panel = more.transitions(), more.action_levels
+    rows, levels = more.transitions(), more.action_levels
+    assert levels is not None
     for k in np.flatnonzero(rows.agent == more.agent_index(["n0"])[0]):
-        tracker.observe(rows.state[k], panel[rows.action[k]], rows.next_state[k])
+        tracker.observe(rows.state[k], levels[rows.action[k]], rows.next_state[k])
     whole = adapt(model, more, warn=lambda line: None)
     np.testing.assert_allclose(
         tracker.factors,
@@ -304,6 +337,60 @@ def test_a_tracker_goes_on_from_the_columns(world: Any) -> None:
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_a_tracker_of_a_new_agent_can_be_given_its_columns(world: Any) -> None:
+    model, factors = world.model, fresh_factors(world.model)
+    size, site = world.static(factors)[1]
+    adapted = adapt(model, world.panel(factors, [3, 0, 5], NEW), warn=lambda line: None)
+    tracker = model.track("n1", {"size": size, "site": site})
+    index = adapted.agent_index("n1")
+    np.testing.assert_allclose(
+        tracker.factors, np.asarray(adapted.members.agents)[:, index], rtol=1e-5
+    )
+    updated = tracker.updated()
+    np.testing.assert_allclose(columns_of(updated)[-1], [size, site])
+    np.testing.assert_allclose(
+        np.asarray(updated.members.agents)[:, -1], tracker.factors, rtol=1e-5, atol=1e-6
+    )
+    half = model.track("n1", {"size": size})
+    np.testing.assert_allclose(half.factors, known(model).prior.mean)
+    with pytest.raises(UsageError, match=r"no static column 'sise'; valid: size, site"):
+        model.track("n1", {"sise": 1.0})
+
+
+def test_columns_may_come_one_by_one_and_what_changes_is_told(world: Any) -> None:
+    model, factors = world.model, fresh_factors(world.model)
+    panels = [world.panel(factors, [4, 4, 4], NEW, seed=seed) for seed in (5, 6)]
+    one, other = (
+        replace(panel, static=np.where(np.arange(2) == c, panel.static, np.nan))
+        for c, panel in enumerate(panels)
+    )
+    doubts: list[str] = []
+    first = adapt(model, one, warn=doubts.append)
+    assert any("'site' (static) is not known" in line for line in doubts)
+    doubts.clear()
+    both = adapt(first, other, warn=doubts.append)
+    assert not [line for line in doubts if "static" in line]
+    np.testing.assert_allclose(columns_of(both)[-3:], world.static(factors))
+    third = world.panel(factors, [4, 4, 4], NEW, seed=7)
+    assert third.static is not None
+    moved = replace(third, static=third.static + np.array([[0.01, 0], [0, 0], [0, 0]]))
+    last = adapt(both, moved, warn=doubts.append)
+    assert [line for line in doubts if "static" in line] == [
+        f"agent 'n0': 'size' (static) was {world.static(factors)[0, 0]:g} and is "
+        f"{world.static(factors)[0, 0] + 0.01:g} now; the new value counts"
+    ]
+    assert columns_of(last)[-3, 0] == moved.static[0, 0]
+
+
+def test_the_same_rows_with_columns_added_are_refused(world: Any) -> None:
+    model, factors = world.model, fresh_factors(world.model)
+    panel = world.panel(factors, [4, 4, 4], NEW)
+    bare = replace(panel, static=None, roles=panel.roles.model_copy(update={"static": ()}))
+    adapted = adapt(model, bare, warn=lambda line: None)
+    with pytest.raises(UsageError, match="has had this data already"):
+        adapt(adapted, panel, warn=lambda line: None)
 
 
 def test_ends_are_predicted_from_the_columns_and_what_comes_before(world: Any) -> None:
@@ -321,6 +408,10 @@ def test_ends_are_predicted_from_the_columns_and_what_comes_before(world: Any) -
     bare = replace(again, static=None, roles=again.roles.model_copy(update={"static": ()}))
     values = columns_of(examine(model, bare).model)
     np.testing.assert_array_equal(values, columns_of(model)[:3])
+    # And are examined as they are known, whatever the table says of them.
+    assert again.static is not None
+    odd = examine(model, replace(again, static=again.static + 1.0)).model
+    np.testing.assert_array_equal(columns_of(odd), columns_of(model)[:3])
 
 
 def test_a_run_keeps_them(world: Any, tmp_path: Path) -> None:

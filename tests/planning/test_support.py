@@ -17,7 +17,7 @@ from twinfold.models.support import path_support
 from twinfold.planning import Objective, make_evaluate, plan_config, task_objective
 from twinfold.planning.box import DataBox
 from twinfold.planning.objective import member_traces
-from twinfold.planning.support import SupportMap, unsupported
+from twinfold.planning.support import SupportMap, thinned, unsupported
 from twinfold.tasks import get_task
 
 HORIZON, PLANS = 5, 24
@@ -58,8 +58,10 @@ def without_limits(model: FittedModel) -> FittedModel:
 
 def test_one_step_is_as_supported_as_in_a_prediction(model: FittedModel) -> None:
     states, actions = asked(model)
+    fewer = thinned(model)
+    assert min(256, len(model.sample)) <= len(fewer.sample) <= 512
     expected = path_support(
-        model, np.full(60, 2), states[:, None].astype(np.float64), actions[:, None]
+        fewer, np.full(60, 2), states[:, None].astype(np.float64), actions[:, None]
     ).score[:, 0]
     support = SupportMap.of_model(model)
     free = without_limits(model)
@@ -101,11 +103,33 @@ def test_a_plan_pays_for_the_steps_behind_which_nothing_stands(model: FittedMode
     scores = [np.asarray(make_evaluate(stack, o)(start, actions)) for o in (plain, priced)]
     np.testing.assert_allclose(scores[1], scores[0] - 0.7 * price, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(
-        unsupported(support, stack, start, trace.states * box.scale, trace.running, actions, 0.9),
+        unsupported(
+            support, stack, start, trace.states * box.scale, trace.running, None, actions, 0.9
+        ),
         price,
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+def test_leaving_the_data_is_no_way_out_of_the_price(integrator: Any) -> None:
+    """With rollouts cut off at the box, the plan that leaves it first does not pay least."""
+
+    class Nowhere(SupportMap):
+        def of_steps(self, stack: Any, states: Any, actions: Any) -> Any:
+            return jnp.zeros(len(states))
+
+    box = DataBox(*(jnp.full(2, x) for x in (-0.25, 0.25, 1.0)), angle=jnp.zeros(2, bool))
+    plain = Objective(lambda s, a, n: 0.0, lambda s: s[0] > 1e9, out_of_range="truncate", box=box)
+    plans = jnp.array([[2] * 6, [1] * 6, [2, 2, 1, 1, 1, 1]])
+    stack, start = integrator(0.1, 0.11), jnp.zeros(2)
+    trace = member_traces(stack, plain, start, plans)[1]
+    assert trace.left is not None
+    assert bool(trace.left[:, :, 0].any())
+    unused: Any = None
+    nowhere = Nowhere(unused, unused, unused, unused, 0)
+    price = unsupported(nowhere, stack, start, trace.states, trace.running, trace.left, plans, 1.0)
+    np.testing.assert_allclose(price, 6.0)
 
 
 def test_little_data_of_the_agent_counts_with_draws(small_cart_pole: FittedModel) -> None:

@@ -170,7 +170,7 @@ class PlannerFlags:
         range_margin: How much wider than the training data the range is, as a share of its width.
         range_cost: Price of a step that ends one standard deviation beyond the range.
         behaviour: Price of leaving what the data's policy would have done, per standard deviation.
-        support_cost: Price of a step of the plan with nothing behind it (several times slower).
+        support_cost: Price of a step of the plan with nothing behind it (3 to 10 times slower).
         draws: Draws of the agent's factors per member: little data of its own counts as risk.
         spread: Standard deviation of the noise around a plan, as a share of the action's range.
         noise_beta: Colour of that noise along a plan; 0 is white, 2 slow.

@@ -286,17 +286,19 @@ class PanelDataset:
         return DataRanges(self.state.min(axis=0), self.state.max(axis=0), low, high)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the roles and of every value in a used column.
+        """SHA-256 (hex) of the roles and of every value in a used column but static ones.
 
         Equal for equal tables whatever the order of their rows or agents, and for CSV and Parquet.
+        Static columns describe agents and are no observations: the same rows are the same data,
+        with or without them.
         """
         names = [str(name) for name in self.agent_ids]
         by_name = np.argsort(np.asarray(names, dtype=object), kind="stable")
         place = np.empty(self.n_agents, dtype=np.int64)
         place[by_name] = np.arange(self.n_agents)
         rows = np.argsort(place[self.agent], kind="stable")
-        # Without them as before there were these roles: the fingerprints of old records still hold.
-        absent = {name for name in ("angle", "static") if not getattr(self.roles, name)}
+        # Without angles as before there was that role: the fingerprints of old records still hold.
+        absent = {"static"} if self.roles.angle else {"static", "angle"}
         digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
         counts = np.bincount(self.agent, minlength=self.n_agents)
         for i in by_name:
@@ -316,8 +318,6 @@ class PanelDataset:
             digest.update(_canonical(self.action[rows]))
         for values in (self.reward, self.terminated, self.truncated):
             digest.update(b"-" if values is None else _canonical(values[rows]))
-        if self.static is not None:
-            digest.update(_canonical(self.static[by_name]))
         return digest.hexdigest()
 
 

@@ -26,8 +26,8 @@ class Roles(BaseModel):
         terminated: flag on the last row of a trajectory that ended by itself.
         truncated: flag on the last row of a trajectory that was cut off.
         angle: those state columns that are angles, in radians; they may wrap around or count on.
-        static: columns that describe an agent and never change, such as its age, size or site
-            coded as numbers; they say something of an agent before it has any data.
+        static: columns that describe an agent and never change: quantities such as its age or
+            size, or 0 and 1 for each site; they say something of an agent before it has any data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -23,6 +23,7 @@ from twinfold.data.trajectories import Table, assemble, trajectories
 from twinfold.errors import UsageError
 
 _LARGEST = 2.0**53  # integers above are not exact as floats
+_ROUNDING = 1e-6  # share of a static value by which the same value may differ
 _DROP = "drop the row: the trajectory is then split there"
 
 
@@ -234,12 +235,12 @@ def _read_static(
     for c, series in enumerate(columns):
         column, numbers = str(series.name), as_numbers(series)
         if numbers.null.all():
-            notes.problems.append(
-                f"column {column!r} (static) is empty: every value is missing; leave it out"
-            )
+            notes.warnings.append(f"column {column!r} (static) is empty: it says nothing")
         if numbers.bad.any():
             value = shorten(series.iloc[int(np.argmax(numbers.bad))])
-            advice = "code categories as numbers, such as a column of 0 and 1 for each of them"
+            advice = (
+                "give a date or a duration in years or days, and a category as columns of 0 and 1"
+            )
             notes.bad_rows(column, "static", f"{value} is no number", numbers.bad, advice)
         infinite = np.isinf(numbers.values)
         notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
@@ -249,10 +250,12 @@ def _read_static(
         has = first >= 0
         out[has, c] = numbers.values[first[has]]
         changed = np.zeros(len(series), bool)
-        changed[rows] = numbers.values[rows] != out[agent[rows], c]
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            away = np.abs(numbers.values[rows] - out[agent[rows], c])
+        changed[rows] = away > _ROUNDING * np.abs(out[agent[rows], c])
         if changed.any():
             row = int(np.argmax(changed))
-            what = f"{numbers.values[row]:g} after {out[agent[row], c]:g}"
+            what = f"{numbers.values[row]:.10g} after {out[agent[row], c]:.10g}"
             advice = "a static column has one value per agent; make it a state, or correct it"
             notes.bad_rows(column, "static", what, changed, advice)
     return out

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.ids import AgentId
+from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.ensemble import FittedModel
 
@@ -46,30 +46,47 @@ def range_doubts(model: FittedModel, panel: PanelDataset, data: Transitions, war
 def static_doubts(
     model: FittedModel, ids: Sequence[AgentId], static: Floats | None, warn: Warn
 ) -> None:
-    """Say which static columns lack, and which lie far outside what was learned from."""
-    known = None if model.posterior is None else model.posterior.static
-    if known is None:
+    """Say which static columns lack, which have changed, and which lie far outside the fit's."""
+    known = model.posterior
+    if known is None or known.static is None or known.values is None:
         return
-    if static is None:
-        names = ", ".join(map(repr, model.roles.static))
-        warn(f"the data has no static columns ({names}): new agents begin as average ones")
-        return
-    lacking = np.isnan(static)
-    for c, name in enumerate(model.roles.static):
+    names, place = model.roles.static, match_ids(model.agent_ids, list(ids))
+    before = np.full((len(ids), len(names)), np.nan)
+    before[place >= 0] = known.values[place[place >= 0]]
+    given = np.full_like(before, np.nan) if static is None else static
+    lacking = np.isnan(given) & np.isnan(before)
+    bare = np.flatnonzero(lacking.any(axis=1))
+    if static is None and len(bare):
+        columns = ", ".join(map(repr, names))
+        warn(
+            f"no static columns among the roles of this data (the model's: {columns}): agents "
+            "without them begin as average ones"
+        )
+    for c, name in enumerate(names):
         without = np.flatnonzero(lacking[:, c])
-        if len(without):
-            more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+        if static is not None and len(without):
             warn(
-                f"agent {ids[without[0]]!r}{more}: {name!r} (static) is not known; without all of "
+                f"{_several(ids, without)}: {name!r} (static) is not known; without all of "
                 "the static columns an agent begins as the average one"
             )
-        low, high = known.low[c], known.high[c]
+        low, high = known.static.low[c], known.static.high[c]
         margin = _STATE_MARGIN * (high - low) + _ROUNDING * max(abs(low), abs(high))
         with np.errstate(invalid="ignore"):
-            far = np.flatnonzero((static[:, c] < low - margin) | (static[:, c] > high + margin))
+            far = np.flatnonzero((given[:, c] < low - margin) | (given[:, c] > high + margin))
+            moved = np.abs(given[:, c] - before[:, c]) > _ROUNDING * np.abs(before[:, c])
         if len(far):
-            more = f" and {len(far) - 1} more" if len(far) > 1 else ""
             warn(
-                f"agent {ids[far[0]]!r}{more}: {name!r} is {static[far[0], c]:g}, far outside the "
+                f"{_several(ids, far)}: {name!r} is {given[far[0], c]:g}, far outside the "
                 f"model's data ({low:g} to {high:g}); what it says of the agent is a guess"
             )
+        changed = np.flatnonzero(moved)
+        if len(changed):
+            warn(
+                f"{_several(ids, changed)}: {name!r} (static) was {before[changed[0], c]:g} and is "
+                f"{given[changed[0], c]:g} now; the new value counts"
+            )
+
+
+def _several(ids: Sequence[AgentId], rows: NDArray[np.integer]) -> str:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return f"agent {ids[int(rows[0])]!r}{more}"

@@ -23,7 +23,7 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
@@ -164,11 +164,11 @@ class FittedModel:
 
         return forget(self, agents)
 
-    def track(self, agent: AgentId) -> Tracker:
+    def track(self, agent: AgentId, static: Mapping[str, float] | None = None) -> Tracker:
         """Follow one agent, known or new, transition by transition; see ``tracker.Tracker``."""
         from twinfold.models.tracker import Tracker
 
-        return Tracker(self, agent)
+        return Tracker(self, agent, static)
 
 
 @jax.jit

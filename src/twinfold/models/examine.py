@@ -170,6 +170,8 @@ def as_known(
             values = given[:n_agents]
         there = np.flatnonzero((place >= 0) & np.isnan(values).any(axis=1))
         values[there] = whole.values[place[there]]
+        # Known agents are examined as they are known, whatever the panel says of them.
+        values[known] = whole.values[place[known]]
     posterior = Posterior(prior, both, flags, whole.static, values)
     factors = posterior.solve()[0]
     factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]

@@ -229,7 +229,8 @@ def with_evidence(
         ids: ``(n,)``, the agents.
         place: ``(n,)``, where the model has them.
         found: of the n agents.
-        static: ``(n, C)``, static columns; an agent with all of them is known by these from now on.
+        static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
+            known is known by these from now on.
     """
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     evidence = known.evidence
@@ -245,8 +246,7 @@ def with_evidence(
         values = np.concatenate([values, np.full((len(new), values.shape[1]), np.nan)])
         if static is not None:
             given = static[np.concatenate([old, new])]
-            whole = ~np.isnan(given).any(axis=1)
-            values[touched[whole]] = given[whole]
+            values[touched] = np.where(np.isnan(given), values[touched], given)
     posterior = Posterior(known.prior, evidence, trained, known.static, values)
     mean, _ = posterior.take(touched).solve()
     before = np.asarray(model.members.agents)

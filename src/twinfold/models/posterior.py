@@ -41,6 +41,7 @@ _CHUNK = 8192  # transitions whose features are held at once, fewer if they are 
 _VALUES = 2**22  # numbers in their features and (r, r) products
 _HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
 _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
+_MOSTLY = 0.5  # share of the prior variance that own data leaves open
 _LEAST_NOISE = 1e-6  # standard deviations of the target
 
 
@@ -205,6 +206,7 @@ def trained_posterior(
             that has the noise of that.
         n_agents: N.
         static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
+            What these say is learned from the agents that are mostly known by their own data.
     """
     factors = np.asarray(members.agents, np.float64)
     rows = np.arange(len(data))[:: -(-len(data) // _SAMPLE)]
@@ -218,14 +220,19 @@ def trained_posterior(
     scale = 1.4826 * np.median(np.concatenate(noise, axis=1), axis=1)
     scale = np.where(np.isfinite(scale), scale, np.inf)
     prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
-    evidence = gather(members, normalizer, prior, data, n_agents)
+    evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
-    if static is not None:
-        metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
-        fitted = fit_static(prior.mean, factors, metric, static)
-        if fitted is not None:
-            known = known._replace(static=fitted, values=static)
-    return known._replace(evidence=anchored(prior, evidence, factors, known.own_prior))
+    if static is None:
+        return known
+    metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
+    before = np.linalg.inv(prior.precision)
+    after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
+    total = np.einsum("mrs,mrs->m", metric, before)
+    left = np.einsum("mrs,mnrs->mn", metric, after) / total[:, None]
+    # Factors of the others are mostly the mean of all: that would hide what the columns say.
+    told = np.nanmedian(left, axis=0) < _MOSTLY
+    fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
+    return known if fitted is None else known._replace(static=fitted, values=static)
 
 
 def gather(
@@ -334,9 +341,7 @@ def solve(prior: Prior, evidence: Evidence, own: OwnPrior | None = None) -> tupl
     return prior.mean[:, None] + shift, misfit(prior, evidence, shift)[..., None, None] * covariance
 
 
-def anchored(
-    prior: Prior, evidence: Evidence, factors: Floats, own: OwnPrior | None = None
-) -> Evidence:
+def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
     """Evidence whose posterior mean is the given factors, with residuals and precision as they are.
 
     The nets' own agents have factors that were solved for with weights by their own residuals
@@ -346,15 +351,11 @@ def anchored(
         prior: of all agents.
         evidence: of the agents.
         factors: ``(M, N, r)``.
-        own: what is known of each agent before any of its data, if that is not the prior of all.
     """
     shift = factors - prior.mean[:, None]
     quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
     left = evidence.energy - 2 * np.einsum("mnr,mnr->mn", evidence.moment, shift) + quadratic
-    base, known = prior.precision[:, None], 0.0
-    if own is not None:
-        base, known = own.precision, np.einsum("mnrs,mns->mnr", *own[::-1])
-    moment = np.einsum("mnrs,mns->mnr", base + evidence.gram, shift) - known
+    moment = np.einsum("mnrs,mns->mnr", prior.precision[:, None] + evidence.gram, shift)
     energy = np.maximum(left, 0.0) + 2 * np.einsum("mnr,mnr->mn", moment, shift) - quadratic
     return evidence._replace(moment=moment, energy=energy)
 

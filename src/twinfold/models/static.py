@@ -5,7 +5,8 @@
 
 a, B: ridge regression of the trained agents' factors, member by member. R: of its leave-one-out
 residuals, so that columns that say nothing leave the prior as wide as it was. The strength of the
-ridge, one for all members, is the one with the least leave-one-out error of predictions.
+ridge, one for all members, is the one with the least leave-one-out error of predictions. What it
+explains must exceed two standard errors over agents, or the columns are left aside.
 
 Axes: M members, N agents, r rank, C static columns.
 """
@@ -117,12 +118,16 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
         return (deviation - fitted) / (1 - leverage)[:, None]
 
     def size_of(residual: Floats) -> Floats:
-        return np.einsum("mnr,mrs,mns->m", residual, metric, residual, optimize=True)[sound]
+        """``(M, N)``."""
+        return np.einsum("mnr,mrs,mns->mn", residual, metric, residual, optimize=True)[sound]
 
-    whole = np.maximum(size_of(deviation / (1 - 1 / n_known)), 1e-300)
-    shares = [float((size_of(left_out(ridge)) / whole).mean()) for ridge in _RIDGES]
-    best = int(np.argmin(shares))
-    if not shares[best] < 1:
+    whole = size_of(deviation / (1 - 1 / n_known))
+    unit = np.maximum(whole.mean(axis=1, keepdims=True), 1e-300)
+    gains = [((whole - size_of(left_out(ridge))) / unit).mean(axis=0) for ridge in _RIDGES]
+    best = int(np.argmax([gain.mean() for gain in gains]))
+    explained = float(gains[best].mean())
+    # Noise explains a little by luck: what is explained must stand out, agent by agent.
+    if not explained > 2 * gains[best].std() / n_known**0.5:
         return None
     ridge = float(_RIDGES[best])
     solved = right.T * (size / (size**2 + ridge * n_known)) @ left.T  # (C, n)
@@ -140,5 +145,5 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
         shift=shift,
         weights=solved @ deviation,
         precision=np.asarray(np.linalg.inv(covariance), np.float64),
-        explained=np.array(1 - shares[best]),
+        explained=np.array(explained),
     )

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
-from twinfold.errors import UsageError
+from twinfold.errors import UsageError, one_of
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.fold_in import known_posterior, with_evidence
-from twinfold.models.posterior import Evidence, features_of, prior_root, solve, whitened
+from twinfold.models.posterior import (
+    Evidence,
+    Posterior,
+    features_of,
+    prior_root,
+    solve,
+    whitened,
+)
 
 Floats = NDArray[np.float64]
 
@@ -28,24 +36,46 @@ class Tracker:
         evidence: what is known, of one agent.
     """
 
-    def __init__(self, model: FittedModel, agent: AgentId) -> None:
+    def __init__(
+        self, model: FittedModel, agent: AgentId, static: Mapping[str, float] | None = None
+    ) -> None:
         """Begin at what the model knows of the agent: nothing, if it is new.
+
+        Args:
+            model: a fitted model.
+            agent: the user's id.
+            static: static columns of the agent by name, where the model does not know them.
 
         Raises:
             RunError: the run is from before there was a posterior.
+            UsageError: the model has no such static column.
         """
         known = known_posterior(model)
-        self._own = None
         self.model, self.agent_id = model, canonical_ids([agent])[0]
         index = int(match_ids(model.agent_ids, [self.agent_id])[0])
         if index >= 0:
             self.agent_id = model.agent_ids[index]
-            mine = known.take(np.array([index]))
-            self.evidence, self._own = mine.evidence.copy(), mine.own_prior
+            self.evidence = known.evidence.take(np.array([index])).copy()
         else:
             n_members, rank = known.prior.mean.shape
             self.evidence = Evidence.none(n_members, 1, rank)
+        self._static = self._values(known, index, static or {})
+        one = Posterior(known.prior, self.evidence, np.zeros(1, bool), known.static, self._static)
+        self._own = one.own_prior
         self._prior, self._roots = known.prior, prior_root(known.prior)
+
+    def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
+        """``(1, C)``, the agent's static columns."""
+        names = self.model.roles.static if known.static is not None else ()
+        for name in static:
+            if name not in names:
+                raise UsageError(f"the model has no static column {name!r}; {one_of(names)}")
+        if known.values is None:
+            return None
+        values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
+        for name, value in static.items():
+            values[0, names.index(name)] = value
+        return values
 
     def observe(self, state: ArrayLike, action: Any, next_state: ArrayLike) -> None:
         """Add one transition.
@@ -102,4 +132,4 @@ class Tracker:
         found = self.evidence
         if place[0] >= 0:  # only what is new is added
             found = found.minus(known.evidence.take(place))
-        return with_evidence(self.model, known, (self.agent_id,), place, found)
+        return with_evidence(self.model, known, (self.agent_id,), place, found, self._static)

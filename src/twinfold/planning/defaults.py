@@ -55,8 +55,8 @@ class PlanConfig(BaseModel):
             one standard deviation of that policy's noise; scaled down if the policy explains
             little of the data. Also lets plans begin at that policy.
         support_cost: price of a step with nothing behind it: far from all data, or where members
-            contradict each other (:mod:`twinfold.models.support`). A search over the data at every
-            step: it takes several times longer.
+            contradict each other (:mod:`twinfold.planning.support`). A search over the data at
+            every step: planning takes three to ten times longer.
         draws: draws of the agent's factors from their posterior for each member. With 0 the members
             differ in their nets alone; with more, what is not known of an agent with little data
             of its own counts in ``risk``, ``disagreement`` and ``support_cost`` as well. Costs as

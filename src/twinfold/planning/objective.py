@@ -333,6 +333,7 @@ def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
                 observation,
                 states,
                 trace.running,
+                trace.left,
                 actions,
                 objective.discount,
             )

@@ -1,12 +1,14 @@
 """The support of plans, as a price: what stands behind each step that a plan predicts.
 
-The same figures as :mod:`twinfold.models.support`, in a form that a planner can afford: near and
-agree along the members' median path, for all candidates at once. Members drawn from an agent's
-posterior disagree where its own data leaves much open, so with ``draws`` that counts as well.
+The figures of :mod:`twinfold.models.support` in a form that a planner can afford: near and agree
+along the members' median path, for all candidates at once, by fewer states of the data, and with
+members that agree where all of them step to the same wall. Members drawn from an agent's posterior
+disagree where its own data leaves much open, so with ``draws`` that counts as well.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -26,6 +28,8 @@ from twinfold.models.support import (
 
 if TYPE_CHECKING:
     from twinfold.models.ensemble import FittedModel
+
+_POINTS = 512  # of the data that a step is compared with
 
 
 class SupportMap(eqx.Module):
@@ -48,7 +52,7 @@ class SupportMap(eqx.Module):
     @classmethod
     def of_model(cls, model: FittedModel) -> SupportMap:
         """Of a fitted model."""
-        usual = usual_support(model)
+        usual = usual_support(thinned(model))
         return cls(
             points=jnp.asarray(usual.tree.data, jnp.float32),
             distance=jnp.float32(usual.distance),
@@ -101,16 +105,34 @@ class SupportMap(eqx.Module):
         return jnp.median(deviation, axis=0).mean(axis=-1)
 
 
+def thinned(model: FittedModel) -> FittedModel:
+    """The model with fewer of the states that it keeps, evenly taken."""
+    every = -(-len(model.sample) // _POINTS)
+
+    def some(values: Any) -> Any:
+        return None if values is None else values[::every]
+
+    return replace(
+        model,
+        sample=some(model.sample),
+        sample_agent=some(model.sample_agent),
+        sample_action=some(model.sample_action),
+    )
+
+
 def unsupported(
     support: SupportMap,
     stack: Dynamics,
     observation: Float[Array, " D"],
     states: Float[Array, "M H B D"],
     running: Array,
+    left: Array | None,
     actions: Array,
     discount: float,
 ) -> Float[Array, " B"]:
     """Sum over the steps of gamma^t (1 - support), weighted by the share of members that go on.
+
+    A rollout that was cut off because it left the data has no support from there on.
 
     Args:
         support: of the run.
@@ -118,6 +140,8 @@ def unsupported(
         observation: the state now.
         states: after each step, raw units.
         running: ``(M, H, B)``, whether the episode went on before the step.
+        left: ``(M, H, B)``, whether the rollout was cut off, with this step or before; None if none
+            is.
         actions: candidates, ``(B, H)`` integer levels or ``(B, H, A)``.
         discount: gamma.
     """
@@ -132,8 +156,10 @@ def unsupported(
     ones = jnp.ones(middle.shape[1])
     # Step by step: distances of all candidates to all states of the data are held at once.
     _, score = jax.lax.scan(one_step, ones, (before, jnp.swapaxes(actions, 0, 1)))
-    weights = discount ** jnp.arange(len(score), dtype=jnp.float32)
-    return weights @ (running.mean(axis=0) * (1.0 - score))
+    paid = running.mean(axis=0) * (1.0 - score)
+    if left is not None:
+        paid = (running & ~left).mean(axis=0) * (1.0 - score) + left.mean(axis=0)
+    return discount ** jnp.arange(len(score), dtype=jnp.float32) @ paid
 
 
 def _fade(ratio: Array, end: float) -> Array:

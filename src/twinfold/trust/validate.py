@@ -142,6 +142,7 @@ def panel_checks(
         return results
     results += [
         *already_had(model, panel),
+        *_described(model, panel, found),
         checks.transforms(found, model.conformal, promised=new),
         *checks.shifts(found, model.reference, promised=new),
         checks.outliers(found, model.reference, panel.agent_ids),
@@ -195,6 +196,29 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
             "honestly. Fit with --reserve, or give data that the run has not had"
         )
     return panel.select_agents(names)
+
+
+def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list[Check]:
+    """Whether new agents are known by their static columns, as the reserved agents were."""
+    values = known_posterior(found.model).values
+    if values is None:
+        return []
+    new = match_ids(model.agent_ids, list(panel.agent_ids)) < 0
+    bare = np.flatnonzero(new & np.isnan(values).any(axis=1))
+    columns = ", ".join(model.roles.static)
+    return [
+        Check(
+            "static columns",
+            "warn" if len(bare) else "pass",
+            f"{len(bare)} of {int(new.sum())} new agents lack some",
+            "none",
+            f"Give {columns} of these agents: without them they begin as average ones, are "
+            "predicted worse, and are no match for the reserved agents."
+            if len(bare)
+            else "New agents are known by their static columns, as the reserved agents are.",
+            agents=tuple(panel.agent_ids[int(n)] for n in bare),
+        )
+    ]
 
 
 def _identity(model: FittedModel, panel: PanelDataset) -> Check | None:
