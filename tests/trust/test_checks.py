@@ -17,6 +17,7 @@ from scipy import stats
 from twinfold.models.examine import CONTROLS, STATISTICS
 from twinfold.trust import checks
 from twinfold.trust.checks import LEVEL, Check
+from twinfold.trust.identity import mistaken
 
 K = len(STATISTICS)
 
@@ -257,10 +258,10 @@ def test_swapped_agents_are_found_with_whom_they_look_like() -> None:
     own = np.arange(6)
     energy[own, own] = 1.0
     names = [f"n{n}" for n in range(8)]
-    assert checks.mistaken(energy, own, names[:6], names).status == "pass"
+    assert mistaken(energy, own, names[:6], names, np.full(6, 100)).status == "pass"
     energy[[1, 4]] = energy[[4, 1]]
     energy[4, 4] *= 2
-    check = checks.mistaken(energy, own, names[:6], names)
+    check = mistaken(energy, own, names[:6], names, np.full(6, 100))
     assert check.status == "fail"
     assert set(check.agents) == {"n1", "n4"}
     assert dict(zip(check.agents, check.values["looks_like"], strict=True)) == {
@@ -270,9 +271,44 @@ def test_swapped_agents_are_found_with_whom_they_look_like() -> None:
     assert check.values["ratio"] == sorted(check.values["ratio"], reverse=True)
 
 
+def test_two_agents_that_explain_each_other_better_are_told_by_less() -> None:
+    energy = np.full((5, 5), 3.0)
+    np.fill_diagonal(energy, 2.0)
+    names, own = [f"n{n}" for n in range(5)], np.arange(5)
+    values = np.full(5, 200)
+    assert mistaken(energy, own, names, names, values).status == "pass"
+    energy[1, 1], energy[1, 3] = 6.0, 2.0  # one way only: an odd agent
+    assert mistaken(energy, own, names, names, values).status == "pass"
+    energy[3, 3], energy[3, 1] = 4.0, 2.0
+    check = mistaken(energy, own, names, names, values)
+    assert check.agents == ("n1", "n3")
+    assert check.values == {"ratio": [3.0, 2.0], "looks_like": ["n3", "n1"]}
+    assert "'n1' fits the simulator of 'n3' 3 times better" in check.advice
+    few = mistaken(energy, own, names, names, np.full(5, 8))
+    assert few.status == "pass"  # a handful of residuals may do so by chance
+    energy /= 10  # all within the noise
+    assert mistaken(energy, own, names, names, values).status == "pass"
+
+
+@pytest.mark.parametrize("size", [4, 30, 300])
+def test_noise_alone_swaps_nobody(size: int) -> None:
+    """Agents that are alike: whose simulator explains whose noise best is chance."""
+    alarms = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        noise = rng.normal(size=(30, 1, size)) + 0.3 * rng.normal(size=(1, 30, 1))
+        energy = np.square(noise).mean(axis=2)
+        names = [f"n{n}" for n in range(30)]
+        found = mistaken(energy, np.arange(30), names, names, np.full(30, size))
+        alarms += found.status == "fail"
+    assert alarms <= 2
+
+
 def test_agents_that_are_alike_are_not_mistaken() -> None:
-    assert checks.mistaken(np.ones((3, 3)), np.arange(3), "abc", "abc").status == "pass"
-    assert checks.mistaken(np.full((3, 3), 1e4), np.arange(3), "abc", "abc").status == "pass"
+    assert mistaken(np.ones((3, 3)), np.arange(3), "abc", "abc", np.full(3, 9)).status == "pass"
+    assert (
+        mistaken(np.full((3, 3), 1e4), np.arange(3), "abc", "abc", np.full(3, 9)).status == "pass"
+    )
 
 
 def test_of_agents_known_otherwise_a_narrow_band_is_a_warning() -> None:

@@ -363,47 +363,6 @@ def outliers(found: Examined, reference: Floats | None, ids: Sequence[AgentId]) 
     )
 
 
-def mistaken(
-    energy: Floats,
-    own: NDArray[np.integer],
-    ids: Sequence[AgentId],
-    names: Sequence[AgentId],
-) -> Check:
-    """Agents whose data another known agent's simulator explains far better than their own.
-
-    Args:
-        energy: ``(S, N)``, mean squared residual of the data of S agents under each of N
-            simulators, in units of the noise.
-        own: ``(S,)``, which simulator is the agent's own.
-        ids: of the S agents.
-        names: of the N simulators.
-    """
-    rows = np.arange(len(own))
-    mine = energy[rows, own]
-    others = energy.copy()
-    others[rows, own] = np.inf
-    best = others.argmin(axis=1)
-    ratio = mine / np.maximum(others[rows, best], 1.0)
-    bad = np.flatnonzero((ratio > _MISTAKEN) & (mine > _MISTAKEN))
-    bad = bad[np.argsort(-ratio[bad])]
-    named = tuple(ids[s] for s in bad)
-    return Check(
-        "mistaken identity",
-        "fail" if len(bad) else "pass",
-        f"{len(bad)} of {len(own)} agents",
-        "none",
-        "Every agent's data is explained by its own simulator."
-        if not len(bad)
-        else f"The data of {named[0]!r} fits the simulator of {names[best[bad[0]]]!r} "
-        f"{ratio[bad[0]]:.3g} times better than its own: ids may be swapped.",
-        agents=named,
-        values={"ratio": ratio[bad].tolist(), "looks_like": [names[best[s]] for s in bad]},
-    )
-
-
-_MISTAKEN = 10.0  # times the squared error, and the noise
-
-
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
     """Which hypotheses are rejected at a level for all of them together (Holm 1979)."""
     order = np.argsort(p_values)

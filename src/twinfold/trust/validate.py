@@ -30,6 +30,7 @@ from twinfold.trust import checks, structure
 from twinfold.trust.checks import Check
 from twinfold.trust.fresh import already_had
 from twinfold.trust.groups import coverage_by_group, groups_of
+from twinfold.trust.identity import mistaken
 
 Floats = NDArray[np.float64]
 Verdict = Literal["not usable", "usable for prediction", "usable for planning within support"]
@@ -243,7 +244,7 @@ def _identity(model: FittedModel, panel: PanelDataset) -> Check | None:
     size = np.maximum(evidence.count * prior.noise.shape[1], 1)
     mean = np.median(np.maximum(energy, 0.0), axis=0) / size[:, None]
     names = [panel.agent_ids[int(n)] for n in known]
-    return checks.mistaken(mean, place[known], names, model.agent_ids)
+    return mistaken(mean, place[known], names, model.agent_ids, size)
 
 
 def _pictures(model: FittedModel, panel: PanelDataset, found: Examined) -> dict[str, Any]:
