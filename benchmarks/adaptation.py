@@ -35,7 +35,7 @@ COUNTS = (0, 1, 3, 10, 30, 10_000)
 RESERVED = 100
 N_PATHS = 40  # true trajectories of each agent
 N_ERROR, N_COVER, SPLITS = 60, 400, 200
-N_MANY = 2000  # agents to calibrate on, and to count; of HalfCheetah half as many
+N_MANY = 2000  # agents to calibrate on, and to count
 COLUMN_NOISE = 0.3  # of a static column, in standard deviations of what it tells
 
 
@@ -390,12 +390,11 @@ def many(task: str, data: str) -> None:
     from twinfold.models.bands import conformal_factor
     from twinfold.models.examine import examine
 
-    if done(what="many", task=task, data=data):
+    if done(what="many", task=task, data=data, drawn=N_MANY):
         return
     model = fitted(task, data)
-    n_agents = N_MANY // 2 if task == "half_cheetah" else N_MANY
     usual, own = (
-        examine(model, unseen(task, data, n_agents, UNSEEN_SEED + k)).scores for k in (1, 2)
+        examine(model, unseen(task, data, N_MANY, UNSEEN_SEED + k)).scores for k in (1, 2)
     )
     horizon = common_horizon(own)
     factor, n_calibration = conformal_factor(usual, model.config.band, horizon)
@@ -405,6 +404,7 @@ def many(task: str, data: str) -> None:
         what="many",
         task=task,
         data=data,
+        drawn=N_MANY,
         nominal=model.config.band,
         horizon=horizon,
         agents=len(own),
