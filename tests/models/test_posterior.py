@@ -25,11 +25,11 @@ from twinfold.models.posterior import (
     features_of,
     gather,
     misfit,
-    own_share,
     prior_root,
     solve,
     trained_posterior,
 )
+from twinfold.models.support import own_share
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [

@@ -357,6 +357,9 @@ def test_a_tracker_of_a_new_agent_can_be_given_its_columns(world: Any) -> None:
     np.testing.assert_allclose(half.factors, known(model).prior.mean)
     with pytest.raises(UsageError, match=r"no static column 'sise'; valid: size, site"):
         model.track("n1", {"sise": 1.0})
+    for value in (np.inf, np.nan):
+        with pytest.raises(UsageError, match="'size' needs a finite number, not"):
+            model.track("n1", {"size": value})
 
 
 def test_columns_may_come_one_by_one_and_what_changes_is_told(world: Any) -> None:

@@ -319,6 +319,11 @@ def test_of_agents_known_otherwise_a_narrow_band_is_a_warning() -> None:
         scores=np.full((40, 3), 5.0),
         ends=SimpleNamespace(mask=np.ones((40, 3), bool)),
     )
+    few: Any = SimpleNamespace(
+        rmse=np.ones(3), scores=np.zeros((3, 3)), ends=SimpleNamespace(mask=np.ones((3, 3), bool))
+    )
+    told = checks.coverage(few, usual, 0.9, True)
+    assert (told.status, told.advice) == ("warn", "Too few agents to tell whether the band holds.")
     for promised, status in ((True, "fail"), (False, "warn")):
         assert checks.coverage(found, usual, 0.9, True, promised).status == status
         assert checks.transforms(found, usual, promised).status == status

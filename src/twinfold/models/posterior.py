@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.static import OwnPrior, StaticPrior, fit_static
+from twinfold.models.static import OwnPrior, StaticPrior, fit_static, widened_covariance
 
 Floats = NDArray[np.float64]
 
@@ -163,11 +163,8 @@ class Posterior(NamedTuple):
 def empirical_prior(factors: Floats, noise: Floats) -> Prior:
     """Mean and covariance of trained factors.
 
-    One more agent, isotropic, is added to the covariance: with few agents some directions were
-    never seen to vary. Where agents outnumber directions it counts less, r / N of an agent, because
-    then those that hardly vary were seen not to; agents that differ in one hidden quantity lie on a
-    line, and what is off that line would only take up errors of the nets. A single agent says
-    nothing of how agents differ: its spread is taken to be as large as its factors.
+    Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
+    differ: its spread is taken to be as large as its factors.
 
     Args:
         factors: ``(M, N, r)``.
@@ -178,13 +175,11 @@ def empirical_prior(factors: Floats, noise: Floats) -> Prior:
     mean = values.mean(axis=1)
     deviation = values - mean[:, None]
     spread = np.square(deviation if n_agents > 1 else values).mean(axis=(1, 2)) + 1e-12
-    isotropic = spread[:, None, None] * np.eye(rank)
-    weight = min(1.0, rank / n_agents)
-    covariance = np.swapaxes(deviation, 1, 2) @ deviation + weight * isotropic
-    covariance /= n_agents + weight
+    covariance = widened_covariance(deviation, spread)
     if n_agents == 1:
-        covariance = isotropic
-    return Prior(mean, np.linalg.inv(covariance), np.maximum(noise, _LEAST_NOISE))
+        covariance = spread[:, None, None] * np.eye(rank)
+    precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    return Prior(mean, precision, np.maximum(noise, _LEAST_NOISE))
 
 
 def trained_posterior(
@@ -372,30 +367,6 @@ def misfit(prior: Prior, evidence: Evidence, shift: Floats) -> Floats:
     quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
     values = np.maximum(evidence.count * prior.noise.shape[1], 1)
     return np.maximum((evidence.energy - 2 * explained + quadratic) / values, 1.0)
-
-
-def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray[Any]) -> Floats:
-    """How much of a prediction an agent's own data determines, as against the population: [0, 1].
-
-        1 - tr_W(Z (Lambda + G)^-1 Z^T) / tr_W(Z Lambda^-1 Z^T)
-
-    the share of the prior variance of the prediction that the agent's data has taken away, the mean
-    over the members. 0 for an agent without data.
-
-    Args:
-        prior: of all agents.
-        evidence: of the agents.
-        features: ``(M, K, D, r)``, Z of the queries.
-        agent: ``(K,)``, whose.
-    """
-    before = np.linalg.inv(prior.precision)  # (M, r, r)
-    who, place = np.unique(agent, return_inverse=True)
-    after = np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who])
-    z = features / prior.noise[:, None, :, None]
-    total = np.einsum("mkdr,mrs,mkds->mk", z, before, z, optimize=True)
-    left = np.einsum("mkdr,mkrs,mkds->mk", z, after[:, place], z, optimize=True)
-    share = 1.0 - left / np.maximum(total, 1e-300)
-    return np.clip(share, 0.0, 1.0).mean(axis=0)
 
 
 def features_of(

@@ -26,6 +26,24 @@ FEWEST = 10
 _RIDGES = np.logspace(-4, 3, 15)  # per agent, of standardised columns
 
 
+def widened_covariance(deviation: Floats, spread: Floats) -> Floats:
+    """Covariance ``(M, r, r)`` of deviations ``(M, N, r)`` and of one more agent, isotropic.
+
+    With few agents some directions were never seen to vary. Where agents outnumber directions the
+    one more counts less, r / N of an agent, because then those that hardly vary were seen not to;
+    agents that differ in one hidden quantity lie on a line, and what is off that line would only
+    take up errors of the nets.
+
+    Args:
+        deviation: of the agents from what is expected of them.
+        spread: ``(M,)``, variance of the one more in every direction.
+    """
+    n_agents, rank = deviation.shape[1:]
+    weight = min(1.0, rank / n_agents)
+    isotropic = weight * spread[:, None, None] * np.eye(rank)
+    return (np.swapaxes(deviation, 1, 2) @ deviation + isotropic) / (n_agents + weight)
+
+
 class OwnPrior(NamedTuple):
     """What is known of each agent before any of its data.
 
@@ -132,11 +150,8 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     ridge = float(_RIDGES[best])
     solved = right.T * (size / (size**2 + ridge * n_known)) @ left.T  # (C, n)
     residual = left_out(ridge)
-    rank = residual.shape[-1]
-    isotropic = np.square(residual).mean(axis=(1, 2))[:, None, None] + 1e-12
-    weight = min(1.0, rank / n_known)  # as in the prior of all agents
-    covariance = np.swapaxes(residual, 1, 2) @ residual + weight * isotropic * np.eye(rank)
-    covariance /= n_known + weight
+    spread: Any = np.square(residual).mean(axis=(1, 2)) + 1e-12
+    covariance = widened_covariance(residual, spread)
     return StaticPrior(
         low=raw.min(axis=0),
         high=raw.max(axis=0),

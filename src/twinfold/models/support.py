@@ -3,7 +3,7 @@
 Three figures for every state and action on the way of a prediction:
 
     own    share of the prior variance of the prediction that the agent's own data has taken away
-           (``posterior.own_share``); the rest is borrowed from the population
+           (``own_share``); the rest is borrowed from the population
     near   1 where the training data is as dense as where it usually is, falling to 0 at twice the
            distance that 95 % of the data keeps from its neighbours
     agree  1 where the members agree as on the training data, falling to 0 at four times the
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.posterior import features_of, own_share
+from twinfold.models.posterior import Evidence, Prior, features_of
 
 Floats = NDArray[np.float64]
 
@@ -115,6 +115,30 @@ def path_support(
     basis = np.where(own >= THRESHOLD, OWN, BORROWED)
     basis = np.where(score < THRESHOLD, UNSUPPORTED, basis).astype(np.int8)
     return Support(score, own, basis)
+
+
+def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray[Any]) -> Floats:
+    """How much of a prediction an agent's own data determines, as against the population: [0, 1].
+
+        1 - tr_W(Z (Lambda + G)^-1 Z^T) / tr_W(Z Lambda^-1 Z^T)
+
+    the share of the prior variance of the prediction that the agent's data has taken away, the mean
+    over the members. 0 for an agent without data.
+
+    Args:
+        prior: of all agents.
+        evidence: of the agents.
+        features: ``(M, K, D, r)``, Z of the queries.
+        agent: ``(K,)``, whose.
+    """
+    before = np.linalg.inv(prior.precision)  # (M, r, r)
+    who, place = np.unique(agent, return_inverse=True)
+    after = np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who])
+    z = features / prior.noise[:, None, :, None]
+    total = np.einsum("mkdr,mrs,mkds->mk", z, before, z, optimize=True)
+    left = np.einsum("mkdr,mkrs,mkds->mk", z, after[:, place], z, optimize=True)
+    share = 1.0 - left / np.maximum(total, 1e-300)
+    return np.clip(share, 0.0, 1.0).mean(axis=0)
 
 
 def abstention(support: Support, gone: NDArray[np.bool_], least: float) -> str:

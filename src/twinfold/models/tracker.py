@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Tracker:
 
         Raises:
             RunError: the run is from before there was a posterior.
-            UsageError: the model has no such static column.
+            UsageError: the model has no such static column, or a value is no finite number.
         """
         known = known_posterior(model)
         self.model, self.agent_id = model, canonical_ids([agent])[0]
@@ -74,6 +75,8 @@ class Tracker:
             return None
         values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
         for name, value in static.items():
+            if not isinstance(value, Real) or not np.isfinite(value):
+                raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
             values[0, names.index(name)] = value
         return values
 

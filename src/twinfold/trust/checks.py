@@ -199,7 +199,9 @@ def coverage(
         status,
         f"{100 * share:.0f} % of {m} whole courses of {horizon} steps",
         f"{100 * nominal:.0f} %, at least {_least(m, rank, n_calibration)} of {m}",
-        "The band holds as many whole courses as it says."
+        "Too few agents to tell whether the band holds."
+        if m < _FEWEST
+        else "The band holds as many whole courses as it says."
         if status == "pass"
         else "The band is too narrow for these agents: they, or their policy, differ from those "
         "that it was calibrated on. Do not rely on it here; recalibrate on agents like these.",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from twinfold.models.ensemble import FittedModel, rollout_members
 from twinfold.models.examine import Examined
 from twinfold.models.fold_in import MISFIT, agent_misfit, known_posterior
-from twinfold.models.posterior import features_of, own_share
+from twinfold.models.posterior import features_of
+from twinfold.models.support import own_share
 from twinfold.trust.checks import Check
 
 Floats = NDArray[np.float64]
