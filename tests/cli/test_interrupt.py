@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from twinfold import load_run
 
@@ -90,3 +94,72 @@ def test_an_interrupted_demo_leaves_whole_files(start: Any, tmp_path: Path) -> N
     left = {path.name for path in out.iterdir()}
     assert left <= {"demo.json", "cohort.parquet", "cohort.manifest.json", "run.partial"}
     json.loads((out / "cohort.manifest.json").read_text())
+
+
+SCRIPT = """
+import gc, os, signal, sys, time
+from twinfold.cli.interrupt import interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0)  # the handler runs at the latest here
+
+
+def collected(phase, info):
+    if phase == "stop":
+        press()
+
+
+def ignored():
+    gc.callbacks.append(collected)
+    gc.collect()
+    gc.callbacks.remove(collected)
+
+
+def importing():
+    import pressing
+    assert pressing.whole
+
+
+try:
+    with interrupts():
+        globals()[sys.argv[1]]()
+        print("went on", flush=True)
+        time.sleep(20)
+except KeyboardInterrupt:
+    print("ended", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.parametrize("case", ["ignored", "importing"])
+def test_an_interrupt_at_a_bad_moment_is_kept_for_a_good_one(case: str, tmp_path: Path) -> None:
+    """As an exception, it is lost in a callback of the collector and breaks an import."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "pressing.py").write_text("from __main__ import press\npress()\nwhole = True\n")
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", case], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["went on", "ended True"], "")
+    assert time.monotonic() - begun < 10
+
+
+def test_a_background_job_does_not_listen_to_the_terminal() -> None:
+    code = (
+        "import os, signal; from twinfold.cli.interrupt import interrupts\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "with interrupts():\n os.kill(os.getpid(), signal.SIGINT)\n print('goes on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "goes on\n"
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3, 1])
+def test_an_interrupt_while_the_command_starts(start: Any, cart_run: Path, seconds: float) -> None:
+    process = start("evaluate", "return", cart_run, "--task", "cart_pole", "--episodes", 400)
+    wait_for(process, "begun")
+    time.sleep(seconds)
+    assert interrupt(process) == (130, "", "interrupted\n")

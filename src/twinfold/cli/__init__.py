@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-import threading
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
 from twinfold.cli import adapt, bench, data, judge, learn, policies, trust, value
+from twinfold.cli.interrupt import interrupts
 from twinfold.errors import InvalidDataError, TwinfoldError
 
 # Help is shown as it stands here, so its lines are short enough for any terminal.
@@ -69,13 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot show is no failure
             stream.reconfigure(errors="backslashreplace")
+    as_process = arguments is None
     try:
-        code = app(
-            arguments,
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        with interrupts() if as_process else nullcontext():
+            code = app(
+                arguments,
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
@@ -89,10 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt as error:
+        if as_process:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         hint = str(error)
         print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr)
-        if arguments is None and threading.active_count() > 1:
-            sys.stderr.flush()  # a thread in compiled code cannot be stopped; do not wait for it
+        if as_process:  # compiled code in other threads can be neither stopped nor taken down
+            with suppress(OSError):
+                sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(130)
         return 130
     except BrokenPipeError:  # `twinfold ... | head`
