@@ -67,7 +67,7 @@ def run_with_posterior(path: Path) -> Any:
     """A run; one without a posterior gets that of its agents from the data it was fitted to."""
     from twinfold.data.collect import collect
     from twinfold.models.checkpoint import load_run
-    from twinfold.models.posterior import trained_posterior
+    from twinfold.models.empirical import trained_posterior
     from twinfold.tasks import get_task
 
     model = load_run(path)

@@ -33,9 +33,10 @@ from twinfold.errors import UsageError
 from twinfold.models.behaviour import fit_behaviour
 from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import RunWriter
+from twinfold.models.empirical import trained_posterior
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.members import Problem, stacked, train_members
-from twinfold.models.posterior import Posterior, trained_posterior
+from twinfold.models.posterior import Posterior
 from twinfold.models.schedule import Job, Progress
 from twinfold.models.static import FEWEST
 

@@ -20,10 +20,10 @@ import pytest
 from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges, PanelDataset, Transitions
 from twinfold.data.roles import Roles
+from twinfold.models.empirical import trained_posterior
 from twinfold.models.ensemble import FittedModel, rollout_members
 from twinfold.models.factor import FactorModel, init_factor_model, structures
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import trained_posterior
 
 LEVELS = np.array([-1, 0, 5, 7])
 

@@ -127,7 +127,7 @@ def test_a_run_of_version_3_predicts_but_does_not_adapt(
     arrays = safetensors.numpy.load_file(path)
     new = ("prior.", "evidence.", "trained", "sample_agent", "conformal", "reference")
     old = {name: array for name, array in arrays.items() if not name.startswith(new)}
-    assert len(arrays) - len(old) == 9
+    assert len(arrays) - len(old) == 10
     safetensors.numpy.save_file(old, path)
     edit(tmp_path / "run", version=3, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     again = load_run(tmp_path / "run")
@@ -143,6 +143,21 @@ def test_a_run_of_version_3_predicts_but_does_not_adapt(
         again.adapt(panel)
     save_run(again, tmp_path / "again")  # it stays readable
     assert load_run(tmp_path / "again").posterior is None
+
+
+def test_a_run_without_a_noise_of_its_own_at_limits_is_read(
+    random_model: Build, tmp_path: Path
+) -> None:
+    model = random_model(posterior=True)
+    save_run(model, tmp_path / "run")
+    path = tmp_path / "run" / "model.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    del arrays["prior.limit_noise"]
+    safetensors.numpy.save_file(arrays, path)
+    edit(tmp_path / "run", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    posterior = load_run(tmp_path / "run").posterior
+    assert posterior is not None
+    np.testing.assert_array_equal(posterior.prior.limit_noise, posterior.prior.noise)
 
 
 def test_predictions_survive_bit_for_bit(random_model: Build, run: Path) -> None:

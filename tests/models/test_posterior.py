@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,18 +17,16 @@ from hypothesis import strategies as st
 
 from twinfold.data.panel import Transitions
 from twinfold.models import posterior as module
+from twinfold.models.empirical import anchored, empirical_prior, trained_posterior
 from twinfold.models.ensemble import FittedModel, rollout_members
 from twinfold.models.posterior import (
     Evidence,
     Posterior,
-    anchored,
-    empirical_prior,
     features_of,
     gather,
     misfit,
     prior_root,
     solve,
-    trained_posterior,
 )
 from twinfold.models.support import own_share
 
@@ -54,12 +53,28 @@ def rows_by_hand(
         z = reference.features(model, m, data.state[k], data.action[k])
         residual = norm.encode_target(data.state[k], data.next_state[k]) - z @ prior.mean[m]
         weight = np.empty(len(residual))
+        after = (data.next_state[k] - norm.state_mean) / norm.state_scale
+        limited = any(after <= norm.low) or any(after >= norm.high)
+        noise = (prior.limit_noise if limited else prior.noise)[m]
         for d in range(len(residual)):
-            deviation = np.sqrt(z[d] @ covariance @ z[d] + prior.noise[m, d] ** 2)
+            deviation = np.sqrt(z[d] @ covariance @ z[d] + noise[d] ** 2)
             # Huber: beyond three standard deviations the pull of a residual grows no more.
-            weight[d] = min(1.0, 3 * deviation / abs(residual[d])) / prior.noise[m, d] ** 2
+            weight[d] = min(1.0, 3 * deviation / abs(residual[d])) / noise[d] ** 2
         out.append((int(data.agent[k]), z, residual, weight))
     return out
+
+
+def with_wall(model: FittedModel, data: Transitions) -> FittedModel:
+    """The same, where the largest value of the first column is a wall with a noise of its own."""
+    norm, posterior = model.normalizer, known(model)
+    high = np.full(len(norm.state_mean), np.inf)
+    high[0] = norm.encode_state(data.next_state)[:, 0].max()
+    prior = posterior.prior._replace(limit_noise=7 * posterior.prior.noise)
+    return dataclasses.replace(
+        model,
+        normalizer=dataclasses.replace(norm, high=high),
+        posterior=posterior._replace(prior=prior),
+    )
 
 
 def newcomers(model: FittedModel, courses: Any, lengths: list[int], **options: Any) -> Transitions:
@@ -81,6 +96,7 @@ def test_the_posterior_is_bayesian_linear_regression(
 ) -> None:
     model = random_model(posterior=True, **kind)
     data = newcomers(model, courses, [9, 1, 4])
+    model = with_wall(model, data)
     prior = known(model).prior
     found = gather(model.members, model.normalizer, prior, data, 3)
     mean, covariance = solve(prior, found)
@@ -426,6 +442,43 @@ def test_the_noise_is_the_robust_scale_of_errors_and_not_below_held_out_ones(
     held_out = np.array([0.0, 0.5, 100.0])
     raised = trained_posterior(model.members, model.normalizer, data, held_out, 5)
     np.testing.assert_allclose(raised.prior.noise, np.maximum(expected, held_out), rtol=1e-4)
+
+
+def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(posterior=True)
+    panel = courses.panel(model, [12] * 5, courses.factors(model))
+    data = courses.transitions(model, panel)
+    free = np.full(3, np.inf)
+    norm = dataclasses.replace(model.normalizer, low=-free, high=free)
+    without = trained_posterior(model.members, norm, data, None, 5).prior
+    np.testing.assert_array_equal(without.limit_noise, without.noise)
+    norm = dataclasses.replace(with_wall(model, data).normalizer, low=-free)
+    data.next_state[[7, 30, 41], 0] = data.next_state[:, 0].max()
+    data.next_state[7, 1] += 100  # stopped by the wall
+    (at,) = np.nonzero(norm.at_limit(data.next_state))
+    assert {7, 30, 41} <= set(at.tolist())
+    assert len(at) == 4
+    prior = trained_posterior(model.members, norm, data, None, 5).prior
+    z = features_of(model.members, norm, data.state[at], data.action[at])
+    factors = np.asarray(model.members.agents, np.float64)[:, data.agent[at]]
+    target = norm.encode_target(data.state[at], data.next_state[at])
+    errors = target - np.einsum("mkdr,mkr->mkd", z, factors)
+    expected = np.maximum(prior.noise, np.sqrt(np.mean(errors**2, axis=1)))
+    np.testing.assert_allclose(prior.limit_noise, expected, rtol=1e-5)
+    assert prior.limit_noise[:, 1].min() > 10 * prior.noise[:, 1].max()
+    # Whom it is of, and where it stopped, then says nearly nothing.
+    one = data.select(data.agent == data.agent[7])
+    rest = one.select(~norm.at_limit(one.next_state))
+    found = [gather(model.members, norm, prior, rows, 5) for rows in (one, rest)]
+    (mean, _), (without, _) = (solve(prior, evidence) for evidence in found)
+    (naive, _) = solve(
+        prior, gather(model.members, norm, prior._replace(limit_noise=prior.noise), one, 5)
+    )
+    agent = one.agent[0]
+    near, far = (np.abs(x[:, agent] - without[:, agent]).max() for x in (mean, naive))
+    assert near < 0.1 * far
 
 
 def test_a_member_that_diverged_leaves_the_others_as_they_are(

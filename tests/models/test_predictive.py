@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from twinfold.models.empirical import trained_posterior
 from twinfold.models.ensemble import FittedModel, rollout_members
-from twinfold.models.posterior import Evidence, Posterior, solve, trained_posterior
+from twinfold.models.posterior import Evidence, Posterior, solve
 from twinfold.models.predictive import DRAWS, factor_draws, predict_paths, rollout_factors
 from twinfold.simulate import Simulator
 

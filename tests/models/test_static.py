@@ -20,10 +20,11 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.fit import fit
 from twinfold.models.checkpoint import load_run, save_run
+from twinfold.models.empirical import trained_posterior
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.examine import examine
 from twinfold.models.fold_in import adapt
-from twinfold.models.posterior import Posterior, trained_posterior
+from twinfold.models.posterior import Posterior
 from twinfold.models.static import FEWEST, OwnPrior, StaticPrior, fit_static
 from twinfold.simulate import Simulator
 

@@ -49,7 +49,8 @@ def linear(sd: float, n_agents: int = 1, members: int = 2) -> FittedModel:
         action_head=times_one,
         activation="relu",
     )
-    prior = Prior(np.ones((members, 1)), np.full((members, 1, 1), sd**-2), np.ones((members, 1)))
+    one = np.ones((members, 1))
+    prior = Prior(one, np.full((members, 1, 1), sd**-2), one, one)
     return FittedModel(
         members=jax.tree.map(lambda leaf: jnp.stack([leaf] * members), member),
         normalizer=Normalizer(

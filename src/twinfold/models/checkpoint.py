@@ -325,6 +325,8 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
 def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior | None:
     if "trained" not in arrays:
         return None
+    # Earlier runs have no noise of its own for hard limits.
+    arrays = {"prior.limit_noise": arrays["prior.noise"], **arrays}
     prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
     packed = arrays["evidence.gram"]
     rank = prior.mean.shape[-1]

@@ -4,8 +4,8 @@ With the features Z(s, a) of a member fixed, the standardised target is linear i
 
     y = Z u + e,    e_d ~ N(0, sigma_d^2),    u ~ N(mu, Lambda^-1)
 
-with mu and Lambda from the training agents (empirical Bayes) and sigma from held-out errors. An
-agent's data enters by sums over its transitions alone (W = diag(1 / sigma^2)):
+with mu and Lambda from the training agents (empirical Bayes, ``models.empirical``) and sigma from
+held-out errors. An agent's data enters by sums over its transitions alone (W = diag(1 / sigma^2)):
 
     G = sum Z^T W Z,   b = sum Z^T W (y - Z mu),   c = sum (y - Z mu)^T W (y - Z mu)
 
@@ -33,16 +33,13 @@ from numpy.typing import NDArray
 from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.static import OwnPrior, StaticPrior, fit_static, widened_covariance
+from twinfold.models.static import OwnPrior, StaticPrior
 
 Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if they are large:
 _VALUES = 2**22  # numbers in their features and (r, r) products
 _HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
-_SAMPLE = 2**14  # transitions that the noise of the training data is taken from
-_MOSTLY = 0.5  # share of the prior variance that own data leaves open
-_LEAST_NOISE = 1e-6  # standard deviations of the target
 
 
 class Prior(NamedTuple):
@@ -52,11 +49,14 @@ class Prior(NamedTuple):
         mean: ``(M, r)``, mu.
         precision: ``(M, r, r)``, Lambda.
         noise: ``(M, D)``, sigma, in standard deviations of the target.
+        limit_noise: ``(M, D)``, sigma of transitions that end at a hard limit of the states, where
+            a smooth net is far off: a car that hits a wall must not decide what is known of it.
     """
 
     mean: Floats
     precision: Floats
     noise: Floats
+    limit_noise: Floats
 
 
 class Evidence(NamedTuple):
@@ -160,76 +160,6 @@ class Posterior(NamedTuple):
         return solve(self.prior, self.evidence, self.own_prior)
 
 
-def empirical_prior(factors: Floats, noise: Floats) -> Prior:
-    """Mean and covariance of trained factors.
-
-    Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
-    differ: its spread is taken to be as large as its factors.
-
-    Args:
-        factors: ``(M, N, r)``.
-        noise: ``(M, D)``, in standard deviations of the target.
-    """
-    values = np.asarray(factors, np.float64)
-    n_agents, rank = values.shape[1:]
-    mean = values.mean(axis=1)
-    deviation = values - mean[:, None]
-    spread = np.square(deviation if n_agents > 1 else values).mean(axis=(1, 2)) + 1e-12
-    covariance = widened_covariance(deviation, spread)
-    if n_agents == 1:
-        covariance = spread[:, None, None] * np.eye(rank)
-    precision = np.asarray(np.linalg.inv(covariance), np.float64)
-    return Prior(mean, precision, np.maximum(noise, _LEAST_NOISE))
-
-
-def trained_posterior(
-    members: FactorModel,
-    normalizer: Normalizer,
-    data: Transitions,
-    held_out: Floats | None,
-    n_agents: int,
-    static: Floats | None = None,
-) -> Posterior:
-    """The posterior of the agents that the nets were trained on.
-
-    Args:
-        members: a stack.
-        normalizer: float64, on the host.
-        data: their transitions, those of an agent next to each other.
-        held_out: ``(D,)``, robust scale of held-out errors of one step, in standard deviations of
-            the target; None if there are none. A member that fits its own training data worse than
-            that has the noise of that.
-        n_agents: N.
-        static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
-            What these say is learned from the agents that are mostly known by their own data.
-    """
-    factors = np.asarray(members.agents, np.float64)
-    rows = np.arange(len(data))[:: -(-len(data) // _SAMPLE)]
-    some = data.select(rows)
-    noise = []
-    for first in range(0, len(rows), _CHUNK):
-        part = some.select(np.arange(first, min(first + _CHUNK, len(rows))))
-        features = features_of(members, normalizer, part.state, part.action)
-        target = normalizer.encode_target(part.state, part.next_state)
-        noise.append(np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors[:, part.agent])))
-    scale = 1.4826 * np.median(np.concatenate(noise, axis=1), axis=1)
-    scale = np.where(np.isfinite(scale), scale, np.inf)
-    prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
-    evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
-    known = Posterior(prior, evidence, np.ones(n_agents, bool))
-    if static is None:
-        return known
-    metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
-    before = np.linalg.inv(prior.precision)
-    after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
-    total = np.einsum("mrs,mrs->m", metric, before)
-    left = np.einsum("mrs,mnrs->mn", metric, after) / total[:, None]
-    # Factors of the others are mostly the mean of all: that would hide what the columns say.
-    told = np.nanmedian(left, axis=0) < _MOSTLY
-    fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
-    return known if fitted is None else known._replace(static=fitted, values=static)
-
-
 def gather(
     members: FactorModel,
     normalizer: Normalizer,
@@ -243,7 +173,7 @@ def gather(
     Args:
         members: a stack.
         normalizer: float64, on the host.
-        prior: mean and noise are used.
+        prior: of all agents.
         data: transitions, those of an agent next to each other.
         n_agents: N.
         progress: receives (rows of a member done, rows in all).
@@ -271,9 +201,12 @@ def gather(
             action = np.pad(action, [(0, fill)] + [(0, 0)] * (action.ndim - 1))
         features = np.asarray(_features(members, inputs, action))[:, : len(target)]
         agent = data.agent[rows]
+        limited = normalizer.at_limit(data.next_state[rows])
         starts = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
         for m in range(n_members):
-            z, residual = whitened(prior, m, roots[m], features[m].astype(np.float64), target)
+            z, residual = whitened(
+                prior, m, roots[m], features[m].astype(np.float64), target, limited
+            )
             turned = np.swapaxes(z, 1, 2)
             sums = (turned @ z, (turned @ residual[..., None])[..., 0], (residual**2).sum(axis=1))
             for total, part in zip(found[:3], sums, strict=True):
@@ -285,7 +218,12 @@ def gather(
 
 
 def whitened(
-    prior: Prior, member: int, root: Floats, features: Floats, target: Floats
+    prior: Prior,
+    member: int,
+    root: Floats,
+    features: Floats,
+    target: Floats,
+    limited: NDArray[np.bool_],
 ) -> tuple[Floats, Floats]:
     """Features ``(K, D, r)`` and residuals from the prior mean ``(K, D)``, in units of the noise.
 
@@ -298,8 +236,9 @@ def whitened(
         root: a root of the prior covariance, ``(r, r)``, by ``prior_root``.
         features: Z, ``(K, D, r)``.
         target: y, ``(K, D)``.
+        limited: ``(K,)``, whether a transition ends at a hard limit.
     """
-    noise = prior.noise[member]
+    noise = np.where(limited[:, None], prior.limit_noise[member], prior.noise[member])
     residual = target - features @ prior.mean[member]
     deviation = np.sqrt(np.square(features @ root).sum(axis=-1) + noise**2)
     weight = np.minimum(1.0, _HUBER * deviation / np.maximum(np.abs(residual), 1e-300))
@@ -334,25 +273,6 @@ def solve(prior: Prior, evidence: Evidence, own: OwnPrior | None = None) -> tupl
     covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
     shift = np.asarray(np.linalg.solve(precision, moment[..., None])[..., 0], np.float64)
     return prior.mean[:, None] + shift, misfit(prior, evidence, shift)[..., None, None] * covariance
-
-
-def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
-    """Evidence whose posterior mean is the given factors, with residuals and precision as they are.
-
-    The nets' own agents have factors that were solved for with weights by their own residuals
-    (``refit``); more data of theirs then goes on from there.
-
-    Args:
-        prior: of all agents.
-        evidence: of the agents.
-        factors: ``(M, N, r)``.
-    """
-    shift = factors - prior.mean[:, None]
-    quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
-    left = evidence.energy - 2 * np.einsum("mnr,mnr->mn", evidence.moment, shift) + quadratic
-    moment = np.einsum("mnrs,mns->mnr", prior.precision[:, None] + evidence.gram, shift)
-    energy = np.maximum(left, 0.0) + 2 * np.einsum("mnr,mnr->mn", moment, shift) - quadratic
-    return evidence._replace(moment=moment, energy=energy)
 
 
 def misfit(prior: Prior, evidence: Evidence, shift: Floats) -> Floats:

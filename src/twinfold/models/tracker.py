@@ -110,9 +110,10 @@ class Tracker:
         norm = model.normalizer
         features = features_of(model.members, norm, before[None], code)
         target = norm.encode_target(before[None], after[None])
+        limited = norm.at_limit(after[None])
         gram, moment, energy, count = self.evidence
         for m in range(len(features)):
-            z, residual = whitened(self._prior, m, self._roots[m], features[m], target)
+            z, residual = whitened(self._prior, m, self._roots[m], features[m], target, limited)
             gram[m, 0] += z[0].T @ z[0]
             moment[m, 0] += z[0].T @ residual[0]
             energy[m, 0] += residual[0] @ residual[0]

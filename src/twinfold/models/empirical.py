@@ -1,0 +1,124 @@
+"""Empirical Bayes: what the agents that the nets were trained on say of others, and of themselves.
+
+Axes: M members, N agents, r rank, D state columns, K transitions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.panel import Transitions
+from twinfold.models.factor import FactorModel
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Evidence, Posterior, Prior, features_of, gather
+from twinfold.models.static import fit_static, widened_covariance
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 8192  # transitions whose features are held at once
+_SAMPLE = 2**14  # transitions that the noise of the training data is taken from
+_MOSTLY = 0.5  # share of the prior variance that own data leaves open
+_LEAST_NOISE = 1e-6  # standard deviations of the target
+
+
+def empirical_prior(factors: Floats, noise: Floats) -> Prior:
+    """Mean and covariance of trained factors.
+
+    Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
+    differ: its spread is taken to be as large as its factors.
+
+    Args:
+        factors: ``(M, N, r)``.
+        noise: ``(M, D)``, in standard deviations of the target.
+    """
+    values = np.asarray(factors, np.float64)
+    n_agents, rank = values.shape[1:]
+    mean = values.mean(axis=1)
+    deviation = values - mean[:, None]
+    spread = np.square(deviation if n_agents > 1 else values).mean(axis=(1, 2)) + 1e-12
+    covariance = widened_covariance(deviation, spread)
+    if n_agents == 1:
+        covariance = spread[:, None, None] * np.eye(rank)
+    precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    noise = np.maximum(noise, _LEAST_NOISE)
+    return Prior(mean, precision, noise, noise)
+
+
+def trained_posterior(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    held_out: Floats | None,
+    n_agents: int,
+    static: Floats | None = None,
+) -> Posterior:
+    """The posterior of the agents that the nets were trained on.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        data: their transitions, those of an agent next to each other.
+        held_out: ``(D,)``, robust scale of held-out errors of one step, in standard deviations of
+            the target; None if there are none. A member that fits its own training data worse than
+            that has the noise of that.
+        n_agents: N.
+        static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
+            What these say is learned from the agents that are mostly known by their own data.
+    """
+    factors = np.asarray(members.agents, np.float64)
+    residual = _residuals(members, normalizer, data)
+    scale = 1.4826 * np.median(np.abs(residual), axis=1)
+    scale = np.where(np.isfinite(scale), scale, np.inf)
+    prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
+    limited = normalizer.at_limit(data.next_state)
+    if limited.any():
+        residual = _residuals(members, normalizer, data.select(limited))
+        spread = np.sqrt(np.square(residual).mean(axis=1))  # all of it: outliers are the point
+        spread = np.where(np.isfinite(spread), spread, np.inf)
+        prior = prior._replace(limit_noise=np.maximum(prior.noise, spread))
+    evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
+    known = Posterior(prior, evidence, np.ones(n_agents, bool))
+    if static is None:
+        return known
+    metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
+    before = np.linalg.inv(prior.precision)
+    after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
+    total = np.einsum("mrs,mrs->m", metric, before)
+    left = np.einsum("mrs,mnrs->mn", metric, after) / total[:, None]
+    # Factors of the others are mostly the mean of all: that would hide what the columns say.
+    told = np.nanmedian(left, axis=0) < _MOSTLY
+    fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
+    return known if fitted is None else known._replace(static=fitted, values=static)
+
+
+def _residuals(members: FactorModel, normalizer: Normalizer, data: Transitions) -> Floats:
+    """Standardised residuals of a sample of the transitions, ``(M, K, D)``."""
+    factors = np.asarray(members.agents, np.float64)
+    some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // _SAMPLE))])
+    found = []
+    for first in range(0, len(some), _CHUNK):
+        part = some.select(np.arange(first, min(first + _CHUNK, len(some))))
+        features = features_of(members, normalizer, part.state, part.action)
+        target = normalizer.encode_target(part.state, part.next_state)
+        found.append(target - np.einsum("mkdr,mkr->mkd", features, factors[:, part.agent]))
+    return np.concatenate(found, axis=1)
+
+
+def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
+    """Evidence whose posterior mean is the given factors, with residuals and precision as they are.
+
+    The nets' own agents have factors that were solved for with weights by their own residuals
+    (``refit``); more data of theirs then goes on from there.
+
+    Args:
+        prior: of all agents.
+        evidence: of the agents.
+        factors: ``(M, N, r)``.
+    """
+    shift = factors - prior.mean[:, None]
+    quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
+    left = evidence.energy - 2 * np.einsum("mnr,mnr->mn", evidence.moment, shift) + quadratic
+    moment = np.einsum("mnrs,mns->mnr", prior.precision[:, None] + evidence.gram, shift)
+    energy = np.maximum(left, 0.0) + 2 * np.einsum("mnr,mnr->mn", moment, shift) - quadratic
+    return evidence._replace(moment=moment, energy=energy)
