@@ -18,6 +18,7 @@ from twinfold.models.examine import CONTROLS, STATISTICS
 from twinfold.trust import checks
 from twinfold.trust.checks import LEVEL, Check
 from twinfold.trust.identity import mistaken
+from twinfold.trust.usual import outliers, shifts
 
 K = len(STATISTICS)
 
@@ -73,8 +74,8 @@ def test_agents_as_usual_seldom_raise_an_alarm(kind: str) -> None:
     for _ in range(trials):
         usual, own = draws(kind, rng, (30, K)), draws(kind, rng, (50, K))
         found = some(own)
-        shifted += any(check.status == "fail" for check in checks.shifts(found, usual))
-        single += checks.outliers(found, usual, range(50)).status == "fail"
+        shifted += any(check.status == "fail" for check in shifts(found, usual))
+        single += outliers(found, usual, range(50)).status == "fail"
     # Beyond what one in a thousand sets of trials at the level would show.
     most = stats.binom.isf(0.001, trials, LEVEL)
     assert shifted <= most
@@ -85,7 +86,7 @@ def test_correlated_statistics_raise_no_more_alarms() -> None:
     rng, trials, alarms = np.random.default_rng(1), 300, 0
     for _ in range(trials):
         usual, own = (np.repeat(rng.normal(size=(n, 1)), K, axis=1) for n in (30, 50))
-        alarms += any(check.status == "fail" for check in checks.shifts(some(own), usual))
+        alarms += any(check.status == "fail" for check in shifts(some(own), usual))
     assert alarms <= stats.binom.isf(0.001, trials, LEVEL)
 
 
@@ -97,19 +98,23 @@ def test_a_shift_of_all_agents_is_caught_where_it_is(statistic: int) -> None:
     rng = np.random.default_rng(statistic)
     usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K))
     own[:, statistic] += 2.5
-    failed = [check.name for check in checks.shifts(some(own), usual) if check.status == "fail"]
+    failed = [check.name for check in shifts(some(own), usual) if check.status == "fail"]
     assert failed == [f"as usual: {STATISTICS[statistic]}"]
     own[:, statistic] -= 5  # better than usual is no fault
-    assert all(check.status == "pass" for check in checks.shifts(some(own), usual))
+    assert all(check.status == "pass" for check in shifts(some(own), usual))
 
 
 def test_courses_of_agents_known_from_other_trajectories_are_a_warning() -> None:
     rng = np.random.default_rng(0)
     usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K)) + 2.5
-    for promised, status in ((True, "fail"), (False, "warn")):
-        found = {check.name: check for check in checks.shifts(some(own), usual, promised)}
+    for n_new, status in ((30, "fail"), (5, "fail"), (4, "warn"), (0, "warn")):
+        new = np.arange(30) < n_new
+        found = {check.name: check for check in shifts(some(own), usual, new)}
         assert found.pop("as usual: course").status == status
         assert {check.status for check in found.values()} == {"fail"}
+    own[:10, 1] -= 2.5  # new agents are as usual, whatever known ones do
+    found = {check.name: check for check in shifts(some(own), usual, np.arange(30) < 10)}
+    assert found["as usual: course"].status == "pass"
 
 
 def test_single_agents_are_named_the_worst_first() -> None:
@@ -118,11 +123,18 @@ def test_single_agents_are_named_the_worst_first() -> None:
     own[7, 1] += 12
     own[3, 0] += 20
     own[5, 2:] += 20  # what is not the size of errors is judged of all agents together
-    check = checks.outliers(some(own), usual, [f"a{n}" for n in range(30)])
+    check = outliers(some(own), usual, [f"a{n}" for n in range(30)])
     assert check.status == "fail"
     assert check.agents == ("a3", "a7")
     assert check.values["statistic"] == ["level", "course"]
     assert check.advice.startswith("'a3': one-step errors are larger")
+    # Of an agent known from other trajectories the course warns, the level does not.
+    for agent, status in ((7, "warn"), (3, "fail")):
+        own[3, 0], own[7, 1] = (20.0, 0.0) if agent == 3 else (0.0, 12.0)
+        for new in (np.arange(30) == agent, np.arange(30) != agent):
+            check = outliers(some(own), usual, range(30), new)
+            assert check.agents == (agent,)
+            assert check.status == ("fail" if new[agent] else status)
 
 
 def test_short_trajectories_are_no_alarm_and_no_pass() -> None:
@@ -130,13 +142,13 @@ def test_short_trajectories_are_no_alarm_and_no_pass() -> None:
     usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K))
     usual[:, 3] = np.nan
     own[2:, 4] = np.nan
-    found = {check.name: check for check in checks.shifts(some(own), usual)}
+    found = {check.name: check for check in shifts(some(own), usual)}
     assert found["as usual: drift"].status == found["as usual: change"].status == "warn"
     assert found["as usual: level"].status == "pass"
     own[0, 0], own[1, 1] = np.nan, 1e6
-    assert checks.outliers(some(own), usual, range(30)).agents == (1,)  # by what is known
+    assert outliers(some(own), usual, range(30)).agents == (1,)  # by what is known
     usual[:, :2] = np.nan
-    assert checks.outliers(some(own), usual, range(30)).status == "pass"
+    assert outliers(some(own), usual, range(30)).status == "pass"
     for check in found.values():
         json.dumps(check.to_dict(), allow_nan=False)
 
@@ -144,8 +156,8 @@ def test_short_trajectories_are_no_alarm_and_no_pass() -> None:
 def test_without_reserved_agents_checks_warn() -> None:
     found = some(np.zeros((9, K)), np.ones((9, 3)))
     results = [
-        *checks.shifts(found, None),
-        checks.outliers(found, None, range(9)),
+        *shifts(found, None),
+        outliers(found, None, range(9)),
         checks.coverage(found, None, 0.9, fresh=True),
         checks.transforms(found, None),
     ]
@@ -324,6 +336,10 @@ def test_of_agents_known_otherwise_a_narrow_band_is_a_warning() -> None:
     )
     told = checks.coverage(few, usual, 0.9, True)
     assert (told.status, told.advice) == ("warn", "Too few agents to tell whether the band holds.")
-    for promised, status in ((True, "fail"), (False, "warn")):
-        assert checks.coverage(found, usual, 0.9, True, promised).status == status
-        assert checks.transforms(found, usual, promised).status == status
+    for n_new, status in ((40, "fail"), (5, "fail"), (4, "warn"), (0, "warn")):
+        new = np.arange(40) < n_new
+        assert checks.coverage(found, usual, 0.9, True, new).status == status
+        assert checks.transforms(found, usual, new).status == status
+    found.scores[:10] = 0.0  # new agents, whose courses it holds, are judged by themselves
+    check = checks.coverage(found, usual, 0.9, True, np.arange(40) < 10)
+    assert (check.status, check.values["coverage"], check.values["agents"]) == ("pass", 1.0, 10)

@@ -26,7 +26,7 @@ from twinfold.models.examine import CONTROLS, STATISTICS, Examined, examine
 from twinfold.models.fold_in import known_posterior, panel_transitions
 from twinfold.models.posterior import gather
 from twinfold.models.support import BASIS, path_support
-from twinfold.trust import checks, structure
+from twinfold.trust import checks, structure, usual
 from twinfold.trust.checks import Check
 from twinfold.trust.fresh import already_had
 from twinfold.trust.groups import coverage_by_group, groups_of
@@ -123,7 +123,8 @@ def panel_checks(
     model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
 ) -> list[Check]:
     """The checks of how the panel's agents fit; arguments as of ``validate``."""
-    new = bool((match_ids(model.agent_ids, list(panel.agent_ids)) < 0).all())
+    place = match_ids(model.agent_ids, list(panel.agent_ids))
+    new = np.ones(len(found.agent), bool) if seen else place[found.agent] < 0
     results = [
         *(
             checks.better(
@@ -137,16 +138,16 @@ def panel_checks(
             for control in CONTROLS
         ),
         checks.break_even(found),
-        checks.coverage(found, model.conformal, model.config.band, fresh=not seen, promised=new),
+        checks.coverage(found, model.conformal, model.config.band, fresh=not seen, new=new),
     ]
     if seen:
         return results
     results += [
         *already_had(model, panel),
         *_described(model, panel, found),
-        checks.transforms(found, model.conformal, promised=new),
-        *checks.shifts(found, model.reference, promised=new),
-        checks.outliers(found, model.reference, panel.agent_ids),
+        checks.transforms(found, model.conformal, new),
+        *usual.shifts(found, model.reference, new),
+        usual.outliers(found, model.reference, panel.agent_ids, new),
     ]
     identity = _identity(model, panel)
     return results if identity is None else [*results, identity]
