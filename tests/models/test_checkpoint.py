@@ -41,6 +41,8 @@ def assert_same(got: FittedModel, expected: FittedModel) -> None:
         (got.posterior, expected.posterior),
         (got.sample_agent, expected.sample_agent),
         (got.conformal, expected.conformal),
+        (got.reference, expected.reference),
+        (got.calibration_agent, expected.calibration_agent),
     ):
         assert jax.tree.structure(a) == jax.tree.structure(b)
         for leaf, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):

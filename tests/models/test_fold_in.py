@@ -16,6 +16,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import InvalidDataError, RunError, UsageError
 from twinfold.fit import fit
+from twinfold.models.calibrate import calibrate
 from twinfold.models.ensemble import FittedModel, centre, rollout_members
 from twinfold.models.fold_in import MISFIT, adapt, agent_misfit, forget, with_transitions
 from twinfold.models.posterior import Posterior, solve
@@ -242,6 +243,28 @@ def test_to_forget_a_newcomer_gives_back_the_model_before(
     some = forget(adapted, ["new 0", "u2"])
     assert some.agent_ids == ("u0", "u1", "u3", "u4", "new 1")
     assert_same_agents(some, adapted, some.agent_ids)
+
+
+def test_scores_of_a_forgotten_reserved_agent_are_gone(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    factors = np.random.default_rng(0).normal(size=(4, 3))
+    panel = courses.panel(model, [8, 1, 6, 7], factors, ids=["a", "b", "c", "d"], seed=7)
+    model = calibrate(model, panel)
+    scores, usual, scored = model.conformal, model.reference, model.calibration_agent
+    assert scores is not None
+    assert usual is not None
+    assert scored is not None
+    # One transition leaves nothing to predict from: three of the four have a score.
+    assert [model.agent_ids[n] for n in scored] == ["a", "c", "d"]
+    left = forget(model, ["c", "u1"])
+    assert left.calibration_agent is not None
+    assert [left.agent_ids[n] for n in left.calibration_agent] == ["a", "d"]
+    np.testing.assert_array_equal(left.conformal, scores[[0, 2]])
+    np.testing.assert_array_equal(left.reference, usual[[0, 2]])
+    none = forget(model, ["a", "c", "d"])
+    assert none.conformal is none.reference is none.calibration_agent is None
+    again = forget(replace(model, calibration_agent=None), ["c"])  # an older run
+    np.testing.assert_array_equal(again.conformal, scores)
 
 
 def test_states_of_a_forgotten_agent_are_gone(random_model: Build) -> None:

@@ -22,6 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.examine import examine
@@ -65,4 +66,11 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
         "reserved_agents": reserved.n_agents,
         "reserved_fingerprint": reserved.fingerprint(),
     }
-    return replace(adapted, conformal=found.scores, reference=found.statistics, info=info)
+    names = [reserved.agent_ids[n] for n in found.agent]
+    return replace(
+        adapted,
+        conformal=found.scores,
+        reference=found.statistics,
+        calibration_agent=match_ids(adapted.agent_ids, names).astype(np.int32),
+        info=info,
+    )

@@ -161,6 +161,8 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         arrays["conformal"] = model.conformal
     if model.reference is not None:
         arrays["reference"] = model.reference
+    if model.calibration_agent is not None:
+        arrays["calibration_agent"] = model.calibration_agent
     blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
     config = model.config.model_dump(mode="json")
     run = {
@@ -301,6 +303,7 @@ def _build_model(
         sample_action=arrays.get("sample_action"),
         conformal=arrays.get("conformal"),
         reference=arrays.get("reference"),
+        calibration_agent=arrays.get("calibration_agent"),
         info=run["info"],
     )
 

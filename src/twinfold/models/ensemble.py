@@ -62,6 +62,8 @@ class FittedModel:
             data. None if no agents were reserved.
         reference: ``(n, k)``, statistics of the calibration agents (``examine.STATISTICS``), what
             is usual; None likewise.
+        calibration_agent: ``(n,)``, index of the agent that each row of these two is of; None
+            likewise, and in runs of an older version.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -81,6 +83,7 @@ class FittedModel:
     sample_action: NDArray[Any] | None = None
     conformal: Floats | None = None
     reference: Floats | None = None
+    calibration_agent: NDArray[np.int32] | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:

@@ -175,8 +175,9 @@ def with_transitions(
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     """A model that does not know some agents any more.
 
-    Their factors, sums and kept states are gone, as if they had never been adapted to. Nets that
-    were trained on an agent's data keep what they learned from it; only a new fit undoes that.
+    Their factors, sums and kept states are gone, as if they had never been adapted to, and so is
+    what a reserved agent says of the band. Nets that were trained on an agent's data keep what they
+    learned from it; only a new fit undoes that.
 
     Args:
         model: a fitted model.
@@ -201,6 +202,13 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
             sample_agent = np.searchsorted(kept, sample_agent[stays]).astype(np.int32)
         else:  # planning needs some states, so these stay, but of nobody
             sample_agent = action = None
+    scores, usual, scored = model.conformal, model.reference, model.calibration_agent
+    if scored is not None:
+        stays = np.isin(scored, kept)
+        scores, usual = (
+            None if x is None or not stays.any() else x[stays] for x in (scores, usual)
+        )
+        scored = np.searchsorted(kept, scored[stays]).astype(np.int32) if stays.any() else None
     return replace(
         model,
         members=_replaced(model.members, np.asarray(model.members.agents)[:, kept]),
@@ -210,6 +218,9 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         sample=sample,
         sample_agent=sample_agent,
         sample_action=action,
+        conformal=scores,
+        reference=usual,
+        calibration_agent=scored,
     )
 
 
