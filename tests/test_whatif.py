@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, InvalidDataError, Simulator, UsageError
+from twinfold.asked import STRAYS
 from twinfold.data import read_table, write_table
 from twinfold.models.predictive import DRAWS, factor_draws
-from twinfold.simulate import STRAYS
 from twinfold.whatif import QUERY, answer
 
 STATES = ["x", "x_dot", "theta", "theta_dot"]

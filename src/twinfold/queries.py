@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.asked import action_bounds, level_index, levels_text
 from twinfold.data.columns import Mask, Numbers, Times, as_numbers, as_times
 from twinfold.data.ids import did_you_mean, factorize_ids, match_ids
 from twinfold.data.notes import Notes, counted, shorten, show_time
@@ -22,7 +23,6 @@ from twinfold.data.timing import joins, ticks_from_step
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.ensemble import FittedModel
-from twinfold.simulate import action_bounds, level_index, levels_text
 
 QUERY = "query_id"
 

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.asked import STRAYS, doubtful_states, strays
 from twinfold.cores import usable_cores
 from twinfold.data.columns import Times
 from twinfold.data.notes import shorten
@@ -38,13 +39,7 @@ from twinfold.models.support import (
     support_columns,
 )
 from twinfold.queries import QUERY, Queries, column, read_queries
-from twinfold.simulate import (
-    STRAYS,
-    Warn,
-    doubtful_states,
-    prediction_columns,
-    strays,
-)
+from twinfold.simulate import Warn, prediction_columns
 
 __all__ = ["QUERY", "answer"]
 
