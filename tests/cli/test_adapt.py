@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from twinfold import FittedModel, load_run
 from twinfold.data.collect import collect, provenance
 from twinfold.data.io import save_panel
+from twinfold.models.calibrate import calibrate
+from twinfold.models.checkpoint import save_run
 from twinfold.models.fold_in import adapt
 from twinfold.tasks.registry import get_task
 
@@ -199,6 +202,30 @@ def test_the_nets_keep_what_they_learned_and_it_is_said(
     again = twinfold("forget", tmp_path / "r", "--agent", "T-003/é", "--out", tmp_path / "s")
     assert again.code == 2
     assert "unknown agent 'T-003/é'" in again.err
+
+
+def test_what_becomes_of_the_band_is_said(
+    twinfold: Any, small_cart_pole: FittedModel, tmp_path: Path
+) -> None:
+    panel = collect(get_task("cart_pole"), "random", 72, 7)
+    reserved = panel.select_agents(panel.agent_ids[60:])
+    model = calibrate(small_cart_pole, reserved)
+    assert model.conformal is not None
+    n_scores = len(model.conformal)
+    assert 9 <= n_scores <= 12
+    save_run(model, tmp_path / "run")
+    scored = [str(model.agent_ids[n]) for n in model.calibration_agent]  # pyright: ignore
+    for gone, end in ((1, "\n"), (n_scores - 8, ": too few to promise 90 %; bands are no longer")):
+        words = ["--agent", ",".join(scored[:gone]), "--out", tmp_path / f"r{gone}"]
+        done = twinfold("forget", tmp_path / "run", *words)
+        assert done.code == 0
+        told = f"warning: the band was calibrated on {n_scores} agents, {n_scores - gone} are left"
+        assert done.err.startswith(told + end)
+    save_run(dataclasses.replace(model, calibration_agent=None), tmp_path / "old")
+    done = twinfold("forget", tmp_path / "old", "--agent", scored[0], "--out", tmp_path / "r")
+    assert "what forgotten agents say of the band stays" in done.err
+    done = twinfold("forget", tmp_path / "old", "--agent", "3", "--out", tmp_path / "s")
+    assert "band" not in done.err  # the band never was of its data
 
 
 @pytest.mark.parametrize(

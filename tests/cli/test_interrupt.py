@@ -124,26 +124,50 @@ def importing():
     assert pressing.whole
 
 
+def plain():
+    press()
+
+
+at_the_end = ignored
+case = sys.argv[1]
 try:
     with interrupts():
-        globals()[sys.argv[1]]()
+        globals()[case]()
         print("went on", flush=True)
-        time.sleep(20)
+        if case != "at_the_end":
+            time.sleep(20)
 except KeyboardInterrupt:
     print("ended", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
 
 
-@pytest.mark.parametrize("case", ["ignored", "importing"])
-def test_an_interrupt_at_a_bad_moment_is_kept_for_a_good_one(case: str, tmp_path: Path) -> None:
-    """As an exception, it is lost in a callback of the collector and breaks an import."""
+@pytest.mark.parametrize(
+    ("case", "lines"),
+    [
+        ("ignored", ["went on", "ended True"]),
+        ("importing", ["went on", "ended True"]),
+        ("at_the_end", ["went on", "ended True"]),  # before it is raised again, the work is done
+        ("plain", ["ended True"]),
+    ],
+)
+@pytest.mark.parametrize("imported", [False, True])
+def test_an_interrupt_at_a_bad_moment_is_kept_for_a_good_one(
+    case: str, lines: list[str], imported: bool, tmp_path: Path
+) -> None:
+    """As an exception, it is lost in a callback of the collector and breaks an import.
+
+    The command itself may be run by a module's import: that does not make it deaf.
+    """
     (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "pressing.py").write_text("from __main__ import press\npress()\nwhole = True\n")
+    (tmp_path / "pressing.py").write_text(
+        "import sys\nsys.modules.get('script', sys.modules['__main__']).press()\nwhole = True\n"
+    )
+    words = ["-c", "import script"] if imported else ["script.py"]
     begun = time.monotonic()
     done = subprocess.run(
-        [sys.executable, tmp_path / "script.py", case], capture_output=True, text=True, check=True
+        [sys.executable, *words, case], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    assert (done.stdout.splitlines(), done.stderr) == (["went on", "ended True"], "")
+    assert (done.stdout.splitlines(), done.stderr) == (lines, "")
     assert time.monotonic() - begun < 10
 
 

@@ -129,7 +129,7 @@ def test_a_run_of_version_3_predicts_but_does_not_adapt(
     arrays = safetensors.numpy.load_file(path)
     new = ("prior.", "evidence.", "trained", "sample_agent", "conformal", "reference")
     old = {name: array for name, array in arrays.items() if not name.startswith(new)}
-    assert len(arrays) - len(old) == 10
+    assert len(arrays) - len(old) == 11
     safetensors.numpy.save_file(old, path)
     edit(tmp_path / "run", version=3, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     again = load_run(tmp_path / "run")
@@ -154,12 +154,13 @@ def test_a_run_without_a_noise_of_its_own_at_limits_is_read(
     save_run(model, tmp_path / "run")
     path = tmp_path / "run" / "model.safetensors"
     arrays = safetensors.numpy.load_file(path)
-    del arrays["prior.limit_noise"]
+    del arrays["prior.limit_noise"], arrays["prior.walls"]
     safetensors.numpy.save_file(arrays, path)
     edit(tmp_path / "run", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     posterior = load_run(tmp_path / "run").posterior
     assert posterior is not None
     np.testing.assert_array_equal(posterior.prior.limit_noise, posterior.prior.noise)
+    assert not posterior.prior.at_wall(np.full((1, 3), 1e9)).any()
 
 
 def test_predictions_survive_bit_for_bit(random_model: Build, run: Path) -> None:

@@ -28,6 +28,7 @@ from twinfold.models.posterior import (
     prior_root,
     solve,
 )
+from twinfold.models.refit import trimmed_rms
 from twinfold.models.support import own_share
 
 Build = Callable[..., FittedModel]
@@ -54,7 +55,7 @@ def rows_by_hand(
         residual = norm.encode_target(data.state[k], data.next_state[k]) - z @ prior.mean[m]
         weight = np.empty(len(residual))
         after = (data.next_state[k] - norm.state_mean) / norm.state_scale
-        limited = any(after <= norm.low) or any(after >= norm.high)
+        limited = any(after <= prior.walls[0]) or any(after >= prior.walls[1])
         noise = (prior.limit_noise if limited else prior.noise)[m]
         for d in range(len(residual)):
             deviation = np.sqrt(z[d] @ covariance @ z[d] + noise[d] ** 2)
@@ -69,7 +70,9 @@ def with_wall(model: FittedModel, data: Transitions) -> FittedModel:
     norm, posterior = model.normalizer, known(model)
     high = np.full(len(norm.state_mean), np.inf)
     high[0] = norm.encode_state(data.next_state)[:, 0].max()
-    prior = posterior.prior._replace(limit_noise=7 * posterior.prior.noise)
+    prior = posterior.prior._replace(
+        limit_noise=7 * posterior.prior.noise, walls=np.stack([-np.full(len(high), np.inf), high])
+    )
     return dataclasses.replace(
         model,
         normalizer=dataclasses.replace(norm, high=high),
@@ -448,7 +451,7 @@ def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
     random_model: Build, courses: Any
 ) -> None:
     model = random_model(posterior=True)
-    panel = courses.panel(model, [12] * 5, courses.factors(model))
+    panel = courses.panel(model, [60] * 5, courses.factors(model))
     data = courses.transitions(model, panel)
     free = np.full(3, np.inf)
     norm = dataclasses.replace(model.normalizer, low=-free, high=free)
@@ -457,20 +460,21 @@ def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
     norm = dataclasses.replace(with_wall(model, data).normalizer, low=-free)
     data.next_state[[7, 30, 41], 0] = data.next_state[:, 0].max()
     data.next_state[7, 1] += 100  # stopped by the wall
-    (at,) = np.nonzero(norm.at_limit(data.next_state))
+    prior = trained_posterior(model.members, norm, data, None, 5).prior
+    np.testing.assert_array_equal(prior.walls, [norm.low, norm.high])
+    (at,) = np.nonzero(prior.at_wall(norm.encode_state(data.next_state)))
     assert {7, 30, 41} <= set(at.tolist())
     assert len(at) == 4
-    prior = trained_posterior(model.members, norm, data, None, 5).prior
     z = features_of(model.members, norm, data.state[at], data.action[at])
     factors = np.asarray(model.members.agents, np.float64)[:, data.agent[at]]
     target = norm.encode_target(data.state[at], data.next_state[at])
     errors = target - np.einsum("mkdr,mkr->mkd", z, factors)
-    expected = np.maximum(prior.noise, np.sqrt(np.mean(errors**2, axis=1)))
-    np.testing.assert_allclose(prior.limit_noise, expected, rtol=1e-5)
+    there = [trimmed_rms(of_member) for of_member in errors]
+    np.testing.assert_allclose(prior.limit_noise, np.maximum(prior.noise, there), rtol=1e-5)
     assert prior.limit_noise[:, 1].min() > 10 * prior.noise[:, 1].max()
     # Whom it is of, and where it stopped, then says nearly nothing.
     one = data.select(data.agent == data.agent[7])
-    rest = one.select(~norm.at_limit(one.next_state))
+    rest = one.select(~prior.at_wall(norm.encode_state(one.next_state)))
     found = [gather(model.members, norm, prior, rows, 5) for rows in (one, rest)]
     (mean, _), (without, _) = (solve(prior, evidence) for evidence in found)
     (naive, _) = solve(
@@ -479,6 +483,22 @@ def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
     agent = one.agent[0]
     near, far = (np.abs(x[:, agent] - without[:, agent]).max() for x in (mean, naive))
     assert near < 0.1 * far
+
+
+def test_a_limit_that_is_the_usual_value_is_no_wall(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    data = courses.transitions(model, courses.panel(model, [60] * 5, courses.factors(model)))
+    far = np.full(3, np.inf)
+    flag = data.next_state[:, 2] >= np.quantile(data.next_state[:, 2], 0.9)
+    for share, wall in ((0.1, True), (0.9, False)):
+        low, high = -far, far.copy()
+        data.next_state[:, 2] = np.where(flag == (share == 0.1), 3.0, 1.0)
+        high[2] = model.normalizer.encode_state(data.next_state)[:, 2].max()
+        norm = dataclasses.replace(model.normalizer, low=low, high=high)
+        prior = trained_posterior(model.members, norm, data, None, 5).prior
+        assert np.isfinite(prior.walls[1, 2]) == wall
+        if not wall:
+            np.testing.assert_array_equal(prior.limit_noise, prior.noise)
 
 
 def test_a_member_that_diverged_leaves_the_others_as_they_are(

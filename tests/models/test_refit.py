@@ -105,6 +105,37 @@ def test_gross_errors_hardly_matter() -> None:
     np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=0.1)
 
 
+def test_a_state_that_seldom_changes_does_not_outweigh_the_others() -> None:
+    """Nearly all of its errors are tiny; taken for its noise, they would decide every factor."""
+    rng = np.random.default_rng(0)
+    start = member()
+    clean = sample(start, noise=0.3)
+    target = np.array(clean.target)
+    target[:, 0] = 0.001 * rng.normal(size=len(target)) + (rng.random(len(target)) < 0.05) * 4.0
+    data = clean._replace(target=jnp.asarray(target))
+    scale = refit.robust_scale(target, target)
+    assert scale[0] == pytest.approx(4 * np.sqrt(0.04), rel=0.3)
+    np.testing.assert_allclose(scale[1:], 1.4826 * np.median(np.abs(target[:, 1:]), axis=0))
+    (found,) = refit.refit_factors([start], data, every(data))
+    error = np.abs(np.asarray(found.agents[:3]) - TRUE[:3]).max()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refit, "_HEAVY", np.inf)
+        (naive,) = refit.refit_factors([start], data, every(data))
+    assert error < 0.5 * np.abs(np.asarray(naive.agents[:3]) - TRUE[:3]).max()
+
+
+def test_gross_errors_are_no_changes() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=(1000, 2))
+    error = 0.01 * rng.normal(size=(1000, 2))
+    expected = 1.4826 * np.median(np.abs(error), axis=0)
+    gross = rng.random(1000) < 0.04
+    error[gross, 0] += 50.0
+    target[gross, 0] += 50.0
+    np.testing.assert_allclose(refit.robust_scale(error, target), expected, rtol=0.1)
+    assert refit.trimmed_rms(error)[0] == pytest.approx(50 * np.sqrt(0.03), rel=0.15)
+
+
 def test_an_agent_without_rows_is_at_the_mean_and_only_given_rows_count() -> None:
     start = member()
     data = sample(start)

@@ -108,12 +108,12 @@ def test_courses_of_agents_known_from_other_trajectories_are_a_warning() -> None
     rng = np.random.default_rng(0)
     usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K)) + 2.5
     for n_new, status in ((30, "fail"), (5, "fail"), (4, "warn"), (0, "warn")):
-        new = np.arange(30) < n_new
-        found = {check.name: check for check in shifts(some(own), usual, new)}
+        known = np.arange(30) >= n_new
+        found = {check.name: check for check in shifts(some(own), usual, known)}
         assert found.pop("as usual: course").status == status
         assert {check.status for check in found.values()} == {"fail"}
     own[:10, 1] -= 2.5  # new agents are as usual, whatever known ones do
-    found = {check.name: check for check in shifts(some(own), usual, np.arange(30) < 10)}
+    found = {check.name: check for check in shifts(some(own), usual, np.arange(30) >= 10)}
     assert found["as usual: course"].status == "pass"
 
 
@@ -131,10 +131,15 @@ def test_single_agents_are_named_the_worst_first() -> None:
     # Of an agent known from other trajectories the course warns, the level does not.
     for agent, status in ((7, "warn"), (3, "fail")):
         own[3, 0], own[7, 1] = (20.0, 0.0) if agent == 3 else (0.0, 12.0)
-        for new in (np.arange(30) == agent, np.arange(30) != agent):
-            check = outliers(some(own), usual, range(30), new)
+        for known in (np.arange(30) == agent, np.arange(30) != agent):
+            check = outliers(some(own), usual, range(30), known)
             assert check.agents == (agent,)
-            assert check.status == ("fail" if new[agent] else status)
+            assert check.status == (status if known[agent] else "fail")
+            assert check.values["only_warns"] == [check.status == "warn"]
+    own[3, 0], own[7, 1] = 20.0, 1e3  # the advice is of the one that fails
+    check = outliers(some(own), usual, range(30), np.arange(30) == 7)
+    assert (check.status, check.agents) == ("fail", (3, 7))
+    assert check.values["only_warns"] == [False, True]
 
 
 def test_short_trajectories_are_no_alarm_and_no_pass() -> None:
@@ -158,7 +163,7 @@ def test_without_reserved_agents_checks_warn() -> None:
     results = [
         *shifts(found, None),
         outliers(found, None, range(9)),
-        checks.coverage(found, None, 0.9, fresh=True),
+        checks.coverage(found, None, 0.9, fresh=True)[0],
         checks.transforms(found, None),
     ]
     assert {check.status for check in results} == {"warn"}
@@ -175,7 +180,7 @@ def test_coverage_is_a_matter_of_the_calibration_agents_too(n: int) -> None:
     held, fails = [], 0
     for _ in range(trials):
         usual, own = rng.exponential(size=(n, 1)), rng.exponential(size=(m, 1))
-        check = checks.coverage(some(scores=own), usual, 0.9, fresh=True)
+        check = checks.coverage(some(scores=own), usual, 0.9, fresh=True)[0]
         held.append(round(check.values["coverage"] * m))
         fails += check.status == "fail"
     assert fails <= stats.binom.isf(0.001, trials, LEVEL)
@@ -191,23 +196,23 @@ def test_coverage_is_a_matter_of_the_calibration_agents_too(n: int) -> None:
 def test_a_band_that_is_too_narrow_fails() -> None:
     rng = np.random.default_rng(3)
     usual, own = rng.exponential(size=(30, 2)), 4 * rng.exponential(size=(30, 2))
-    assert checks.coverage(some(scores=own), usual, 0.9, fresh=True).status == "fail"
+    assert checks.coverage(some(scores=own), usual, 0.9, fresh=True)[0].status == "fail"
     assert checks.transforms(some(scores=own), usual).status == "fail"
-    assert checks.coverage(some(scores=own / 40), usual, 0.9, fresh=True).status == "pass"
+    assert checks.coverage(some(scores=own / 40), usual, 0.9, fresh=True)[0].status == "pass"
     assert checks.transforms(some(scores=own / 40), usual).status == "warn"  # wide, but safe
 
 
 def test_too_few_agents_promise_nothing() -> None:
-    check = checks.coverage(some(scores=np.ones((9, 1))), np.ones((8, 1)), 0.9, fresh=True)
+    check = checks.coverage(some(scores=np.ones((9, 1))), np.ones((8, 1)), 0.9, fresh=True)[0]
     assert check.status == "warn"
     assert check.expected == "at least 9"  # the smallest of which one in ten may be left out
-    check = checks.coverage(some(scores=np.ones((9, 1))), np.ones((9, 1)), 0.9, fresh=True)
+    check = checks.coverage(some(scores=np.ones((9, 1))), np.ones((9, 1)), 0.9, fresh=True)[0]
     assert check.status == "pass"
 
 
 def test_calibration_agents_are_no_test_of_the_band() -> None:
     scores = np.arange(1.0, 31)[:, None]
-    check = checks.coverage(some(scores=scores), scores, 0.9, fresh=False)
+    check = checks.coverage(some(scores=scores), scores, 0.9, fresh=False)[0]
     assert check.status == "pass"
     assert "28 times as wide" in check.figure
     assert "coverage" not in check.values
@@ -334,12 +339,17 @@ def test_of_agents_known_otherwise_a_narrow_band_is_a_warning() -> None:
     few: Any = SimpleNamespace(
         rmse=np.ones(3), scores=np.zeros((3, 3)), ends=SimpleNamespace(mask=np.ones((3, 3), bool))
     )
-    told = checks.coverage(few, usual, 0.9, True)
+    (told,) = checks.coverage(few, usual, 0.9, True)
     assert (told.status, told.advice) == ("warn", "Too few agents to tell whether the band holds.")
     for n_new, status in ((40, "fail"), (5, "fail"), (4, "warn"), (0, "warn")):
-        new = np.arange(40) < n_new
-        assert checks.coverage(found, usual, 0.9, True, new).status == status
-        assert checks.transforms(found, usual, new).status == status
+        known = np.arange(40) >= n_new
+        assert checks.coverage(found, usual, 0.9, True, known)[0].status == status
+        assert checks.transforms(found, usual, known).status == status
     found.scores[:10] = 0.0  # new agents, whose courses it holds, are judged by themselves
-    check = checks.coverage(found, usual, 0.9, True, np.arange(40) < 10)
-    assert (check.status, check.values["coverage"], check.values["agents"]) == ("pass", 1.0, 10)
+    for rows in (np.arange(40) >= 10, np.arange(40) >= 3):
+        new, others = checks.coverage(found, usual, 0.9, True, rows)
+        assert (new.name, new.values["coverage"]) == ("band", 1.0)
+        assert new.values["agents"] == (~rows).sum()
+        assert new.status == ("pass" if (~rows).sum() >= 5 else "warn")
+        assert (others.name, others.status) == ("band of known agents", "warn")
+        assert others.values["agents"] == rows.sum()

@@ -50,7 +50,8 @@ def linear(sd: float, n_agents: int = 1, members: int = 2) -> FittedModel:
         activation="relu",
     )
     one = np.ones((members, 1))
-    prior = Prior(one, np.full((members, 1, 1), sd**-2), one, one)
+    nowhere = np.array([[-np.inf], [np.inf]])
+    prior = Prior(one, np.full((members, 1, 1), sd**-2), one, one, nowhere)
     return FittedModel(
         members=jax.tree.map(lambda leaf: jnp.stack([leaf] * members), member),
         normalizer=Normalizer(

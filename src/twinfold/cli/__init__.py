@@ -96,11 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if as_process:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         hint = str(error)
-        print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr)
+        with suppress(OSError):  # whoever read it may be gone
+            print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr, flush=True)
+            sys.stdout.flush()
         if as_process:  # compiled code in other threads can be neither stopped nor taken down
-            with suppress(OSError):
-                sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(130)
         return 130
     except BrokenPipeError:  # `twinfold ... | head`

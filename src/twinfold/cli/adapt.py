@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -19,6 +20,9 @@ from twinfold.cli.common import (
     warn,
 )
 from twinfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from twinfold.models.ensemble import FittedModel
 
 
 def adapt(
@@ -114,13 +118,32 @@ def forget(
             "from it stays until a new fit"
         )
     left = model.forget(names)
+    if not quiet:
+        for line in _calibration_left(model, left, len(names) > len(trained)):
+            warn(line)
     save_run(left, out)
     console().print(f"{out}: {len(left.agent_ids)} simulators", soft_wrap=True)
 
 
-def _trained(model: object, name: str) -> bool:
-    from twinfold.models.ensemble import FittedModel
+def _calibration_left(model: FittedModel, left: FittedModel, untrained: bool) -> list[str]:
+    """What forgetting did to the band of everybody else."""
+    from twinfold.models.bands import conformal_factor
 
-    assert isinstance(model, FittedModel)
+    if model.conformal is None:
+        return []
+    if model.calibration_agent is None:
+        told = "the run is of an older version: what forgotten agents say of the band stays"
+        return [told] if untrained else []
+    n_before, n_left = len(model.conformal), 0 if left.conformal is None else len(left.conformal)
+    if n_left == n_before:
+        return []
+    line = f"the band was calibrated on {n_before} agents, {n_left} are left"
+    level = left.config.band
+    if left.conformal is None or not math.isfinite(conformal_factor(left.conformal, level, 1)[0]):
+        line += f": too few to promise {100 * level:g} %; bands are no longer promised"
+    return [line]
+
+
+def _trained(model: FittedModel, name: str) -> bool:
     index = model.agent_index(name)
     return model.posterior is None or bool(model.posterior.trained[index])

@@ -19,13 +19,13 @@ from typing import Any
 AGAIN = 0.05  # seconds until an interrupt that could not be raised is tried again
 
 
-def _interrupt(_signal: int, frame: FrameType | None) -> None:
+def _imports(frame: FrameType | None) -> int:
+    """How many frames of the import system a stack has."""
+    count = 0
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            _later()
-            return
+        count += frame.f_code.co_filename.startswith("<frozen importlib")
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return count
 
 
 def _later() -> None:
@@ -37,17 +37,25 @@ def interrupts() -> Iterator[None]:
     """Within, Ctrl-C raises ``KeyboardInterrupt`` where it is safe, and is never lost.
 
     Does nothing where Ctrl-C has no meaning or another one: in a thread, in a job that a shell
-    started in the background, under a handler of somebody else's.
+    started in the background, under a handler of somebody else's for this or for the alarm.
     """
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         and hasattr(signal, "setitimer")
+        and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     )
     if not ours:
         yield
         return
     hook = sys.unraisablehook
+    outer = _imports(sys._getframe())  # the command may itself be run by a module's import
+
+    def interrupt(_signal: int, frame: FrameType | None) -> None:
+        if _imports(frame) > outer:
+            _later()
+        else:
+            raise KeyboardInterrupt
 
     def ignored(unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
@@ -55,13 +63,17 @@ def interrupts() -> Iterator[None]:
         else:
             hook(unraisable)
 
-    alarm = signal.signal(signal.SIGALRM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     sys.unraisablehook = ignored
+    waiting = 0.0
     try:
         yield
+        waiting, _ = signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        sys.unraisablehook = hook
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGALRM, alarm)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        sys.unraisablehook = hook
+    if waiting:
+        raise KeyboardInterrupt

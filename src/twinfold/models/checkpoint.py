@@ -328,8 +328,9 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
 def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior | None:
     if "trained" not in arrays:
         return None
-    # Earlier runs have no noise of its own for hard limits.
-    arrays = {"prior.limit_noise": arrays["prior.noise"], **arrays}
+    noise = arrays["prior.noise"]  # the same at walls in earlier runs
+    walls = np.stack([np.full(noise.shape[1], end) for end in (-np.inf, np.inf)])
+    arrays = {"prior.limit_noise": noise, "prior.walls": walls, **arrays}
     prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
     packed = arrays["evidence.gram"]
     rank = prior.mean.shape[-1]

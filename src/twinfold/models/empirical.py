@@ -12,12 +12,14 @@ from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, features_of, gather
+from twinfold.models.refit import robust_scale, trimmed_rms
 from twinfold.models.static import fit_static, widened_covariance
 
 Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once
 _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
+_SELDOM = 0.2  # share of the transitions that may end at a wall
 _MOSTLY = 0.5  # share of the prior variance that own data leaves open
 _LEAST_NOISE = 1e-6  # standard deviations of the target
 
@@ -42,7 +44,8 @@ def empirical_prior(factors: Floats, noise: Floats) -> Prior:
         covariance = spread[:, None, None] * np.eye(rank)
     precision = np.asarray(np.linalg.inv(covariance), np.float64)
     noise = np.maximum(noise, _LEAST_NOISE)
-    return Prior(mean, precision, noise, noise)
+    nowhere = np.stack([np.full(noise.shape[1], end) for end in (-np.inf, np.inf)])
+    return Prior(mean, precision, noise, noise, nowhere)
 
 
 def trained_posterior(
@@ -67,16 +70,18 @@ def trained_posterior(
             What these say is learned from the agents that are mostly known by their own data.
     """
     factors = np.asarray(members.agents, np.float64)
-    residual = _residuals(members, normalizer, data)
-    scale = 1.4826 * np.median(np.abs(residual), axis=1)
+    residual, target = _residuals(members, normalizer, data)
+    scale = np.stack([robust_scale(error, target) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
     prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
-    limited = normalizer.at_limit(data.next_state)
+    walls = _walls(normalizer, data)
+    prior = prior._replace(walls=walls)
+    limited = prior.at_wall(normalizer.encode_state(data.next_state))
     if limited.any():
-        residual = _residuals(members, normalizer, data.select(limited))
-        spread = np.sqrt(np.square(residual).mean(axis=1))  # all of it: outliers are the point
-        spread = np.where(np.isfinite(spread), spread, np.inf)
-        prior = prior._replace(limit_noise=np.maximum(prior.noise, spread))
+        residual, _ = _residuals(members, normalizer, data.select(limited))
+        there = np.stack([trimmed_rms(error) for error in residual])
+        there = np.where(np.isfinite(there), there, np.inf)
+        prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
     evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
     if static is None:
@@ -92,17 +97,36 @@ def trained_posterior(
     return known if fitted is None else known._replace(static=fitted, values=static)
 
 
-def _residuals(members: FactorModel, normalizer: Normalizer, data: Transitions) -> Floats:
-    """Standardised residuals of a sample of the transitions, ``(M, K, D)``."""
+def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
+    """The hard limits that few transitions end at, ``(2, D)``, standardised.
+
+    A limit that many end at is no wall but what usually happens (a flag that is mostly 0): the nets
+    have learned it, and the other columns of these transitions tell agents apart.
+    """
+    standard = normalizer.encode_state(data.next_state)
+    often = [(standard <= normalizer.low).mean(axis=0), (standard >= normalizer.high).mean(axis=0)]
+    return np.stack(
+        [
+            np.where(often[0] <= _SELDOM, normalizer.low, -np.inf),
+            np.where(often[1] <= _SELDOM, normalizer.high, np.inf),
+        ]
+    )
+
+
+def _residuals(
+    members: FactorModel, normalizer: Normalizer, data: Transitions
+) -> tuple[Floats, Floats]:
+    """Residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
     factors = np.asarray(members.agents, np.float64)
     some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // _SAMPLE))])
+    target = normalizer.encode_target(some.state, some.next_state)
     found = []
     for first in range(0, len(some), _CHUNK):
-        part = some.select(np.arange(first, min(first + _CHUNK, len(some))))
-        features = features_of(members, normalizer, part.state, part.action)
-        target = normalizer.encode_target(part.state, part.next_state)
-        found.append(target - np.einsum("mkdr,mkr->mkd", features, factors[:, part.agent]))
-    return np.concatenate(found, axis=1)
+        part = slice(first, first + _CHUNK)
+        features = features_of(members, normalizer, some.state[part], some.action[part])
+        predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, some.agent[part]])
+        found.append(target[part] - predicted)
+    return np.concatenate(found, axis=1), target
 
 
 def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:

@@ -181,6 +181,7 @@ def as_known(
         agent_ids=panel.agent_ids,
         behaviour=None,
         posterior=posterior,
+        calibration_agent=None,
     )
 
 
@@ -262,7 +263,9 @@ def _residuals(seen: FittedModel, ends: Ends) -> Floats:
         middle = np.median(predicted[known] if known.any() else predicted, axis=0)
         out[part] = norm.encode_target(state[part], after[part]) - middle
     found = np.full((*mask.shape, after.shape[1]), np.nan)
-    found[mask] = out / np.median(prior.noise, axis=0)
+    there = prior.at_wall(norm.encode_state(after))
+    usual, at_walls = (np.median(noise, axis=0) for noise in (prior.noise, prior.limit_noise))
+    found[mask] = out / np.where(there[:, None], at_walls, usual)
     return found
 
 

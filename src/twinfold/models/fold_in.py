@@ -176,8 +176,9 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     """A model that does not know some agents any more.
 
     Their factors, sums and kept states are gone, as if they had never been adapted to, and so is
-    what a reserved agent says of the band. Nets that were trained on an agent's data keep what they
-    learned from it; only a new fit undoes that.
+    what a reserved agent says of the band, which then rests on the others (not in runs of an older
+    version, which do not know whose scores are whose). Nets that were trained on an agent's data
+    keep what they learned from it; only a new fit undoes that.
 
     Args:
         model: a fitted model.

@@ -102,11 +102,6 @@ class Normalizer(eqx.Module):
         change = _change(np.asarray(state), np.asarray(next_state), self.keep, self.angles)
         return (change - self.target_mean) / self.target_scale
 
-    def at_limit(self, state: Any) -> Any:
-        """Which states, ``(K, D)`` raw units, are at a hard limit in any column: ``(K,)``."""
-        standard = self.encode_state(state)
-        return ((standard <= self.low) | (standard >= self.high)).any(axis=-1)
-
     def advance(self, standard: Array, target: Array) -> Array:
         """Standardised next state from a standardised state and a predicted target, ``(..., D)``.
 

@@ -49,14 +49,21 @@ class Prior(NamedTuple):
         mean: ``(M, r)``, mu.
         precision: ``(M, r, r)``, Lambda.
         noise: ``(M, D)``, sigma, in standard deviations of the target.
-        limit_noise: ``(M, D)``, sigma of transitions that end at a hard limit of the states, where
-            a smooth net is far off: a car that hits a wall must not decide what is known of it.
+        limit_noise: ``(M, D)``, sigma of transitions that end at a wall: a smooth net is far off
+            there, and a car that hits one must not decide what is known of it.
+        walls: ``(2, D)``, standardised hard limits, lower and upper, that few transitions end at;
+            infinite elsewhere.
     """
 
     mean: Floats
     precision: Floats
     noise: Floats
     limit_noise: Floats
+    walls: Floats
+
+    def at_wall(self, standard: Floats) -> NDArray[np.bool_]:
+        """Which standardised next states ``(K, D)`` are at a wall in any column: ``(K,)``."""
+        return ((standard <= self.walls[0]) | (standard >= self.walls[1])).any(axis=-1)
 
 
 class Evidence(NamedTuple):
@@ -201,7 +208,7 @@ def gather(
             action = np.pad(action, [(0, fill)] + [(0, 0)] * (action.ndim - 1))
         features = np.asarray(_features(members, inputs, action))[:, : len(target)]
         agent = data.agent[rows]
-        limited = normalizer.at_limit(data.next_state[rows])
+        limited = prior.at_wall(normalizer.encode_state(data.next_state[rows]))
         starts = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
         for m in range(n_members):
             z, residual = whitened(
@@ -236,7 +243,7 @@ def whitened(
         root: a root of the prior covariance, ``(r, r)``, by ``prior_root``.
         features: Z, ``(K, D, r)``.
         target: y, ``(K, D)``.
-        limited: ``(K,)``, whether a transition ends at a hard limit.
+        limited: ``(K,)``, whether a transition ends at a wall.
     """
     noise = np.where(limited[:, None], prior.limit_noise[member], prior.noise[member])
     residual = target - features @ prior.mean[member]

@@ -12,6 +12,7 @@ and (regularised) covariance of the trained factors, by iteratively reweighted l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +33,8 @@ _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank 
 _VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
 _SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
+_ALL_BUT = 0.99  # share of the errors
+_HEAVY, _EXPLAINED = 3.0, 0.5  # ratios of scales: trimmed to robust, of most errors to the target
 _FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
@@ -73,6 +76,7 @@ def _solve(
     chunks = np.append(rows, np.full(-len(rows) % size, rows[-1], np.int32)).reshape(-1, size)
     sample = rows[:: -(-len(rows) // _SAMPLE)]
     n_sample = len(sample)
+    target = np.asarray(data.target)[sample]
     sample = np.append(sample, np.full(-n_sample % size, sample[-1], np.int32))
 
     factors = np.asarray(member.agents, np.float64)
@@ -82,12 +86,14 @@ def _solve(
     isotropic = (np.square(deviation).mean() + _FLOOR**2) * np.eye(len(mean))
     covariance = (deviation.T @ deviation + isotropic) / (len(factors) + 1)
     precision = np.linalg.inv(covariance)
-    for _ in range(rounds):
+    for turn in range(rounds):
         current = jnp.asarray(factors, jnp.float32)
         residual = np.concatenate(
-            [np.abs(_residuals(member, data, current, part)) for part in sample.reshape(-1, size)]
+            [_residuals(member, data, current, part) for part in sample.reshape(-1, size)]
         )
-        scale = np.maximum(1.4826 * np.median(residual[:n_sample], axis=0), _FLOOR)
+        # Until the factors have been solved for once, nothing says what cannot be explained.
+        explained = target if turn else None
+        scale = np.maximum(robust_scale(residual[:n_sample], explained), _FLOOR)
         gram = np.tile(precision, (len(factors), 1, 1))  # (N, r, r)
         # Solved for the change: what is summed in float32 is small then.
         moment = (mean - factors) @ precision  # (N, r)
@@ -102,6 +108,34 @@ def _solve(
             moment[who] += np.asarray(sums)[: len(who)]
         factors = factors + np.linalg.solve(gram, moment[..., None])[..., 0]
     return factors
+
+
+def robust_scale(
+    error: NDArray[np.floating], target: NDArray[np.floating] | None
+) -> NDArray[np.floating]:
+    """Scale of the errors of each column, not that of the few that are gross: ``(D,)``.
+
+    1.4826 times the median of their size. Of a state that seldom changes that says nothing of the
+    changes, and the column would outweigh all others: where most errors are no smaller than the
+    target itself varies, and many are far larger, it is ``trimmed_rms``.
+
+    Args:
+        error: ``(K, D)``.
+        target: ``(K, D)``, what was to be predicted; None for the median alone.
+    """
+    usual = 1.4826 * np.median(np.abs(error), axis=0)
+    if target is None:
+        return usual
+    away = target - np.median(target, axis=0)
+    varies = 1.4826 * np.median(np.abs(away), axis=0)
+    trimmed = trimmed_rms(error)
+    return np.where((trimmed > _HEAVY * usual) & (usual > _EXPLAINED * varies), trimmed, usual)
+
+
+def trimmed_rms(error: NDArray[np.floating]) -> Floats:
+    """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
+    size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
+    return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))
 
 
 @jax.jit

@@ -110,7 +110,7 @@ class Tracker:
         norm = model.normalizer
         features = features_of(model.members, norm, before[None], code)
         target = norm.encode_target(before[None], after[None])
-        limited = norm.at_limit(after[None])
+        limited = self._prior.at_wall(norm.encode_state(after[None]))
         gram, moment, energy, count = self.evidence
         for m in range(len(features)):
             z, residual = whitened(self._prior, m, self._roots[m], features[m], target, limited)

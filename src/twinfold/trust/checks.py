@@ -136,33 +136,54 @@ def coverage(
     scores: Floats | None,
     nominal: float,
     fresh: bool,
-    new: NDArray[np.bool_] | None = None,
-) -> Check:
-    """Whether the band holds the whole course of as many agents as it says.
-
-    Given the n calibration agents, the number of m new ones that are held is beta-binomial. Agents
-    that the run knows from other trajectories are no such agents: the calibration agents are known
-    by the beginning of the very trajectory whose end is predicted. Of them the band promises
-    nothing: they do not count beside enough new ones, and by themselves a band that is too narrow
-    is a warning.
+    known: NDArray[np.bool_] | None = None,
+) -> list[Check]:
+    """Whether the band holds the whole course of as many agents as it says: new ones, known ones.
 
     Args:
         found: of agents that the band was not calibrated on, or of the calibration agents.
         scores: of the calibration agents, ``(n, H)``.
         nominal: coverage.
         fresh: whether the agents are other ones than the calibration agents.
-        new: ``(S,)``, which agents are known as the calibration agents were; None for all.
+        known: ``(S,)``, which agents the run knows from other trajectories; None for none.
+    """
+    if known is None or not known.any():
+        return [_coverage("band", found, scores, nominal, fresh)]
+    if known.all():
+        return [_coverage("band", found, scores, nominal, fresh, promised=False)]
+    return [
+        _coverage("band", found, scores, nominal, fresh, rows=~known),
+        _coverage(
+            "band of known agents", found, scores, nominal, fresh, rows=known, promised=False
+        ),
+    ]
+
+
+def _coverage(
+    name: str,
+    found: Examined,
+    scores: Floats | None,
+    nominal: float,
+    fresh: bool,
+    rows: NDArray[np.bool_] | slice = slice(None),
+    promised: bool = True,
+) -> Check:
+    """Of some agents.
+
+    Given the n calibration agents, the number of m new ones that are held is beta-binomial. Agents
+    that the run knows from other trajectories are no such agents: the calibration agents are known
+    by the beginning of the very trajectory whose end is predicted. Of them the band promises
+    nothing, and a band that is too narrow is a warning.
     """
     if scores is None:
-        return unreserved("band")
-    rows, promised = promised_rows(found, new)
+        return unreserved(name)
     horizon = _horizon(found, rows)
     factor, n_calibration = conformal_factor(scores, nominal, horizon)
     own = found.scores[rows, horizon - 1]
     own = own[~np.isnan(own)]
     if not math.isfinite(factor):
         return Check(
-            "band",
+            name,
             "warn",
             f"{n_calibration} agents to calibrate {horizon} steps",
             f"at least {math.ceil(nominal / (1 - nominal) - 1e-9)}",
@@ -172,7 +193,7 @@ def coverage(
         )
     if not fresh:  # how many of the calibration agents it holds is no finding
         return Check(
-            "band",
+            name,
             "pass",
             f"{factor:.2g} times as wide, by {n_calibration} whole courses of {horizon} steps",
             f"meant to hold {100 * nominal:.0f} %",
@@ -192,7 +213,7 @@ def coverage(
     if m < FEWEST:
         status = "warn"
     return Check(
-        "band",
+        name,
         status,
         f"{100 * share:.0f} % of {m} whole courses of {horizon} steps",
         f"{100 * nominal:.0f} %, at least {_least(m, rank, n_calibration)} of {m}",
@@ -213,15 +234,20 @@ def coverage(
     )
 
 
-def promised_rows(found: Examined, new: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_], bool]:
-    """Which agents to judge in units of the band, and whether it promises anything of them."""
+def promised_rows(
+    found: Examined, known: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.bool_], bool]:
+    """Which agents to compare in units of the band, and whether it promises anything of them.
+
+    New agents, if there are enough of them; else all, of whom it promises nothing.
+    """
     everyone = np.ones(len(found.rmse), bool)
-    if new is None or new.all():
+    if known is None or not known.any():
         return everyone, True
-    return (new, True) if new.sum() >= FEWEST else (everyone, False)
+    return (~known, True) if (~known).sum() >= FEWEST else (everyone, False)
 
 
-def _horizon(found: Examined, rows: NDArray[np.bool_]) -> int:
+def _horizon(found: Examined, rows: NDArray[np.bool_] | slice) -> int:
     lengths = found.ends.mask[rows].sum(axis=1)
     return int(np.median(lengths)) if len(lengths) else 1
 
@@ -245,7 +271,7 @@ def _least(m: int, rank: int, n: int) -> int:
 
 
 def transforms(
-    found: Examined, scores: Floats | None, new: NDArray[np.bool_] | None = None
+    found: Examined, scores: Floats | None, known: NDArray[np.bool_] | None = None
 ) -> Check:
     """Whether the new agents' scores lie evenly among those of the calibration agents.
 
@@ -256,7 +282,7 @@ def transforms(
     """
     if scores is None:
         return unreserved("probability integral transform")
-    rows, promised = promised_rows(found, new)
+    rows, promised = promised_rows(found, known)
     horizon = _horizon(found, rows)
     usual, own = scores[:, horizon - 1], found.scores[rows, horizon - 1]
     usual, own = usual[~np.isnan(usual)], own[~np.isnan(own)]

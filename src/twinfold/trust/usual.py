@@ -36,7 +36,7 @@ _WORDS = {
 
 
 def shifts(
-    found: Examined, reference: Floats | None, new: NDArray[np.bool_] | None = None
+    found: Examined, reference: Floats | None, known: NDArray[np.bool_] | None = None
 ) -> list[Check]:
     """Whether the agents as a whole differ from what is usual, statistic by statistic.
 
@@ -49,7 +49,7 @@ def shifts(
     """
     if reference is None:
         return [unreserved("as usual")]
-    rows, promised = promised_rows(found, new)
+    rows, promised = promised_rows(found, known)
     judged = [
         found.statistics[rows] if name == "course" else found.statistics for name in STATISTICS
     ]
@@ -93,7 +93,7 @@ def outliers(
     found: Examined,
     reference: Floats | None,
     ids: Sequence[AgentId],
-    new: NDArray[np.bool_] | None = None,
+    known: NDArray[np.bool_] | None = None,
 ) -> Check:
     """Agents that fit far worse than any reserved one.
 
@@ -123,14 +123,14 @@ def outliers(
     worst = excess.max(axis=1)
     matters = found.rmse > _NEGLIGIBLE * found.controls["persistence"]
     bad = np.flatnonzero((worst > 0) & matters)
-    bad = bad[np.argsort(-worst[bad])]
+    mild = np.zeros(len(worst), bool) if known is None else known.copy()
+    mild &= ~(excess[:, STATISTICS.index("level")] > 0)
+    bad = bad[np.lexsort((-worst[bad], mild[bad]))]  # those that only warn come last
     named = tuple(ids[int(found.agent[s])] for s in bad)
     kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]
-    mild = np.zeros(len(bad), bool) if new is None else ~new[bad]
-    mild &= ~(excess[bad][:, STATISTICS.index("level")] > 0)
     return Check(
         "agents that fit badly",
-        "fail" if not mild.all() else "warn" if len(bad) else "pass",
+        "fail" if not mild[bad].all() else "warn" if len(bad) else "pass",
         f"{len(bad)} of {len(found.rmse)} agents",
         "none",
         "No agent stands out."
@@ -138,5 +138,9 @@ def outliers(
         else f"{named[0]!r}: {_WORDS[kinds[0]]}. Look at these agents' data before using their "
         "simulators.",
         agents=named,
-        values={"statistic": kinds, "excess": worst[bad].tolist()},
+        values={
+            "statistic": kinds,
+            "excess": worst[bad].tolist(),
+            "only_warns": mild[bad].tolist(),
+        },
     )

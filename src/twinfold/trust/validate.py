@@ -114,7 +114,7 @@ def validate(
         "agents": len(found.rmse),
         "trained_agents": int(known.trained.sum()),
         "checks": [check.to_dict() for check in results],
-        "pictures": _pictures(model, panel, found),
+        "pictures": _pictures(model, panel, found, _known(model, panel, found, seen)),
     }
     return Validation(verdict, tuple(results), _plain(record))
 
@@ -123,8 +123,7 @@ def panel_checks(
     model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
 ) -> list[Check]:
     """The checks of how the panel's agents fit; arguments as of ``validate``."""
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
-    new = np.ones(len(found.agent), bool) if seen else place[found.agent] < 0
+    known = _known(model, panel, found, seen)
     results = [
         *(
             checks.better(
@@ -138,16 +137,16 @@ def panel_checks(
             for control in CONTROLS
         ),
         checks.break_even(found),
-        checks.coverage(found, model.conformal, model.config.band, fresh=not seen, new=new),
+        *checks.coverage(found, model.conformal, model.config.band, not seen, known),
     ]
     if seen:
         return results
     results += [
         *already_had(model, panel),
         *_described(model, panel, found),
-        checks.transforms(found, model.conformal, new),
-        *usual.shifts(found, model.reference, new),
-        usual.outliers(found, model.reference, panel.agent_ids, new),
+        checks.transforms(found, model.conformal, known),
+        *usual.shifts(found, model.reference, known),
+        usual.outliers(found, model.reference, panel.agent_ids, known),
     ]
     identity = _identity(model, panel)
     return results if identity is None else [*results, identity]
@@ -248,7 +247,18 @@ def _identity(model: FittedModel, panel: PanelDataset) -> Check | None:
     return mistaken(mean, place[known], names, model.agent_ids, size)
 
 
-def _pictures(model: FittedModel, panel: PanelDataset, found: Examined) -> dict[str, Any]:
+def _known(
+    model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
+) -> NDArray[np.bool_]:
+    """Which of the S agents the run knows from other trajectories, ``(S,)``."""
+    if seen:
+        return np.zeros(len(found.agent), bool)
+    return match_ids(model.agent_ids, list(panel.agent_ids))[found.agent] >= 0
+
+
+def _pictures(
+    model: FittedModel, panel: PanelDataset, found: Examined, known: NDArray[np.bool_]
+) -> dict[str, Any]:
     """What the page draws: errors by horizon, calibration, worst agents, support."""
     mask = found.ends.mask
     reach = int((mask.sum(axis=0) > 0).sum())
@@ -264,7 +274,7 @@ def _pictures(model: FittedModel, panel: PanelDataset, found: Examined) -> dict[
     ]
     return {
         "by_horizon": by_horizon,
-        "calibration": _calibration(model, found),
+        "calibration": _calibration(model, found, known),
         "support": dict(zip(BASIS, share, strict=True)),
         "worst": _worst(model, panel, found),
         "statistics": {
@@ -286,13 +296,16 @@ def _before(found: Examined) -> Floats:
     return np.concatenate([found.ends.state[:, None], found.middle[:, :-1]], axis=1)
 
 
-def _calibration(model: FittedModel, found: Examined) -> dict[str, Any] | None:
-    """Share of whole courses within the band, by nominal coverage."""
+def _calibration(
+    model: FittedModel, found: Examined, known: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Share of whole courses within the band, by nominal coverage; of new agents if there are."""
     if model.conformal is None:
         return None
     levels = np.arange(0.05, 1.0, 0.05)
-    horizon = int(np.median(found.ends.mask.sum(axis=1)))
-    own = found.scores[:, horizon - 1]
+    rows = known if known.all() else ~known
+    horizon = int(np.median(found.ends.mask[rows].sum(axis=1)))
+    own = found.scores[rows, horizon - 1]
     own = own[~np.isnan(own)]
     seen = [
         float((own <= band_factor(_at(model, float(level)), horizon)[0]).mean()) for level in levels
