@@ -35,7 +35,8 @@ def only(model: FittedModel, *members: int) -> FittedModel:
     assert known is not None
     prior, (gram, moment, energy, count), trained = known[:3]
     evidence = type(known.evidence)(gram[index], moment[index], energy[index], count)
-    own = type(known)(type(prior)(*(x[index] for x in prior)), evidence, trained)
+    of_members = type(prior)(*(x[index] for x in prior[:-1]), walls=prior.walls)
+    own = type(known)(of_members, evidence, trained)
     return dataclasses.replace(model, members=stack, posterior=own)
 
 

@@ -34,7 +34,7 @@ from twinfold.models.behaviour import init_behaviour
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.factor import Structure, init_factor_model
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Evidence, Posterior, Prior
+from twinfold.models.posterior import Evidence, Posterior, Prior, no_walls
 from twinfold.models.static import StaticPrior
 from twinfold.models.train import TrainState
 
@@ -328,9 +328,8 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
 def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior | None:
     if "trained" not in arrays:
         return None
-    noise = arrays["prior.noise"]  # the same at walls in earlier runs
-    walls = np.stack([np.full(noise.shape[1], end) for end in (-np.inf, np.inf)])
-    arrays = {"prior.limit_noise": noise, "prior.walls": walls, **arrays}
+    noise = arrays["prior.noise"]  # earlier runs know no walls
+    arrays = {"prior.limit_noise": noise, "prior.walls": no_walls(noise.shape[1]), **arrays}
     prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
     packed = arrays["evidence.gram"]
     rank = prior.mean.shape[-1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Evidence, Posterior, Prior, features_of, gather
+from twinfold.models.posterior import Evidence, Posterior, Prior, features_of, gather, no_walls
 from twinfold.models.refit import robust_scale, trimmed_rms
 from twinfold.models.static import fit_static, widened_covariance
 
@@ -44,8 +44,7 @@ def empirical_prior(factors: Floats, noise: Floats) -> Prior:
         covariance = spread[:, None, None] * np.eye(rank)
     precision = np.asarray(np.linalg.inv(covariance), np.float64)
     noise = np.maximum(noise, _LEAST_NOISE)
-    nowhere = np.stack([np.full(noise.shape[1], end) for end in (-np.inf, np.inf)])
-    return Prior(mean, precision, noise, noise, nowhere)
+    return Prior(mean, precision, noise, noise, no_walls(noise.shape[1]))
 
 
 def trained_posterior(
@@ -74,8 +73,7 @@ def trained_posterior(
     scale = np.stack([robust_scale(error, target) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
     prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
-    walls = _walls(normalizer, data)
-    prior = prior._replace(walls=walls)
+    prior = prior._replace(walls=_walls(normalizer, data))
     limited = prior.at_wall(normalizer.encode_state(data.next_state))
     if limited.any():
         residual, _ = _residuals(members, normalizer, data.select(limited))
@@ -104,13 +102,9 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
     have learned it, and the other columns of these transitions tell agents apart.
     """
     standard = normalizer.encode_state(data.next_state)
-    often = [(standard <= normalizer.low).mean(axis=0), (standard >= normalizer.high).mean(axis=0)]
-    return np.stack(
-        [
-            np.where(often[0] <= _SELDOM, normalizer.low, -np.inf),
-            np.where(often[1] <= _SELDOM, normalizer.high, np.inf),
-        ]
-    )
+    limits = np.stack([normalizer.low, normalizer.high])
+    often = [(standard <= limits[0]).mean(axis=0), (standard >= limits[1]).mean(axis=0)]
+    return np.where(np.stack(often) <= _SELDOM, limits, no_walls(standard.shape[1]))
 
 
 def _residuals(

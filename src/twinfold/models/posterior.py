@@ -66,6 +66,11 @@ class Prior(NamedTuple):
         return ((standard <= self.walls[0]) | (standard >= self.walls[1])).any(axis=-1)
 
 
+def no_walls(n_state: int) -> Floats:
+    """``(2, D)``, limits that no state is at."""
+    return np.repeat([[-np.inf], [np.inf]], n_state, axis=1)
+
+
 class Evidence(NamedTuple):
     """What the data of each agent says: sums over its transitions. Float64, on the host.
 
