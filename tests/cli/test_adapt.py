@@ -15,6 +15,7 @@ import pytest
 from twinfold import FittedModel, load_run
 from twinfold.data.collect import collect, provenance
 from twinfold.data.io import save_panel
+from twinfold.models.bands import promised_steps
 from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import save_run
 from twinfold.models.fold_in import adapt
@@ -215,12 +216,20 @@ def test_what_becomes_of_the_band_is_said(
     assert 9 <= n_scores <= 12
     save_run(model, tmp_path / "run")
     scored = [str(model.agent_ids[n]) for n in model.calibration_agent]  # pyright: ignore
-    for gone, end in ((1, "\n"), (n_scores - 8, ": too few to promise 90 %; bands are no longer")):
-        words = ["--agent", ",".join(scored[:gone]), "--out", tmp_path / f"r{gone}"]
-        done = twinfold("forget", tmp_path / "run", *words)
+    before = promised_steps(model.conformal, 0.9)
+    assert before > 0
+    for gone in (1, n_scores - 8, n_scores):
+        out = tmp_path / f"r{gone}"
+        done = twinfold(
+            "forget", tmp_path / "run", "--agent", ",".join(scored[:gone]), "--out", out
+        )
         assert done.code == 0
         told = f"warning: the band was calibrated on {n_scores} agents, {n_scores - gone} are left"
-        assert done.err.startswith(told + end)
+        after = promised_steps(load_run(out).conformal, 0.9)
+        now = f"{after} steps" if after else "nothing"
+        lost = f": 90 % were promised for {before} steps, now {now}"
+        assert done.err == told + (lost if after < before else "") + "\n"
+        assert (after == 0) == (n_scores - gone < 9)
     save_run(dataclasses.replace(model, calibration_agent=None), tmp_path / "old")
     done = twinfold("forget", tmp_path / "old", "--agent", scored[0], "--out", tmp_path / "r")
     assert "what forgotten agents say of the band stays" in done.err

@@ -20,6 +20,7 @@ from twinfold.models.examine import (
     examine,
 )
 from twinfold.models.fold_in import known_posterior, with_transitions
+from twinfold.models.posterior import no_walls
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [{}, {"discrete": False, "features": "joint", "angles": (1,)}]
@@ -41,6 +42,27 @@ def newcomers(model: FittedModel, courses: Any, lengths: Any = (11, 6, 1, 9)) ->
     factors = np.random.default_rng(3).normal(size=(len(lengths), 3))
     ids = [f"n{n}" for n in range(len(lengths))]
     return courses.panel(model, lengths, factors, ids=ids, seed=6)
+
+
+def test_residuals_at_a_wall_are_in_units_of_the_noise_there(
+    random_model: Build, courses: Any
+) -> None:
+    model = without_walls(random_model(posterior=True))
+    posterior = known_posterior(model)
+    factors = np.random.default_rng(3).normal(size=(2, 3))
+    panel = courses.panel(model, [11, 9], factors, ids=["u0", "u3"], seed=6)  # known as they are
+
+    def examined(walls: Any) -> Any:
+        prior = posterior.prior._replace(walls=walls, limit_noise=5 * posterior.prior.noise)
+        return examine(replace(model, posterior=posterior._replace(prior=prior)), panel)
+
+    walls, plain = no_walls(3), examined(no_walls(3))
+    after = model.normalizer.encode_state(plain.ends.next_state)
+    walls[1, 0] = np.sort(after[plain.ends.mask][:, 0])[-2]  # two of the steps end there
+    there = plain.ends.mask & (after[..., 0] >= walls[1, 0])
+    assert there.sum() == 2
+    times = np.where(there, 1 / 5, 1.0)[..., None]
+    np.testing.assert_allclose(examined(walls).residual, plain.residual * times, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -501,6 +501,19 @@ def test_a_limit_that_is_the_usual_value_is_no_wall(random_model: Build, courses
             np.testing.assert_array_equal(prior.limit_noise, prior.noise)
 
 
+def test_many_rare_walls_are_the_usual_thing_too(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    data = courses.transitions(model, courses.panel(model, [60] * 5, courses.factors(model)))
+    data.next_state[:] = np.random.default_rng(0).uniform(0.0, 1.0, data.next_state.shape)
+    edge = np.array([0.9, 0.88, 0.95])  # reached by 10, 12 and 5 % of the transitions
+    data.next_state[:] = np.minimum(data.next_state, edge)
+    high = model.normalizer.encode_state(edge)
+    norm = dataclasses.replace(model.normalizer, low=np.full(3, -np.inf), high=high)
+    prior = trained_posterior(model.members, norm, data, None, 5).prior
+    np.testing.assert_array_equal(prior.walls[1], [high[0], np.inf, high[2]])
+    assert prior.at_wall(norm.encode_state(data.next_state)).mean() <= 0.2
+
+
 def test_a_member_that_diverged_leaves_the_others_as_they_are(
     random_model: Build, courses: Any
 ) -> None:

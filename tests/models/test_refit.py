@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -95,45 +96,55 @@ def test_members_of_several_structures_are_solved_as_each_alone() -> None:
         assert np.abs(np.asarray(got.agents) - start.agents).max() > 0.05
 
 
-def test_gross_errors_hardly_matter() -> None:
+@pytest.mark.parametrize(("noise", "atol"), [(0.01, 0.1), (0.3, 0.35)])
+def test_gross_errors_hardly_matter(noise: float, atol: float) -> None:
     start = member()
-    data = sample(start, noise=0.01)
+    data = sample(start, noise=noise)
     target = np.array(data.target)
     target[::25] += 50.0
     data = data._replace(target=jnp.asarray(target))
     (found,) = refit.refit_factors([start], data, every(data))
-    np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=0.1)
+    np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=atol)
 
 
-def test_a_state_that_seldom_changes_does_not_outweigh_the_others() -> None:
+@pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.05])
+@pytest.mark.parametrize("jitter", [0.0, 0.001])
+def test_a_state_that_seldom_changes_does_not_outweigh_the_others(
+    share: float, jitter: float
+) -> None:
     """Nearly all of its errors are tiny; taken for its noise, they would decide every factor."""
     rng = np.random.default_rng(0)
     start = member()
     clean = sample(start, noise=0.3)
     target = np.array(clean.target)
-    target[:, 0] = 0.001 * rng.normal(size=len(target)) + (rng.random(len(target)) < 0.05) * 4.0
+    target[:, 0] = jitter * rng.normal(size=len(target))
+    events = rng.permutation(len(target))[: math.ceil(share * len(target))]
+    target[events, 0] += 4.0
     data = clean._replace(target=jnp.asarray(target))
     scale = refit.robust_scale(target, target)
-    assert scale[0] == pytest.approx(4 * np.sqrt(0.04), rel=0.3)
+    assert scale[0] == pytest.approx(4 * np.sqrt(len(events) / len(target)), rel=0.1)
     np.testing.assert_allclose(scale[1:], 1.4826 * np.median(np.abs(target[:, 1:]), axis=0))
     (found,) = refit.refit_factors([start], data, every(data))
-    error = np.abs(np.asarray(found.agents[:3]) - TRUE[:3]).max()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refit, "_HEAVY", np.inf)
+        patch.setattr(refit, "_SELDOM", np.inf)
         (naive,) = refit.refit_factors([start], data, every(data))
-    assert error < 0.5 * np.abs(np.asarray(naive.agents[:3]) - TRUE[:3]).max()
+    error, worse = (np.abs(np.asarray(x.agents[:3]) - TRUE[:3]).max() for x in (found, naive))
+    assert error < 0.7 * worse
 
 
-def test_gross_errors_are_no_changes() -> None:
+@pytest.mark.parametrize("noise", [0.01, 0.4, 0.8, 2.0])
+@pytest.mark.parametrize("share", [0.01, 0.04])
+def test_gross_errors_are_no_events(noise: float, share: float) -> None:
     rng = np.random.default_rng(0)
-    target = rng.normal(size=(1000, 2))
-    error = 0.01 * rng.normal(size=(1000, 2))
+    error = noise * rng.normal(size=(2000, 2))
+    target = rng.normal(size=(2000, 2)) + error
     expected = 1.4826 * np.median(np.abs(error), axis=0)
-    gross = rng.random(1000) < 0.04
+    gross = rng.random(2000) < share
     error[gross, 0] += 50.0
     target[gross, 0] += 50.0
     np.testing.assert_allclose(refit.robust_scale(error, target), expected, rtol=0.1)
-    assert refit.trimmed_rms(error)[0] == pytest.approx(50 * np.sqrt(0.03), rel=0.15)
+    rest = max(share - 0.01, 0.0)
+    assert refit.trimmed_rms(error)[0] == pytest.approx(50 * np.sqrt(rest), rel=0.25, abs=5)
 
 
 def test_an_agent_without_rows_is_at_the_mean_and_only_given_rows_count() -> None:

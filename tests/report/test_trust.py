@@ -140,6 +140,18 @@ def test_verdict_and_main_figures_come_first() -> None:
         assert value in facts, value
 
 
+def test_what_is_not_promised_is_not_called_so_and_few_agents_make_no_headline() -> None:
+    whole = record()
+    (band,) = (item for item in whole["checks"] if item["name"] == "band")
+    known = {**band["values"], "coverage": 0.25, "agents": 40, "promised": False}
+    whole["checks"].append(check("band of known agents", "warn", values=known))
+    first = Reader(trust.validation_page(whole)).text.split("Error by steps ahead", 1)[0]
+    assert "25% 90% meant, not promised: known; 40 agents, 4 steps" in " ".join(first.split())
+    band["values"] = {**band["values"], "agents": 5}
+    first = Reader(trust.validation_page(whole)).text.split("Error by steps ahead", 1)[0]
+    assert "88% 90% promised; 5 agents, 4 steps" in " ".join(first.split())
+
+
 def test_every_check_is_in_the_table_failed_ones_first() -> None:
     whole = record()
     page = trust.validation_page(whole)

@@ -135,11 +135,13 @@ def test_single_agents_are_named_the_worst_first() -> None:
             check = outliers(some(own), usual, range(30), known)
             assert check.agents == (agent,)
             assert check.status == (status if known[agent] else "fail")
-            assert check.values["only_warns"] == [check.status == "warn"]
     own[3, 0], own[7, 1] = 20.0, 1e3  # the advice is of the one that fails
     check = outliers(some(own), usual, range(30), np.arange(30) == 7)
     assert (check.status, check.agents) == ("fail", (3, 7))
-    assert check.values["only_warns"] == [False, True]
+    assert check.advice.startswith("3: one-step errors are larger")
+    own[7, 0] = 15.0  # a course that only warns is not the reason why an agent fails
+    check = outliers(some(own), usual, range(30), np.arange(30) == 7)
+    assert dict(zip(check.agents, check.values["statistic"], strict=True))[7] == "level"
 
 
 def test_short_trajectories_are_no_alarm_and_no_pass() -> None:

@@ -87,6 +87,9 @@ def test_new_and_known_agents_are_judged_apart(world: Any) -> None:
     bands = {check.name: check for check in found.checks if check.name.startswith("band")}
     assert bands["band"].values["agents"] == 12
     assert bands["band of known agents"].values["agents"] == 10
+    calibration = found.record["pictures"]["calibration"]
+    at = calibration["observed"][calibration["nominal"].index(0.9)]
+    assert (at, calibration["agents"]) == (pytest.approx(bands["band"].values["coverage"]), 12)
 
 
 def test_the_record_is_plain_json_and_draws_what_it_says(world: Any) -> None:

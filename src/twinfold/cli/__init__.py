@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = str(error)
         with suppress(OSError):  # whoever read it may be gone
             print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr, flush=True)
+        with suppress(OSError):
             sys.stdout.flush()
         if as_process:  # compiled code in other threads can be neither stopped nor taken down
             os._exit(130)

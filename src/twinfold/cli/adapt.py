@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,7 +126,7 @@ def forget(
 
 def _calibration_left(model: FittedModel, left: FittedModel, untrained: bool) -> list[str]:
     """What forgetting did to the band of everybody else."""
-    from twinfold.models.bands import conformal_factor
+    from twinfold.models.bands import promised_steps
 
     if model.conformal is None:
         return []
@@ -138,9 +137,10 @@ def _calibration_left(model: FittedModel, left: FittedModel, untrained: bool) ->
     if n_left == n_before:
         return []
     line = f"the band was calibrated on {n_before} agents, {n_left} are left"
-    level = left.config.band
-    if left.conformal is None or not math.isfinite(conformal_factor(left.conformal, level, 1)[0]):
-        line += f": too few to promise {100 * level:g} %; bands are no longer promised"
+    before, after = (promised_steps(m.conformal, m.config.band) for m in (model, left))
+    if after < before:
+        promised = f"{after} steps" if after else "nothing"
+        line += f": {100 * left.config.band:g} % were promised for {before} steps, now {promised}"
     return [line]
 
 

@@ -34,7 +34,7 @@ def _later() -> None:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Within, Ctrl-C raises ``KeyboardInterrupt`` where it is safe, and is never lost.
+    """Within, Ctrl-C raises ``KeyboardInterrupt`` where it is safe, and always while work goes on.
 
     Does nothing where Ctrl-C has no meaning or another one: in a thread, in a job that a shell
     started in the background, under a handler of somebody else's for this or for the alarm.

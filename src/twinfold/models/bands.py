@@ -99,3 +99,11 @@ def conformal_factor(scores: Floats, coverage: float, horizon: int) -> tuple[flo
     known = np.sort(column[~np.isnan(column)])
     rank = math.ceil((len(known) + 1) * coverage)
     return (float(known[rank - 1]) if rank <= len(known) else math.inf), len(known)
+
+
+def promised_steps(scores: Floats | None, coverage: float) -> int:
+    """For how many steps whole courses are promised by the calibration agents; 0 for none."""
+    if scores is None:
+        return 0
+    steps = range(scores.shape[1], 0, -1)
+    return next((h for h in steps if math.isfinite(conformal_factor(scores, coverage, h)[0])), 0)

@@ -96,15 +96,18 @@ def trained_posterior(
 
 
 def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
-    """The hard limits that few transitions end at, ``(2, D)``, standardised.
+    """Hard limits that few transitions end at, ``(2, D)``, standardised: the rarest ones.
 
     A limit that many end at is no wall but what usually happens (a flag that is mostly 0): the nets
     have learned it, and the other columns of these transitions tell agents apart.
     """
     standard = normalizer.encode_state(data.next_state)
-    limits = np.stack([normalizer.low, normalizer.high])
-    often = [(standard <= limits[0]).mean(axis=0), (standard >= limits[1]).mean(axis=0)]
-    return np.where(np.stack(often) <= _SELDOM, limits, no_walls(standard.shape[1]))
+    walls, nowhere = np.stack([normalizer.low, normalizer.high]), no_walls(standard.shape[1])
+    at = np.stack([standard <= walls[0], standard >= walls[1]])  # (2, K, D)
+    while at.any(axis=(0, 2)).mean() > _SELDOM:  # all together, not each by itself
+        side, column = np.unravel_index(at.mean(axis=1).argmax(), walls.shape)
+        walls[side, column], at[side, :, column] = nowhere[side, column], False
+    return walls
 
 
 def _residuals(

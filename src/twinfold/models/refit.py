@@ -33,8 +33,9 @@ _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank 
 _VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
 _SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
-_ALL_BUT = 0.99  # share of the errors
-_HEAVY, _EXPLAINED = 3.0, 0.5  # ratios of scales: trimmed to robust, of most errors to the target
+_ALL_BUT = 0.99  # share of the errors that a trimmed mean takes
+_SELDOM = 30.0  # spread of a target that seldom changes, in units of what it mostly varies by
+_EXPLAINED = 0.5  # most errors, in these units, from which on they are not explained
 _FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
@@ -115,9 +116,10 @@ def robust_scale(
 ) -> NDArray[np.floating]:
     """Scale of the errors of each column, not that of the few that are gross: ``(D,)``.
 
-    1.4826 times the median of their size. Of a state that seldom changes that says nothing of the
-    changes, and the column would outweigh all others: where most errors are no smaller than the
-    target itself varies, and many are far larger, it is ``trimmed_rms``.
+    1.4826 times the median of their size. Of a state that seldom changes (a flag, an event) that
+    says nothing of the changes, and the column would outweigh all others: where the target mostly
+    hardly varies beside what it varies by in all, and most errors are no smaller than that, it is
+    the root mean square, if that is more.
 
     Args:
         error: ``(K, D)``.
@@ -127,9 +129,10 @@ def robust_scale(
     if target is None:
         return usual
     away = target - np.median(target, axis=0)
-    varies = 1.4826 * np.median(np.abs(away), axis=0)
-    trimmed = trimmed_rms(error)
-    return np.where((trimmed > _HEAVY * usual) & (usual > _EXPLAINED * varies), trimmed, usual)
+    mostly = 1.4826 * np.median(np.abs(away), axis=0)
+    in_all, whole = (np.sqrt(np.square(x).mean(axis=0)) for x in (away, error))
+    seldom = (in_all > _SELDOM * mostly) & (usual >= _EXPLAINED * mostly)
+    return np.where(seldom, np.maximum(whole, usual), usual)
 
 
 def trimmed_rms(error: NDArray[np.floating]) -> Floats:

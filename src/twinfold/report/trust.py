@@ -18,6 +18,7 @@ Record = Mapping[str, Any]
 
 _ORDER = ("fail", "warn", "pass")
 _SHOWN = 12  # agents that are named
+_FEW = 5  # agents below which a share says nothing
 _VERDICTS = {
     "not usable": (
         "Do not act on what this run predicts here before the cause is known: its band does not "
@@ -127,10 +128,14 @@ def _facts(record: Record) -> list[Fact]:
             )
         )
     band = _find(record, "band")
+    others = _find(record, "band of known agents")
+    if others["values"].get("agents", 0) > band["values"].get("agents", 0) < _FEW:
+        band = others  # of a few new agents nothing can be said
     values = band["values"]
     if values.get("coverage") is not None:
-        note = f"{values['nominal']:.0%} promised; {values['agents']} agents"
-        note += f", {values['horizon']} steps"
+        promised = "promised" if values.get("promised", True) else "meant, not promised: known"
+        note = f"{values['nominal']:.0%} {promised}; {_count(values['agents'], 'agent')}"
+        note += f", {_count(values['horizon'], 'step')}"
         facts.append(Fact("whole courses in the band", f"{values['coverage']:.0%}", note))
     elif values.get("factor") is not None:
         note = f"calibrated on {values['agents']} agents; only fresh data tests it"
@@ -219,9 +224,10 @@ def _band(record: Record) -> list[Section]:
     return [
         Section(
             "Does the band hold?",
-            f"Share of agents whose whole course of {calibration['horizon']} steps, in all "
-            "columns, lies within the band, for bands of other coverages too. Below the diagonal "
-            "the band is too narrow, above it wider than it need be.",
+            f"Share of {calibration.get('agents', 'the')} agents whose whole course of "
+            f"{calibration['horizon']} steps, in all columns, lies within the band, for bands of "
+            "other coverages too. Below the diagonal the band is too narrow, above it wider than "
+            "need be.",
             [figures.calibration_curve(calibration, record.get("nominal"))],
             "With few agents the curve strays from the diagonal by chance; the check of the band "
             "counts with that.",

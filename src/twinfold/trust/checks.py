@@ -230,6 +230,7 @@ def _coverage(
             "factor": factor,
             "p": p,
             "nominal": nominal,
+            "promised": promised,
         },
     )
 

@@ -127,6 +127,8 @@ def outliers(
     mild &= ~(excess[:, STATISTICS.index("level")] > 0)
     bad = bad[np.lexsort((-worst[bad], mild[bad]))]  # those that only warn come last
     named = tuple(ids[int(found.agent[s])] for s in bad)
+    if known is not None:  # their course is no reason to fail
+        excess[known & ~mild, STATISTICS.index("course")] = -np.inf
     kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]
     return Check(
         "agents that fit badly",
@@ -141,6 +143,5 @@ def outliers(
         values={
             "statistic": kinds,
             "excess": worst[bad].tolist(),
-            "only_warns": mild[bad].tolist(),
         },
     )

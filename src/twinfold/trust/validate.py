@@ -299,18 +299,23 @@ def _before(found: Examined) -> Floats:
 def _calibration(
     model: FittedModel, found: Examined, known: NDArray[np.bool_]
 ) -> dict[str, Any] | None:
-    """Share of whole courses within the band, by nominal coverage; of new agents if there are."""
+    """Share of whole courses within the band, by nominal coverage; of new agents if enough."""
     if model.conformal is None:
         return None
     levels = np.arange(0.05, 1.0, 0.05)
-    rows = known if known.all() else ~known
+    rows, _ = checks.promised_rows(found, known)
     horizon = int(np.median(found.ends.mask[rows].sum(axis=1)))
     own = found.scores[rows, horizon - 1]
     own = own[~np.isnan(own)]
     seen = [
         float((own <= band_factor(_at(model, float(level)), horizon)[0]).mean()) for level in levels
     ]
-    return {"nominal": levels.round(2).tolist(), "observed": seen, "horizon": horizon}
+    return {
+        "nominal": levels.round(2).tolist(),
+        "observed": seen,
+        "horizon": horizon,
+        "agents": len(own),
+    }
 
 
 def _at(model: FittedModel, level: float) -> FittedModel:
