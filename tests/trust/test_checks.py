@@ -142,6 +142,7 @@ def test_single_agents_are_named_the_worst_first() -> None:
     own[7, 0] = 15.0  # a course that only warns is not the reason why an agent fails
     check = outliers(some(own), usual, range(30), np.arange(30) == 7)
     assert dict(zip(check.agents, check.values["statistic"], strict=True))[7] == "level"
+    assert max(check.values["excess"]) < 100
 
 
 def test_short_trajectories_are_no_alarm_and_no_pass() -> None:

@@ -5,6 +5,8 @@ Axes: M members, N agents, r rank, D state columns, K transitions.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, features_of, gather, no_walls
-from twinfold.models.refit import robust_scale, trimmed_rms
+from twinfold.models.refit import robust_scale
 from twinfold.models.static import fit_static, widened_covariance
 
 Floats = NDArray[np.float64]
@@ -20,6 +22,7 @@ Floats = NDArray[np.float64]
 _CHUNK = 8192  # transitions whose features are held at once
 _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
 _SELDOM = 0.2  # share of the transitions that may end at a wall
+_ALL_BUT = 0.99  # share of the errors at walls that their size is taken from
 _MOSTLY = 0.5  # share of the prior variance that own data leaves open
 _LEAST_NOISE = 1e-6  # standard deviations of the target
 
@@ -77,7 +80,7 @@ def trained_posterior(
     limited = prior.at_wall(normalizer.encode_state(data.next_state))
     if limited.any():
         residual, _ = _residuals(members, normalizer, data.select(limited))
-        there = np.stack([trimmed_rms(error) for error in residual])
+        there = np.stack([_trimmed_rms(error) for error in residual])
         there = np.where(np.isfinite(there), there, np.inf)
         prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
     evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
@@ -124,6 +127,12 @@ def _residuals(
         predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, some.agent[part]])
         found.append(target[part] - predicted)
     return np.concatenate(found, axis=1), target
+
+
+def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
+    """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
+    size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
+    return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))
 
 
 def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:

@@ -12,7 +12,6 @@ and (regularised) covariance of the trained factors, by iteratively reweighted l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,7 +32,6 @@ _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank 
 _VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
 _SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
-_ALL_BUT = 0.99  # share of the errors that a trimmed mean takes
 _SELDOM = 30.0  # spread of a target that seldom changes, in units of what it mostly varies by
 _EXPLAINED = 0.5  # most errors, in these units, from which on they are not explained
 _FLOOR = 1e-6  # smallest scale, in standard deviations of the target
@@ -133,12 +131,6 @@ def robust_scale(
     in_all, whole = (np.sqrt(np.square(x).mean(axis=0)) for x in (away, error))
     seldom = (in_all > _SELDOM * mostly) & (usual >= _EXPLAINED * mostly)
     return np.where(seldom, np.maximum(whole, usual), usual)
-
-
-def trimmed_rms(error: NDArray[np.floating]) -> Floats:
-    """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
-    size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
-    return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))
 
 
 @jax.jit

@@ -120,15 +120,15 @@ def outliers(
             limit[k] = middle[k] + max(2 * (usual.max() - middle[k]), z * spread[k])
     excess = (found.statistics - limit) / spread
     excess = np.where(np.isnan(excess), -np.inf, excess)
+    level, course = (excess[:, k] for k in sizes)  # views
+    mild = np.zeros(len(excess), bool) if known is None else known & ~(level > 0)
+    if known is not None:  # of one that fails by its level, the course is not the reason
+        course[known & ~mild] = -np.inf
     worst = excess.max(axis=1)
     matters = found.rmse > _NEGLIGIBLE * found.controls["persistence"]
     bad = np.flatnonzero((worst > 0) & matters)
-    mild = np.zeros(len(worst), bool) if known is None else known.copy()
-    mild &= ~(excess[:, STATISTICS.index("level")] > 0)
     bad = bad[np.lexsort((-worst[bad], mild[bad]))]  # those that only warn come last
     named = tuple(ids[int(found.agent[s])] for s in bad)
-    if known is not None:  # their course is no reason to fail
-        excess[known & ~mild, STATISTICS.index("course")] = -np.inf
     kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]
     return Check(
         "agents that fit badly",
