@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinfold.data.panel import Transitions
+from twinfold.models import empirical
 from twinfold.models import posterior as module
 from twinfold.models.empirical import anchored, empirical_prior, trained_posterior
 from twinfold.models.ensemble import FittedModel, rollout_members
@@ -483,6 +484,14 @@ def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
     agent = one.agent[0]
     near, far = (np.abs(x[:, agent] - without[:, agent]).max() for x in (mean, naive))
     assert near < 0.1 * far
+
+
+def test_one_gross_error_does_not_set_the_noise_at_walls() -> None:
+    error = np.random.default_rng(0).normal(size=(400, 1))
+    usual = empirical._trimmed_rms(error)
+    assert usual == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.1)
+    error[7] = 1e6
+    assert empirical._trimmed_rms(error) == pytest.approx(usual, rel=0.02)
 
 
 def test_a_limit_that_is_the_usual_value_is_no_wall(random_model: Build, courses: Any) -> None:
