@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinfold.errors import UsageError
 
+Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes"]
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -21,8 +22,12 @@ class FitConfig(BaseModel):
             (the paper's); "joint" ones are functions of both, for dynamics in which what an action
             does depends on the state in many ways, such as contacts; "auto" tries both on
             held-out data.
-        rank: number of latent terms, the length of an agent's factor vector; "auto" tries some on
-            held-out data.
+        rank: number of latent terms of the nets; "auto" tries some on held-out data, 0 is no nets.
+        linear: the linear model that there is beside the nets, or without them: "no change",
+            "drift", "own drift", "pooled", "levels" or "slopes" (:mod:`twinfold.models.linear`);
+            "none" for nets alone; "auto" compares all of them, without nets, with nets alone, on
+            held-out data, and keeps the simplest that is not clearly worse than the best.
+        effort: how much is tried: "quick" (seconds), "normal" (minutes) or "thorough".
         direct: whether a state column whose next value has little to do with the present one (no
             change is a worse guess than the mean) is predicted itself; else its difference is.
         members: size of the ensemble; members differ by initialisation and by shuffling.
@@ -42,11 +47,12 @@ class FitConfig(BaseModel):
         polish: rounds in which the last layer and the agents' factors are solved for in closed form
             after training, in turns. For data almost free of noise whose errors grow fast in a
             rollout. A round costs transitions times (last hidden width x rank)^2.
-        schedules: shares of ``steps`` that are tried on held-out data.
+        schedules: shares of ``steps`` that are tried on held-out data, the shortest first; a longer
+            one only where the one before paid.
         shrinkages: penalties on the squared distance of agent factors from their mean (on the
             standardised loss, summed over agents, divided by the number of transitions) that are
-            tried, each with each schedule; the best pair is used. Noisy or scarce data asks for
-            more, clean data for less.
+            tried, all with the shortest schedule and the better two with longer ones. Noisy or
+            scarce data asks for more, clean data for less.
         behaviour_steps: length of training of the policy that the data followed (continuous actions
             only), which planning can keep to; 0 leaves it out.
         structure_share: share of ``steps`` for which each kind of features and rank is tried.
@@ -62,7 +68,9 @@ class FitConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: Literal["auto", "separable", "joint"] = "separable"
-    rank: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
+    rank: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = "auto"
+    linear: Literal["auto", "none"] | Kind = "auto"
+    effort: Literal["quick", "normal", "thorough"] = "normal"
     direct: bool = False
     members: int = Field(default=5, ge=1, le=100)
     state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
@@ -79,7 +87,7 @@ class FitConfig(BaseModel):
         default=(0.05, 0.25, 1.0), min_length=1
     )
     shrinkages: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
-        default=(0.001, 0.3), min_length=1
+        default=(0.001, 0.3, 3.0, 30.0), min_length=1
     )
     behaviour_steps: int = Field(default=5000, ge=0)
     structure_share: float = Field(default=0.5, gt=0, le=1)
@@ -106,7 +114,7 @@ class FitConfig(BaseModel):
                 if item["type"] == "extra_forbidden":
                     line = f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}"
                 if name == "rank" and values[name] != "auto":
-                    line = f"setting 'rank' cannot be {values[name]!r}: give 1 to 512, or 'auto'"
+                    line = f"setting 'rank' cannot be {values[name]!r}: give 0 to 512, or 'auto'"
                 lines.setdefault(name, line)
             raise UsageError("\n".join(lines.values())) from None
 

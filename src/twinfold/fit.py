@@ -23,6 +23,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from twinfold import __version__
 from twinfold.choose import Log, choose
@@ -35,10 +36,14 @@ from twinfold.models.calibrate import calibrate
 from twinfold.models.checkpoint import RunWriter
 from twinfold.models.empirical import trained_posterior
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.members import Problem, stacked, train_members
+from twinfold.models.factor import FactorModel
+from twinfold.models.linear import LinearFit, fit_linear, linear_data
+from twinfold.models.members import Problem, fresh_member, stacked, train_members
+from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.schedule import Job, Progress
 from twinfold.models.static import FEWEST
+from twinfold.models.trials import NO_NETS, Candidate
 
 _SAMPLE = 2048  # states that the run keeps
 
@@ -124,26 +129,20 @@ def _fit(
         f"{dataset.roles.action_type} action; {config.members} members"
     )
     choice = choose(dataset, problem, log)
-    structure, steps, shrinkage, band, noise, validation = choice
-    log(f"training {config.members} members for {steps} steps on all {len(data)} transitions")
+    candidate, config, band, noise, validation = choice
+    problem = problem._replace(config=config)
     rows = np.arange(len(data), dtype=np.int32)
     normalizer = problem.normalizer(rows)
-    unrolled = problem.unrolled_steps(rows)
-    jobs = [
-        Job(f"member-{m}", m, steps, shrinkage, structure, unrolled) for m in range(config.members)
-    ]
-    members, losses = train_members(problem, rows, normalizer, jobs, "training")
+    linear, members, losses = _members(problem, candidate, normalizer, rows, log)
     sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
     stack = stacked(members)
     explained = None
     static = None if dataset.static is None else dataset.static[: dataset.n_agents]
-    posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents, static)
+    posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents, static, linear)
+    solved = jnp.asarray(posterior.solve()[0], jnp.float32)
+    stack = eqx.tree_at(lambda members: members.agents, stack, solved)
     if static is not None:
         explained = _static_explained(dataset, posterior, log)
-        if posterior.static is not None:
-            # Agents with little data of their own are where their columns put them.
-            solved = jnp.asarray(posterior.solve()[0], jnp.float32)
-            stack = eqx.tree_at(lambda members: members.agents, stack, solved)
     behaviour = None
     if not problem.discrete and config.behaviour_steps:
         factors = np.asarray(stack.agents[0], np.float64)
@@ -175,11 +174,13 @@ def _fit(
             "source": dict(source or {}),
             "agents": dataset.n_agents,
             "transitions": len(data),
-            "features": "joint" if structure.joint else "separable",
-            "rank": structure.rank,
-            "steps": steps,
-            "unrolled_steps": unrolled,
-            "shrinkage": shrinkage,
+            "linear": candidate.linear,
+            "own": [] if linear is None else [list(pair) for pair in linear.own],
+            "features": "joint" if candidate.structure.joint else "separable",
+            "rank": candidate.structure.rank,
+            "steps": candidate.steps,
+            "unrolled_steps": candidate.unrolled,
+            "shrinkage": candidate.shrinkage,
             "static_explained": explained,
             "behaviour_explained": None if behaviour is None else float(behaviour.explained),
             "validation": validation,
@@ -194,6 +195,41 @@ def _fit(
         writer.finish(model)
     log(f"fitted in {time.perf_counter() - begun:.1f} s")
     return model
+
+
+def _members(
+    problem: Problem,
+    candidate: Candidate,
+    normalizer: Normalizer,
+    rows: NDArray[np.int32],
+    log: Log,
+) -> tuple[LinearFit | None, list[FactorModel], NDArray[np.floating]]:
+    """The linear model of all data, the members, and their last losses."""
+    config, data = problem.config, problem.data
+    linear = None
+    if candidate.linear is not None:
+        levels = problem.action_size if problem.discrete else 0
+        sums = linear_data(normalizer, data, problem.n_agents, levels)
+        linear = fit_linear(sums, candidate.linear, candidate.ratio)
+    if not candidate.structure.rank:  # all members would be the same
+        return linear, [fresh_member(problem, normalizer, 0, NO_NETS, linear)], np.zeros(0)
+    log(
+        f"training {config.members} members for {candidate.steps} steps on all {len(data)} "
+        "transitions"
+    )
+    jobs = [
+        Job(
+            f"member-{m}",
+            m,
+            candidate.steps,
+            candidate.shrinkage,
+            candidate.structure,
+            candidate.unrolled,
+        )
+        for m in range(config.members)
+    ]
+    members, losses = train_members(problem, rows, normalizer, jobs, "training", linear)
+    return linear, members, losses
 
 
 def _static_explained(dataset: PanelDataset, posterior: Posterior, log: Log) -> float:

@@ -55,6 +55,7 @@ def hold_out(
     min_suffix: int = 3,
     seed: int = 0,
     *,
+    origin: float = 1.0,
     window: int = 50,
     max_stretches: int = 400,
 ) -> tuple[NDArray[np.bool_], HeldOut]:
@@ -73,6 +74,8 @@ def hold_out(
         min_prefix: fewest transitions left for training of a chosen agent.
         min_suffix: fewest transitions held out of a chosen agent.
         seed: the same seed gives the same split.
+        origin: share of the data that there is, in (0, 1]: what comes after is left aside, of all
+            agents, as if it had not been recorded yet.
         window: longest stretch, in steps.
         max_stretches: most stretches returned.
 
@@ -89,15 +92,18 @@ def hold_out(
         raise UsageError("min_prefix, min_suffix, window and max_stretches must be at least 1")
     rng = np.random.default_rng(seed)
     data = dataset.transitions()
-    counts = np.bincount(data.agent, minlength=dataset.n_agents)
+    whole = np.bincount(data.agent, minlength=dataset.n_agents)
+    counts = np.ceil(origin * whole).astype(np.int64)
     chosen, held = _choose(counts, share, suffix, (min_prefix, min_suffix), rng)
 
     # Transitions are sorted by agent and time: the last `held` of each chosen agent go.
     take = np.zeros(dataset.n_agents, np.int64)
     take[chosen] = held
-    ends = np.cumsum(counts)
-    out = np.arange(len(data)) >= (ends - take)[data.agent]
-    return ~out, _stretches(data.select(np.flatnonzero(out)), window, max_stretches, rng)
+    rows, ends = np.arange(len(data)), np.cumsum(whole) - whole + counts
+    there = rows < ends[data.agent]
+    out = there & (rows >= (ends - take)[data.agent])
+    stretches = _stretches(data.select(np.flatnonzero(out)), window, max_stretches, rng)
+    return there & ~out, stretches
 
 
 def _choose(

@@ -32,15 +32,15 @@ from twinfold.errors import RunError, TwinfoldError, UsageError
 from twinfold.files import atomic_write_bytes, atomic_write_text
 from twinfold.models.behaviour import init_behaviour
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.factor import Structure, init_factor_model
+from twinfold.models.factor import LinearTerms, Structure, init_factor_model
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, no_walls
 from twinfold.models.static import StaticPrior
 from twinfold.models.train import TrainState
 
 FORMAT = "twinfold-run"
-VERSION = 5
-_READABLE = (3, 4, 5)  # 3 has no posterior: it predicts and plans, but does not adapt
+VERSION = 6
+_READABLE = (3, 4, 5, 6)  # 3 has no posterior: it predicts and plans, but does not adapt
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 
 Tree = TypeVar("Tree")
@@ -251,6 +251,12 @@ def _build_model(
         angles=tuple(roles.state.index(name) for name in roles.angle),
     )
     structure = Structure(run["info"]["features"] == "joint", int(run["info"]["rank"]))
+    shared = arrays.get("members.linear.shared")
+    linear = None
+    if shared is not None:
+        own = tuple((int(i), int(d)) for i, d in run["info"]["own"])
+        linear = LinearTerms(jnp.zeros(shared.shape[1:]), own)
+    n_members, _, rank = arrays["members.agents"].shape
 
     def fresh(keys: jax.Array) -> Any:
         return jax.vmap(
@@ -263,11 +269,12 @@ def _build_model(
                 levels is not None,
                 structure,
                 normalizer.n_inputs,
+                linear,
             )
         )(keys)
 
     like = jax.eval_shape(
-        fresh, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), config.members))
+        fresh, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n_members))
     )
     prefix = "members"
     stored = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
@@ -281,7 +288,7 @@ def _build_model(
                 lambda: init_behaviour(
                     jax.random.key(0),
                     normalizer.n_inputs,
-                    jnp.zeros((len(agent_ids), structure.rank)),
+                    jnp.zeros((len(agent_ids), rank)),
                     action_size,
                 )
             ),

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from twinfold.data.panel import Transitions
 from twinfold.models.factor import FactorModel
+from twinfold.models.linear import LinearFit
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, features_of, gather, no_walls
-from twinfold.models.refit import robust_scale
+from twinfold.models.refit import robust_scale, with_fixed
 from twinfold.models.static import fit_static, widened_covariance
 
 Floats = NDArray[np.float64]
@@ -24,28 +25,40 @@ _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
 _SELDOM = 0.2  # share of the transitions that may end at a wall
 _ALL_BUT = 0.99  # share of the errors at walls that their size is taken from
 _MOSTLY = 0.5  # share of the prior variance that own data leaves open
+_ROUNDS = 10  # of expectation maximisation
 _LEAST_NOISE = 1e-6  # standard deviations of the target
 
 
-def empirical_prior(factors: Floats, noise: Floats) -> Prior:
+def empirical_prior(
+    factors: Floats, noise: Floats, n_fixed: int = 0, variance: Floats | None = None
+) -> Prior:
     """Mean and covariance of trained factors.
 
     Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
-    differ: its spread is taken to be as large as its factors.
+    differ: its spread is taken to be as large as its factors. Of the fixed columns' factors both
+    are known.
 
     Args:
         factors: ``(M, N, r)``.
         noise: ``(M, D)``, in standard deviations of the target.
+        n_fixed: fixed columns of Z, the first ones.
+        variance: ``(S,)`` of the own linear coefficients, the fixed columns but the first.
     """
     values = np.asarray(factors, np.float64)
-    n_agents, rank = values.shape[1:]
+    n_members, n_agents, rank = values.shape
     mean = values.mean(axis=1)
-    deviation = values - mean[:, None]
-    spread = np.square(deviation if n_agents > 1 else values).mean(axis=(1, 2)) + 1e-12
-    covariance = widened_covariance(deviation, spread)
-    if n_agents == 1:
-        covariance = spread[:, None, None] * np.eye(rank)
-    precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    mean[:, :n_fixed] = np.eye(1, n_fixed)[0]
+    net = values[..., n_fixed:]
+    if net.size:
+        deviation = net - mean[:, None, n_fixed:]
+        spread = np.square(deviation if n_agents > 1 else net).mean(axis=(1, 2)) + 1e-12
+        covariance = widened_covariance(deviation, spread)
+        if n_agents == 1:
+            covariance = spread[:, None, None] * np.eye(rank - n_fixed)
+        precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    else:
+        precision = np.zeros((n_members, 0, 0))
+    precision = np.stack([with_fixed(own, n_fixed, variance) for own in precision])
     noise = np.maximum(noise, _LEAST_NOISE)
     return Prior(mean, precision, noise, noise, no_walls(noise.shape[1]))
 
@@ -57,8 +70,15 @@ def trained_posterior(
     held_out: Floats | None,
     n_agents: int,
     static: Floats | None = None,
+    linear: LinearFit | None = None,
 ) -> Posterior:
     """The posterior of the agents that the nets were trained on.
+
+    They are solved for as new agents are: with the noise that held-out data shows, and a prior that
+    is what they have in common. Where the noise is larger than that of the training data, which the
+    trained factors took up, the covariance of these is too wide; so it is estimated by expectation
+    maximisation (Dempster, Laird and Rubin 1977), as the covariance over agents of what is left
+    when each is known no better than its data allows.
 
     Args:
         members: a stack.
@@ -70,12 +90,21 @@ def trained_posterior(
         n_agents: N.
         static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
             What these say is learned from the agents that are mostly known by their own data.
+        linear: the linear model that the members' fixed columns are of; None if they have none.
     """
     factors = np.asarray(members.agents, np.float64)
     residual, target = _residuals(members, normalizer, data)
     scale = np.stack([robust_scale(error, target) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
-    prior = empirical_prior(factors, np.maximum(scale, 0.0 if held_out is None else held_out))
+    noise = np.maximum(scale, 0.0 if held_out is None else held_out)
+    n_fixed, variance = members.n_fixed, None
+    if linear is not None:
+        variance = linear.variance
+        if members.rank == n_fixed and len(variance):
+            # Chosen in units of the noise: a larger noise leaves what it says of agents as it was.
+            column = np.array(linear.own)[:, 1]
+            variance = variance * np.square(np.median(noise, axis=0) / linear.noise)[column]
+    prior = empirical_prior(factors, noise, n_fixed, variance)
     prior = prior._replace(walls=_walls(normalizer, data))
     limited = prior.at_wall(normalizer.encode_state(data.next_state))
     if limited.any():
@@ -83,7 +112,8 @@ def trained_posterior(
         there = np.stack([_trimmed_rms(error) for error in residual])
         there = np.where(np.isfinite(there), there, np.inf)
         prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
-    evidence = anchored(prior, gather(members, normalizer, prior, data, n_agents), factors)
+    evidence = gather(members, normalizer, prior, data, n_agents)
+    prior, evidence = maximised(prior, evidence, n_fixed)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
     if static is None:
         return known
@@ -91,11 +121,56 @@ def trained_posterior(
     before = np.linalg.inv(prior.precision)
     after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
     total = np.einsum("mrs,mrs->m", metric, before)
-    left = np.einsum("mrs,mnrs->mn", metric, after) / total[:, None]
+    left = np.einsum("mrs,mnrs->mn", metric, after) / np.maximum(total, 1e-300)[:, None]
     # Factors of the others are mostly the mean of all: that would hide what the columns say.
     told = np.nanmedian(left, axis=0) < _MOSTLY
+    factors = known.solve()[0]
     fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
-    return known if fitted is None else known._replace(static=fitted, values=static)
+    if fitted is None:
+        return known
+    if n_fixed:  # what is known stays known
+        fitted.shift[:, 0], fitted.weights[..., 0] = 0.0, 0.0
+        fitted.precision[:, 0], fitted.precision[..., 0] = 0.0, 0.0
+        fitted.precision[:, 0, 0] = prior.precision[:, 0, 0]
+    return known._replace(static=fitted, values=static)
+
+
+def maximised(
+    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = _ROUNDS
+) -> tuple[Prior, Evidence]:
+    """Mean and covariance of the nets' factors by expectation maximisation.
+
+    The mean of the prior moves with them, and the evidence is counted from it.
+
+    Args:
+        prior: to begin with.
+        evidence: of the agents.
+        n_fixed: fixed columns, whose prior stays.
+        rounds: of both steps.
+    """
+    n_members, n_agents, rank = evidence.moment.shape
+    if rank == n_fixed or n_agents < 2:
+        return prior, evidence
+    net = slice(n_fixed, None)
+    for _ in range(rounds):
+        precision = prior.precision[:, None] + evidence.gram
+        covariance = np.linalg.inv(precision)
+        shift = np.linalg.solve(precision, evidence.moment[..., None])[..., 0]
+        if not (np.isfinite(shift).all() and np.isfinite(covariance).all()):
+            return prior, evidence  # a member diverged
+        move = np.zeros((n_members, rank))
+        move[:, net] = shift[..., net].mean(axis=1)
+        deviation = (shift - move[:, None])[..., net]
+        total = np.swapaxes(deviation, 1, 2) @ deviation + covariance[..., net, net].sum(axis=1)
+        # One more agent, isotropic, as for the trained factors.
+        size = np.einsum("mrr->m", total) / (n_agents * (rank - n_fixed)) + 1e-12
+        weight = min(1.0, (rank - n_fixed) / n_agents)
+        total += weight * size[:, None, None] * np.eye(rank - n_fixed)
+        found = prior.precision.copy()
+        found[:, net, net] = np.linalg.inv(total / (n_agents + weight))
+        prior = prior._replace(mean=prior.mean + move, precision=found)
+        evidence = evidence.from_mean(move)
+    return prior, evidence
 
 
 def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
@@ -133,22 +208,3 @@ def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
     """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
     size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
     return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))
-
-
-def anchored(prior: Prior, evidence: Evidence, factors: Floats) -> Evidence:
-    """Evidence whose posterior mean is the given factors, with residuals and precision as they are.
-
-    The nets' own agents have factors that were solved for with weights by their own residuals
-    (``refit``); more data of theirs then goes on from there.
-
-    Args:
-        prior: of all agents.
-        evidence: of the agents.
-        factors: ``(M, N, r)``.
-    """
-    shift = factors - prior.mean[:, None]
-    quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
-    left = evidence.energy - 2 * np.einsum("mnr,mnr->mn", evidence.moment, shift) + quadratic
-    moment = np.einsum("mnrs,mns->mnr", prior.precision[:, None] + evidence.gram, shift)
-    energy = np.maximum(left, 0.0) + 2 * np.einsum("mnr,mnr->mn", moment, shift) - quadratic
-    return evidence._replace(moment=moment, energy=energy)

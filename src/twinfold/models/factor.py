@@ -7,8 +7,13 @@ The standardised difference of coordinate d from a state to the next is
 with u a free vector per agent, v a net of the state, w a free vector per level of a discrete action
 or a net of a continuous one. With Z(s, a)[d, l] = v_l(s, d) w_l(a) the prediction is Z(s, a) @ u.
 
-Axes: N agents, r rank, D state coordinates, I inputs of the state net, A action columns, L action
-levels, h hidden width, k length of an action's code (r, or h for joint features).
+Beside the terms of the nets Z may have fixed columns (``LinearTerms``): a linear model that all
+agents share, and levels and slopes that agents have of their own. The simple models of a panel (no
+change, drift, a pooled linear model, a mixed-effects one) are those without nets.
+
+Axes: N agents, r rank (fixed columns and terms of the nets together), D state coordinates, I inputs
+of the state net, A action columns, L action levels, h hidden width, k length of an action's code
+(the number of terms of the nets, or h for joint features), q = 1 + I + A (or L) linear features.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from twinfold.config import FitConfig
@@ -35,11 +41,11 @@ _UNROLL = 6  # most inputs of a layer for which Layer.unrolled is the faster for
 
 
 class Structure(NamedTuple):
-    """What the features of a model are.
+    """What the features of the nets are.
 
     Attributes:
         joint: whether state and action enter one net together; else separable (the paper's).
-        rank: r, the length of an agent's factors.
+        rank: number of terms of the nets; 0 for no nets.
     """
 
     joint: bool
@@ -47,6 +53,8 @@ class Structure(NamedTuple):
 
     def __str__(self) -> str:
         """As in messages."""
+        if not self.rank:
+            return "no nets"
         return f"{'joint' if self.joint else 'separable'} features of rank {self.rank}"
 
 
@@ -81,6 +89,46 @@ def random_layer(key: Array, size_in: int, size_out: int, gain: float = 1.0) -> 
     return Layer(weight, jax.random.uniform(key_bias, (size_out,), minval=-1.0, maxval=1.0) * gain)
 
 
+class LinearTerms(eqx.Module):
+    """Fixed columns of Z: a linear model that all agents share, and coefficients of their own.
+
+        phi(s, a) = (1, inputs, action)     a discrete action as one of L indicators
+
+    Column 0 of Z is ``phi @ shared``, and every agent's factor for it is 1. Column k after it is
+    ``phi[i_k]`` in coordinate d_k and zero elsewhere: the factor is the agent's own deviation from
+    the shared coefficient (a mixed-effects model; Laird and Ware 1982).
+
+    Attributes:
+        shared: ``(q, D)``, coefficients of the standardised target.
+        own: pairs (i_k, d_k).
+    """
+
+    shared: Float[Array, "q D"]
+    own: tuple[tuple[int, int], ...] = eqx.field(static=True, default=())
+
+    @property
+    def size(self) -> int:
+        """Number of columns of Z."""
+        return 1 + len(self.own)
+
+    def columns(self, phi: Float[Array, " q"]) -> Float[Array, "D c"]:
+        """The fixed columns at linear features phi."""
+        shared = (phi @ self.shared)[:, None]
+        if not self.own:
+            return shared
+        feature, coordinate = np.array(self.own, np.int32).T
+        place = np.arange(self.shared.shape[-1])[:, None] == coordinate  # (D, c - 1)
+        return jnp.concatenate([shared, jnp.where(place, phi[feature], 0.0)], axis=1)
+
+    def of_agent(self, factors: Float[Array, " c"]) -> Float[Array, "q D"]:
+        """The linear model of one agent."""
+        total = self.shared * factors[0]
+        if not self.own:
+            return total
+        feature, coordinate = np.array(self.own, np.int32).T
+        return total.at[feature, coordinate].add(factors[1:])
+
+
 class FactorModel(eqx.Module):
     """One member. Works on standardised values; single-example, vmapped by the caller.
 
@@ -89,14 +137,15 @@ class FactorModel(eqx.Module):
     is added to the first hidden layer.
 
     Attributes:
-        agents: ``(N, r)``, u.
+        agents: ``(N, r)``, u: the factors of the fixed columns, then of the nets' terms.
         state_layers: hidden layers of v, of widths h.
-        head: last layer of v, ``(h, D * r)``, coordinate-major.
+        head: last layer of v, ``(h, D * k)`` for k terms, coordinate-major.
         action_layers: hidden layers of w (separable, continuous), else empty.
-        action_head: ``(L, r)`` free vectors of the levels, or the last layer of w; for joint
+        action_head: ``(L, k)`` free vectors of the levels, or the last layer of w; for joint
             features ``(L, h)`` or a layer ``(A, h)``, what the action adds to the first layer.
         activation: name of the nonlinearity.
         joint: kind of the features.
+        linear: the fixed columns; None for none.
     """
 
     agents: Float[Array, "N r"]
@@ -106,11 +155,17 @@ class FactorModel(eqx.Module):
     action_head: Layer | Float[Array, "L k"]
     activation: str = eqx.field(static=True)
     joint: bool = eqx.field(static=True, default=False)
+    linear: LinearTerms | None = None
 
     @property
     def rank(self) -> int:
         """The length r of an agent's factors (also under a leading member axis)."""
         return self.agents.shape[-1]
+
+    @property
+    def n_fixed(self) -> int:
+        """How many of the columns of Z are fixed: those before the nets' terms."""
+        return 0 if self.linear is None else self.linear.size
 
     def action_factors(self, action: Array) -> Array:
         """Of a level's index, or of a standardised continuous action ``(A,)``: w(a), ``(r,)``.
@@ -121,17 +176,38 @@ class FactorModel(eqx.Module):
 
     def features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, "D r"]:
         """Z(s, a), such that a prediction is ``Z @ u``; ``inputs`` by ``Normalizer.inputs``."""
+        if self.linear is None:
+            return self.net_features(inputs, action)
+        fixed = self.linear.columns(self.linear_features(inputs, action))
+        if self.rank == self.n_fixed:
+            return fixed
+        return jnp.concatenate([fixed, self.net_features(inputs, action)], axis=1)
+
+    def net_features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, "D k"]:
+        """The nets' terms alone."""
         code = self.action_factors(action)
         shift = code if self.joint else 0.0
         z = self.head(hidden_layers(self.state_layers, inputs, self.activation, shift))
-        z = z.reshape(-1, self.rank)  # (D, r)
+        z = z.reshape(-1, self.rank - self.n_fixed)
         return z if self.joint else z * code
+
+    def linear_features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, " q"]:
+        """phi(s, a), what the fixed columns are linear in."""
+        assert self.linear is not None
+        return linear_features(self.linear.shared.shape[-2], inputs, action)
 
     def __call__(
         self, factors: Float[Array, " r"], inputs: Float[Array, " I"], action: Array
     ) -> Float[Array, " D"]:
         """Predicted standardised target for an agent with the given factors u."""
         return self.features(inputs, action) @ factors
+
+
+def linear_features(size: int, inputs: Float[Array, " I"], action: Array) -> Float[Array, " q"]:
+    """(1, inputs, action), of length q = ``size``; a level's index becomes an indicator."""
+    if jnp.ndim(action) == 0:
+        action = jax.nn.one_hot(action, size - 1 - inputs.shape[-1], dtype=inputs.dtype)
+    return jnp.concatenate([jnp.ones(1, inputs.dtype), inputs, action])
 
 
 def hidden_layers(
@@ -169,6 +245,8 @@ def default_rank(joint: bool, action_size: int, discrete: bool) -> int:
 
 def structures(config: FitConfig, action_size: int, discrete: bool) -> list[Structure]:
     """The structures that a config leaves open, the simplest one first."""
+    if config.rank == 0:
+        return [Structure(False, 0)]
     found = []
     for joint in (False, True):
         if config.features not in ("auto", "joint" if joint else "separable"):
@@ -190,8 +268,9 @@ def init_factor_model(
     discrete: bool,
     structure: Structure | None = None,
     n_inputs: int | None = None,
+    linear: LinearTerms | None = None,
 ) -> FactorModel:
-    """A random member; predictions of a fresh model have a spread of about one.
+    """A random member; predictions of fresh nets have a spread of about one.
 
     Args:
         key: randomness.
@@ -202,9 +281,18 @@ def init_factor_model(
         discrete: kind of action.
         structure: what the features are; the simplest that the config allows if None.
         n_inputs: what the state net reads (``Normalizer.n_inputs``); D if None.
+        linear: fixed columns, with agents' own factors at zero; None for none.
     """
     keys = jax.random.split(key, 4)
     joint, rank = structure or structures(config, action_size, discrete)[0]
+    fixed = jnp.zeros((n_agents, 0))
+    if linear is not None:
+        fixed = jnp.zeros((n_agents, linear.size)).at[:, 0].set(1.0)
+    if not rank:
+        if linear is None:
+            raise ValueError("a model without nets needs linear terms")
+        none = Layer(jnp.zeros((0, 0)), jnp.zeros(0))
+        return FactorModel(fixed, (), none, (), jnp.zeros((0, 0)), config.activation, False, linear)
     layers, size = [], n_inputs or n_state
     for width in config.state_net:
         keys = jax.random.split(keys[0], 4)
@@ -232,14 +320,16 @@ def init_factor_model(
             action_layers.append(random_layer(key_layer, action_size, width))
             action_size = width
         action_head = random_layer(key_action, action_size, rank)
+    agents = jax.random.normal(key_agents, (n_agents, rank))
     return FactorModel(
-        agents=jax.random.normal(key_agents, (n_agents, rank)),
+        agents=jnp.concatenate([fixed, agents], axis=1),
         state_layers=tuple(layers),
         head=Layer(head.weight, jnp.zeros_like(head.bias)),
         action_layers=tuple(action_layers),
         action_head=action_head,
         activation=config.activation,
         joint=joint,
+        linear=linear,
     )
 
 
@@ -260,6 +350,7 @@ class AgentDynamics(Dynamics):
         action_head: last layer of w, or the levels' free vectors, or None.
         activation: name of the nonlinearity.
         joint: kind of the features.
+        linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
     """
 
     normalizer: Normalizer
@@ -272,13 +363,25 @@ class AgentDynamics(Dynamics):
     action_head: Layer | Float[Array, "L k"] | None
     activation: str = eqx.field(static=True)
     joint: bool = eqx.field(static=True, default=False)
+    linear: Float[Array, "q D"] | None = None
 
     def init(self, state: Float[Array, " D"]) -> Array:
         """The standardised state."""
         return self.normalizer.encode_state(state)
 
-    def encode(self, action: Array) -> Array:
-        """w(a), or what it adds to the first layer; if w is folded too, the level's index."""
+    def encode(self, action: Array) -> Any:
+        """w(a), or what it adds to the first layer; if w is folded too, the level's index.
+
+        With linear terms also what the action adds to the change, ``(D,)``.
+        """
+        if self.linear is None:
+            return self._net_code(action)
+        standard = self.normalizer.encode_action(action)
+        nothing = jnp.zeros(self.normalizer.n_inputs)
+        phi = linear_features(self.linear.shape[-2], nothing, standard)
+        return self._net_code(action), phi @ self.linear
+
+    def _net_code(self, action: Array) -> Array:
         if self.action_head is None:
             return action
         return _action_factors(
@@ -288,23 +391,32 @@ class AgentDynamics(Dynamics):
             self.activation,
         )
 
-    def step(self, carry: Array, code: Array, key: Array | None) -> tuple[Array, Array]:
+    def step(self, carry: Array, code: Any, key: Array | None) -> tuple[Array, Array]:
         """One step; deterministic, the key is not used."""
+        change: Any = 0.0
+        inputs = self.normalizer.inputs(carry)
+        if self.linear is not None:
+            code, change = code
+            state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], change)
+            change = state_part.unrolled(inputs)
+        if self.state_layers:
+            change = change + self._net_change(inputs, code, carry.shape[-1])
+        change = jnp.clip(change, self.low, self.high)
+        carry = self.normalizer.keep * carry + change + self.offset
+        carry = jnp.clip(carry, self.normalizer.low, self.normalizer.high)
+        return carry, self.normalizer.decode_state(carry)
+
+    def _net_change(self, inputs: Array, code: Array, n_state: int) -> Array:
         activate = ACTIVATIONS[self.activation]
         first, *others = self.state_layers
-        before = first.unrolled(self.normalizer.inputs(carry))
+        before = first.unrolled(inputs)
         hidden = activate(before + code if self.joint else before)
         for layer in others:
             hidden = activate(layer(hidden))
         change = self.head(hidden)  # (D,) if joint
         if self.action_head is None:
-            change = change.reshape(-1, carry.shape[-1])[code]  # (L, D) -> (D,)
-        elif not self.joint:
-            change = change.reshape(carry.shape[-1], -1) @ code  # (D, r) @ (r,)
-        change = jnp.clip(change, self.low, self.high)
-        carry = self.normalizer.keep * carry + change + self.offset
-        carry = jnp.clip(carry, self.normalizer.low, self.normalizer.high)
-        return carry, self.normalizer.decode_state(carry)
+            return change.reshape(-1, n_state)[code]  # (L, D) -> (D,)
+        return change if self.joint else change.reshape(n_state, -1) @ code  # (D, k) @ (k,)
 
 
 def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"]) -> AgentDynamics:
@@ -315,13 +427,21 @@ def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"
         normalizer: the float32 one.
         factors: u, ``(r,)``.
     """
-    n_state, rank = normalizer.state_mean.shape[-1], member.rank
+    n_state, n_fixed = normalizer.state_mean.shape[-1], member.n_fixed
+    rank = member.rank - n_fixed
     unit = normalizer.target_scale / normalizer.state_scale  # (D,)
-    weight = member.head.weight.reshape(-1, n_state, rank) * unit[:, None] * factors
+    linear = None
+    if member.linear is not None:
+        linear = member.linear.of_agent(factors[:n_fixed]) * unit
+    factors = factors[n_fixed:]
+    weight = member.head.weight.reshape(len(member.head.weight), n_state, rank)
+    weight = weight * unit[:, None] * factors
     bias = member.head.bias.reshape(n_state, rank) * unit[:, None] * factors
     action_head: Any = member.action_head
     if member.joint:
         weight, bias = weight.sum(axis=-1), bias.sum(axis=-1)
+    elif not rank:
+        action_head = None
     elif not isinstance(action_head, Layer) and len(action_head) <= rank:
         # Fewer levels than terms: contract over the terms once, here, instead of at every step.
         weight = jnp.einsum("hdr,lr->hld", weight, action_head)
@@ -331,7 +451,7 @@ def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"
     return AgentDynamics(
         normalizer=normalizer,
         state_layers=member.state_layers,
-        head=Layer(weight.reshape(len(weight), -1), bias.reshape(-1)),
+        head=Layer(weight.reshape(len(weight), bias.size), bias.reshape(-1)),
         offset=(normalizer.target_mean - origin) / normalizer.state_scale,
         low=normalizer.target_low * unit,
         high=normalizer.target_high * unit,
@@ -339,4 +459,5 @@ def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"
         action_head=action_head,
         activation=member.activation,
         joint=member.joint,
+        linear=linear,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.models.factor import FactorModel, init_factor_model
+from twinfold.models.factor import FactorModel, LinearTerms, Structure, init_factor_model
+from twinfold.models.linear import LinearFit
 from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
 from twinfold.models.polish import polish_members
 from twinfold.models.refit import refit_factors
@@ -88,6 +90,7 @@ def train_members(
     normalizer: Normalizer,
     jobs: list[Job],
     what: str,
+    linear: LinearFit | None = None,
 ) -> tuple[list[FactorModel], NDArray[np.floating]]:
     """Train members on some rows.
 
@@ -99,6 +102,7 @@ def train_members(
         normalizer: of those rows.
         jobs: the members.
         what: name of this stage, for the progress.
+        linear: a model of those rows that the nets add to; None for nets alone.
 
     Returns:
         The members in the order of the jobs, and their last losses ``(J,)``.
@@ -115,16 +119,7 @@ def train_members(
     )
 
     def init(job: Job) -> FactorModel:
-        return init_factor_model(
-            jax.random.fold_in(jax.random.key(config.seed), job.member),
-            config,
-            problem.n_agents,
-            data.state.shape[1],
-            problem.action_size,
-            problem.discrete,
-            structure=job.structure,
-            n_inputs=normalizer.n_inputs,
-        )
+        return fresh_member(problem, normalizer, job.member, job.structure, linear)
 
     unroll = None
     if any(job.unrolled for job in jobs):
@@ -139,9 +134,43 @@ def train_members(
     members, losses = run_jobs(
         jobs, train_data, rows, init, config, problem.progress, problem.writer, what, unroll
     )
-    members = refit_factors(members, train_data, rows)
-    polished = polish_members(members, train_data, rows, config.polish, problem.progress)
+    variance = None if linear is None else linear.variance
+    members = refit_factors(members, train_data, rows, variance=variance)
+    polished = polish_members(members, train_data, rows, config.polish, problem.progress, variance)
     return polished, losses
+
+
+# One program instead of one for every array.
+_init = jax.jit(init_factor_model, static_argnums=(1, 2, 3, 4, 5, 6, 7))
+
+
+def fresh_member(
+    problem: Problem,
+    normalizer: Normalizer,
+    member: int,
+    structure: Structure,
+    linear: LinearFit | None,
+) -> FactorModel:
+    """A member before its nets are trained; it predicts as the linear model does without them."""
+    config = problem.config
+    terms = None
+    if linear is not None:
+        terms = LinearTerms(jnp.asarray(linear.shared, jnp.float32), linear.own)
+    fresh = _init(
+        jax.random.fold_in(jax.random.key(config.seed), member),
+        config,
+        problem.n_agents,
+        len(normalizer.state_mean),
+        problem.action_size,
+        problem.discrete,
+        structure,
+        normalizer.n_inputs,
+        terms,
+    )
+    if linear is None:
+        return fresh
+    agents = fresh.agents.at[:, : terms.size].set(jnp.asarray(linear.factors, jnp.float32))
+    return eqx.tree_at(lambda m: m.agents, fresh, agents)
 
 
 def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:

@@ -14,7 +14,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
@@ -102,16 +101,17 @@ class Normalizer(eqx.Module):
         change = _change(np.asarray(state), np.asarray(next_state), self.keep, self.angles)
         return (change - self.target_mean) / self.target_scale
 
-    def advance(self, standard: Array, target: Array) -> Array:
+    def advance(self, standard: Any, target: Any) -> Any:
         """Standardised next state from a standardised state and a predicted target, ``(..., D)``.
 
         Differences are added in standardised units: in raw ones, a small change of a coordinate
         with a large offset would drown in float32.
         """
-        target = jnp.clip(target, self.target_low, self.target_high)
+        xp = np if isinstance(target, np.ndarray) else jnp
+        target = xp.clip(target, self.target_low, self.target_high)
         origin = (1 - self.keep) * self.state_mean
         change = (target * self.target_scale + self.target_mean - origin) / self.state_scale
-        return jnp.clip(self.keep * standard + change, self.low, self.high)
+        return xp.clip(self.keep * standard + change, self.low, self.high)
 
 
 def _change(

@@ -45,6 +45,7 @@ def polish_members(
     rows: NDArray[np.int32],
     rounds: int,
     progress: Progress | None = None,
+    variance: Floats | None = None,
 ) -> list[FactorModel]:
     """The members with heads and factors solved for in turns.
 
@@ -56,23 +57,28 @@ def polish_members(
         rows: row numbers of ``data`` to use, ascending.
         rounds: of both; 0 changes nothing.
         progress: receives ("polishing", rounds done, rounds in all).
+        variance: ``(S,)``, prior variance of the own linear coefficients.
     """
     members = list(members)
     for done in range(rounds):
         # One after the other: the products below use all cores already.
         members = [_solve_head(member, data, rows) for member in members]
-        members = refit_factors(members, data, rows, rounds=1)
+        members = refit_factors(members, data, rows, rounds=1, variance=variance)
         if progress is not None:
             progress("polishing", done + 1, rounds)
     return members
 
 
 def _solve_head(member: FactorModel, data: TrainData, rows: NDArray[np.int32]) -> FactorModel:
-    n_state, rank = data.target.shape[1], member.rank
+    n_state, rank = data.target.shape[1], member.rank - member.n_fixed
+    if not rank:
+        return member
     # Rows of the design: hidden unit (the bias last), then term.
     head = np.concatenate([member.head.weight, member.head.bias[None]]).astype(np.float64)
     head = head.reshape(-1, n_state, rank).transpose(0, 2, 1).reshape(-1, n_state)
     target = np.asarray(data.target, np.float64)
+    if member.linear is not None:
+        target = target - _fixed(member, data)
     size = min(_CHUNK, len(rows))
     chunks = np.append(rows, np.full(-len(rows) % size, rows[-1], np.int32)).reshape(-1, size)
 
@@ -123,7 +129,23 @@ def _parts(
         code = member.action_factors(action)
         shift = code if member.joint else 0.0
         hidden = hidden_layers(member.state_layers, inputs, member.activation, shift)
-        factors = member.agents[agent]
+        factors = member.agents[agent][member.n_fixed :]
         return jnp.append(hidden, 1.0), factors if member.joint else factors * code
 
     return jax.vmap(one)(data.agent[rows], data.inputs[rows], data.action[rows])
+
+
+def _fixed(member: FactorModel, data: TrainData) -> Floats:
+    """What the fixed columns predict, ``(K, D)``."""
+    n_fixed = member.n_fixed
+
+    @jax.jit
+    def some(member: FactorModel, agent: Array, inputs: Array, action: Array) -> Array:
+        def one(agent: Array, inputs: Array, action: Array) -> Array:
+            assert member.linear is not None
+            phi = member.linear_features(inputs, action)
+            return member.linear.columns(phi) @ member.agents[agent][:n_fixed]
+
+        return jax.vmap(one)(agent, inputs, action)
+
+    return np.asarray(some(member, data.agent, data.inputs, data.action), np.float64)

@@ -123,6 +123,12 @@ class Evidence(NamedTuple):
             self.count - other.count,
         )
 
+    def from_mean(self, move: Floats) -> Evidence:
+        """Counted from a prior mean that has moved by ``(M, r)``; weights of rows stay."""
+        turned = np.einsum("mnrs,ms->mnr", self.gram, move)
+        energy = self.energy - np.einsum("mnr,mr->mn", 2 * self.moment - turned, move)
+        return self._replace(moment=self.moment - turned, energy=np.maximum(energy, 0.0))
+
     def copy(self) -> Evidence:
         """Arrays of its own."""
         return Evidence(self.gram.copy(), self.moment.copy(), self.energy.copy(), self.count.copy())

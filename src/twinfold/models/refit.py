@@ -34,6 +34,7 @@ _SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 _HUBER = 3.0  # robust scales beyond which a residual counts linearly
 _SELDOM = 30.0  # spread of a target that seldom changes, in units of what it mostly varies by
 _EXPLAINED = 0.5  # most errors, in these units, from which on they are not explained
+_KNOWN = 1e20  # precision of a factor that is known
 _FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
@@ -42,6 +43,7 @@ def refit_factors(
     data: TrainData,
     rows: NDArray[np.int32],
     rounds: int = 3,
+    variance: Floats | None = None,
 ) -> list[FactorModel]:
     """The members with the factors of every agent solved for.
 
@@ -50,13 +52,16 @@ def refit_factors(
         data: standardised transitions, sorted by agent.
         rows: row numbers of ``data`` to use, ascending.
         rounds: of reweighting.
+        variance: ``(S,)``, prior variance of the own linear coefficients.
 
     Returns:
         The members with new ``agents``; agents without a row are at the mean.
     """
     agent = np.asarray(data.agent)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        solved = list(pool.map(lambda member: _solve(member, data, rows, agent, rounds), members))
+        solved = list(
+            pool.map(lambda member: _solve(member, data, rows, agent, rounds, variance), members)
+        )
     return [
         eqx.tree_at(lambda m: m.agents, member, jnp.asarray(factors, jnp.float32))
         for member, factors in zip(members, solved, strict=True)
@@ -69,6 +74,7 @@ def _solve(
     rows: NDArray[np.int32],
     agent: NDArray[np.int32],
     rounds: int,
+    variance: Floats | None,
 ) -> Floats:
     # One shape for all chunks, so that there is one program; the surplus counts for nothing.
     size = min(_CHUNK, max(32, _VALUES // member.rank**2), len(rows))
@@ -79,12 +85,8 @@ def _solve(
     sample = np.append(sample, np.full(-n_sample % size, sample[-1], np.int32))
 
     factors = np.asarray(member.agents, np.float64)
-    mean = factors.mean(axis=0)
-    deviation = factors - mean
-    # One more agent, isotropic: with few agents some directions were never seen to vary.
-    isotropic = (np.square(deviation).mean() + _FLOOR**2) * np.eye(len(mean))
-    covariance = (deviation.T @ deviation + isotropic) / (len(factors) + 1)
-    precision = np.linalg.inv(covariance)
+    mean, covariance = net_moments(factors, member.n_fixed)
+    precision = with_fixed(np.linalg.inv(covariance), member.n_fixed, variance)
     for turn in range(rounds):
         current = jnp.asarray(factors, jnp.float32)
         residual = np.concatenate(
@@ -107,6 +109,39 @@ def _solve(
             moment[who] += np.asarray(sums)[: len(who)]
         factors = factors + np.linalg.solve(gram, moment[..., None])[..., 0]
     return factors
+
+
+def net_moments(factors: Floats, n_fixed: int) -> tuple[Floats, Floats]:
+    """Mean ``(r,)`` of all factors, and covariance ``(k, k)`` of those of the nets' terms.
+
+    The mean of the fixed columns' factors is known: 1, and no deviation from what is shared.
+    """
+    mean = factors.mean(axis=0)
+    mean[:n_fixed] = np.eye(1, n_fixed)[0]
+    deviation = factors[:, n_fixed:] - mean[n_fixed:]
+    # One more agent, isotropic: with few agents some directions were never seen to vary.
+    size = np.square(deviation).mean() if deviation.size else 0.0
+    isotropic = (size + _FLOOR**2) * np.eye(deviation.shape[1])
+    return mean, (deviation.T @ deviation + isotropic) / (len(factors) + 1)
+
+
+def with_fixed(precision: Floats, n_fixed: int, variance: Floats | None) -> Floats:
+    """Precision ``(r, r)`` of all factors from that of the nets' terms ``(k, k)``.
+
+    Args:
+        precision: of the nets' terms.
+        n_fixed: fixed columns; the factor of the first of them is known to be 1.
+        variance: ``(S,)``, of the own linear coefficients, the fixed columns but the first.
+    """
+    if not n_fixed:
+        return precision
+    own = np.zeros(n_fixed - 1) if variance is None else variance
+    known = np.append(_KNOWN, 1.0 / np.maximum(own, 1.0 / _KNOWN))
+    rank = n_fixed + len(precision)
+    whole = np.zeros((rank, rank))
+    whole[np.arange(n_fixed), np.arange(n_fixed)] = known
+    whole[n_fixed:, n_fixed:] = precision
+    return whole
 
 
 def robust_scale(

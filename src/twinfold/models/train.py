@@ -57,7 +57,17 @@ class Layout(NamedTuple):
             )
             for (path, _), shape in zip(names, self.shapes, strict=True)
         ]
-        return np.concatenate(parts).astype(np.float32)
+        return np.concatenate(parts).astype(np.float32) * self.trained()
+
+    def trained(self) -> np.ndarray:
+        """``(P,)``, 0 for linear terms and the agents' factors of these, which stay as they are."""
+        like = jax.tree.unflatten(
+            self.structure, [np.ones(shape, np.float32) for shape in self.shapes]
+        )
+        if like.linear is not None:
+            like.linear.shared[...] = 0.0
+            like.agents[:, : like.n_fixed] = 0.0
+        return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(like)])
 
     def unflatten(self, vector: Float[Array, " P"]) -> FactorModel:
         """A member from its vector."""
@@ -166,7 +176,8 @@ def _huber(error: Array) -> Float[Array, ""]:
 
 
 def _pull(model: FactorModel, shrinkage: Array) -> Float[Array, ""]:
-    return shrinkage * jnp.sum((model.agents - model.agents.mean(axis=0)) ** 2)
+    own = model.agents[:, model.n_fixed :]
+    return shrinkage * jnp.sum((own - own.mean(axis=0)) ** 2)
 
 
 @functools.partial(jax.jit, static_argnames="layout", donate_argnames="state")
@@ -200,7 +211,8 @@ def run_chunk(
     Returns:
         The new state and the mean loss of the chunk per member.
     """
-    weights = layout.weights()
+    weights, trained = layout.weights(), layout.trained()
+    frozen = not trained.all()
 
     def one_member(
         before: TrainState, batch: Int[Array, " B"], shrinkage: Array, step: Array
@@ -215,6 +227,8 @@ def run_chunk(
         update, adam = _ADAM.update(gradient, before.adam)
         rate = learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / total, 1.0)))
         change = jnp.asarray(update) + decay * weights * before.vector
+        if frozen:
+            change = change * trained
         return TrainState(before.vector - rate * change, adam), loss
 
     def one_step(before: TrainState, inputs: tuple[Array, Array]) -> tuple[TrainState, Array]:

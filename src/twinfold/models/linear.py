@@ -1,0 +1,296 @@
+"""Linear models of a panel in closed form: shared by all agents, with own levels and slopes.
+
+With the linear features phi(s, a) = (1, inputs, action) a standardised target is
+
+    y_d = phi^T (beta_d + b_nd) + e,    b_nd ~ N(0, sigma_d^2 T),    e ~ N(0, sigma_d^2)
+
+(a mixed-effects model; Laird and Ware 1982). T is diagonal: one variance for levels, one for slopes
+of the state, one for effects of the action. With it given, beta is a generalised least squares fit
+(with a ridge, its strength by leaving agents out) and b_n its best linear prediction.
+
+Axes: K transitions, N agents, D state columns, q linear features, S own coefficients.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.config import Kind
+from twinfold.data.panel import Transitions
+from twinfold.models.normalizer import Normalizer
+
+Floats = NDArray[np.float64]
+
+KINDS: tuple[Kind, ...] = ("no change", "drift", "own drift", "pooled", "levels", "slopes")
+"""From the simplest to the richest.
+
+no change: the state stays as it is.
+drift: it changes by the same amount in every step, for all agents.
+own drift: every agent has an amount of its own.
+pooled: a linear model of state and action, the same for all agents.
+levels: the same with a level of each agent's own.
+slopes: every agent has coefficients of its own.
+"""
+
+WORDS: dict[Kind, str] = {
+    "no change": "no change at all",
+    "drift": "the same change in every step",
+    "own drift": "a constant change of each agent's own",
+    "pooled": "one linear model for all agents",
+    "levels": "a linear model with levels of the agents' own",
+    "slopes": "a linear model with levels and slopes of the agents' own",
+}
+"""The kinds as a sentence names them."""
+
+_OWN = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # variances of own levels and state slopes that are tried
+_OWN_ACTION = (0.0, 0.03, 0.3)  # and of own effects of the action
+_APART = 30.0  # times the variance of the levels, that slopes may have
+_RIDGES = 10.0 ** np.arange(-3, 5.5, 0.5)  # strengths that are tried
+_FREE = 1e-6  # ridge of the intercept
+_FOLDS = 5  # of agents, left out in turn
+_MOST_OWN = 48  # own coefficients of an agent
+_FLOOR = 1e-6  # smallest noise, in standard deviations of the target
+
+
+class Ratio(NamedTuple):
+    """How much agents differ: variances of own coefficients, in units of the noise's."""
+
+    level: float = 0.0
+    state: float = 0.0
+    action: float = 0.0
+
+
+ALIKE = Ratio()
+"""Agents that do not differ."""
+
+
+def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
+    """What may be tried for a kind, those that make agents most alike first.
+
+    Args:
+        kind: of the linear model.
+        coarse: whether a few will do, as where there is much data.
+    """
+    own = _OWN[1::2] if coarse else _OWN
+    if kind in ("own drift", "levels"):
+        return [Ratio(level) for level in own]
+    if kind == "slopes":
+        every = itertools.product(own, own, _OWN_ACTION[::2] if coarse else _OWN_ACTION)
+        found = [Ratio(*each) for each in every if max(each[1:]) <= _APART * each[0]]
+        return sorted(found, key=sum)
+    return [ALIKE]
+
+
+class LinearData(NamedTuple):
+    """What a linear fit needs of the data: weighted sums over the transitions of each agent.
+
+    Attributes:
+        gram: ``(N, q, q)``, of phi phi^T.
+        moment: ``(N, q, D)``, of phi y^T.
+        energy: ``(N, D)``, of y^2.
+        still: ``(q, D)``, the coefficients that leave the state as it is.
+        n_inputs: I.
+    """
+
+    gram: Floats
+    moment: Floats
+    energy: Floats
+    still: Floats
+    n_inputs: int
+
+    def take(self, agents: NDArray[np.integer]) -> LinearData:
+        """Of some agents."""
+        return self._replace(
+            gram=self.gram[agents], moment=self.moment[agents], energy=self.energy[agents]
+        )
+
+
+class LinearFit(NamedTuple):
+    """A linear model of all agents.
+
+    Attributes:
+        shared: ``(q, D)``, beta.
+        own: pairs (feature, state column) of the coefficients that agents have of their own.
+        variance: ``(S,)``, their variance over agents.
+        factors: ``(N, 1 + S)``, 1 and the agents' own coefficients.
+        noise: ``(D,)``, sigma.
+    """
+
+    shared: Floats
+    own: tuple[tuple[int, int], ...]
+    variance: Floats
+    factors: Floats
+    noise: Floats
+
+    def coefficients(self, agent: NDArray[np.integer]) -> Floats:
+        """What some agents follow, ``(S, q, D)``: shared and own together."""
+        found = np.repeat(self.shared[None], len(agent), axis=0)
+        for k, (feature, column) in enumerate(self.own):
+            found[:, feature, column] += self.factors[agent, 1 + k]
+        return found
+
+
+def rollout_linear(
+    normalizer: Normalizer, coefficients: Floats, state: Floats, action: NDArray[Any], n_levels: int
+) -> Floats:
+    """Open-loop predictions of linear models, ``(S, H, D)`` raw units.
+
+    Args:
+        normalizer: float64, on the host.
+        coefficients: ``(S, q, D)``.
+        state: ``(S, D)`` starts, raw units.
+        action: ``(S, H, A)`` raw units or ``(S, H)`` level indices.
+        n_levels: L of a discrete action, 0 for continuous ones.
+    """
+    standard, path = normalizer.encode_state(state), []
+    for h in range(action.shape[1]):
+        phi = linear_features_of(normalizer, standard, action[:, h], n_levels)
+        target = np.einsum("sq,sqd->sd", phi, coefficients)
+        standard = normalizer.advance(standard, target)
+        path.append(normalizer.decode_state(standard))
+    return np.stack(path, axis=1)
+
+
+def linear_features_of(
+    normalizer: Normalizer, standard: Floats, action: NDArray[Any], n_levels: int
+) -> Floats:
+    """Phi ``(K, q)`` of standardised states and raw actions; ``n_levels`` is 0 for continuous."""
+    inputs = normalizer.inputs(standard)
+    code = np.eye(n_levels)[action] if n_levels else normalizer.encode_action(action)
+    return np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1)
+
+
+def no_change(normalizer: Normalizer, n_features: int) -> Floats:
+    """``(q, D)``: the coefficients that leave the state as it is."""
+    n_state = len(normalizer.state_mean)
+    shared = np.zeros((n_features, n_state))
+    direct = 1 - normalizer.keep
+    shared[0] = (direct * normalizer.state_mean - normalizer.target_mean) / normalizer.target_scale
+    plain = [d for d in range(n_state) if d not in normalizer.angles]
+    for place, d in enumerate(plain):  # an angle is never predicted itself
+        shared[1 + place, d] = direct[d] * normalizer.state_scale[d] / normalizer.target_scale[d]
+    return shared
+
+
+def linear_data(
+    normalizer: Normalizer, data: Transitions, n_agents: int, n_levels: int
+) -> LinearData:
+    """The sums that every linear fit is made from.
+
+    Args:
+        normalizer: float64, on the host.
+        data: transitions, those of an agent next to each other.
+        n_agents: N.
+        n_levels: L of a discrete action, 0 for continuous ones.
+    """
+    standard = normalizer.encode_state(data.state)
+    phi = linear_features_of(normalizer, standard, data.action, n_levels)
+    y = normalizer.encode_target(data.state, data.next_state)
+    q, n_state = phi.shape[1], y.shape[1]
+    gram, moment = np.zeros((n_agents, q, q)), np.zeros((n_agents, q, n_state))
+    energy = np.zeros((n_agents, n_state))
+    starts = np.flatnonzero(np.r_[True, data.agent[1:] != data.agent[:-1]][: len(y)])
+    for start, stop in zip(starts, [*starts[1:], len(y)], strict=True):
+        rows, n = slice(start, stop), data.agent[start]
+        gram[n] += phi[rows].T @ phi[rows]
+        moment[n] += phi[rows].T @ y[rows]
+        energy[n] += np.square(y[rows]).sum(axis=0)
+    still = no_change(normalizer, q)
+    return LinearData(gram, moment, energy, still, normalizer.n_inputs)
+
+
+def _ridge(gram: Floats, moment: Floats, strength: float) -> Floats:
+    """Weights ``(q, D)``; the intercept, first, is free."""
+    penalty = np.full(len(gram), strength)
+    penalty[0] = _FREE
+    return np.asarray(np.linalg.solve(gram + np.diag(penalty), moment), np.float64)
+
+
+def best_ridge(data: LinearData) -> float:
+    """The strength with the least squared error of one step on agents left out in turn."""
+    active = np.flatnonzero(data.gram[:, 0, 0] > 0)
+    fold = np.random.default_rng(17).permutation(len(active)) % min(_FOLDS, max(len(active), 1))
+    if len(active) < 2:
+        return 1.0
+    loss = np.zeros(len(_RIDGES))
+    total, moments = data.gram[active].sum(axis=0), data.moment[active].sum(axis=0)
+    for out in range(fold.max() + 1):
+        left = active[fold == out]
+        gram, moment = data.gram[left].sum(axis=0), data.moment[left].sum(axis=0)
+        for k, strength in enumerate(_RIDGES):
+            weights = _ridge(total - gram, moments - moment, float(strength))
+            # |Y - XW|^2 less |Y|^2, from the sums alone.
+            loss[k] += np.sum(weights * (gram @ weights)) - 2 * np.sum(weights * moment)
+    return float(_RIDGES[np.argmin(loss)])
+
+
+def fit_linear(
+    data: LinearData, kind: Kind, ratio: Ratio = ALIKE, ridge: float | None = None
+) -> LinearFit:
+    """Fit one kind of linear model.
+
+    Args:
+        data: sums over the transitions.
+        kind: of the model.
+        ratio: how much agents differ, by ``ratios(kind)``.
+        ridge: strength, by ``best_ridge``; found if None.
+    """
+    n_agents, q, n_state = data.moment.shape
+    count = max(float(data.gram[:, 0, 0].sum()), 1.0)
+    if kind == "no change":
+        return _finished(data, data.still, np.zeros((n_agents, q, 0)), (), ratio, count)
+    gram, moment = data.gram, data.moment
+    if "drift" in kind:
+        gram, moment = gram[:, :1, :1], moment[:, :1]
+    ridge = best_ridge(data) if ridge is None else ridge
+    variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])[: gram.shape[1]]
+    chosen = np.flatnonzero(variance)
+    if len(chosen) * n_state > _MOST_OWN:  # too many to know any of them
+        chosen = chosen[:1] if n_state <= _MOST_OWN else chosen[:0]
+    deviation = np.zeros((n_agents, len(chosen), n_state))
+    if len(chosen):
+        # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
+        cross = gram[:, :, chosen]
+        inner = cross[:, chosen] + np.diag(1 / variance[chosen])
+        solved = np.linalg.solve(inner, np.swapaxes(cross, 1, 2))  # (N, o, q)
+        whole = (gram - cross @ solved).sum(axis=0)
+        right = (moment - np.swapaxes(solved, 1, 2) @ moment[:, chosen]).sum(axis=0)
+        beta = _ridge(whole, right, ridge)
+        left = moment[:, chosen] - np.swapaxes(cross, 1, 2) @ beta
+        deviation = np.linalg.solve(inner, left)
+    else:
+        beta = _ridge(gram.sum(axis=0), moment.sum(axis=0), ridge)
+    shared = np.zeros((q, n_state))
+    shared[: len(beta)] = beta
+    own = tuple((int(i), d) for d in range(n_state) for i in chosen)
+    whole_own = np.zeros((n_agents, q, n_state))
+    whole_own[:, chosen] = deviation
+    return _finished(data, shared, whole_own, own, ratio, count)
+
+
+def _finished(
+    data: LinearData,
+    shared: Floats,
+    deviation: Floats,
+    own: tuple[tuple[int, int], ...],
+    ratio: Ratio,
+    count: float,
+) -> LinearFit:
+    """With the noise, from the sums alone."""
+    n_agents, q, _ = data.moment.shape
+    whole = np.broadcast_to(shared, data.moment.shape)
+    if own:
+        whole = whole + deviation
+    squared = data.energy.sum(axis=0) - 2 * (data.moment * whole).sum(axis=(0, 1))
+    squared += (whole * (data.gram @ whole)).sum(axis=(0, 1))
+    noise = np.maximum(np.sqrt(np.maximum(squared, 0.0) / count), _FLOOR)
+    variances = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
+    variance = np.array([variances[i] * noise[d] ** 2 for i, d in own])
+    factors = np.ones((n_agents, 1 + len(own)))
+    for k, (i, d) in enumerate(own):
+        factors[:, 1 + k] = deviation[:, i, d]
+    return LinearFit(shared, own, variance, factors, noise)

@@ -1,0 +1,294 @@
+"""Candidates for a model, tried on data held out: the simple models in closed form, and nets.
+
+Every candidate is fitted to what comes before a cut and predicts what comes after it, open loop.
+Where there is little data, every agent is cut, at two places in time.
+
+Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a window, M members.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.config import FitConfig
+from twinfold.data.angles import wrap
+from twinfold.data.panel import PanelDataset
+from twinfold.data.split import HeldOut, hold_out
+from twinfold.models.empirical import trained_posterior
+from twinfold.models.ensemble import centre, rollout_members
+from twinfold.models.factor import FactorModel, Structure
+from twinfold.models.linear import (
+    ALIKE,
+    Kind,
+    LinearFit,
+    Ratio,
+    best_ridge,
+    fit_linear,
+    linear_data,
+    linear_features_of,
+    rollout_linear,
+)
+from twinfold.models.members import Problem, stacked, train_members
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import features_of
+from twinfold.models.refit import robust_scale
+from twinfold.models.schedule import Job
+
+Floats = NDArray[np.float64]
+
+NO_NETS = Structure(joint=False, rank=0)
+
+FEW = 10_000
+"""Transitions below which every agent is cut, at two places in time."""
+
+_ORIGINS = (1.0, 0.85, 0.7)  # shares of the data that there is, of few data
+# Held-out errors, in standard deviations, beyond which worse is not worse and better not better.
+WORST, BEST = 10.0, 1e-6
+_SAMPLE = 2**14  # held-out transitions that the noise is taken from
+
+
+class Fold(NamedTuple):
+    """What is trained on, and what is predicted.
+
+    Attributes:
+        rows: numbers of the transitions to train on, ascending.
+        normalizer: of those.
+        held: what follows.
+    """
+
+    rows: NDArray[np.int32]
+    normalizer: Normalizer
+    held: HeldOut
+
+
+class Candidate(NamedTuple):
+    """What is tried.
+
+    Attributes:
+        linear: kind of the linear model; None for nets alone.
+        structure: of the nets; of rank 0 for none.
+        steps: length of their training.
+        shrinkage: penalty on the distance of their agent factors from the mean.
+        unrolled: length of the second phase.
+        ratio: how much agents' linear models differ.
+    """
+
+    linear: Kind | None
+    structure: Structure = NO_NETS
+    steps: int = 0
+    shrinkage: float = 0.0
+    unrolled: int = 0
+    ratio: Ratio = ALIKE
+
+
+class Trial(NamedTuple):
+    """How a candidate did.
+
+    Attributes:
+        candidate: what was tried.
+        paths: of every fold, ``(S, H, D)``, raw units.
+        errors: of every fold, RMSE of each window over steps and columns ``(S,)``, in standard
+            deviations of the state.
+        noise: ``(D,)``, robust scale of the held-out errors of one step, in standard deviations of
+            the target.
+    """
+
+    candidate: Candidate
+    paths: list[Floats]
+    errors: list[Floats]
+    noise: Floats
+
+    @property
+    def typical(self) -> float:
+        """Geometric mean of the windows' errors."""
+        return float(np.exp(np.log(np.concatenate(self.errors)).mean()))
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean of them."""
+        return float(np.concatenate(self.errors).mean())
+
+
+def cut_folds(dataset: PanelDataset, problem: Problem) -> list[Fold]:
+    """Cut the agents' ends off, at more than one place in time where there is little data."""
+    config = problem.config
+    few = len(problem.data) <= FEW and config.effort != "quick"
+    share = 1.0 if len(problem.data) <= FEW else config.validation_share
+    folds = []
+    for origin in _ORIGINS if few else _ORIGINS[:1]:
+        least = 1 if len(problem.data) <= FEW else 3
+        mask, held = hold_out(
+            dataset,
+            share,
+            config.validation_suffix,
+            least,
+            least,
+            seed=config.seed,
+            origin=origin,
+        )
+        rows = np.flatnonzero(mask).astype(np.int32)
+        if len(held):
+            folds.append(Fold(rows, problem.normalizer(rows), held))
+    return folds
+
+
+class Trials:
+    """Tries candidates on the same folds."""
+
+    def __init__(self, problem: Problem, folds: list[Fold]) -> None:
+        """Begin.
+
+        Args:
+            problem: data and settings.
+            folds: at least one.
+        """
+        self.problem, self.folds = problem, folds
+        levels = problem.action_size if problem.discrete else 0
+        self._linear = [
+            linear_data(fold.normalizer, problem.data.select(fold.rows), problem.n_agents, levels)
+            for fold in folds
+        ]
+        self._ridges: dict[tuple[int, bool], float] = {}
+
+    def linear(self, candidate: Candidate, fold: int) -> LinearFit | None:
+        """The linear model of a fold's training data."""
+        kind, data = candidate.linear, self._linear[fold]
+        if kind is None:
+            return None
+        key = fold, "drift" in kind
+        if key not in self._ridges:
+            self._ridges[key] = best_ridge(data)
+        return fit_linear(data, kind, candidate.ratio, self._ridges[key])
+
+    def simple(self, candidate: Candidate) -> Trial:
+        """Try a linear model by itself."""
+        problem = self.problem
+        n_levels = problem.action_size if problem.discrete else 0
+        paths, errors, noises = [], [], []
+        for f, fold in enumerate(self.folds):
+            linear, held, norm = self.linear(candidate, f), fold.held, fold.normalizer
+            assert linear is not None
+            own = linear.coefficients(held.agent)
+            paths.append(rollout_linear(norm, own, held.state, held.action, n_levels))
+            errors.append(self.rmse(fold, paths[-1]))
+            agent, before, action, after = one_steps(held)
+            phi = linear_features_of(norm, norm.encode_state(before), action, n_levels)
+            predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
+            noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
+        return Trial(candidate, paths, errors, np.sqrt(np.square(noises).mean(axis=0)))
+
+    def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
+        """Train each candidate's nets, side by side, and try them.
+
+        Args:
+            candidates: with the same linear model.
+            config: how to train.
+            what: name of this stage, for the progress.
+        """
+        problem = self.problem._replace(config=config)
+        stacks: list[list[FactorModel]] = [[] for _ in candidates]
+        for f, fold in enumerate(self.folds):
+            # The last fold in time goes without a number.
+            prefix = f"fold{f}-" if f else ""
+            groups = [
+                [
+                    Job(
+                        f"{prefix}{what}-{_key(c)}-{m}".replace(" ", "-"),
+                        1000 + m,
+                        c.steps,
+                        c.shrinkage,
+                        c.structure,
+                        c.unrolled,
+                    )
+                    for m in range(config.validation_members)
+                ]
+                for c in candidates
+            ]
+            flat = [job for group in groups for job in group]
+            linear = self.linear(candidates[0], f)
+            members, _ = train_members(problem, fold.rows, fold.normalizer, flat, what, linear)
+            for k in range(len(candidates)):
+                first = k * config.validation_members
+                stacks[k].append(stacked(members[first : first + config.validation_members]))
+        return [self._judged(c, own) for c, own in zip(candidates, stacks, strict=True)]
+
+    def _judged(self, candidate: Candidate, stacks: list[FactorModel]) -> Trial:
+        """Solve for the agents as a fit does, predict, and measure."""
+        paths, errors, noises = [], [], []
+        for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True)):
+            linear = self.linear(candidate, f)
+            noise = held_out_noise(fold, stack)
+            posterior = trained_posterior(
+                stack,
+                fold.normalizer,
+                self.problem.data.select(fold.rows),
+                noise,
+                self.problem.n_agents,
+                linear=linear,
+            )
+            factors = jnp.asarray(posterior.solve()[0], jnp.float32)
+            solved = eqx.tree_at(lambda m: m.agents, stack, factors)
+            held = fold.held
+            found = rollout_members(solved, fold.normalizer, held.agent, held.state, held.action)
+            paths.append(centre(found))
+            errors.append(self.rmse(fold, paths[-1]))
+            noises.append(held_out_noise(fold, solved))
+        noise = np.sqrt(np.square(noises).mean(axis=0))
+        return Trial(candidate, paths, errors, noise)
+
+    def difference(self, fold: Fold, paths: Floats) -> Floats:
+        """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
+        error = paths - fold.held.next_state
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            for d in self.problem.angles:
+                error[..., d] = wrap(error[..., d])
+        return error
+
+    def rmse(self, fold: Fold, paths: Floats) -> Floats:
+        """RMSE of each window ``(S,)`` over steps and coordinates, in standard deviations."""
+        mask = fold.held.mask
+        error = self.difference(fold, paths) / fold.normalizer.state_scale
+        squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
+        return np.clip(np.sqrt(squared.sum(axis=1) / mask.sum(axis=1)), BEST, WORST)
+
+    def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
+        """Mean errors of the agents ``(n,)``; of fewer than five agents those of the windows."""
+        agent = np.concatenate([fold.held.agent for fold in self.folds])
+        errors = np.concatenate(trial.errors)
+        errors = np.log(errors) if log else errors
+        _, index, counts = np.unique(agent, return_inverse=True, return_counts=True)
+        if len(counts) < 5:
+            return errors
+        return np.bincount(index, errors) / counts
+
+
+def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
+    """Robust scale ``(D,)`` of the errors of one step, in standard deviations of the target."""
+    agent, before, action, after = one_steps(fold.held)
+    features = features_of(stack, fold.normalizer, before, action)
+    factors = np.asarray(stack.agents, np.float64)[:, agent]
+    target = fold.normalizer.encode_target(before, after)
+    error = np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors))
+    return robust_scale(error.reshape(-1, error.shape[-1]), None)
+
+
+def one_steps(
+    held: HeldOut,
+) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
+    """Agents, states, actions and next states of single steps of the windows, or of a sample."""
+    mask = held.mask
+    before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
+    rows = np.arange(len(before))[:: -(-len(before) // _SAMPLE)]
+    agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]
+    return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows]
+
+
+def _key(candidate: Candidate) -> str:
+    """Tells the jobs of a stage apart."""
+    linear, structure, *others = candidate
+    return f"{linear}-{int(structure.joint)}-{structure.rank}-{others}"
