@@ -24,12 +24,17 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor import Structure, structures
 from twinfold.models.linear import KINDS, WORDS, Kind, ratios
-from twinfold.models.members import Problem
+from twinfold.models.members import Problem, unbroken
+from twinfold.models.recipes import CONTACT, FINE, followed
 from twinfold.models.trials import FEW, NO_NETS, WORST, Candidate, Trial, Trials, cut_folds
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
 _CAUTION = 0.5  # standard errors that a richer model must be better by
+_KEPT = 2  # strengths of shrinkage that are kept for longer training
+_ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
+_FINE = 0.2  # and below which there is next to no noise
+_MANY = 50_000  # transitions from which wide nets are worth their time
 _PAYS = 0.99  # share of the error that longer training must get below to be worth going on
 _HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer
 
@@ -98,7 +103,7 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
     simple, tried = _simple(trials, idle, log)
     compared: list[dict[str, Any]] = []
     if options[0].rank:
-        nets, trained, compared = _nets(trials, options, simple, log)
+        nets, trained, compared = _nets(trials, simple, idle, log)
         tried += trained
         chosen = _either(trials, simple, nets, log)
     elif simple is not None:
@@ -106,10 +111,13 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
     else:
         raise UsageError("linear = 'none' and rank = 0 leave nothing to fit; change either")
     candidate, error, baseline = chosen.candidate, chosen.mean, idle.mean
+    config = chosen.config
     log(
         f"  chosen: {_described(candidate)} (errors are in standard deviations of the state; "
         f"predicting no change has a mean of {baseline:.4g})"
     )
+    if tried:
+        log(f"  tried in all: {len(tried)} models, {len(folds)} folds each")
     n_windows = sum(len(fold.held) for fold in folds)
     if np.ceil((n_windows + 1) * config.band) > n_windows:
         log(
@@ -196,18 +204,88 @@ def _standard_error(excess: Floats) -> Floats:
 
 
 def _nets(
-    trials: Trials, options: list[Structure], simple: Trial | None, log: Log
+    trials: Trials, simple: Trial | None, idle: Trial, log: Log
 ) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
     """The best nets, all that were trained for some length, and all structures compared."""
-    problem = trials.problem
-    config = problem.config
-    structure, compared = _structure(trials, options, log)
+    config = trials.problem.config
+    lengths = _lengths(config)
+    best, tried, compared = _ladder(trials, config, lengths[:1], simple, log)
+    if _far(trials, best, simple, idle):
+        log("  far from what there is to predict: trying wide nets and training over many steps")
+        wide = followed(config, CONTACT)
+        other, more, also = _ladder(trials, wide, _lengths(wide), None, log)
+        tried, compared = tried + more, compared + also
+        if other.typical < best.typical:
+            return other, tried, compared
+    if len(lengths) > 1 and (simple is None or best.mean <= _HOPELESS * simple.mean):
+        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+        shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
+        structure = best.candidate.structure
+        best, more, _ = _ladder(
+            trials, config, lengths[1:], simple, log, best, structure, shrinkages
+        )
+        tried += more
+    if config.effort == "thorough" and best.mean < _FINE * idle.mean:
+        for recipe in FINE:
+            log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
+            fine = followed(config, recipe)
+            other, more, _ = _ladder(trials, fine, _lengths(fine), None, log)
+            tried += more
+            best = min(best, other, key=_typical)
+    return best, tried, compared
+
+
+def _lengths(config: FitConfig) -> list[int]:
+    """Of training, the shortest first."""
+    lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
+    return lengths[:1] if config.effort == "quick" else lengths
+
+
+def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool:
+    """Whether there is much to be learned that short training of the default nets has not."""
+    config, data = trials.problem.config, trials.problem.data
+    long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
+    enough = len(data) >= (FEW if config.effort == "thorough" else _MANY)
+    worth = simple is None or best.mean < simple.mean
+    return (
+        config.effort != "quick"
+        and config.direct is False
+        and best.mean > _ROOM * idle.mean
+        and worth
+        and enough
+        and len(long) >= len(trials.folds[0].rows) // 2
+    )
+
+
+def _ladder(
+    trials: Trials,
+    config: FitConfig,
+    lengths: list[int],
+    simple: Trial | None,
+    log: Log,
+    best: Trial | None = None,
+    structure: Structure | None = None,
+    shrinkages: list[float] | None = None,
+) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
+    """Train nets for one length after the other, as long as that pays.
+
+    Args:
+        trials: the folds.
+        config: how to train.
+        lengths: of training, ascending.
+        simple: the best simple model.
+        log: receives one line per trial.
+        best: what is there already.
+        structure: of the nets; chosen if None.
+        shrinkages: to begin with; the better two are kept for the next length.
+    """
+    problem = trials.problem._replace(config=config)
+    compared: list[dict[str, Any]] = []
+    if structure is None:
+        structure, compared = _structure(trials, config, log)
     unrolled = problem.unrolled_steps(trials.folds[0].rows)
     linear: Kind | None = None if config.linear in ("auto", "none") else config.linear
-    lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
-    shrinkages = list(config.shrinkages)
-    log(f"training nets with up to {len(shrinkages)} strengths of shrinkage for each length")
-    best: Trial | None = None
+    shrinkages = list(config.shrinkages) if shrinkages is None else shrinkages
     every: list[Trial] = []
     for steps in lengths:
         candidates = [
@@ -216,8 +294,8 @@ def _nets(
         tried = trials.nets(candidates, config, "choosing the schedule")
         for trial in tried:
             log(
-                f"  {steps:>7} steps, shrinkage {trial.candidate.shrinkage:g}: held-out error "
-                f"{trial.mean:.4g} (geometric mean {trial.typical:.4g})"
+                f"  nets, {steps:>6} steps, shrinkage {trial.candidate.shrinkage:g}: held-out "
+                f"error {trial.mean:.4g} (geometric mean {trial.typical:.4g})"
             )
         tried.sort(key=_typical)
         every += tried
@@ -226,7 +304,7 @@ def _nets(
             break
         if simple is not None and best.mean > _HOPELESS * simple.mean:
             break
-        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:2])
+        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:_KEPT])
     assert best is not None
     return best, every, compared
 
@@ -250,12 +328,12 @@ def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Tria
 
 
 def _structure(
-    trials: Trials, options: list[Structure], log: Log
+    trials: Trials, config: FitConfig, log: Log
 ) -> tuple[Structure, list[dict[str, Any]]]:
     """The simplest structure within one standard error of the best, and all that were compared."""
+    options = structures(config, trials.problem.action_size, trials.problem.discrete)
     if len(options) == 1:
         return options[0], []
-    config = trials.problem.config
     steps = max(1, round(config.structure_share * config.steps))
     log(f"choosing the features: {len(options)} structures, {steps} steps each")
     linear: Kind | None = None if config.linear in ("auto", "none") else config.linear

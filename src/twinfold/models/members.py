@@ -167,7 +167,7 @@ def fresh_member(
         normalizer.n_inputs,
         terms,
     )
-    if linear is None:
+    if linear is None or terms is None:
         return fresh
     agents = fresh.agents.at[:, : terms.size].set(jnp.asarray(linear.factors, jnp.float32))
     return eqx.tree_at(lambda m: m.agents, fresh, agents)

@@ -86,7 +86,8 @@ def _solve(
 
     factors = np.asarray(member.agents, np.float64)
     mean, covariance = net_moments(factors, member.n_fixed)
-    precision = with_fixed(np.linalg.inv(covariance), member.n_fixed, variance)
+    inverse = np.asarray(np.linalg.inv(covariance), np.float64)
+    precision = with_fixed(inverse, member.n_fixed, variance)
     for turn in range(rounds):
         current = jnp.asarray(factors, jnp.float32)
         residual = np.concatenate(

@@ -8,6 +8,7 @@ Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a wi
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -91,6 +92,7 @@ class Trial(NamedTuple):
 
     Attributes:
         candidate: what was tried.
+        config: settings of the nets' training.
         paths: of every fold, ``(S, H, D)``, raw units.
         errors: of every fold, RMSE of each window over steps and columns ``(S,)``, in standard
             deviations of the state.
@@ -99,6 +101,7 @@ class Trial(NamedTuple):
     """
 
     candidate: Candidate
+    config: FitConfig
     paths: list[Floats]
     errors: list[Floats]
     noise: Floats
@@ -180,7 +183,8 @@ class Trials:
             phi = linear_features_of(norm, norm.encode_state(before), action, n_levels)
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
             noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
-        return Trial(candidate, paths, errors, np.sqrt(np.square(noises).mean(axis=0)))
+        noise = np.sqrt(np.square(noises).mean(axis=0))
+        return Trial(candidate, problem.config, paths, errors, noise)
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
         """Train each candidate's nets, side by side, and try them.
@@ -190,46 +194,53 @@ class Trials:
             config: how to train.
             what: name of this stage, for the progress.
         """
-        problem = self.problem._replace(config=config)
+        problem, count = self.problem._replace(config=config), config.validation_members
         stacks: list[list[FactorModel]] = [[] for _ in candidates]
-        for f, fold in enumerate(self.folds):
-            # The last fold in time goes without a number.
-            prefix = f"fold{f}-" if f else ""
-            groups = [
-                [
-                    Job(
-                        f"{prefix}{what}-{_key(c)}-{m}".replace(" ", "-"),
-                        1000 + m,
-                        c.steps,
-                        c.shrinkage,
-                        c.structure,
-                        c.unrolled,
-                    )
-                    for m in range(config.validation_members)
-                ]
+        folds = [
+            fold._replace(normalizer=problem.normalizer(fold.rows))
+            if config.direct != self.problem.config.direct
+            else fold
+            for fold in self.folds
+        ]
+        for f, fold in enumerate(folds):
+            jobs = [
+                Job(
+                    f"fold{f}-{what}-{_key(config, c)}-{m}",
+                    1000 + m,
+                    c.steps,
+                    c.shrinkage,
+                    c.structure,
+                    c.unrolled,
+                )
                 for c in candidates
+                for m in range(count)
             ]
-            flat = [job for group in groups for job in group]
             linear = self.linear(candidates[0], f)
-            members, _ = train_members(problem, fold.rows, fold.normalizer, flat, what, linear)
+            members, _ = train_members(problem, fold.rows, fold.normalizer, jobs, what, linear)
             for k in range(len(candidates)):
-                first = k * config.validation_members
-                stacks[k].append(stacked(members[first : first + config.validation_members]))
-        return [self._judged(c, own) for c, own in zip(candidates, stacks, strict=True)]
+                stacks[k].append(stacked(members[k * count : (k + 1) * count]))
+        return [
+            self._tried(candidate, config, folds, own)
+            for candidate, own in zip(candidates, stacks, strict=True)
+        ]
 
-    def _judged(self, candidate: Candidate, stacks: list[FactorModel]) -> Trial:
+    def _tried(
+        self,
+        candidate: Candidate,
+        config: FitConfig,
+        folds: list[Fold],
+        stacks: list[FactorModel],
+    ) -> Trial:
         """Solve for the agents as a fit does, predict, and measure."""
         paths, errors, noises = [], [], []
-        for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True)):
-            linear = self.linear(candidate, f)
-            noise = held_out_noise(fold, stack)
+        for f, (fold, stack) in enumerate(zip(folds, stacks, strict=True)):
             posterior = trained_posterior(
                 stack,
                 fold.normalizer,
                 self.problem.data.select(fold.rows),
-                noise,
+                held_out_noise(fold, stack),
                 self.problem.n_agents,
-                linear=linear,
+                linear=self.linear(candidate, f),
             )
             factors = jnp.asarray(posterior.solve()[0], jnp.float32)
             solved = eqx.tree_at(lambda m: m.agents, stack, factors)
@@ -239,7 +250,7 @@ class Trials:
             errors.append(self.rmse(fold, paths[-1]))
             noises.append(held_out_noise(fold, solved))
         noise = np.sqrt(np.square(noises).mean(axis=0))
-        return Trial(candidate, paths, errors, noise)
+        return Trial(candidate, config, paths, errors, noise)
 
     def difference(self, fold: Fold, paths: Floats) -> Floats:
         """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
@@ -274,7 +285,7 @@ def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
     factors = np.asarray(stack.agents, np.float64)[:, agent]
     target = fold.normalizer.encode_target(before, after)
     error = np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors))
-    return robust_scale(error.reshape(-1, error.shape[-1]), None)
+    return np.asarray(robust_scale(error.reshape(-1, error.shape[-1]), None), np.float64)
 
 
 def one_steps(
@@ -288,7 +299,7 @@ def one_steps(
     return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows]
 
 
-def _key(candidate: Candidate) -> str:
+def _key(config: FitConfig, candidate: Candidate) -> str:
     """Tells the jobs of a stage apart."""
-    linear, structure, *others = candidate
-    return f"{linear}-{int(structure.joint)}-{structure.rank}-{others}"
+    digest = hashlib.sha256(repr((config, candidate)).encode()).hexdigest()
+    return digest[:16]
