@@ -68,9 +68,7 @@ def small_cart_pole() -> FittedModel:
     from twinfold.fit import fit
     from twinfold.tasks.registry import get_task
 
-    config = FitConfig(
-        features="separable", steps=2000, members=3, validation_members=1, schedules=(1.0,)
-    )
+    config = FitConfig(linear="none", steps=2000, members=3, validation_members=1, schedules=(1.0,))
     return fit(collect(get_task("cart_pole"), "random", 60, 0), config)
 
 
@@ -118,7 +116,7 @@ def small_continuous() -> FittedModel:
         "action_type": "continuous",
     }
     config = FitConfig(
-        features="separable",
+        linear="none",
         rank=3,
         steps=500,
         members=2,

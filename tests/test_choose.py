@@ -18,15 +18,17 @@ from twinfold.data.panel import PanelDataset
 from twinfold.data.split import HeldOut
 from twinfold.fit import fit
 from twinfold.models.ensemble import rollout_members
-from twinfold.models.factor import Structure
-from twinfold.models.members import Problem
+from twinfold.models.factor import Structure, init_factor_model
+from twinfold.models.members import Problem, stacked
+from twinfold.models.trials import Fold, Trials, cut_folds, held_out_noise
 
+trials_module: Any = importlib.import_module("twinfold.models.trials")
 choose_module: Any = importlib.import_module("twinfold.choose")
 
 # What errors are measured with
 
 
-def trials_of(next_state: Any, mask: Any, scale: Any = 1.0, angles: tuple[int, ...] = ()) -> Any:
+def fold_of(next_state: Any, mask: Any, scale: Any = 1.0, angles: tuple[int, ...] = ()) -> Fold:
     number, horizon, n_state = next_state.shape
     held = HeldOut(
         agent=np.zeros(number, np.int32),
@@ -35,8 +37,8 @@ def trials_of(next_state: Any, mask: Any, scale: Any = 1.0, angles: tuple[int, .
         next_state=next_state,
         mask=mask,
     )
-    problem, normalizer = SimpleNamespace(angles=angles), SimpleNamespace(state_scale=scale)
-    return choose_module._Trials(problem, np.arange(0), normalizer, held)
+    normalizer: Any = SimpleNamespace(state_scale=scale)
+    return Fold(np.zeros(0, np.int32), normalizer, held, angles)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
@@ -49,8 +51,8 @@ def test_the_band_covers_and_widens(number: int, coverage: float) -> None:
     truth = rng.normal(size=(number, horizon, 2)) * np.arange(1, horizon + 1)[:, None]
     paths = np.where(mask[..., None], 0.0, np.nan)  # what lies beyond a stretch is ignored
     paths = np.broadcast_to(paths, truth.shape)
-    trials = trials_of(np.where(mask[..., None], truth, 0), mask)
-    band = choose_module._band(trials, paths, coverage)
+    fold = fold_of(np.where(mask[..., None], truth, 0), mask)
+    band = choose_module._band([fold], [paths], coverage)
     assert np.all(np.diff(band, axis=0) >= 0)
     for h in range(horizon):
         errors = np.abs(truth[mask[:, h], h])
@@ -66,35 +68,35 @@ def test_a_diverging_prediction_is_the_worst_and_no_more(angles: tuple[int, ...]
     truth = np.ones((3, 4, 2))
     mask = np.ones((3, 4), bool)
     mask[1, 2:] = False
-    trials = trials_of(truth, mask, np.array([1.0, 2.0]), angles)
+    fold = fold_of(truth, mask, np.array([1.0, 2.0]), angles)
     paths = truth + np.array([0.5, 1.0])  # half a standard deviation in either coordinate
-    np.testing.assert_allclose(trials.rmse(paths), 0.5)
-    assert choose_module._by_horizon(trials, paths) == [0.5] * 4
+    np.testing.assert_allclose(fold.rmse(paths), 0.5)
+    assert choose_module._by_horizon([fold], [paths]) == [0.5] * 4
     paths[1, 2:] = np.nan  # beyond the stretch
-    np.testing.assert_allclose(trials.rmse(paths), 0.5)
+    np.testing.assert_allclose(fold.rmse(paths), 0.5)
     for bad in (np.nan, np.inf, 1e30):
         paths[0, 1] = bad
-        np.testing.assert_allclose(trials.rmse(paths), [10, 0.5, 0.5])
-        assert choose_module._by_horizon(trials, paths)[1] == pytest.approx(
+        np.testing.assert_allclose(fold.rmse(paths), [10, 0.5, 0.5])
+        assert choose_module._by_horizon([fold], [paths])[1] == pytest.approx(
             np.sqrt((100 + 0.25 + 0.25) / 3), rel=1e-3
         )
-        assert np.all(choose_module._band(trials, paths, 0.9)[1:, 0] >= 1e29)
+        assert np.all(choose_module._band([fold], [paths], 0.9)[1:, 0] >= 1e29)
 
 
 def test_errors_of_angles_are_the_short_way_round() -> None:
     truth = np.array([[[3.0, 3.0], [-3.0, -3.0], [0.5, 0.5]]])
     paths = np.array([[[-3.0, -3.0], [3.0, 3.0], [0.5 - 8 * np.pi, 0.5 - 8 * np.pi]]])
-    trials = trials_of(truth, np.ones((1, 3), bool), angles=(1,))
+    fold = fold_of(truth, np.ones((1, 3), bool), angles=(1,))
     short = 2 * np.pi - 6
     np.testing.assert_allclose(
-        trials.error(paths)[0], [[-6, short], [6, -short], [-8 * np.pi, 0]], atol=1e-9
+        fold.difference(paths)[0], [[-6, short], [6, -short], [-8 * np.pi, 0]], atol=1e-9
     )
-    band = choose_module._band(trials, paths, 0.5)
+    band = choose_module._band([fold], [paths], 0.5)
     np.testing.assert_allclose(band[:, 1], short)
     np.testing.assert_allclose(band[0, 0], 6)
-    only_angle = trials_of(truth[..., 1:], np.ones((1, 3), bool), angles=(0,))
+    only_angle = fold_of(truth[..., 1:], np.ones((1, 3), bool), angles=(0,))
     np.testing.assert_allclose(only_angle.rmse(paths[..., 1:]), short * np.sqrt(2 / 3))
-    assert choose_module._by_horizon(only_angle, paths[..., 1:]) == [
+    assert choose_module._by_horizon([only_angle], [paths[..., 1:]]) == [
         pytest.approx(short, rel=1e-3),
         pytest.approx(short, rel=1e-3),
         pytest.approx(0, abs=1e-6),
@@ -110,23 +112,27 @@ OPTIONS = [Structure(False, 12), Structure(True, 4), Structure(True, 8)]
 def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structure, list[Any]]:
     """The choice for logarithms of errors ``(K, n)`` of so many agents, over a common level."""
     logs = np.repeat(np.asarray(excess, float) + level, per_agent, axis=1)
-    trials: Any = SimpleNamespace(
-        problem=SimpleNamespace(config=FitConfig()),
-        held=SimpleNamespace(agent=np.repeat(np.arange(len(logs[0]) // per_agent), per_agent)),
-        run=lambda jobs, what: (list(np.exp(logs)), []),
-        rmse=lambda paths: paths,
-    )
-    return choose_module._structure(trials, OPTIONS[: len(logs)], lambda line: None)
+    agent = np.repeat(np.arange(len(logs[0]) // per_agent), per_agent)
+    trials: Any = object.__new__(Trials)
+    trials.problem = SimpleNamespace(action_size=1, discrete=False)
+    trials.folds = [SimpleNamespace(held=SimpleNamespace(agent=agent))]
+    trials.nets = lambda candidates, config, what: [
+        SimpleNamespace(errors=[np.exp(row)]) for row in logs
+    ]
+    options = OPTIONS[: len(logs)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose_module, "structures", lambda *args: options)
+        return choose_module._structure(trials, FitConfig(), lambda line: None)
 
 
-NONE, LARGE, SLIGHT = [0.0] * 4, [0.3, 0.2, 0.3, 0.2], [0.3, -0.2, 0.3, -0.2]
+NONE, LARGE, SLIGHT = [0.0] * 6, [0.3, 0.2] * 3, [0.3, -0.2] * 3
 
 
 @pytest.mark.parametrize(
     ("excess", "expected"),
     [
         ([NONE, LARGE, LARGE], 0),  # the simplest is the best
-        ([SLIGHT, NONE, LARGE], 0),  # 0.05 more, a standard error of 0.14
+        ([SLIGHT, NONE, LARGE], 0),  # 0.05 more, a standard error of 0.11
         ([LARGE, NONE, LARGE], 1),  # 0.25 more, a standard error of 0.03
         ([LARGE, SLIGHT, NONE], 1),  # the simplest of those within reach, not the best
         ([LARGE, LARGE, NONE], 2),
@@ -150,7 +156,7 @@ def test_the_simplest_within_one_standard_error_of_the_best(excess: Any, expecte
 
 def test_errors_are_compared_agent_by_agent() -> None:
     """That some agents are a thousand times harder than others hides no difference."""
-    level = np.log([0.001, 1.0, 0.01, 0.1])
+    level = np.log([0.001, 1.0, 0.01, 0.1, 1.0, 10.0])
     assert rule([LARGE, NONE], level=level)[0] == OPTIONS[1]
 
 
@@ -179,6 +185,7 @@ CONFIG = FitConfig(
     shrinkages=(0.001,),
     members=1,
     behaviour_steps=0,
+    linear="none",
 )
 
 
@@ -218,52 +225,45 @@ def chosen(dataset: PanelDataset, config: FitConfig) -> tuple[Any, list[str]]:
 
 def test_what_depends_on_state_and_action_together_gets_joint_features() -> None:
     choice, lines = chosen(panel(contact), CONFIG.model_copy(update={"features": "auto"}))
-    assert choice.structure.joint
+    assert choice.candidate.structure.joint
     compared = choice.validation["structures"]
     assert [row["features"] for row in compared] == ["separable", "joint", "joint", "joint"]
     separable, *joint = (row["geometric_mean"] for row in compared)
     assert min(joint) < 0.8 * separable
-    assert f"  chosen: {choice.structure}" in "\n".join(lines)
+    assert f"  chosen: {choice.candidate.structure}" in "\n".join(lines)
     assert choice.validation["rmse"] < 0.5 * choice.validation["persistence_rmse"]
 
 
 def test_what_is_a_product_of_state_and_action_stays_separable() -> None:
     choice, _ = chosen(panel(product), CONFIG.model_copy(update={"features": "auto"}))
-    assert choice.structure == Structure(False, 18)
+    assert choice.candidate.structure == Structure(False, 18)
 
 
 def test_a_single_option_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     stages: list[str] = []
-    real = choose_module.train_members
+    real = trials_module.train_members
 
     def record(*args: Any) -> Any:
-        stages.append(args[-1])
+        stages.append(args[4])
         return real(*args)
 
-    monkeypatch.setattr(choose_module, "train_members", record)
+    monkeypatch.setattr(trials_module, "train_members", record)
     config = CONFIG.model_copy(update={"features": "joint", "rank": 3, "steps": 10})
     choice, lines = chosen(panel(product, 6), config)
-    assert choice.structure == Structure(True, 3)
+    assert choice.candidate.structure == Structure(True, 3)
     assert choice.validation["structures"] == []
-    assert stages == ["choosing the schedule"]
+    assert set(stages) == {"choosing the schedule"}
     assert not any("choosing the features" in line for line in lines)
 
 
-def test_the_noise_is_the_scale_of_one_step_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
-    real = choose_module._Trials.noise
-
-    def record(trials: Any, stack: Any) -> Any:
-        calls.append((trials, stack))
-        return real(trials, stack)
-
-    monkeypatch.setattr(choose_module._Trials, "noise", record)
-    config = CONFIG.model_copy(
-        update={"features": "joint", "rank": 3, "steps": 10, "validation_members": 2}
-    )
-    choice, _ = chosen(panel(product, 6), config)
-    ((trials, stack),) = calls
-    held, norm, errors = trials.held, trials.normalizer, []
+def test_the_noise_is_the_scale_of_one_step_errors() -> None:
+    dataset = panel(product, 6)
+    config = CONFIG.model_copy(update={"features": "joint", "rank": 3, "steps": 10})
+    problem = Problem.of(dataset, dataset.transitions(), config)
+    fold = cut_folds(dataset, problem)[0]
+    keys = jax.random.split(jax.random.key(0), 2)
+    stack = stacked([init_factor_model(key, config, 6, 2, 2, False) for key in keys])
+    held, norm, errors = fold.held, fold.normalizer, []
     for m in range(2):
         member = jax.tree.map(lambda leaf, m=m: leaf[m], stack)
         for s, h in np.argwhere(held.mask):
@@ -274,17 +274,18 @@ def test_the_noise_is_the_scale_of_one_step_errors(monkeypatch: pytest.MonkeyPat
                 jnp.asarray(norm.encode_action(held.action[s, h]), jnp.float32),
             )
             errors.append(np.abs(norm.encode_target(before, held.next_state[s, h]) - predicted))
-    np.testing.assert_allclose(choice.noise, 1.4826 * np.median(errors, axis=0), rtol=1e-4)
+    noise = held_out_noise(fold, stack)
+    np.testing.assert_allclose(noise, 1.4826 * np.median(errors, axis=0), rtol=1e-4)
 
 
 def test_without_held_out_data_the_simplest_structure_is_used() -> None:
     dataset = panel(product, 6)
     config = CONFIG.model_copy(update={"validation_share": 0.0, "steps": 10})
     choice, _ = chosen(dataset, config)
-    assert choice.structure == Structure(False, 18)
+    assert choice.candidate.structure == Structure(False, 18)
     assert choice.noise is None
     joint = config.model_copy(update={"features": "joint"})
-    assert chosen(dataset, joint)[0].structure == Structure(True, 4)
+    assert chosen(dataset, joint)[0].candidate.structure == Structure(True, 4)
 
 
 # Angles

@@ -29,7 +29,7 @@ FILES = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     config = functools.partial(
         FitConfig,
-        features="separable",
+        linear="none",
         steps=500,
         members=2,
         rank=3,

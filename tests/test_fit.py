@@ -41,6 +41,7 @@ ROLES = {
     "action_type": "continuous",
 }
 TINY = FitConfig(
+    linear="none",
     features="separable",
     rank=4,
     members=2,
@@ -132,6 +133,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
     n_agents, horizon = 30, 10
     frame = table([20] * n_agents)
     config = FitConfig(
+        linear="none",
         features="separable",
         members=2,
         state_net=(32,),

@@ -26,7 +26,7 @@ from twinfold.models.factor import Structure, structures
 from twinfold.models.linear import KINDS, WORDS, Kind, ratios
 from twinfold.models.members import Problem, unbroken
 from twinfold.models.recipes import CONTACT, FINE, followed
-from twinfold.models.trials import FEW, NO_NETS, WORST, Candidate, Trial, Trials, cut_folds
+from twinfold.models.trials import FEW, NO_NETS, WORST, Candidate, Fold, Trial, Trials, cut_folds
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
@@ -137,9 +137,11 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
         "structures": compared,
         "rmse": round(error, 6),
         "persistence_rmse": round(baseline, 6),
-        "rmse_by_horizon": _by_horizon(trials, chosen),
+        "rmse_by_horizon": _by_horizon(folds, chosen.paths),
     }
-    return Choice(candidate, config, _band(trials, chosen, config.band), chosen.noise, validation)
+    return Choice(
+        candidate, config, _band(folds, chosen.paths, config.band), chosen.noise, validation
+    )
 
 
 def _described(candidate: Candidate) -> str:
@@ -362,13 +364,13 @@ def _structure(
     return options[int(np.argmax(mean <= standard_error))], rows
 
 
-def _by_horizon(trials: Trials, chosen: Trial) -> list[float]:
+def _by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
     """RMSE over windows and coordinates after 1, 2, ... steps, in standard deviations."""
-    horizon = max(fold.held.mask.shape[1] for fold in trials.folds)
+    horizon = max(fold.held.mask.shape[1] for fold in folds)
     total, count = np.zeros(horizon), np.zeros(horizon)
-    for fold, paths in zip(trials.folds, chosen.paths, strict=True):
+    for fold, own in zip(folds, paths, strict=True):
         mask = fold.held.mask
-        error = trials.difference(fold, paths) / fold.normalizer.state_scale
+        error = fold.difference(own) / fold.normalizer.state_scale
         squared = np.minimum((error**2).mean(axis=-1), WORST**2)
         squared = np.where(mask, np.nan_to_num(squared, nan=WORST**2), 0.0)
         total[: mask.shape[1]] += squared.sum(axis=0)
@@ -376,20 +378,20 @@ def _by_horizon(trials: Trials, chosen: Trial) -> list[float]:
     return [float(f"{value:.4g}") for value in np.sqrt(total / np.maximum(count, 1))]
 
 
-def _band(trials: Trials, chosen: Trial, coverage: float) -> Floats:
+def _band(folds: list[Fold], paths: list[Floats], coverage: float) -> Floats:
     """Half-width ``(H, D)`` of the band: a quantile of the absolute held-out errors by horizon.
 
     The quantile at level ceil((n + 1) coverage) / n of split conformal prediction; made
     non-decreasing in the horizon, where few windows are long enough.
     """
-    horizon = max(fold.held.mask.shape[1] for fold in trials.folds)
+    horizon = max(fold.held.mask.shape[1] for fold in folds)
     seen: list[list[Floats]] = [[] for _ in range(horizon)]
-    for fold, paths in zip(trials.folds, chosen.paths, strict=True):
-        error = np.abs(trials.difference(fold, paths))
+    for fold, own in zip(folds, paths, strict=True):
+        error = np.abs(fold.difference(own))
         error = np.where(np.isfinite(error), error, np.inf)
         for step in range(error.shape[1]):
             seen[step].append(error[fold.held.mask[:, step], step])
-    width = np.empty((horizon, trials.problem.data.state.shape[1]))
+    width = np.empty((horizon, paths[0].shape[-1]))
     for step in range(horizon):
         sizes = np.sort(np.concatenate(seen[step]), axis=0)  # (n, D)
         rank = min(len(sizes), int(np.ceil((len(sizes) + 1) * coverage)))

@@ -27,7 +27,7 @@ agents = [0, 3]
 agents = 12
 
 [fit.cart_pole]
-features = "separable"
+linear = "none"
 rank = 3
 members = 2
 state_net = [16]

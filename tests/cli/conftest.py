@@ -102,6 +102,7 @@ def cart_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TINY = """
+linear = "none"
 rank = 3
 members = 2
 state_net = [16]

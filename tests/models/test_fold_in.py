@@ -545,6 +545,7 @@ def pumps() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def pump_model(pumps: pd.DataFrame) -> FittedModel:
     config = FitConfig(
+        linear="none",
         features="separable",
         rank=4,
         members=2,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from twinfold.data.panel import Transitions
 from twinfold.models import empirical
 from twinfold.models import posterior as module
-from twinfold.models.empirical import anchored, empirical_prior, trained_posterior
+from twinfold.models.empirical import empirical_prior, maximised, trained_posterior
 from twinfold.models.ensemble import FittedModel, rollout_members
 from twinfold.models.posterior import (
     Evidence,
@@ -391,40 +391,79 @@ def test_the_root_of_the_prior_is_one(random_model: Build) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_trained_agents_are_where_training_left_them(
-    random_model: Build, kind: dict[str, Any]
+def test_trained_agents_are_known_as_new_ones_with_the_same_rows_are(
+    random_model: Build, courses: Any, kind: dict[str, Any]
 ) -> None:
     model = random_model(posterior=True, lengths=(12, 3, 1), **kind)
-    prior, evidence, trained = known(model)[:3]
-    mean, covariance = solve(prior, evidence)
-    np.testing.assert_allclose(mean, model.members.agents, rtol=1e-5, atol=1e-5)
-    assert trained.all()
-    assert evidence.count.tolist() == [12, 3, 1, 12, 3]
+    posterior = known(model)
+    assert posterior.trained.all()
+    assert posterior.evidence.count.tolist() == [12, 3, 1, 12, 3]
+    panel = courses.panel(model, [12, 3, 1, 12, 3], courses.factors(model))
+    rows = courses.transitions(model, panel)
+    again = gather(model.members, model.normalizer, posterior.prior, rows, 5)
+    mean, covariance = solve(posterior.prior, posterior.evidence)
+    # The weights of rows are those of the prior that the nets' factors begin with.
+    np.testing.assert_allclose(solve(posterior.prior, again)[0], mean, rtol=0.05, atol=0.05)
     assert np.linalg.eigvalsh(covariance).min() > 0
 
 
-@given(seed=st.integers(0, 1000), size=st.floats(0.01, 10))
-@settings(max_examples=20)
-def test_anchored_evidence_moves_the_mean_and_nothing_else(seed: int, size: float) -> None:
-    rng = np.random.default_rng(seed)
-    prior = empirical_prior(rng.normal(size=(2, 6, 3)), rng.uniform(0.1, 1, (2, 2)))
-    z, y = rng.normal(size=(2, 4, 8, 3)), rng.normal(size=(2, 4, 8))
-    found = Evidence(
+def rows_of(rng: Any, factors: Any, noise: float, n_rows: int) -> Evidence:
+    """Of one member and N agents, by a design that is random."""
+    _, n_agents, rank = factors.shape
+    z = rng.normal(size=(1, n_agents, n_rows, rank)) / noise
+    y = np.einsum("mnkr,mnr->mnk", z, factors) + rng.normal(size=(1, n_agents, n_rows))
+    return Evidence(
         np.swapaxes(z, 2, 3) @ z,
         np.einsum("mnkr,mnk->mnr", z, y),
         np.square(y).sum(axis=2),
-        np.full(4, 4),
+        np.full(n_agents, n_rows),
     )
-    factors = prior.mean[:, None] + size * rng.normal(size=(2, 4, 3))
-    moved = anchored(prior, found, factors)
-    mean, _ = solve(prior, moved)
-    np.testing.assert_allclose(mean, factors, rtol=1e-8, atol=1e-8)
-    assert np.array_equal(moved.gram, found.gram)
-    assert np.array_equal(moved.count, found.count)
-    shift = factors - prior.mean[:, None]
-    left = np.square(y - np.einsum("mnkr,mnr->mnk", z, shift)).sum(axis=2)
+
+
+def test_the_covariance_over_agents_is_not_that_of_what_noise_makes_of_them() -> None:
+    """Least squares by each agent's own rows scatter far more than the agents do."""
+    rng = np.random.default_rng(0)
+    truth = np.array([1.0, -2.0]) + 0.3 * rng.normal(size=(1, 200, 2))
+    found = rows_of(rng, truth, 2.0, 5)
+    alone = np.linalg.solve(found.gram, found.moment[..., None])[..., 0]
+    wide = empirical_prior(alone, np.ones((1, 1)))
+    prior, evidence = maximised(wide, found.from_mean(wide.mean), 0, rounds=200)
+    assert np.trace(np.linalg.inv(wide.precision[0])) > 10 * 2 * 0.3**2
+    covariance = np.linalg.inv(prior.precision[0])
+    np.testing.assert_allclose(np.diag(covariance), 0.3**2, rtol=0.5)
+    np.testing.assert_allclose(prior.mean[0], [1.0, -2.0], atol=0.15)
+    error = [np.square(x - truth).mean() for x in (alone, solve(prior, evidence)[0])]
+    assert error[1] < 0.3 * error[0]
+
+
+def test_without_noise_the_covariance_is_that_of_the_agents() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(1, 100, 3)) @ np.diag([1.0, 0.5, 0.1])
+    found = rows_of(rng, truth, 1e-6, 8)
+    start = empirical_prior(truth, np.ones((1, 1)))
+    prior, evidence = maximised(start, found.from_mean(start.mean), 0)
+    np.testing.assert_allclose(solve(prior, evidence)[0], truth, atol=1e-4)
+    np.testing.assert_allclose(prior.precision, start.precision, rtol=0.02, atol=0.05)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=20)
+def test_the_posterior_does_not_depend_on_what_the_evidence_is_counted_from(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = rows_of(rng, rng.normal(size=(1, 4, 3)), 1.0, 6)
+    prior = empirical_prior(rng.normal(size=(1, 6, 3)), np.ones((1, 1)))
+    move = rng.normal(size=(1, 3))
+    other = prior._replace(mean=prior.mean + move)
+    flat = 1e-9 * np.eye(3)[None]
+    for p, q in ((prior, other), (prior._replace(precision=flat), other._replace(precision=flat))):
+        moved = found.from_mean(move)
+        direct = solve(p, found)[0] if p is not prior else None
+        shifted = solve(q, moved)[0]
+        if direct is not None:  # a flat prior: its mean does not matter
+            np.testing.assert_allclose(shifted, direct, atol=1e-5)
+    shift = rng.normal(size=(1, 4, 3))
     np.testing.assert_allclose(
-        misfit(prior, moved, shift), np.maximum(left / 8, 1), rtol=1e-6, atol=1e-6
+        misfit(prior, found, shift), misfit(other, moved, shift - move), rtol=1e-6
     )
 
 

@@ -459,7 +459,13 @@ def test_a_fit_learns_what_they_say() -> None:
         "static": ["tag", "odd"],
     }
     config = FitConfig(
-        members=2, steps=2000, rank=2, state_net=(16,), schedules=(1.0,), shrinkages=(0.01,)
+        linear="none",
+        members=2,
+        steps=2000,
+        rank=2,
+        state_net=(16,),
+        schedules=(1.0,),
+        shrinkages=(0.01,),
     )
     lines: list[str] = []
     model = fit(PanelDataset.from_frame(frame, roles), config, log=lines.append)

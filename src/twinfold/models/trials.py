@@ -60,11 +60,28 @@ class Fold(NamedTuple):
         rows: numbers of the transitions to train on, ascending.
         normalizer: of those.
         held: what follows.
+        angles: columns of the state that are angles.
     """
 
     rows: NDArray[np.int32]
     normalizer: Normalizer
     held: HeldOut
+    angles: tuple[int, ...] = ()
+
+    def difference(self, paths: Floats) -> Floats:
+        """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
+        error = paths - self.held.next_state
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            for d in self.angles:
+                error[..., d] = wrap(error[..., d])
+        return error
+
+    def rmse(self, paths: Floats) -> Floats:
+        """RMSE of each window ``(S,)`` over steps and coordinates, in standard deviations."""
+        mask = self.held.mask
+        error = self.difference(paths) / self.normalizer.state_scale
+        squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
+        return np.clip(np.sqrt(squared.sum(axis=1) / mask.sum(axis=1)), BEST, WORST)
 
 
 class Candidate(NamedTuple):
@@ -136,7 +153,7 @@ def cut_folds(dataset: PanelDataset, problem: Problem) -> list[Fold]:
         )
         rows = np.flatnonzero(mask).astype(np.int32)
         if len(held):
-            folds.append(Fold(rows, problem.normalizer(rows), held))
+            folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles))
     return folds
 
 
@@ -178,7 +195,7 @@ class Trials:
             assert linear is not None
             own = linear.coefficients(held.agent)
             paths.append(rollout_linear(norm, own, held.state, held.action, n_levels))
-            errors.append(self.rmse(fold, paths[-1]))
+            errors.append(fold.rmse(paths[-1]))
             agent, before, action, after = one_steps(held)
             phi = linear_features_of(norm, norm.encode_state(before), action, n_levels)
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
@@ -247,25 +264,10 @@ class Trials:
             held = fold.held
             found = rollout_members(solved, fold.normalizer, held.agent, held.state, held.action)
             paths.append(centre(found))
-            errors.append(self.rmse(fold, paths[-1]))
+            errors.append(fold.rmse(paths[-1]))
             noises.append(held_out_noise(fold, solved))
         noise = np.sqrt(np.square(noises).mean(axis=0))
         return Trial(candidate, config, paths, errors, noise)
-
-    def difference(self, fold: Fold, paths: Floats) -> Floats:
-        """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
-        error = paths - fold.held.next_state
-        with np.errstate(invalid="ignore"):  # of a member that diverged
-            for d in self.problem.angles:
-                error[..., d] = wrap(error[..., d])
-        return error
-
-    def rmse(self, fold: Fold, paths: Floats) -> Floats:
-        """RMSE of each window ``(S,)`` over steps and coordinates, in standard deviations."""
-        mask = fold.held.mask
-        error = self.difference(fold, paths) / fold.normalizer.state_scale
-        squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
-        return np.clip(np.sqrt(squared.sum(axis=1) / mask.sum(axis=1)), BEST, WORST)
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
         """Mean errors of the agents ``(n,)``; of fewer than five agents those of the windows."""
