@@ -297,7 +297,7 @@ def _fit_mixed(courses: list[Course], most: int) -> Callable[[Course], _Linear]:
     shared = _best_strength(courses, memory=False)
     size, actions = courses[0].state.shape[1], courses[0].action.shape[1]
     long = [course for course in courses if len(course.state) > 2]
-    best, least = (1e9, 1e9, 1e9), np.inf
+    best, least, alike = (1e9, 1e9, 1e9), np.inf, np.zeros(0)
     if long:
         early, late = zip(*(_split(course, most) for course in long), strict=True)
         rest = [course for course in courses if len(course.state) <= 2]
@@ -308,16 +308,26 @@ def _fit_mixed(courses: list[Course], most: int) -> Callable[[Course], _Linear]:
                 continue
             prior = _own_penalty(strengths, size, actions)
             weights = _mixed_weights([*early, *rest], prior, shared)
-            error = 0.0
-            for course, truth in zip(early, late, strict=True):
-                move = _own(course, weights, prior)
-                off = np.minimum(np.abs(rollout(move, course) - truth), CLIP)
-                error += float(np.sqrt(np.mean(off**2)))
-            if error < least * (1 - 1e-6):
-                best, least = strengths, error
+            error = np.array(
+                [
+                    _end_error(rollout(_own(course, weights, prior), course), truth)
+                    for course, truth in zip(early, late, strict=True)
+                ]
+            )
+            if not len(alike):
+                alike = error
+            # Differences between agents must be worth more than a standard error.
+            gain = alike - error
+            doubt = gain.std() / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+            if error.mean() < least and (strengths == best or gain.mean() > doubt):
+                best, least = strengths, float(error.mean())
     prior = _own_penalty(best, size, actions)
     weights = _mixed_weights(courses, prior, shared)
     return lambda course: _own(course, weights, prior)
+
+
+def _end_error(predicted: Floats, truth: Floats) -> float:
+    return float(np.sqrt(np.mean(np.minimum(np.abs(predicted - truth), CLIP) ** 2)))
 
 
 def _split(course: Course, most: int) -> tuple[Course, Floats]:

