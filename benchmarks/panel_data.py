@@ -40,7 +40,8 @@ class Window:
         action: ``(H, A)`` actions from the start on.
         truth: ``(H, D)`` states that followed.
         static: ``(C,)`` static columns.
-        rows: the prefix as a table for the data door; the last row has no action.
+        rows: the prefix as a table; its last row has no action.
+        future: the rows from the start on as a table, with the actions and what followed.
     """
 
     agent: Any
@@ -51,6 +52,7 @@ class Window:
     truth: Floats
     static: Floats
     rows: pd.DataFrame
+    future: pd.DataFrame
 
     @property
     def start(self) -> Floats:
@@ -90,7 +92,8 @@ def cut_frame(
         if len(rows) < 3:
             train.append(rows)
             continue
-        window = _window(agent, rows, panel, agent not in new)
+        steps = held_rows(len(rows), panel.held_steps)
+        window = end_window(agent, rows, panel, steps, known=agent not in new)
         windows.append(window)
         if window.known:
             train.append(window.rows)
@@ -103,12 +106,21 @@ def held_rows(rows: int, most: int) -> int:
     return int(np.clip(round(HELD_SHARE * rows), 1, min(most, rows - 2)))
 
 
-def _window(agent: Any, rows: pd.DataFrame, panel: Panel, known: bool) -> Window:
+def end_window(agent: Any, rows: pd.DataFrame, panel: Panel, steps: int, *, known: bool) -> Window:
+    """Return the window of the last ``steps`` rows of an agent.
+
+    Args:
+        agent: the agent's id.
+        rows: the agent's rows, sorted.
+        panel: what the columns are.
+        steps: rows to be predicted, fewer than there are.
+        known: whether the rest is in the training table.
+    """
     state = rows[list(panel.state)].to_numpy(float)
     action = rows[list(panel.action)].astype(float).to_numpy()
-    split = len(rows) - held_rows(len(rows), panel.held_steps)
+    split = len(rows) - steps
     prefix = rows.iloc[:split].copy()
-    prefix.iloc[-1, [prefix.columns.get_loc(name) for name in panel.action]] = None
+    prefix.loc[prefix.index[-1], list(panel.action)] = None
     return Window(
         agent=agent,
         known=known,
@@ -118,4 +130,5 @@ def _window(agent: Any, rows: pd.DataFrame, panel: Panel, known: bool) -> Window
         truth=state[split:],
         static=rows[list(panel.static)].iloc[0].to_numpy(float),
         rows=prefix,
+        future=rows.iloc[split - 1 :],
     )
