@@ -65,7 +65,7 @@ def page(records: Sequence[Record]) -> str:
         _headline(table),
         _losses(table),
         *(
-            f"### {title}\n\n{_errors(table, panels)}\n"
+            f"### {title}\n\n{_errors(table, panels)}"
             for title, panels in (("Panels", MAIN), ("Further panels", FURTHER))
         ),
         "## Bands\n",
