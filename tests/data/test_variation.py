@@ -63,6 +63,11 @@ def test_a_level_taken_once() -> None:
     assert warnings_of(actions, "continuous") == ()  # 2 lies between other amounts
 
 
+@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+def test_of_a_handful_of_rows_nothing_is_said(kind: str) -> None:
+    assert warnings_of([1, 1, 2], kind, n_agents=1) == ()
+
+
 def test_amounts_that_vary_are_fine() -> None:
     assert warnings_of(np.random.default_rng(0).normal(size=30)) == ()
     assert warnings_of([0, 0, 0, 5] * 3) == ()

@@ -14,7 +14,7 @@ from twinfold.data.notes import Notes
 from twinfold.data.roles import Roles
 
 _MOST_LEVELS = 10  # taken once; where there are more, the levels are amounts or labels
-_FEWEST = 3  # rows in which a quantity can have a usual value and depart from it
+_FEWEST = 10  # rows below which nothing is usual, and little is known of anything
 
 
 def action_lines(
@@ -45,9 +45,11 @@ def action_lines(
                 "agents differ"
             )
             continue
+        if len(values) < _FEWEST:
+            continue
         distinct, where, counts = np.unique(values, return_index=True, return_counts=True)
         single = counts == 1
-        if single.any() and counts.max() == len(values) - 1 and len(values) >= _FEWEST:
+        if single.any() and counts.max() == len(values) - 1:
             usual, value = distinct[counts.argmax()], distinct[single][0]
             place = notes.of(int(rows[where[single][0]]))
             yield (
