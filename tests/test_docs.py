@@ -149,7 +149,8 @@ def test_the_walk_through_of_the_readme_makes_what_it_says(short: None) -> None:
     assert list(answers["hour"]) == [hour + 1 for hour in questions["hour"]]
     assert list(answers["query_id"]) == list(questions["query_id"])
     assert list(answers.columns) == [
-        "query_id", "room", "hour", "temperature", "temperature_lower", "temperature_upper"
+        "query_id", "room", "hour", "temperature", "temperature_lower", "temperature_upper",
+        "support", "basis",
     ]  # fmt: skip
     assert Path("attic.png").stat().st_size > 1000
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -202,15 +202,40 @@ def test_an_unknown_agent_is_named_with_the_nearest(small_continuous: FittedMode
         Simulator(small_continuous, "T-003")
 
 
-def test_continuous_actions_keep_to_the_training_range(small_continuous: FittedModel) -> None:
-    simulator = Simulator(small_continuous, "T-000/é")
+def test_actions_out_of_range_are_answered_and_told_once(small_continuous: FittedModel) -> None:
+    simulator, heard = Simulator(small_continuous, "T-000/é"), []
     low, high = small_continuous.ranges.action_low, small_continuous.ranges.action_high
     edge = high + 0.049 * (high - low)
-    assert np.isfinite(simulator.rollout(TANK, [edge]).centre).all()
+    assert np.isfinite(simulator.rollout(TANK, [edge], doubt, strict=True).centre).all()
+    far = [[[0, 0], [0, 9]], [[-1, 0], [0, 40]], [[0, 0], [0, 0]]]
+    rollout = simulator.rollout([TANK, [0.7, 300.0], TANK], far, heard.append)
+    assert np.isfinite(rollout.centre).all()
+    told = [line for line in heard if "far outside the range" in line]
+    assert told == [
+        "agent 'T-000/é': 1 first state and 3 actions lie far outside the range of the data "
+        f"(the worst, question 1: 'Temp (°C)' is 300, the data has "
+        f"{small_continuous.ranges.state_low[1]:g} to {small_continuous.ranges.state_high[1]:g}); "
+        "such an answer is a guess, and its support says so"
+    ]
+    assert (rollout.support.score[1] < 0.5).all()
+    assert (rollout.support.score[2] >= rollout.support.score[1]).all()
+
+
+def test_strict_refuses_what_is_out_of_range(small_continuous: FittedModel) -> None:
+    simulator = Simulator(small_continuous, "T-000/é")
     with pytest.raises(UsageError, match=r"'heat;kW' of step 1 is out of range: 9; the training"):
-        simulator.rollout(TANK, [[0, 0], [0, 9]])
+        simulator.rollout(TANK, [[0, 0], [0, 9]], strict=True)
     with pytest.raises(UsageError, match="'in flow' of step 0 of question 1 is out of range"):
-        simulator.rollout(TANK, [[[0, 0]], [[-1, 0]]])
+        simulator.rollout(TANK, [[[0, 0]], [[-1, 0]]], strict=True)
+    with pytest.raises(
+        UsageError, match=r"the first state 'Temp \(°C\)' is out of range: 300; the"
+    ):
+        simulator.rollout([0.7, 300.0], [[0, 0]], strict=True)
+    with pytest.raises(UsageError, match=r"'heat;kW' of step 0 is out of range: 9; the training"):
+        simulator.sample(TANK, [[0, 9]], strict=True)
+    heard: list[str] = []
+    assert np.isfinite(simulator.sample(TANK, [[0, 9]], 5, warn=heard.append)).all()
+    assert len(heard) == 1
     with pytest.raises(UsageError, match=r"must be \(H, 2\) or \(Q, H, 2\)"):
         simulator.rollout(TANK, [0.5, 0.5])
 
@@ -233,6 +258,7 @@ def test_a_single_continuous_action_column_needs_no_axis(small_continuous: Fitte
             action_low=small_continuous.ranges.action_low[:1],
             action_high=small_continuous.ranges.action_high[:1],
         ),
+        sample_action=np.asarray(small_continuous.sample_action)[:, :1],
     )
     simulator = Simulator(model, "T-000/é")
     short = simulator.rollout(TANK, [0.1, 0.5])
@@ -245,8 +271,10 @@ def test_a_start_far_from_the_data_is_doubted_not_refused(small_continuous: Fitt
     simulator = Simulator(small_continuous, "T-000/é")
     simulator.rollout([0.5, 300.0], [[0.5, 1.0]], heard.append)
     assert len(heard) == 1
-    assert heard[0].startswith("agent 'T-000/é': the first 'Temp (°C)' is 300, far outside")
-    with pytest.warns(UserWarning, match="far outside the training data"):
+    assert heard[0].startswith(
+        "agent 'T-000/é': 1 first state lies far outside the range of the data ('Temp (°C)' is 300,"
+    )
+    with pytest.warns(UserWarning, match="far outside the range of the data"):
         simulator.rollout([0.5, 300.0], [[0.5, 1.0]])
 
 

@@ -80,7 +80,7 @@ def test_discrete_answers_are_the_formula(
 ) -> None:
     answers = answer(small_cart_pole, carts, doubt)
     bands = [f"{name}_{end}" for name in STATES for end in ("lower", "upper")]
-    assert list(answers.columns) == [QUERY, "agent_id", "t", *STATES, *bands]
+    assert list(answers.columns) == [QUERY, "agent_id", "t", *STATES, *bands, "support", "basis"]
     assert answers[QUERY].tolist() == carts[QUERY].tolist()
     assert answers["agent_id"].tolist() == carts["agent_id"].tolist()
     assert answers["t"].tolist() == (carts["t"] + 1).tolist()
@@ -371,7 +371,6 @@ def test_the_form_is_explained_with_a_missing_column(
 
 def test_all_mistakes_are_told_at_once(small_continuous: FittedModel, tanks: Frame) -> None:
     tanks.loc[1, "in flow"] = 8.0
-    tanks.loc[5, "in flow"] = -3.0
     tanks.loc[2, "heat;kW"] = np.nan
     tanks.loc[4, "level"] = np.nan
     tanks.loc[5, "tank no."] = "T-1"
@@ -381,9 +380,34 @@ def test_all_mistakes_are_told_at_once(small_continuous: FittedModel, tanks: Fra
     assert "query 3, row 5: unknown agent 'T-1'. Did you mean 'T-001/é'?" in lines
     assert "query 3, row 4: no first state: column 'level'" in lines
     assert "query 20, row 2: no action in column 'heat;kW'" in lines
-    assert (
-        "query 20, row 1 (and 1 more query): the action 'in flow' is out of range: 8; the" in lines
+    assert "out of range" not in lines
+
+
+def test_questions_out_of_range_are_answered_and_told_once(
+    small_continuous: FittedModel, tanks: Frame
+) -> None:
+    usual = answer(small_continuous, tanks, doubt)
+    tanks.loc[1, "in flow"] = 8.0
+    tanks.loc[5, "in flow"] = -3.0
+    tanks.loc[4, "Temp (°C)"] = 90.0
+    heard: list[str] = []
+    answers = answer(small_continuous, tanks, heard.append)
+    assert list(answers.columns) == list(usual.columns)
+    assert answers.notna().to_numpy().all()
+    (line,) = [line for line in heard if "outside the range" in line]
+    assert line.startswith(
+        "1 first state and 2 actions of 2 queries lie far outside the range of the data (the "
+        "worst, query 20, row 1: 'in flow' is 8, the data has 0"
     )
+    assert (answers["support"] <= usual["support"] + 1e-9).all()
+    assert (answers["basis"][1:] == "unsupported").all()
+    with pytest.raises(InvalidDataError) as error:
+        answer(small_continuous, tanks, doubt, strict=True)
+    first, second = sorted(error.value.problems)
+    assert first.startswith(
+        "query 20, row 1 (and 1 more query): the action 'in flow' is out of range: 8; the training"
+    )
+    assert second.startswith("query 3, row 4: the first state 'Temp (°C)' is out of range: 90; the")
 
 
 def test_half_an_action_at_the_end_is_a_mistake(
@@ -420,11 +444,14 @@ def test_doubts_name_the_query(small_cart_pole: FittedModel, carts: Frame) -> No
     carts.loc[[5, 6], "x"] = [50.0, -60.0]
     heard: list[str] = []
     answers = answer(dataclasses.replace(small_cart_pole, band=None), carts, heard.append)
-    assert heard[0].startswith("query 'q1': the first 'x' is 50 (and 1 more), far outside the")
+    assert heard[0].startswith(
+        "2 first states of 2 queries lie far outside the range of the data (the worst, query 'q2', "
+        "row 6: 'x' is -60, the data has "
+    )
     assert heard[1].startswith("nothing was held out when the model was fitted")
     assert len(heard) == 2
     assert len(answers) == 9
-    with pytest.warns(UserWarning, match="far outside the training data"):
+    with pytest.warns(UserWarning, match="far outside the range of the data"):
         answer(small_cart_pole, carts)
 
 

@@ -5,7 +5,6 @@ Axes: Q questions, H steps, D state columns, A action columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,12 @@ from numpy.typing import NDArray
 from twinfold.data.ids import did_you_mean
 from twinfold.errors import UsageError
 from twinfold.models.ensemble import FittedModel
+from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
 
 Floats = NDArray[np.float64]
 
-ACTION_MARGIN = 0.05
-"""A continuous action may leave the training range by this share of the range."""
-
-STATE_MARGIN = 0.25
-"""A first state may leave the training range by this share of the range without a warning."""
+GUESS = "such an answer is a guess, and its support says so"
+"""What is said of questions outside the range of the data."""
 
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
 """What is said of a rollout that starts within the training data and leaves it."""
@@ -35,43 +32,6 @@ def level_index(
     """Index of each value among the sorted levels, and a mask of those that are no level."""
     index = np.minimum(np.searchsorted(levels, values), len(levels) - 1).astype(np.int32)
     return index, levels[index] != values
-
-
-def action_bounds(model: FittedModel) -> tuple[Floats, Floats]:
-    """Smallest and largest continuous action ``(A,)`` that can be asked about."""
-    return _widen(model.ranges.action_low, model.ranges.action_high, ACTION_MARGIN)
-
-
-def doubtful_states(
-    model: FittedModel, start: Floats, name: Callable[[int], str] | None = None
-) -> list[str]:
-    """A line for each state column in which a start ``(Q, D)`` lies far outside the training data.
-
-    Args:
-        model: the fitted model.
-        start: first states, raw units.
-        name: question number -> how to call it; None to leave it out.
-    """
-    ranges = model.ranges
-    low, high = _widen(ranges.state_low, ranges.state_high, STATE_MARGIN)
-    lines = []
-    for d, column in enumerate(model.roles.state):
-        far = np.flatnonzero((start[:, d] < low[d]) | (start[:, d] > high[d]))
-        if len(far):
-            where = f"{name(int(far[0]))}: " if name else ""
-            more = f" (and {len(far) - 1} more)" if len(far) > 1 else ""
-            lines.append(
-                f"{where}the first {column!r} is {start[far[0], d]:g}{more}, far outside the "
-                f"training data ({ranges.state_low[d]:g} to {ranges.state_high[d]:g}); "
-                "the prediction is a guess"
-            )
-    return lines
-
-
-def strays(model: FittedModel, states: Floats) -> NDArray[np.bool_]:
-    """Which states ``(..., D)`` lie far outside the training data in some coordinate: ``(...)``."""
-    low, high = _widen(model.ranges.state_low, model.ranges.state_high, STATE_MARGIN)
-    return np.any((states < low) | (states > high), axis=-1)
 
 
 def levels_text(levels: NDArray[np.int64]) -> str:
@@ -134,15 +94,48 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
                 f"the levels of {names[0]!r}: {levels_text(model.action_levels)}"
             )
         return model.action_levels[index], index
-    low, high = action_bounds(model)
-    for where in np.argwhere((values < low) | (values > high))[:1]:
-        a = int(where[-1])
-        raise UsageError(
-            f"the action {names[a]!r} of {_place(where, own)} is out of range: "
-            f"{values[tuple(where)]:g}; the training data has {model.ranges.action_low[a]:g} to "
-            f"{model.ranges.action_high[a]:g}"
-        )
     return values, values
+
+
+def outside(
+    model: FittedModel, start: Floats, codes: NDArray[Any], *, single: bool, strict: bool
+) -> str | None:
+    """One line on first states ``(Q, D)`` and actions ``(Q, H[, A])`` far outside the data.
+
+    Args:
+        model: the fitted model.
+        start: first states, raw units.
+        codes: level indices, which are never outside, or raw units.
+        single: whether there is one question, which then needs no number.
+        strict: refuse them.
+
+    Raises:
+        UsageError: ``strict``, and something is outside; it names the first.
+    """
+    horizon = codes.shape[1]
+
+    def where(part: OutOfRange, row: int) -> str:
+        if part.noun != "action":
+            return "" if single else f"question {row}"
+        return _place(np.array([row % horizon] if single else [*divmod(row, horizon)]), 2 - single)
+
+    parts = asked_parts(model, start, codes.reshape(-1, *codes.shape[2:]))
+    line = out_of_range(parts, where)
+    if line is None or not strict:
+        return line
+    part = next(part for part in parts[::-1] if part.rows.any())
+    row, c = (int(i) for i in np.argwhere(part.excess > 0)[0])
+    place = where(part, row)
+    raise UsageError(
+        f"the {part.noun} {part.columns[c]!r}{' of ' if place else ''}{place} is out of range: "
+        f"{part.values[row, c]:g}; the training data has {part.low[c]:g} to {part.high[c]:g}"
+    )
+
+
+def asked_parts(model: FittedModel, start: Floats, codes: NDArray[Any]) -> list[OutOfRange]:
+    """Which first states ``(Q, D)`` and actions ``(K,)`` or ``(K, A)`` are outside the data."""
+    parts = [outside_states(model, start, "first state")]
+    return parts if model.discrete else [*parts, outside_actions(model, codes)]
 
 
 def pair(
@@ -160,12 +153,6 @@ def pair(
         return np.broadcast_to(values, (n, *values.shape[1:]))
 
     return repeat(start), repeat(given), repeat(codes)
-
-
-def _widen(low: Floats, high: Floats, share: float) -> tuple[Floats, Floats]:
-    """A range and a margin; rounding to float32 never leads out of it."""
-    margin = share * (high - low) + 1e-6 * np.maximum(np.abs(low), np.abs(high))
-    return low - margin, high + margin
 
 
 def _place(where: NDArray[np.intp], own: int) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.asked import action_bounds, level_index, levels_text
+from twinfold.asked import asked_parts, level_index, levels_text
 from twinfold.data.columns import Mask, Numbers, Times, as_numbers, as_times
 from twinfold.data.ids import did_you_mean, factorize_ids, match_ids
 from twinfold.data.notes import Notes, counted, shorten, show_time
@@ -23,6 +23,7 @@ from twinfold.data.timing import joins, ticks_from_step
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.ensemble import FittedModel
+from twinfold.models.ranges import OutOfRange, out_of_range
 
 QUERY = "query_id"
 
@@ -87,8 +88,13 @@ def column(df: pd.DataFrame, name: str) -> pd.Series:
     return df.iloc[:, [str(other) for other in df.columns].index(name)]
 
 
-def read_queries(model: FittedModel, df: pd.DataFrame) -> Queries:
+def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) -> Queries:
     """Check a table of questions and sort it.
+
+    Args:
+        model: the fitted model.
+        df: the questions.
+        strict: whether a question outside the range of the data cannot be answered either.
 
     Raises:
         UsageError: it is no table, or the model has a column called ``query_id`` itself.
@@ -120,6 +126,9 @@ def read_queries(model: FittedModel, df: pd.DataFrame) -> Queries:
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
     asked = ~(last & ~first & no_action)  # a last row may have the time only
     action = _read_actions(df, actions, order[asked], model, problems)
+    if strict:
+        for part in asked_parts(model, start, action[order[asked]]):
+            _refuse(part, order[asked] if part.noun == "action" else first_row, problems)
     _stop(problems)
 
     length = np.bincount(codes[order[asked]])
@@ -135,6 +144,40 @@ def read_queries(model: FittedModel, df: pd.DataFrame) -> Queries:
         next_row=np.where(last, -1, np.roll(order, -1))[asked],
         step=step,
     )
+
+
+def _refuse(part: OutOfRange, rows: NDArray[np.intp], problems: _Problems) -> None:
+    """A problem for each column with values out of range, of ``rows`` of the table."""
+    for c, name in enumerate(part.columns):
+        far = part.excess[:, c] > 0
+        value = dict(zip(rows[far].tolist(), part.values[far, c].tolist(), strict=True))
+        span = f"{part.low[c]:g} to {part.high[c]:g}"
+        problems.add(
+            rows[far],
+            lambda row, name=name, value=value, span=span: (
+                f"the {part.noun} {name!r} is out of range: {value[row]:g}; "
+                f"the training data has {span}"
+            ),
+        )
+
+
+def outside_line(model: FittedModel, df: pd.DataFrame, asked: Queries) -> str | None:
+    """One line on all first states and actions far outside the data; None if there are none."""
+    query = np.repeat(np.arange(len(asked.length)), asked.length)
+    ids, notes = column(df, QUERY), Notes(df)
+
+    def row_of(part: OutOfRange) -> NDArray[np.intp]:
+        return asked.order if part.noun == "action" else asked.first_row
+
+    def owners(part: OutOfRange, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        return query[rows] if part.noun == "action" else rows
+
+    def where(part: OutOfRange, row: int) -> str:
+        place = int(row_of(part)[row])
+        return f"query {shorten(ids.iloc[place])}, {notes.row(place)}"
+
+    parts = asked_parts(model, asked.start, asked.codes)
+    return out_of_range(parts, where, owners, "query")
 
 
 def _stop(problems: _Problems) -> None:
@@ -324,17 +367,6 @@ def _read_actions(
             ),
         )
         return index
-    low, high = action_bounds(model)
-    outside = fine & ((values[rows] < low) | (values[rows] > high))
-    for a, name in enumerate(names):
-        span = f"{model.ranges.action_low[a]:g} to {model.ranges.action_high[a]:g}"
-        problems.add(
-            rows[outside[:, a]],
-            lambda row, a=a, name=name, span=span: (
-                f"the action {name!r} is out of range: "
-                f"{values[row, a]:g}; the training data has {span}"
-            ),
-        )
     return values
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twinfold.asked import STRAYS, doubtful_states, pair, read_actions, read_state, strays
+from twinfold.asked import GUESS, STRAYS, outside, pair, read_actions, read_state
 from twinfold.data.ids import AgentId, canonical_ids
 from twinfold.errors import UsageError
 from twinfold.models.bands import band_factor, prediction_band
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.predictive import factor_draws, predict_paths, rollout_factors
+from twinfold.models.ranges import is_outside
 from twinfold.models.support import Support, abstention, path_support, support_columns
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Rollout:
             model was fitted, the band is the spread of the members alone, which is too narrow.
         simultaneous: whether the band is calibrated on reserved agents and this far ahead.
         support: what stands behind each step, ``(..., H)`` arrays
-            (:class:`twinfold.models.support.Support`); None if it was not asked for.
+            (:class:`twinfold.models.support.Support`).
         agent_column: the user's name of the agent column.
     """
 
@@ -65,16 +66,15 @@ class Rollout:
     spread: Floats
     coverage: float
     calibrated: bool
+    support: Support
     simultaneous: bool = False
-    support: Support | None = None
     agent_column: str = "agent"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per predicted state.
 
         Columns: ``query`` (0 to Q-1, if there are several), the agent, ``step`` (from 1), the
-        states, ``<state>_lower`` and ``<state>_upper``, and ``support`` and ``basis`` if they were
-        asked for.
+        states, ``<state>_lower`` and ``<state>_upper``, ``support`` and ``basis``.
         """
         import pandas as pd
 
@@ -87,8 +87,7 @@ class Rollout:
         table["step"] = np.tile(self.steps, n_queries)
         flat = [a.reshape(-1, n_state) for a in (self.centre, self.lower, self.upper)]
         columns = table | prediction_columns(self.columns, *flat, taken=tuple(table))
-        if self.support is not None:
-            columns |= support_columns(self.support, tuple(columns))
+        columns |= support_columns(self.support, tuple(columns))
         return pd.DataFrame(columns)
 
 
@@ -120,8 +119,8 @@ class Simulator:
         actions: ArrayLike,
         warn: Warn | None = None,
         *,
-        support: bool = False,
         min_support: float | None = None,
+        strict: bool = False,
     ) -> Rollout:
         """Predict the states that follow from a start under given actions.
 
@@ -133,23 +132,26 @@ class Simulator:
             actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is discrete;
                 ``(H, A)`` or ``(Q, H, A)`` in raw units if it is continuous, where ``(H,)`` does
                 for a single column.
-            warn: receives what is doubtful about the answer; None for ``warnings.warn``.
-            support: whether to find out what stands behind each step.
+            warn: receives what is doubtful about the answer, such as a question far outside the
+                range of the data; None for ``warnings.warn``.
             min_support: abstain from the first step on whose support is less: predictions are NaN
                 there, and ``warn`` receives the reason.
+            strict: refuse a question outside the range of the data rather than warn of it: by more
+                than :data:`twinfold.models.ranges.ACTION_MARGIN` of it for actions, and
+                :data:`twinfold.models.ranges.STATE_MARGIN` for states.
 
         Raises:
-            UsageError: a shape or column does not fit, a value is no finite number, a level is
-                unknown, or an action lies outside the training range by more than
-                :data:`twinfold.asked.ACTION_MARGIN` of it.
+            UsageError: a shape or column does not fit, a value is no finite number, or a level is
+                unknown; or ``strict``, and the question is out of range.
         """
         model = self.model
         start = read_state(model, state)
         given, codes = read_actions(model, actions)
         single = start.ndim == 1 and codes.ndim == (1 if model.discrete else 2)
         start_q, given_q, codes_q = pair(start, given, codes, model)
-        for line in doubtful_states(model, start_q):
-            (warn or _warn)(f"agent {self.agent_id!r}: {line}")
+        far = outside(model, start_q, codes_q, single=single, strict=strict)
+        if far is not None:
+            (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
         index = np.full(len(start_q), self.index, np.int32)
         paths, unknown = predict_paths(model, index, start_q, codes_q)
         steps = np.arange(1, codes_q.shape[1] + 1)
@@ -158,16 +160,14 @@ class Simulator:
         if not np.isfinite(middle).all():
             (warn or _warn)(f"agent {self.agent_id!r}: the predictions diverge")
 
-        left = strays(model, middle) & ~strays(model, start_q)[:, None]
+        left = is_outside(model, middle) & ~is_outside(model, start_q)[:, None]
         if left.any():
             step = int(steps[left.any(axis=0).argmax()])
             (warn or _warn)(f"agent {self.agent_id!r}: {STRAYS} (first at step {step})")
 
-        found = None
-        if support or min_support is not None:
-            before = np.concatenate([start_q[:, None], middle[:, :-1]], axis=1)
-            found = path_support(model, index, before, codes_q)
-        if found is not None and min_support is not None:
+        before = np.concatenate([start_q[:, None], middle[:, :-1]], axis=1)
+        found = path_support(model, index, before, codes_q)
+        if min_support is not None:
             gone = found.score < min_support
             for values in (middle, low, high, sd):
                 values[gone] = np.nan
@@ -192,7 +192,7 @@ class Simulator:
             coverage=model.config.band,
             calibrated=model.band is not None,
             simultaneous=simultaneous,
-            support=None if found is None else found.map(own),
+            support=found.map(own),
             agent_column=model.roles.agent,
         )
 
@@ -202,6 +202,9 @@ class Simulator:
         actions: ArrayLike,
         n: int = 100,
         seed: int = 0,
+        warn: Warn | None = None,
+        *,
+        strict: bool = False,
     ) -> Floats:
         """Draw courses that the agent may take: ``(n, H, D)``, raw units.
 
@@ -213,6 +216,8 @@ class Simulator:
             actions: ``(H,)`` of the user's levels or ``(H, A)`` raw units.
             n: number of draws.
             seed: of the draws.
+            warn: receives what is doubtful about the question; None for ``warnings.warn``.
+            strict: refuse a question outside the range of the data, as ``rollout``.
 
         Raises:
             UsageError: as ``rollout``; or several states or action sequences are given.
@@ -224,6 +229,9 @@ class Simulator:
             raise UsageError("sample takes one state and one sequence of actions")
         if n < 1:
             raise UsageError(f"the number of draws must be at least 1, not {n}")
+        far = outside(model, start[None], codes[None], single=True, strict=strict)
+        if far is not None:
+            (warn or _warn)(f"agent {self.agent_id!r}: {far}; what is drawn there is a guess")
         each = -(-n // model.n_members)
         index = np.array([self.index])
         if model.posterior is None:

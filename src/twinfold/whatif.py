@@ -6,7 +6,8 @@ names of the training table. Its first row by time holds the state; below, the s
 question ends, and nothing else.
 
 An answer has one row per predicted state: ``query_id``, the agent, the time of the predicted state
-(one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``.
+(one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``, and
+``support`` and ``basis``: what stands behind it.
 
 Axes: Q queries, K predicted states of all queries, D state columns, A action columns.
 """
@@ -23,13 +24,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.asked import STRAYS, doubtful_states, strays
+from twinfold.asked import GUESS, STRAYS
 from twinfold.cores import usable_cores
 from twinfold.data.columns import Times
 from twinfold.data.notes import shorten
 from twinfold.models.bands import band_factor, prediction_band
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.predictive import DRAWS, predict_paths
+from twinfold.models.ranges import is_outside
 from twinfold.models.support import (
     THRESHOLD,
     UNSUPPORTED,
@@ -38,7 +40,7 @@ from twinfold.models.support import (
     path_support,
     support_columns,
 )
-from twinfold.queries import QUERY, Queries, column, read_queries
+from twinfold.queries import QUERY, Queries, column, outside_line, read_queries
 from twinfold.simulate import Warn, prediction_columns
 
 __all__ = ["QUERY", "answer"]
@@ -58,6 +60,7 @@ def answer(
     warn: Warn | None = None,
     *,
     min_support: float | None = None,
+    strict: bool = False,
 ) -> pd.DataFrame:
     """Answer every question of a table.
 
@@ -69,33 +72,35 @@ def answer(
         model: the fitted model.
         queries: the questions; further columns (episode, reward) are passed over.
         warn: receives what is doubtful about the answers; None for ``warnings.warn``.
-        min_support: adds the columns ``support`` and ``basis``, and abstains from the first step on
-            whose support is less: predictions are missing there, and ``warn`` receives the reason.
+        min_support: abstain from the first step on whose support is less: predictions are missing
+            there, and ``warn`` receives the reason.
+        strict: refuse the table if a question is outside the range of the data, rather than warn.
 
     Raises:
         UsageError: ``queries`` is no table.
         InvalidDataError: a question cannot be answered; each line names the first query with the
             problem and counts the others.
     """
-    asked = read_queries(model, queries)
+    asked = read_queries(model, queries, strict=strict)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     ids = column(queries, QUERY)
 
     def name(query: int) -> str:
         return f"query {shorten(ids.iloc[asked.first_row[query]])}"
 
-    for line in doubtful_states(model, asked.start, name):
-        warn(line)
+    far = outside_line(model, queries, asked)
+    if far is not None:
+        warn(f"{far}; {GUESS}")
     if model.band is None:
         warn(
             "nothing was held out when the model was fitted: the band shows only how far the "
             "members differ, which is too narrow"
         )
     middle, lower, upper = _predict(model, asked)
-    lost = strays(model, asked.start)
+    lost = is_outside(model, asked.start)
     for rows, what in (
         (~np.isfinite(middle).all(axis=-1), "the predictions diverge"),
-        (strays(model, middle), STRAYS),
+        (is_outside(model, middle), STRAYS),
     ):
         hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(rows), side="right") - 1)
         hit = hit[~lost[hit]]  # said already, or said of the start
@@ -109,9 +114,8 @@ def answer(
         roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
         roles.time: _next_times(asked, column(queries, roles.time)),
     }
-    found = None
+    found = _supports(model, asked, middle)
     if min_support is not None:
-        found = _supports(model, asked, middle)
         gone = found.score < min_support
         for values in (middle, lower, upper):
             values[gone] = np.nan
@@ -122,8 +126,7 @@ def answer(
             more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
             warn(f"{name(int(hit[0]))}{more}: {abstention(own, gone[None, part], min_support)}")
     columns = taken | prediction_columns(roles.state, middle, lower, upper, tuple(taken))
-    if found is not None:
-        columns |= support_columns(found, tuple(columns))
+    columns |= support_columns(found, tuple(columns))
     return pd.DataFrame(columns, copy=False)
 
 

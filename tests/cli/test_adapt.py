@@ -123,10 +123,29 @@ def test_doubts_are_told_unless_quiet(
     frame.to_csv(table, index=False)
     done = twinfold("adapt", cart_run, table, "--out", tmp_path / "r")
     assert done.code == 0
-    assert re.search(r"warning: agent 60 and 2 more: 'theta' is (99\.9|100)", done.err)
+    assert "of 3 agents lie far outside the range of the data (the worst, agent 6" in done.err
+    assert re.search(r"'theta' is (99\.9|100)", done.err)
     assert "does not fit any agent" in done.err
     quiet = twinfold("adapt", cart_run, table, "--out", tmp_path / "q", "--quiet")
     assert (quiet.code, quiet.err) == (0, "")
+    strict = twinfold("adapt", cart_run, table, "--out", tmp_path / "s", "--strict")
+    assert (strict.code, strict.out) == (3, "")
+    assert "far outside the range of the data" in strict.err
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_time_step_a_little_off_will_do(
+    twinfold: Any, cart_run: Path, table: Path, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(table)
+    frame.assign(t=frame["t"] * 1.03).to_csv(table, index=False)
+    done = twinfold("adapt", cart_run, table, "--out", tmp_path / "r")
+    assert done.code == 0
+    assert "time between two rows" not in done.err
+    frame.assign(t=frame["t"] * 1.3).to_csv(table, index=False)
+    done = twinfold("adapt", cart_run, table, "--out", tmp_path / "q")
+    assert done.code == 0
+    assert "warning: the time between two rows is 1.3, in the model's data 1: taken" in done.err
 
 
 def test_a_table_that_does_not_fit_is_refused(

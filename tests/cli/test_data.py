@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -139,6 +140,32 @@ def test_warnings_are_no_problem(twinfold: Any, table: Any) -> None:
     record = json.loads(twinfold("data", "validate", path, *ROLES, "--json").out)
     assert record["problems"] == []
     assert len(record["warnings"]) == len(done.err.splitlines()) >= 3
+
+
+def test_what_the_data_cannot_say_is_told_with_line_and_agent(
+    twinfold: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": np.repeat([f"A{n}" for n in range(4)], 20), "t": [*range(20)] * 4})
+    frame["x"] = 0.0
+    frame.loc[27, "x"] = 1e5
+    frame["y"] = rng.normal(size=80)
+    frame["dose"] = np.repeat([1.0, 2.0, 4.0, 8.0], 20)
+    frame["push"] = (np.arange(80) == 50) * 1.0
+    path = tmp_path / "quirks.csv"
+    frame.to_csv(path, index=False)
+    flags = ["--agent", "id", "--time", "t", "--state", "x,y", "--action", "dose,push"]
+    done = twinfold("data", "validate", path, *flags, "--action-type", "continuous")
+    assert (done.code, done.out) == (0, f"{path}: valid\n")
+    assert done.err.splitlines() == [
+        "warning: column 'dose' (action) never changes within an agent: what it does cannot be "
+        "told from how agents differ",
+        "warning: column 'push' (action) is 0 in all rows but one, 1 at row 50 (line 52), agent "
+        "'A2': that row carries all that is known of the action",
+        "warning: column 'x' (state): 1 value far from all others (all 0), 100000 at row 27 (line "
+        "29), agent 'A1'; if that is a mistake, correct it, or drop the row: the trajectory is "
+        "then split there",
+    ]
 
 
 def test_an_empty_file_is_invalid_and_a_missing_one_is_usage(twinfold: Any, tmp_path: Path) -> None:

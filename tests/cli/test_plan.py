@@ -81,3 +81,14 @@ def test_a_run_of_other_data(twinfold: Any, tank_run: Path) -> None:
     done = plan(twinfold, tank_run, agent="T-001/é")
     assert (done.code, done.out) == (2, "")
     assert "does not fit task 'cart_pole'" in done.err
+
+
+def test_a_state_out_of_range_is_planned_from_unless_strict(twinfold: Any, cart_run: Path) -> None:
+    words = ["plan", cart_run, "--task", "cart_pole", "--agent", 3, "--state", "0,0,0.05,40"]
+    words += ["--horizon", 4, "--candidates", 20]
+    done = twinfold(*words)
+    assert done.code == 0
+    assert "warning: agent 3: 1 first state lies far outside the range of the data" in done.err
+    strict = twinfold(*words, "--strict")
+    assert (strict.code, strict.out) == (2, "")
+    assert "the first state 'theta_dot' is out of range: 40; the training data has" in strict.err

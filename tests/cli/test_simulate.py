@@ -105,9 +105,14 @@ def test_a_start_never_seen_is_doubted_in_one_line(twinfold: Any, cart_run: Path
     words = ["--agent", "7", "--state", "0,0,9,0", "--actions", "1"]
     done = twinfold("simulate", cart_run, *words)
     assert done.code == 0
-    assert done.err.startswith("warning: agent 7: the first 'theta' is 9, far outside")
+    assert done.err.startswith(
+        "warning: agent 7: 1 first state lies far outside the range of the data ('theta' is 9, the"
+    )
     assert len(done.err.splitlines()) == 1
     assert twinfold("simulate", cart_run, *words, "--quiet").err == ""
+    strict = twinfold("simulate", cart_run, *words, "--strict")
+    assert (strict.code, strict.out) == (2, "")
+    assert "the first state 'theta' is out of range: 9; the training data has" in strict.err
 
 
 @pytest.mark.parametrize(
@@ -152,8 +157,41 @@ def test_flags_that_cannot_be(
 def test_an_action_out_of_range(twinfold: Any, tank_run: Path) -> None:
     words = ["--agent", "T-001/é", "--state", "0.5,22", "--actions", "0.5,1;0.5,40"]
     done = twinfold("simulate", tank_run, *words)
+    assert done.code == 0
+    assert "unsupported (0.00)" in done.out
+    assert "warning: agent 'T-001/é': 1 action lies far outside the range of the data" in done.err
+    assert "(step 1: 'heat;kW' is 40, the data has" in done.err
+    done = twinfold("simulate", tank_run, *words, "--strict")
     assert (done.code, done.out) == (2, "")
     assert "'heat;kW' of step 1 is out of range: 40" in done.err
+
+
+def test_a_table_with_an_action_out_of_range(twinfold: Any, tank_run: Path, tmp_path: Path) -> None:
+    questions, out = tmp_path / "q.csv", tmp_path / "p.csv"
+    pd.DataFrame(
+        {
+            "query_id": ["low", "low", "high"],
+            "tank no.": "T-001/é",
+            "when": ["2026-04-01T10:00+02:00", "2026-04-01T11:00+02:00", "2026-04-01T10:00+02:00"],
+            "level": [0.5, None, 0.5],
+            "Temp (°C)": [22.0, None, 22.0],
+            "in flow": [0.5, 0.5, 0.5],
+            "heat;kW": [1.0, 1.0, 40.0],
+        }
+    ).to_csv(questions, index=False)
+    words = ["simulate", tank_run, "--queries", questions, "--out", out]
+    done = twinfold(*words)
+    assert done.code == 0
+    assert "1 action of 1 query lies far outside the range of the data (query 'hi" in done.err
+    answers = pd.read_csv(out)
+    assert list(answers.columns[-2:]) == ["support", "basis"]
+    assert answers.notna().to_numpy().all()
+    assert answers["basis"].iloc[2] == "unsupported"
+    before = out.read_bytes()
+    done = twinfold(*words, "--strict")
+    assert (done.code, done.out) == (3, "")
+    assert "query 'high', row 2 (line 4): the action 'heat;kW' is out of range: 40" in done.err
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(

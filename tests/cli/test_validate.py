@@ -305,3 +305,29 @@ def test_coverage_by_a_column_of_the_table(twinfold: Any, place: Place, tmp_path
     done = twinfold(*words, "--group", "site")
     assert done.code == 2
     assert "in two groups" in done.err
+
+
+def test_the_ranges_are_those_of_the_whole_table(place: Place) -> None:
+    model, whole = load_run(place.run), load_panel(place.table).data_ranges()
+    np.testing.assert_allclose(model.known_ranges.state_low, whole.state_low)
+    np.testing.assert_allclose(model.known_ranges.state_high, whole.state_high)
+    wider = model.known_ranges.state_high - model.known_ranges.state_low
+    wider -= model.ranges.state_high - model.ranges.state_low
+    assert (wider >= 0).all()  # the reserved agents are in the former alone
+    assert (wider > 0).any()
+
+
+def test_a_time_step_a_little_off_is_validated(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    frame = pd.read_csv(place.fresh)
+    path = tmp_path / "fresh.csv"
+    usual = twinfold("validate", place.run, place.fresh)
+    for factor, told in ((1.03, False), (1.3, True)):
+        frame.assign(t=frame["t"] * factor).to_csv(path, index=False)
+        done = twinfold("validate", place.run, path)
+        assert done.code == 0
+        assert ("the time between two rows is 1.3, in the model's data 1:" in done.err) == told
+        assert done.out == usual.out
+    frame.assign(t=frame["t"] * 2).to_csv(path, index=False)
+    done = twinfold("validate", place.run, path)
+    assert (done.code, done.out) == (2, "")
+    assert "the time between two rows is 2, in the model's data 1; resample" in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -358,21 +359,49 @@ def test_values_far_outside_the_training_data_are_told(random_model: Build, cour
     adapt(model, PanelDataset.from_frame(frame, model.roles), warn=heard.append)
     before = [line for line in heard if "'s0'" in line or "'a1'" in line]
     assert not before
+    heard.clear()
     frame.loc[frame["unit"] == "b", "s0"] += 1000.0
     frame.loc[12, "a1"] = -500.0
     adapt(model, PanelDataset.from_frame(frame, model.roles), warn=heard.append)
-    (line,) = [line for line in heard if "'s0'" in line]
+    (line,) = [line for line in heard if "outside the range" in line]
     low, high = model.ranges.state_low[0], model.ranges.state_high[0]
-    assert line.startswith("agent 'b': 's0' is ")
-    assert f"far outside the model's data ({low:g} to {high:g})" in line
-    assert [line for line in heard if line.startswith("agent 'b': 'a1' is -500, far outside")]
+    assert re.match(r"\d+ states and 1 action of 2 agents lie far outside the range of the", line)
+    assert re.search(
+        rf"the worst, agent 'b', step 8 .*'s0' is 100\d.* has {low:g} to {high:g}", line
+    )
+    with pytest.raises(InvalidDataError, match="and 1 action of 2 agents lie far outside the"):
+        adapt(model, PanelDataset.from_frame(frame, model.roles), strict=True, warn=ignore)
+
+
+def test_ranges_hold_what_the_model_was_given_and_forgets(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(posterior=True, discrete=False)
+    frame = courses.table(model, [9, 9], fresh(model, 2), ids=["a", "b"], seed=5)
+    frame.loc[frame["unit"] == "b", "s0"] += 1000.0
+    panel = PanelDataset.from_frame(frame, model.roles)
+    adapted = adapt(model, panel, warn=ignore)
+    whole = model.ranges.union(panel.data_ranges())
+    for mine, expected in zip(adapted.known_ranges, whole, strict=True):
+        np.testing.assert_allclose(mine, expected)
+    assert adapted.ranges is model.ranges  # plans keep to what the nets have seen
+    one = adapted.forget(["a"])
+    assert one.known_ranges.state_high[0] == whole.state_high[0]
+    assert one.forget(["b"]).added_ranges is None
+    for mine, expected in zip(one.forget(["b"]).known_ranges, model.ranges, strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    tracker, data = model.track("b"), panel.select_agents(["b"]).transitions()
+    for row in zip(data.state, data.action, data.next_state, strict=True):
+        tracker.observe(*row)
+    for mine, expected in zip(tracker.updated().added_ranges, adapted.added_ranges, strict=True):
+        np.testing.assert_allclose(mine[-1], expected[-1])
 
 
 def test_without_a_listener_doubts_are_python_warnings(random_model: Build, courses: Any) -> None:
     model = random_model(posterior=True)
     frame = courses.table(model, [9], fresh(model, 1), ids=["a"], seed=5)
     frame["s1"] += 1000.0
-    with pytest.warns(UserWarning, match="'s1' is .* far outside"):
+    with pytest.warns(UserWarning, match="far outside the range of the data .*'s1' is"):
         model.adapt(PanelDataset.from_frame(frame, model.roles))
 
 
@@ -433,7 +462,13 @@ def test_other_names_of_agent_and_time_are_fine(random_model: Build, courses: An
 
 @pytest.mark.parametrize(
     ("mine", "factor", "start"),
-    [(1.0, 2.0, None), (1.0, 1.0, "2026-01-01"), (pd.Timedelta("1h"), 1.0, None)],
+    [
+        (1.0, 2.0, None),
+        (1.0, 0.5, None),
+        (1.0, 1.5, None),
+        (1.0, 1.0, "2026-01-01"),
+        (pd.Timedelta("1h"), 1.0, None),
+    ],
 )
 def test_another_time_step_is_refused(
     random_model: Build, courses: Any, mine: Any, factor: float, start: str | None
@@ -445,6 +480,25 @@ def test_another_time_step_is_refused(
         frame["t"] = pd.Timestamp(start) + pd.to_timedelta(frame["t"], unit="h")
     with pytest.raises(UsageError, match=r"time between two rows is .* in the model's data"):
         adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
+
+
+@pytest.mark.parametrize(
+    ("mine", "factor", "doubtful"),
+    [(1.0, 1.0299999999999994, False), (357.0, 349.0, False), (1.0, 1.4, True), (1.0, 0.6, True)],
+)
+def test_a_time_step_that_is_nearly_the_models_will_do(
+    random_model: Build, courses: Any, mine: float, factor: float, doubtful: bool
+) -> None:
+    model = replace(random_model(posterior=True), time_step=mine)
+    frame = courses.table(model, [9], fresh(model, 1), ids=["a"], seed=5)
+    frame["t"] = frame["t"] * factor
+    heard: list[str] = []
+    adapted = adapt(model, PanelDataset.from_frame(frame, model.roles), warn=heard.append)
+    assert adapted.agent_ids[-1] == "a"
+    told = [line for line in heard if line.startswith("the time between two rows is")]
+    assert len(told) == doubtful
+    if doubtful:
+        assert f"in the model's data {mine:g}: taken as one step all the same" in told[0]
 
 
 def test_dates_an_hour_apart_are_an_hour_apart(random_model: Build, courses: Any) -> None:

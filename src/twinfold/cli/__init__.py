@@ -16,7 +16,7 @@ from contextlib import nullcontext, suppress
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
-from twinfold.cli import adapt, bench, data, judge, learn, policies, trust, value
+from twinfold.cli import adapt, bench, data, judge, learn, policies, simulate, trust, value
 from twinfold.cli.interrupt import interrupts
 from twinfold.errors import InvalidDataError, TwinfoldError
 
@@ -54,7 +54,7 @@ app.command(learn.fit)
 app.command(trust.validate)
 app.command(adapt.adapt)
 app.command(adapt.forget)
-app.command(learn.simulate)
+app.command(simulate.simulate)
 app.command(judge.plan)
 app.command(value.value)
 app.command(judge.evaluate)

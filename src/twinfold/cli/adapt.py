@@ -31,6 +31,7 @@ def adapt(
     *,
     out: Path,
     columns: RoleFlags | None = None,
+    strict: Flag = False,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -51,6 +52,7 @@ def adapt(
         table: A .csv, .tsv or .parquet file, one row per agent and time.
         out: Run directory to write; it must not exist.
         columns: Which column is what, if not as in the fit.
+        strict: Refuse data far outside the range of the run's, rather than warn.
         quiet: No warnings and no progress.
         json: Print a record.
     """
@@ -66,7 +68,10 @@ def adapt(
         for line in panel.warnings:
             talk.line(f"warning: {line}")
         adapted = model.adapt(
-            panel, warn=(lambda line: None) if quiet else warn, progress=talk.progress
+            panel,
+            strict=strict,
+            warn=(lambda line: None) if quiet else warn,
+            progress=talk.progress,
         )
         save_run(adapted, out)
     entry = adapted.info["adapted"][-1]

@@ -42,6 +42,18 @@ def split(values: list[str] | None) -> tuple[str, ...]:
     )
 
 
+def whole(word: str, expected: str) -> int:
+    """``"12"`` -> ``12``.
+
+    Raises:
+        UsageError: it is no whole number; the message says what was expected.
+    """
+    try:
+        return int(word)
+    except ValueError:
+        raise UsageError(f"{expected}, not {word!r}") from None
+
+
 def numbers(text: str, flag: str) -> list[float]:
     """``"1,-2.5"`` -> ``[1.0, -2.5]``.
 

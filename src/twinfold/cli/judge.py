@@ -17,6 +17,7 @@ from twinfold.cli.common import (
     set_up_jax,
     state_numbers,
     talking,
+    warn,
 )
 from twinfold.errors import UsageError
 
@@ -40,6 +41,7 @@ def plan(
     search: PlannerFlags | None = None,
     seed: int = 0,
     min_support: float | None = None,
+    strict: Flag = False,
     plot: Path | None = None,
     json: Flag = False,
 ) -> int | None:
@@ -62,6 +64,7 @@ def plan(
         search: How to search for a plan.
         seed: Of the planner, and of the start if no state is given.
         min_support: Abstain from a plan of which a step has less support than this (0 to 1).
+        strict: Refuse a state, or a plan, outside the range of the data, rather than warn.
         plot: Picture of the predicted outcome to write: .png, .pdf, .svg or .html.
         json: Print a record instead of a table.
     """
@@ -82,7 +85,9 @@ def plan(
                 "learning what states are worth takes about half a minute; "
                 "--terminal-value none plans without"
             )
-        found = plan_once(model, chosen, agent, start, config, seed, min_support)
+        found = plan_once(
+            model, chosen, agent, start, config, seed, min_support, strict=strict, warn=warn
+        )
     from twinfold.cli.show import plot_rollout, show_rollout
 
     if plot is not None:

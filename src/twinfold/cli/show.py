@@ -75,8 +75,7 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
         table = Table(title=f"state after each action, with its {band}", title_justify="left")
         table.add_column("step", justify="right")
         table.add_column("action", justify="right")
-        if rollout.support is not None:
-            table.add_column("basis (support)")
+        table.add_column("basis (support)")
         for d in part:
             table.add_column(rollout.columns[d])
         for h, action in enumerate(rollout.actions):
@@ -84,8 +83,8 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
                 _interval(rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d])
                 for d in part
             )
-            basis = [] if rollout.support is None else [_basis(rollout.support, h)]
-            table.add_row(str(rollout.steps[h]), _action(action), *basis, *cells)
+            basis = _basis(rollout.support, h)
+            table.add_row(str(rollout.steps[h]), _action(action), basis, *cells)
         console.print(table)
 
 

@@ -15,6 +15,7 @@ from twinfold.cli.common import (
     set_up_jax,
     table_roles,
     talking,
+    warn,
 )
 from twinfold.errors import UsageError
 
@@ -110,7 +111,8 @@ def validate(
                 "changed. Give fresh data as a second argument, or the table as it was"
             )
         groups = None if group is None else _groups(table, panel, group)
-    found = examine_run(model, panel, seen=seen, groups=groups, seed=seed)
+    said = (lambda line: None) if quiet or json else warn
+    found = examine_run(model, panel, seen=seen, groups=groups, seed=seed, warn=said)
     record = {**found.record, "run": str(run), "data": str(table)}
     if json:
         print_json(record)

@@ -36,6 +36,22 @@ class DataRanges(NamedTuple):
     action_low: Floats
     action_high: Floats
 
+    def union(self, other: DataRanges) -> DataRanges:
+        """The ranges of both data sets together; NaN is no value."""
+        return DataRanges(
+            np.fmin(self.state_low, other.state_low),
+            np.fmax(self.state_high, other.state_high),
+            np.fmin(self.action_low, other.action_low),
+            np.fmax(self.action_high, other.action_high),
+        )
+
+    def over_agents(self) -> DataRanges:
+        """The ranges of all agents together, of ranges by agent ``(N, D)`` and ``(N, A)``."""
+        low, high = np.fmin.reduce, np.fmax.reduce
+        return DataRanges(
+            low(self.state_low), high(self.state_high), low(self.action_low), high(self.action_high)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Transitions:

@@ -51,6 +51,19 @@ def joins(differences: NDArray[Any], step: float) -> NDArray[np.bool_]:
     return (differences > 0.5 * step) & (differences < 1.5 * step)
 
 
+def step_ratio(mine: float | pd.Timedelta, theirs: float | pd.Timedelta) -> float | None:
+    """How many of my time steps theirs is; None for a number beside a duration."""
+    plain = [isinstance(step, int | float) for step in (mine, theirs)]
+    if plain[0] != plain[1]:
+        return None
+    return float(theirs / mine)  # pyright: ignore[reportOperatorIssue, reportArgumentType]
+
+
+def step_text(step: float | pd.Timedelta) -> str:
+    """A time step as it is told: 1.3, not 1.3000000000000007."""
+    return f"{step:.10g}" if isinstance(step, int | float) else str(step)
+
+
 def step_from_ticks(step: float, kind: str) -> float | pd.Timedelta:
     """The step in the user's terms: a ``Timedelta`` for dates and durations, else a number."""
     if kind not in "mM":

@@ -13,8 +13,10 @@ from twinfold.data.angles import looks_like_degrees
 from twinfold.data.columns import Mask, Numbers, Times
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.notes import Notes, counted, some
+from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Roles
 from twinfold.data.timing import find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.variation import action_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,8 +99,11 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     state = np.column_stack([numbers.values[order] for numbers in table.states])
     action: NDArray[Any] = np.column_stack([numbers.values[order] for numbers in table.actions])
     action[~inner] = np.nan
-    notes.warnings += _constant_lines(roles, state, action[inner])
+    acted = action[inner]
+    notes.warnings += _constant_lines(roles, state)
+    notes.warnings += action_lines(roles, acted, agent[keep][inner], order[inner], notes)
     notes.warnings += _degree_lines(roles, state, inner)
+    notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
     levels = None
     if roles.action_type == "discrete":
         distinct, index = np.unique(action[inner, 0], return_inverse=True)
@@ -196,13 +201,28 @@ def _degree_lines(roles: Roles, state: NDArray[Any], inner: Mask) -> Iterator[st
             )
 
 
-def _constant_lines(roles: Roles, state: NDArray[Any], action: NDArray[Any]) -> Iterator[str]:
+def _constant_lines(roles: Roles, state: NDArray[Any]) -> Iterator[str]:
     for name, values in zip(roles.state, state.T, strict=True):
         if np.all(values == values[0]):
             yield f"column {name!r} (state) is constant ({values[0]:.6g})"
-    for name, values in zip(roles.action, action.T, strict=True):
-        if np.all(values == values[0]):
-            yield (
-                f"column {name!r} (action) is constant ({values[0]:.6g}): "
-                "nothing can be learned about other actions"
-            )
+
+
+def _spike_lines(
+    roles: Roles,
+    state: NDArray[Any],
+    action: NDArray[Any],
+    agent: NDArray[Any],
+    inner: Mask,
+    order: NDArray[Any],
+    notes: Notes,
+) -> Iterator[str]:
+    columns = [(name, "state", state[:, d]) for d, name in enumerate(roles.state)]
+    if roles.action_type == "continuous":
+        columns += [(name, "action", action[:, a]) for a, name in enumerate(roles.action)]
+    for name, role, values in columns:
+        if name in roles.angle:
+            continue
+        used = slice(None) if role == "state" else inner
+        line = spike_line(name, role, values, agent[used], order[used], notes)
+        if line is not None:
+            yield line

@@ -42,6 +42,15 @@ FORMAT = "twinfold-run"
 VERSION = 6
 _READABLE = (3, 4, 5, 6)  # 3 has no posterior: it predicts and plans, but does not adapt
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
+_OPTIONAL = (  # arrays that a model may lack, stored under the names of its fields
+    "action_levels",
+    "band",
+    "sample_agent",
+    "sample_action",
+    "conformal",
+    "reference",
+    "calibration_agent",
+)
 
 Tree = TypeVar("Tree")
 
@@ -145,24 +154,13 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         **{f"ranges.{name}": getattr(model.ranges, name) for name in DataRanges._fields},
     }
     arrays["sample"] = model.sample
-    if model.action_levels is not None:
-        arrays["action_levels"] = model.action_levels
-    if model.band is not None:
-        arrays["band"] = model.band
+    arrays |= {name: getattr(model, name) for name in _OPTIONAL if getattr(model, name) is not None}
     if model.behaviour is not None:
         arrays |= {f"behaviour{name}": value for name, value in _flatten(model.behaviour).items()}
     if model.posterior is not None:
         arrays |= _posterior_arrays(model.posterior)
-    if model.sample_agent is not None:
-        arrays["sample_agent"] = model.sample_agent
-    if model.sample_action is not None:
-        arrays["sample_action"] = model.sample_action
-    if model.conformal is not None:
-        arrays["conformal"] = model.conformal
-    if model.reference is not None:
-        arrays["reference"] = model.reference
-    if model.calibration_agent is not None:
-        arrays["calibration_agent"] = model.calibration_agent
+    if model.added_ranges is not None:
+        arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
     config = model.config.model_dump(mode="json")
     run = {
@@ -299,20 +297,19 @@ def _build_model(
         config=config,
         roles=roles,
         agent_ids=agent_ids,
-        action_levels=levels,
         time_step=_load_time_step(run["time_step"]),
-        ranges=DataRanges(*(arrays[f"ranges.{name}"] for name in DataRanges._fields)),
-        band=arrays.get("band"),
+        ranges=_ranges(arrays, "ranges"),
         sample=arrays["sample"],
         behaviour=behaviour,
         posterior=_load_posterior(arrays),
-        sample_agent=arrays.get("sample_agent"),
-        sample_action=arrays.get("sample_action"),
-        conformal=arrays.get("conformal"),
-        reference=arrays.get("reference"),
-        calibration_agent=arrays.get("calibration_agent"),
+        added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
         info=run["info"],
+        **{name: arrays.get(name) for name in _OPTIONAL},  # pyright: ignore[reportArgumentType]
     )
+
+
+def _ranges(arrays: dict[str, np.ndarray], prefix: str) -> DataRanges:
+    return DataRanges(*(arrays[f"{prefix}.{name}"] for name in DataRanges._fields))
 
 
 def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ class FittedModel:
         agent_ids: the user's ids of the N agents, in the order of the factors.
         action_levels: ``(L,)`` the user's discrete actions, or None.
         time_step: between two rows.
-        ranges: of the training data.
+        ranges: of the data that the nets were trained on; plans keep to it.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
         sample: ``(S, D)`` states of the training data, drawn at random; planning learns there what
@@ -64,6 +64,9 @@ class FittedModel:
             is usual; None likewise.
         calibration_agent: ``(n,)``, index of the agent that each row of these two is of; None
             likewise, and in runs of an older version.
+        added_ranges: by agent, ``(N, D)`` and ``(N, A)``, of the data that the nets have not seen:
+            of reserved agents and of what ``adapt`` has added; NaN for agents without such data.
+            None if there is none.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -84,6 +87,7 @@ class FittedModel:
     conformal: Floats | None = None
     reference: Floats | None = None
     calibration_agent: NDArray[np.int32] | None = None
+    added_ranges: DataRanges | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -103,6 +107,16 @@ class FittedModel:
     def discrete(self) -> bool:
         """Whether actions are levels."""
         return self.action_levels is not None
+
+    @property
+    def known_ranges(self) -> DataRanges:
+        """Of all data that the model was given: what it is asked about is measured by these.
+
+        The table that was fitted, reserved agents included, and what was adapted to since.
+        """
+        if self.added_ranges is None:
+            return self.ranges
+        return self.ranges.union(self.added_ranges.over_agents())
 
     def agent_index(self, agent: AgentId) -> int:
         """Index of an agent by the user's id.
@@ -153,13 +167,14 @@ class FittedModel:
         self,
         panel: PanelDataset,
         *,
+        strict: bool = False,
         warn: Callable[[str], None] | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> FittedModel:
         """The model with new agents, or with more data of known ones; see ``fold_in.adapt``."""
         from twinfold.models.fold_in import adapt
 
-        return adapt(self, panel, warn=warn, progress=progress)
+        return adapt(self, panel, strict=strict, warn=warn, progress=progress)
 
     def forget(self, agents: Iterable[AgentId]) -> FittedModel:
         """The model without some agents; see ``fold_in.forget``."""

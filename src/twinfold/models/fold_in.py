@@ -19,11 +19,17 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.ids import AgentId, did_you_mean, match_ids
-from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.errors import InvalidDataError, RunError, UsageError
+from twinfold.data.ids import AgentId, match_ids
+from twinfold.data.panel import DataRanges, PanelDataset, Transitions
+from twinfold.errors import RunError, UsageError
 from twinfold.models.behaviour import Behaviour
-from twinfold.models.doubts import range_doubts, static_doubts
+from twinfold.models.doubts import (
+    check_columns,
+    level_codes,
+    range_doubts,
+    static_doubts,
+    step_doubts,
+)
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.posterior import (
     Evidence,
@@ -31,6 +37,7 @@ from twinfold.models.posterior import (
     gather,
     misfit,
 )
+from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -57,6 +64,7 @@ def adapt(
     model: FittedModel,
     panel: PanelDataset,
     *,
+    strict: bool = False,
     warn: Warn | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> FittedModel:
@@ -69,14 +77,17 @@ def adapt(
     Args:
         model: a fitted model.
         panel: data with the same state and action columns, not used for this model before.
+        strict: refuse states and actions far outside the range of the data that the model was
+            given so far, rather than warn of them.
         warn: receives what is doubtful about the data; None for ``warnings.warn``.
         progress: receives ("adapting", rows done, rows in all).
 
     Raises:
         RunError: the run is from before there was a posterior.
-        UsageError: columns, kind of action, angles or time step differ from those of the model, or
-            the model has had this very data already.
-        InvalidDataError: an action is none of the model's levels.
+        UsageError: columns, kind of action or angles differ from those of the model, or the time
+            step by half or more, or the model has had this very data already.
+        InvalidDataError: an action is none of the model's levels; or ``strict``, and something is
+            out of range.
     """
     data = panel_transitions(model, panel)
     fingerprint = panel.fingerprint()
@@ -89,7 +100,8 @@ def adapt(
         )
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     static = static_values(model, panel)
-    range_doubts(model, panel, data, warn)
+    step_doubts(model, panel, warn)
+    range_doubts(model, panel, data, warn, strict=strict)
     static_doubts(model, (*panel.agent_ids, *panel.left_out), static, warn)
     ids = (*panel.agent_ids, *panel.left_out)
     place = match_ids(model.agent_ids, list(ids))
@@ -118,15 +130,16 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
 
     Raises:
         RunError: the run is from before there was a posterior.
-        UsageError: columns, kind of action, angles or time step differ from those of the model.
+        UsageError: columns, kind of action or angles differ from those of the model, or the time
+            step by half or more.
         InvalidDataError: an action is none of the model's levels.
     """
     known_posterior(model)
-    _check_columns(model, panel)
+    check_columns(model, panel)
     data = panel.transitions()
     if model.action_levels is None:
         return data
-    return replace(data, action=_levels(model, panel, data))
+    return replace(data, action=level_codes(model, panel, data))
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
@@ -169,16 +182,18 @@ def with_transitions(
         len(ids),
         None if progress is None else lambda done, of: progress("adapting", done, of),
     )
-    return with_evidence(model, known, ids, match_ids(model.agent_ids, list(ids)), found, static)
+    place = match_ids(model.agent_ids, list(ids))
+    seen = agent_ranges(model, data, len(ids))
+    return with_evidence(model, known, ids, place, found, static, seen)
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     """A model that does not know some agents any more.
 
-    Their factors, sums and kept states are gone, as if they had never been adapted to, and so is
-    what a reserved agent says of the band, which then rests on the others (not in runs of an older
-    version, which do not know whose scores are whose). Nets that were trained on an agent's data
-    keep what they learned from it; only a new fit undoes that.
+    Their factors, sums, ranges and kept states are gone, as if they had never been adapted to, and
+    so is what a reserved agent says of the band, which then rests on the others (not in runs of an
+    older version, which do not know whose scores are whose). Nets that were trained on an agent's
+    data keep what they learned from it; only a new fit undoes that.
 
     Args:
         model: a fitted model.
@@ -222,6 +237,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         conformal=scores,
         reference=usual,
         calibration_agent=scored,
+        added_ranges=ranges_of(model.added_ranges, kept),
     )
 
 
@@ -232,6 +248,7 @@ def with_evidence(
     place: NDArray[np.integer],
     found: Evidence,
     static: Floats | None = None,
+    seen: DataRanges | None = None,
 ) -> FittedModel:
     """The model with more evidence: of known agents at ``place``, of new ones where it is -1.
 
@@ -243,6 +260,7 @@ def with_evidence(
         found: of the n agents.
         static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
             known is known by these from now on.
+        seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
     """
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     evidence = known.evidence
@@ -259,6 +277,8 @@ def with_evidence(
         if static is not None:
             given = static[np.concatenate([old, new])]
             values[touched] = np.where(np.isnan(given), values[touched], given)
+    if seen is not None:
+        seen = DataRanges(*(column[np.concatenate([old, new])] for column in seen))
     posterior = Posterior(known.prior, evidence, trained, known.static, values)
     mean, _ = posterior.take(touched).solve()
     before = np.asarray(model.members.agents)
@@ -275,6 +295,7 @@ def with_evidence(
         agent_ids=(*model.agent_ids, *(ids[n] for n in new)),
         behaviour=behaviour,
         posterior=posterior,
+        added_ranges=ranges_with(model, touched, len(new), seen),
     )
 
 
@@ -298,55 +319,6 @@ def _replaced(holder: Any, factors: NDArray[Any]) -> Any:
     name = "factors" if isinstance(holder, Behaviour) else "agents"
     # Not dataclasses.replace: the arrays of a stack have an axis more than their annotations say.
     return eqx.tree_at(lambda x: getattr(x, name), holder, jnp.asarray(factors, jnp.float32))
-
-
-def _check_columns(model: FittedModel, panel: PanelDataset) -> None:
-    mine, theirs = model.roles, panel.roles
-    if theirs.action_type != mine.action_type:
-        raise UsageError(
-            f"the action is {theirs.action_type}, but the model was fitted to {mine.action_type} "
-            "actions"
-        )
-    for what in ("state", "action", "angle"):
-        wanted, given = getattr(mine, what), getattr(theirs, what)
-        if wanted == given:
-            continue
-        lacking = [name for name in wanted if name not in given]
-        hint = did_you_mean(lacking[0], given, "columns") if lacking and given else ""
-        raise UsageError(
-            f"the model's {what} columns are {', '.join(map(repr, wanted)) or 'none'}, those of "
-            f"the data {', '.join(map(repr, given)) or 'none'}; give the same, in the same "
-            f"order.{hint}"
-        )
-    if not panel.n_transitions:
-        return  # of single rows nothing says how far apart they are
-    mine_step, their_step = model.time_step, panel.time_step
-    plain = [isinstance(step, int | float) for step in (mine_step, their_step)]
-    ratio: Any = their_step / mine_step if plain[0] == plain[1] else np.nan  # pyright: ignore
-    if not abs(ratio - 1) < 1e-6:
-        raise UsageError(
-            f"the time between two rows is {panel.time_step}, in the model's data "
-            f"{model.time_step}; resample the data, or fit a model of its own"
-        )
-
-
-def _levels(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:
-    """The actions as indices into the model's levels."""
-    mine, theirs = model.action_levels, panel.action_levels
-    assert mine is not None
-    assert theirs is not None
-    index = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1).astype(np.int32)
-    unknown = mine[index] != theirs
-    rows = np.flatnonzero(unknown[data.action])
-    if len(rows):
-        row = int(rows[0])
-        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-        raise InvalidDataError(
-            f"column {model.roles.action[0]!r}, agent {panel.agent_ids[data.agent[row]]!r}, step "
-            f"{int(data.step[row])} of its trajectory{more}: action {theirs[data.action[row]]} "
-            f"never occurs in the model's data; its levels: {', '.join(map(str, mine[:12]))}"
-        )
-    return index[np.asarray(data.action, np.int32)]
 
 
 def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None:

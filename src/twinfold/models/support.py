@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.cores import usable_cores
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.posterior import Evidence, Prior, features_of
 
@@ -131,14 +132,24 @@ def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray
         features: ``(M, K, D, r)``, Z of the queries.
         agent: ``(K,)``, whose.
     """
-    before = np.linalg.inv(prior.precision)  # (M, r, r)
+    # With a covariance S = L L^T, tr_W(Z S Z^T) is the sum of squares of W^(1/2) Z L.
+    before = _root(np.linalg.inv(prior.precision))  # (M, r, r)
     who, place = np.unique(agent, return_inverse=True)
-    after = np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who])
+    after = _root(np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who]))  # (M, n, r, r)
     z = features / prior.noise[:, None, :, None]
-    total = np.einsum("mkdr,mrs,mkds->mk", z, before, z, optimize=True)
-    left = np.einsum("mkdr,mkrs,mkds->mk", z, after[:, place], z, optimize=True)
+    total, left = np.empty(z.shape[:2]), np.empty(z.shape[:2])
+    for m in range(len(z)):
+        for out, root in ((total, before[m]), (left, after[m, place])):
+            part = z[m] @ root  # (K, D, r)
+            out[m] = np.einsum("kdr,kdr->k", part, part)
     share = 1.0 - left / np.maximum(total, 1e-300)
     return np.clip(share, 0.0, 1.0).mean(axis=0)
+
+
+def _root(covariance: NDArray[np.floating]) -> Floats:
+    """L with L L^T the covariance ``(..., r, r)``, however badly conditioned."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
 def abstention(support: Support, gone: NDArray[np.bool_], least: float) -> str:
@@ -184,7 +195,9 @@ def _inputs(model: FittedModel, state: Floats, action: NDArray[Any]) -> Floats:
 def _distance(tree: Any, inputs: Floats, skip: int = 0) -> Floats:
     """Mean distance to the nearest neighbours, ``skip`` of them left out."""
     count = min(NEIGHBOURS + skip, tree.n)
-    found = np.asarray(tree.query(inputs, k=count, workers=1)[0]).reshape(len(inputs), count)
+    found = np.asarray(tree.query(inputs, k=count, workers=usable_cores())[0]).reshape(
+        len(inputs), count
+    )
     return found[:, min(skip, count - 1) :].mean(axis=1)
 
 
@@ -199,11 +212,13 @@ def _members(
     for first in range(0, len(state), size):
         part = slice(first, first + size)
         features = features_of(model.members, model.normalizer, state[part], action[part])
-        target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
-        apart[part] = np.median(np.abs(target - np.median(target, axis=0)), axis=0).mean(axis=-1)
-        if model.posterior is not None:
-            prior, evidence = model.posterior[:2]
-            own[part] = own_share(prior, evidence, features, agent[part])
+        with np.errstate(invalid="ignore", over="ignore"):  # where predictions have diverged
+            target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
+            away = np.abs(target - np.median(target, axis=0))
+            apart[part] = np.median(away, axis=0).mean(axis=-1)
+            if model.posterior is not None:
+                prior, evidence = model.posterior[:2]
+                own[part] = own_share(prior, evidence, features, agent[part])
     return apart, own
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
+from twinfold.data.panel import DataRanges
 from twinfold.errors import UsageError, one_of
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.fold_in import known_posterior, with_evidence
@@ -21,6 +22,7 @@ from twinfold.models.posterior import (
     solve,
     whitened,
 )
+from twinfold.models.ranges import no_ranges
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +66,7 @@ class Tracker:
         one = Posterior(known.prior, self.evidence, np.zeros(1, bool), known.static, self._static)
         self._own = one.own_prior
         self._prior, self._roots = known.prior, prior_root(known.prior)
+        self._seen = no_ranges(model, 1)
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
         """``(1, C)``, the agent's static columns."""
@@ -118,6 +121,10 @@ class Tracker:
             moment[m, 0] += z[0].T @ residual[0]
             energy[m, 0] += residual[0] @ residual[0]
         count += 1
+        states = np.stack([before, after])
+        acted = code if model.action_levels is None else np.full((1, 1), np.nan)
+        both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
+        self._seen = self._seen.union(both)
 
     @property
     def factors(self) -> Floats:
@@ -136,4 +143,6 @@ class Tracker:
         found = self.evidence
         if place[0] >= 0:  # only what is new is added
             found = found.minus(known.evidence.take(place))
-        return with_evidence(self.model, known, (self.agent_id,), place, found, self._static)
+        return with_evidence(
+            self.model, known, (self.agent_id,), place, found, self._static, self._seen
+        )

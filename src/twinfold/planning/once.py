@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,9 @@ def plan_once(
     config: PlanConfig,
     seed: int = 0,
     min_support: float | None = None,
+    *,
+    strict: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> Plan:
     """Plan for one agent from one state.
 
@@ -84,10 +87,13 @@ def plan_once(
         seed: of the planner and of the start.
         min_support: least support that each step of the plan must have; else the plan has a reason
             not to follow it.
+        strict: refuse a state, or a plan with actions, outside the range of the data.
+        warn: receives what is doubtful about the plan; None for ``warnings.warn``.
 
     Raises:
         UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
-            or a planner that does not fit the actions.
+            or a planner that does not fit the actions; or ``strict``, and something is out of
+            range.
     """
     check_fits(model, task)
     simulator = Simulator(model, agent)
@@ -113,9 +119,9 @@ def plan_once(
     )
     chosen = np.asarray(info.actions)
     actions = chosen if model.action_levels is None else model.action_levels[chosen]
-    rollout = simulator.rollout(start, actions, support=True)
+    rollout = simulator.rollout(start, actions, warn, strict=strict)
     reason = None
-    if min_support is not None and rollout.support is not None:
+    if min_support is not None:
         gone = rollout.support.score < min_support
         if gone.any():
             support = rollout.support.map(lambda values: values[None])

@@ -9,6 +9,8 @@ of planning do; else usable for planning within support
 from __future__ import annotations
 
 import datetime
+import functools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -21,6 +23,7 @@ from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.bands import band_factor
+from twinfold.models.doubts import Warn, step_doubts
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.examine import CONTROLS, STATISTICS, Examined, examine
 from twinfold.models.fold_in import known_posterior, panel_transitions
@@ -67,6 +70,7 @@ def validate(
     seen: bool = False,
     groups: Mapping[AgentId, Any] | None = None,
     seed: int = 0,
+    warn: Warn | None = None,
 ) -> Validation:
     """Check a run on the data of agents that its nets have not seen, or on fresh data.
 
@@ -78,6 +82,7 @@ def validate(
         groups: of agents, for the coverage of the band by group; thirds by the amount of data that
             is known of an agent if None.
         seed: of the random controls.
+        warn: receives what is doubtful about the data; None for ``warnings.warn``.
 
     Raises:
         RunError: the run is from before there was a posterior.
@@ -87,6 +92,7 @@ def validate(
     known = known_posterior(model)
     if seen:
         panel = _reserved(model, panel)
+    step_doubts(model, panel, warn or functools.partial(warnings.warn, stacklevel=2))
     found = examine(model, panel, anew=seen, seed=seed)
     if not len(found.rmse):
         raise UsageError("no agent has two transitions in a row: there is no end to predict")

@@ -1,0 +1,148 @@
+"""Values that stand apart from all others of their column: spikes, slips of the keyboard.
+
+A spike is far away (100 robust standard deviations from the median), rare (a thousandth of the rows
+at most), not its agent's usual size, and apart even for a column with a heavy tail. The last is
+judged by the gap in the sorted distances a_1 >= a_2 >= ... from the median. If the tail falls off
+as a power, P(a > x) ~ x^-alpha, the gap g = log(a_m / a_{m+1}) is exponential with rate m alpha
+(Renyi), and the mean h of log(a_i / a_{m+k+1}) over the k distances below it estimates 1 / alpha
+(Hill), so that
+
+    P(g > c h) <= (1 + c / k)^-k
+
+Where all other rows are the same there is no unit of distance. Then a spike is ten times the usual
+value or, beside zeros, anything that is neither a flag nor a count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.notes import Notes, counted
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+_FEWEST = 10  # rows below which nothing is usual
+_FAR = 100.0  # robust standard deviations from the median
+_CHANCE = 3e-4  # of a gap that is as wide as that of a spike
+_TAIL = (8, 1000)  # distances from which the tail is estimated, at least and at most
+_TAIL_SHARE = 0.1  # of the rows that are not like most
+_GAP = np.log(2.0)  # of the next distance, at the least
+_SURE = np.log(1e4)  # of the next distance: too far whatever the tail
+_CLEAR = np.log(100.0)  # of the next distance, where there are too few to estimate a tail
+_FEW, _FEW_SHARE, _MOST_ROWS = 3, 0.001, 50  # rows that can be spikes: so many, or that share
+_ALONE_SHARE = 0.01  # of the rows that can be spikes beside a constant, if there are several
+_OWN = 0.1  # of a spike's distance: within it its agent's other rows must be
+_TIMES_CONSTANT = 10.0  # the value of all other rows
+_COUNT = 100.0  # a whole number beside zeros up to which it may be a count
+_ROUNDING = 1e-9
+
+
+class _Tail(NamedTuple):
+    """The rows farthest from the median, and how far: ``(k,)``, sorted from the farthest."""
+
+    rows: Rows
+    away: Floats
+
+
+def spike_line(
+    name: str, role: str, values: Floats, agent: NDArray[np.integer], rows: Rows, notes: Notes
+) -> str | None:
+    """Return one line on the spikes of a column: how many, and the worst; None if there is none.
+
+    Args:
+        name: of the column.
+        role: of the column.
+        values: ``(R,)``, finite.
+        agent: ``(R,)``, whose.
+        rows: ``(R,)``, the user's row of each value.
+        notes: names rows.
+    """
+    found = spikes(values, agent)
+    if not len(found):
+        return None
+    others = np.delete(values, found)
+    low, high = others.min(), others.max()
+    usual = f"all {low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+    worst = int(found[0])
+    return (
+        f"column {name!r} ({role}): {counted(len(found), 'value')} far from all others ({usual}), "
+        f"{'the farthest ' if len(found) > 1 else ''}{values[worst]:.6g} at "
+        f"{notes.of(int(rows[worst]))}; if that is a mistake, correct it, or drop the row: the "
+        "trajectory is then split there"
+    )
+
+
+def spikes(values: Floats, agent: NDArray[np.integer]) -> Rows:
+    """Return the places of a column's spikes, the farthest first.
+
+    Args:
+        values: ``(R,)``, finite.
+        agent: ``(R,)``, whose.
+    """
+    n = len(values)
+    if n < _FEWEST:
+        return np.zeros(0, np.intp)
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    away = np.abs(values - middle)
+    away[away <= _ROUNDING * abs(middle)] = 0.0
+    few = min(max(_FEW, int(_FEW_SHARE * n)), _MOST_ROWS)
+    deviating = int(np.count_nonzero(away))
+    unit = (high - low) / 1.349
+    if unit <= _ROUNDING * abs(middle):
+        if deviating <= max(1, min(few, int(_ALONE_SHARE * n))):
+            return _beside_a_constant(values, away, float(middle))
+        unit = float(np.quantile(away[away > 0], 0.5, method="lower"))
+    if away.max() <= _FAR * unit:
+        return np.zeros(0, np.intp)
+    size = int(np.clip(_TAIL_SHARE * deviating, *_TAIL))
+    tail = _farthest(away, few + size + 1)
+    count = _standing_apart(tail.away[tail.away > 0], few, size, _FAR * unit)
+    found = [row for row in tail.rows[:count] if _unlike_its_agent(row, away, agent)]
+    return np.array(found, np.intp)
+
+
+def _beside_a_constant(values: Floats, away: Floats, constant: float) -> Rows:
+    """The few rows that are not like all others, where they are no flags or counts."""
+    if constant:
+        limit = _TIMES_CONSTANT * abs(constant)
+    else:
+        limit = _COUNT if bool(np.all(values == np.round(values))) else 0.0
+    found = np.flatnonzero(away > limit)
+    return found[np.argsort(-away[found], kind="stable")]
+
+
+def _farthest(away: Floats, count: int) -> _Tail:
+    count = min(count, len(away))
+    rows = np.argpartition(-away, count - 1)[:count]
+    rows = rows[np.argsort(-away[rows], kind="stable")]
+    return _Tail(rows, away[rows])
+
+
+def _standing_apart(away: Floats, few: int, size: int, limit: float) -> int:
+    """How many of the sorted distances stand apart from the ``size`` below: at most ``few``."""
+    factor = size * (_CHANCE ** (-1 / size) - 1)  # (1 + factor / size)^-size is the chance
+    logs = np.log(away)
+    total = np.r_[0.0, np.cumsum(logs)]
+    best = 0
+    for m in range(1, min(few, len(away) - 1) + 1):
+        if away[m - 1] <= limit:
+            break
+        gap = logs[m - 1] - logs[m]
+        if len(away) < m + size + 1:
+            apart = gap > _CLEAR
+        else:
+            mean = (total[m + size] - total[m]) / size - logs[m + size]  # 1 / alpha
+            apart = gap > max(min(factor * mean, _SURE), _GAP)
+        best = m if apart else best
+    return best
+
+
+def _unlike_its_agent(row: int, away: Floats, agent: NDArray[np.integer]) -> bool:
+    """Whether the agent's other rows are near what is usual: a large agent has no spikes."""
+    others = np.flatnonzero(agent == agent[row])
+    others = others[others != row]
+    return not len(others) or bool(np.median(away[others]) <= _OWN * away[row])

@@ -1,0 +1,66 @@
+"""Whether the data can say what actions do: action columns that never or hardly ever vary.
+
+Axes: K transitions, in the order of agents; A action columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.notes import Notes
+from twinfold.data.roles import Roles
+
+_MOST_LEVELS = 10  # taken once; where there are more, the levels are amounts or labels
+_FEWEST = 10  # rows below which nothing is usual, and little is known of anything
+
+
+def action_lines(
+    roles: Roles,
+    action: NDArray[np.float64],
+    agent: NDArray[np.integer],
+    rows: NDArray[np.integer],
+    notes: Notes,
+) -> Iterator[str]:
+    """Yield a line for each action column of which the data says little or nothing.
+
+    Args:
+        roles: the user's columns.
+        action: ``(K, A)``, raw values.
+        agent: ``(K,)``, whose; in the order of agents.
+        rows: ``(K,)``, the user's row of each transition.
+        notes: names rows.
+    """
+    first = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
+    for name, values in zip(roles.action, action.T, strict=True):
+        column = f"column {name!r} (action)"
+        if np.all(values == values[0]):
+            yield f"{column} is constant ({values[0]:.6g}): the data cannot say what actions do"
+            continue
+        if np.all(np.minimum.reduceat(values, first) == np.maximum.reduceat(values, first)):
+            yield (
+                f"{column} never changes within an agent: what it does cannot be told from how "
+                "agents differ"
+            )
+            continue
+        if len(values) < _FEWEST:
+            continue
+        distinct, where, counts = np.unique(values, return_index=True, return_counts=True)
+        single = counts == 1
+        if single.any() and counts.max() == len(values) - 1:
+            usual, value = distinct[counts.argmax()], distinct[single][0]
+            place = notes.of(int(rows[where[single][0]]))
+            yield (
+                f"{column} is {usual:.6g} in all rows but one, {value:.6g} at {place}: that row "
+                "carries all that is known of the action"
+            )
+        elif roles.action_type == "discrete" and 0 < single.sum() <= _MOST_LEVELS:
+            value, place = distinct[single][0], notes.of(int(rows[where[single][0]]))
+            others = int(single.sum()) - 1
+            more = f" (and {others} more)" if others else ""
+            yield (
+                f"{column}: level {value:.6g}{more} occurs in one row only, {place}: that row "
+                "carries all that is known of it"
+            )
