@@ -20,7 +20,7 @@ from twinfold.fit import fit
 from twinfold.models.ensemble import rollout_members
 from twinfold.models.factor import Structure, init_factor_model
 from twinfold.models.members import Problem, stacked
-from twinfold.models.trials import Fold, Trials, cut_folds, held_out_noise
+from twinfold.models.trials import Candidate, Fold, Trial, Trials, cut_folds, held_out_noise
 
 trials_module: Any = importlib.import_module("twinfold.models.trials")
 choose_module: Any = importlib.import_module("twinfold.choose")
@@ -117,7 +117,7 @@ def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structur
     trials.problem = SimpleNamespace(action_size=1, discrete=False)
     trials.folds = [SimpleNamespace(held=SimpleNamespace(agent=agent))]
     trials.nets = lambda candidates, config, what: [
-        SimpleNamespace(errors=[np.exp(row)]) for row in logs
+        Trial(Candidate(None), config, [], [np.exp(row)], np.zeros(1)) for row in logs
     ]
     options = OPTIONS[: len(logs)]
     with pytest.MonkeyPatch.context() as patch:
@@ -230,7 +230,7 @@ def test_what_depends_on_state_and_action_together_gets_joint_features() -> None
     assert [row["features"] for row in compared] == ["separable", "joint", "joint", "joint"]
     separable, *joint = (row["geometric_mean"] for row in compared)
     assert min(joint) < 0.8 * separable
-    assert f"  chosen: {choice.candidate.structure}" in "\n".join(lines)
+    assert f"  chosen: nets with {choice.candidate.structure}" in "\n".join(lines)
     assert choice.validation["rmse"] < 0.5 * choice.validation["persistence_rmse"]
 
 

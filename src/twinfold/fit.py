@@ -29,6 +29,8 @@ from twinfold import __version__
 from twinfold.choose import Log, choose
 from twinfold.config import FitConfig
 from twinfold.data.ids import match_ids
+from twinfold.data.notes import counted
+from twinfold.data.outliers import spike_rows
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.errors import UsageError
 from twinfold.models.behaviour import fit_behaviour
@@ -79,6 +81,7 @@ def fit(
     """
     config = config or FitConfig()
     log = log or (lambda line: None)
+    given, dataset = dataset, without_spikes(dataset, log)
     data = dataset.transitions()
     if reserved is not None:
         both = np.flatnonzero(match_ids(dataset.agent_ids, reserved.agent_ids) >= 0)
@@ -87,18 +90,32 @@ def fit(
                 f"agent {reserved.agent_ids[both[0]]!r} is among those to fit and those reserved; "
                 "a band is calibrated on agents that the nets have not seen"
             )
+    fingerprint = given.fingerprint()
     if out is None:
-        return _fit(dataset, data, config, reserved, source, log, progress, None)
-    identity = _identity(dataset, data)
+        return _fit(dataset, data, config, reserved, source, log, progress, None, fingerprint)
+    identity = _identity(given, given.transitions())
     if reserved is not None:
         identity += _identity(reserved, reserved.transitions())
     writer = RunWriter(out, config, identity)
     try:
         if writer.resumed:
             log(f"going on with the interrupted fit in {writer.partial}")
-        return _fit(dataset, data, config, reserved, source, log, progress, writer)
+        return _fit(dataset, data, config, reserved, source, log, progress, writer, fingerprint)
     finally:
         writer.close()
+
+
+def without_spikes(dataset: PanelDataset, log: Log) -> PanelDataset:
+    """The data without rows whose values are far from all others: they would decide on the rest."""
+    rows = spike_rows(dataset)
+    if not len(rows):
+        return dataset
+    first = dataset.agent_ids[dataset.agent[rows[0]]]
+    log(
+        f"warning: {counted(len(rows), 'row')} with values far from all others, the first of agent "
+        f"{first!r}, left out of the fit; trajectories are split there"
+    )
+    return dataset.without_rows(rows)
 
 
 def _identity(dataset: PanelDataset, data: Transitions) -> str:
@@ -121,6 +138,7 @@ def _fit(
     log: Log,
     progress: Progress | None,
     writer: RunWriter | None,
+    fingerprint: str,
 ) -> FittedModel:
     begun = time.perf_counter()
     problem = Problem.of(dataset, data, config, progress, writer)
@@ -170,7 +188,7 @@ def _fit(
             "python": platform.python_version(),
             "jax": jax.__version__,
             "device": jax.devices()[0].platform,
-            "fingerprint": dataset.fingerprint(),
+            "fingerprint": fingerprint,
             "source": dict(source or {}),
             "agents": dataset.n_agents,
             "transitions": len(data),

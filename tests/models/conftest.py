@@ -114,12 +114,15 @@ def build_model(
         return model
     data = panel_of(model, np.resize(lengths, n_agents), own_factors(model))
     rows = transitions_of(model, data)
+    known = trained_posterior(model.members, normalizer, rows, None, n_agents)
+    factors = jnp.asarray(known.solve()[0], jnp.float32)
     return replace(
         model,
         ranges=data.data_ranges(),
         sample=rows.state,
         sample_agent=rows.agent,
-        posterior=trained_posterior(model.members, normalizer, rows, None, n_agents),
+        members=eqx.tree_at(lambda m: m.agents, model.members, factors),
+        posterior=known,
         info={**model.info, "fingerprint": data.fingerprint(), "agents": n_agents},
     )
 

@@ -402,8 +402,7 @@ def test_trained_agents_are_known_as_new_ones_with_the_same_rows_are(
     rows = courses.transitions(model, panel)
     again = gather(model.members, model.normalizer, posterior.prior, rows, 5)
     mean, covariance = solve(posterior.prior, posterior.evidence)
-    # The weights of rows are those of the prior that the nets' factors begin with.
-    np.testing.assert_allclose(solve(posterior.prior, again)[0], mean, rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(solve(posterior.prior, again)[0], mean, rtol=1e-6, atol=1e-8)
     assert np.linalg.eigvalsh(covariance).min() > 0
 
 
@@ -424,16 +423,16 @@ def test_the_covariance_over_agents_is_not_that_of_what_noise_makes_of_them() ->
     """Least squares by each agent's own rows scatter far more than the agents do."""
     rng = np.random.default_rng(0)
     truth = np.array([1.0, -2.0]) + 0.3 * rng.normal(size=(1, 200, 2))
-    found = rows_of(rng, truth, 2.0, 5)
+    found = rows_of(rng, truth, 1.0, 5)
     alone = np.linalg.solve(found.gram, found.moment[..., None])[..., 0]
     wide = empirical_prior(alone, np.ones((1, 1)))
     prior, evidence = maximised(wide, found.from_mean(wide.mean), 0, rounds=200)
-    assert np.trace(np.linalg.inv(wide.precision[0])) > 10 * 2 * 0.3**2
+    assert np.trace(np.linalg.inv(wide.precision[0])) > 3 * 2 * 0.3**2
     covariance = np.linalg.inv(prior.precision[0])
-    np.testing.assert_allclose(np.diag(covariance), 0.3**2, rtol=0.5)
+    np.testing.assert_allclose(np.diag(covariance), 0.3**2, atol=0.05)
     np.testing.assert_allclose(prior.mean[0], [1.0, -2.0], atol=0.15)
     error = [np.square(x - truth).mean() for x in (alone, solve(prior, evidence)[0])]
-    assert error[1] < 0.3 * error[0]
+    assert error[1] < 0.5 * error[0]
 
 
 def test_without_noise_the_covariance_is_that_of_the_agents() -> None:

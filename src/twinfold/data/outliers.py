@@ -15,12 +15,15 @@ value or, beside zeros, anything that is neither a flag nor a count.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.notes import Notes, counted
+
+if TYPE_CHECKING:
+    from twinfold.data.panel import PanelDataset
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -146,3 +149,26 @@ def _unlike_its_agent(row: int, away: Floats, agent: NDArray[np.integer]) -> boo
     others = np.flatnonzero(agent == agent[row])
     others = others[others != row]
     return not len(others) or bool(np.median(away[others]) <= _OWN * away[row])
+
+
+def spike_rows(panel: PanelDataset) -> Rows:
+    """Return the rows of a panel ``(n,)``, ascending, in which a state or an action is a spike.
+
+    Rows of agents that would have no transition without them are not among them.
+    """
+    roles, rows = panel.roles, [np.zeros(0, np.intp)]
+    for d, name in enumerate(roles.state):
+        if name not in roles.angle:
+            rows.append(spikes(panel.state[:, d], panel.agent))
+    if panel.action_levels is None:
+        for values in panel.action.T:
+            there = np.flatnonzero(np.isfinite(values))
+            rows.append(there[spikes(values[there], panel.agent[there])])
+    found = np.unique(np.concatenate(rows))
+    if not len(found):
+        return found
+    gone = np.zeros(len(panel.agent), bool)
+    gone[found] = True
+    pairs = panel.segment[1:] == panel.segment[:-1]
+    left = np.unique(panel.agent[1:][pairs & ~gone[1:] & ~gone[:-1]])
+    return found[np.isin(panel.agent[found], left)]

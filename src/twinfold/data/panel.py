@@ -292,6 +292,37 @@ class PanelDataset:
             warnings=(),
         )
 
+    def without_rows(self, rows: NDArray[np.integer]) -> PanelDataset:
+        """The data without some rows; trajectories are split there, agents and levels stay.
+
+        Args:
+            rows: ``(n,)``, positions in ``agent``.
+        """
+        kept = np.ones(len(self.agent), bool)
+        kept[rows] = False
+        cut = np.cumsum(~kept)[kept]  # how many rows were left out before each
+        segment = self.segment[kept]
+        new = (segment[1:] != segment[:-1]) | (cut[1:] != cut[:-1])
+
+        def take(values: Any) -> Any:
+            return None if values is None else values[kept]
+
+        action = self.action[kept]
+        last = np.r_[new, True]
+        action[last] = -1 if self.action_levels is not None else np.nan
+        return replace(
+            self,
+            agent=self.agent[kept],
+            time=self.time[kept],
+            state=self.state[kept],
+            action=action,
+            segment=np.cumsum(np.r_[False, new], dtype=np.int32),
+            reward=take(self.reward),
+            terminated=take(self.terminated),
+            truncated=take(self.truncated),
+            episode=take(self.episode),
+        )
+
     def data_ranges(self) -> DataRanges:
         """Smallest and largest observed value of every state and action column."""
         if self.action_levels is not None:

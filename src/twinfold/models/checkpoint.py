@@ -255,6 +255,8 @@ def _build_model(
         own = tuple((int(i), int(d)) for i, d in run["info"]["own"])
         linear = LinearTerms(jnp.zeros(shared.shape[1:]), own)
     n_members, _, rank = arrays["members.agents"].shape
+    if n_members != (config.members if structure.rank else 1):
+        raise ValueError(f"there are {n_members} members, not {config.members}")
 
     def fresh(keys: jax.Array) -> Any:
         return jax.vmap(

@@ -71,6 +71,7 @@ def trained_posterior(
     n_agents: int,
     static: Floats | None = None,
     linear: LinearFit | None = None,
+    weighed_again: bool = True,
 ) -> Posterior:
     """The posterior of the agents that the nets were trained on.
 
@@ -91,6 +92,8 @@ def trained_posterior(
         static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
             What these say is learned from the agents that are mostly known by their own data.
         linear: the linear model that the members' fixed columns are of; None if they have none.
+        weighed_again: whether the weights of rows are those by the prior that comes out, as of new
+            agents; else by the one to begin with, in half the time.
     """
     factors = np.asarray(members.agents, np.float64)
     residual, target = _residuals(members, normalizer, data)
@@ -114,6 +117,8 @@ def trained_posterior(
         prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
     evidence = gather(members, normalizer, prior, data, n_agents)
     prior, evidence = maximised(prior, evidence, n_fixed)
+    if weighed_again and members.rank > n_fixed and n_agents > 1:
+        evidence = gather(members, normalizer, prior, data, n_agents)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
     if static is None:
         return known
@@ -156,10 +161,9 @@ def maximised(
         precision = prior.precision[:, None] + evidence.gram
         covariance = np.linalg.inv(precision)
         shift = np.linalg.solve(precision, evidence.moment[..., None])[..., 0]
-        if not (np.isfinite(shift).all() and np.isfinite(covariance).all()):
-            return prior, evidence  # a member diverged
+        sound = np.isfinite(shift).all(axis=(1, 2)) & np.isfinite(covariance).all(axis=(1, 2, 3))
         move = np.zeros((n_members, rank))
-        move[:, net] = shift[..., net].mean(axis=1)
+        move[sound, net] = shift[sound, :, net].mean(axis=1)
         deviation = (shift - move[:, None])[..., net]
         total = np.swapaxes(deviation, 1, 2) @ deviation + covariance[..., net, net].sum(axis=1)
         # One more agent, isotropic, as for the trained factors.
@@ -167,7 +171,8 @@ def maximised(
         weight = min(1.0, (rank - n_fixed) / n_agents)
         total += weight * size[:, None, None] * np.eye(rank - n_fixed)
         found = prior.precision.copy()
-        found[:, net, net] = np.linalg.inv(total / (n_agents + weight))
+        # A member that diverged stays as it is.
+        found[sound, net, net] = np.linalg.inv(total[sound] / (n_agents + weight))
         prior = prior._replace(mean=prior.mean + move, precision=found)
         evidence = evidence.from_mean(move)
     return prior, evidence

@@ -258,6 +258,7 @@ class Trials:
                 held_out_noise(fold, stack),
                 self.problem.n_agents,
                 linear=self.linear(candidate, f),
+                weighed_again=False,
             )
             factors = jnp.asarray(posterior.solve()[0], jnp.float32)
             solved = eqx.tree_at(lambda m: m.agents, stack, factors)
