@@ -123,12 +123,19 @@ def build_model(
         sample_agent=rows.agent,
         members=eqx.tree_at(lambda m: m.agents, model.members, factors),
         posterior=known,
-        info={**model.info, "fingerprint": data.fingerprint(), "agents": n_agents},
+        info={
+            **model.info,
+            "fingerprint": data.fingerprint(),
+            "agents": n_agents,
+            "made_with": own_factors(model).tolist(),
+        },
     )
 
 
 def own_factors(model: FittedModel) -> Any:
-    """``(N, r)``, the agents as the first member has them."""
+    """``(N, r)``, the agents as the first member had them when their data was made."""
+    if "made_with" in model.info:
+        return np.array(model.info["made_with"])
     return np.asarray(model.members.agents, np.float64)[0]
 
 
