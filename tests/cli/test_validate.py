@@ -91,7 +91,8 @@ def test_without_data_the_table_of_the_fit_is_examined(twinfold: Any, place: Pla
         assert check["name"] in done.out
         if check["status"] != "pass":
             assert f"{check['status']} {check['name']}: {check['advice']}" in done.out
-    for status, word in (("pass", "passed"), ("warn", "warnings"), ("fail", "failed")):
+    words = {"pass": "passed", "warn": "warnings", "fail": "failed", "unknown": "could not be made"}
+    for status, word in words.items():
         count = sum(check["status"] == status for check in record["checks"])
         assert f"{count} {word}" in first
 
@@ -156,13 +157,32 @@ def test_a_verdict_between_the_gates(
     from twinfold.trust import validate as module
     from twinfold.trust.checks import Check
 
+    good = Check("against persistence", "pass", "f", "e", "Better.", needed="prediction")
     bad = Check("against other actions", "fail", "f", "e", "Do not plan.", planning=True)
-    monkeypatch.setattr(module, "panel_checks", lambda *_: [bad])
+    monkeypatch.setattr(module, "panel_checks", lambda *_: [good, bad])
+    monkeypatch.setattr(module, "evidence_checks", lambda *_: [])
     assert twinfold("validate", place.run, "--gate", "prediction").code == 0
     done = twinfold("validate", place.run, "--gate", "planning")
     assert done.code == 1
     assert "usable for prediction" in done.out.splitlines()[0]
     assert "fail against other actions: Do not plan." in done.out
+    assert "failed: against other actions" in done.err
+
+
+def test_what_cannot_be_told_passes_no_gate(twinfold: Any, place: Place, tmp_path: Path) -> None:
+    table = pd.read_csv(place.fresh)
+    few = list(dict.fromkeys(table["agent_id"]))[:4]
+    table[table["agent_id"].isin(few)].to_csv(tmp_path / "few.csv", index=False)
+    for gate in ("prediction", "planning"):
+        done = twinfold("validate", place.run, tmp_path / "few.csv", "--gate", gate)
+        assert done.code == 1
+        assert done.out.startswith("cannot tell: 4 agents of fresh data; ")
+        assert "fewer than 7 never do" in done.out
+        assert done.err.startswith(f"gate {gate}: the verdict is 'cannot tell', not 'usable for")
+        assert "not shown: " in done.err
+        assert "against persistence" in done.err
+        assert len(done.err.splitlines()) == 1
+    assert twinfold("validate", place.run, tmp_path / "few.csv", "--quiet").code == 0
 
 
 def test_the_command_itself(place: Place, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from twinfold import FittedModel, Simulator
+from twinfold.models.controls import CONTROLS
 from twinfold.models.ends import split_ends
 from twinfold.models.examine import (
-    CONTROLS,
     STATISTICS,
     _correlation,
     _statistics,

@@ -39,15 +39,24 @@ def record(ids: tuple[Any, ...] = ("a", "b", "c"), columns: tuple[str, ...] = ("
     def path() -> list[list[float]]:
         return rng.normal(size=(steps, width)).tolist()
 
-    names = ("model", "persistence", "average agent", "another agent", "own linear model")
+    names = ("model", "persistence", "own mean", "drift", "average agent", "another agent")
+    names += ("pooled linear model", "own linear model")
+    ratio = {"median_ratio": 0.5, "overall_ratio": 0.625, "better": 3, "agents": 3}
     return {
         "format": "twinfold-validation",
-        "version": 1,
+        "version": 2,
         "twinfold": "0.1.0",
         "created": "2026-01-01T00:00:00+00:00",
         "run": "runs/tanks",
         "data": "week.csv",
         "verdict": "usable for prediction",
+        "reasons": [
+            {"check": "against other actions", "status": "fail", "advice": "It does not react."}
+        ],
+        "would_do": {},
+        "controls": {name: dict(ratio) for name in names[1:]},
+        "best_control": "drift",
+        "criteria": {"level": 0.01},
         "fresh": True,
         "nominal": 0.9,
         "agents": len(ids),
@@ -58,7 +67,8 @@ def record(ids: tuple[Any, ...] = ("a", "b", "c"), columns: tuple[str, ...] = ("
                 values={"median_ratio": 0.125, "better": 3, "agents": 3, "p": 0.1},
             ),
             check("against other actions", "fail", planning=True),
-            check("break-even horizon", values={"step": 3, "reach": 4}),
+            check("break-even horizon", values={"step": 3, "reach": 4, "control": "drift"}),
+            check("as usual: memory", "unknown"),
             check(
                 "band",
                 values={"coverage": 0.875, "nominal": 0.9, "agents": 3, "horizon": 4, "p": 0.5},
@@ -134,9 +144,18 @@ def test_verdict_and_main_figures_come_first() -> None:
     assert "Validation: usable for prediction" in first
     assert "2 checks failed: against other actions, mistaken identity." in first
     assert "1 warning: see below" in first
+    assert "1 check could not be made" in first
+    assert "Why not better: It does not react." in first
     assert "not to choose actions" in first
     facts = text.split("mixed into every prediction.", 1)[1].split("Error by steps ahead", 1)[0]
-    for value in ("0.12 ×", "88%", "90% promised", "agents that fit badly 1 a", "step 3"):
+    for value in (
+        "0.12 ×",
+        "88%",
+        "90% promised",
+        "agents that fit badly 1 a",
+        "step 3",
+        "drift does as well",
+    ):
         assert value in facts, value
 
 
@@ -158,7 +177,7 @@ def test_every_check_is_in_the_table_failed_ones_first() -> None:
     table = page.split("<table>", 2)[1].split("</table>")[0]
     rows = re.findall(r'<th scope="row"[^>]*>([^<]*)</th><td class="(\w+)">(\w+)</td>', table)
     assert len(rows) == len(whole["checks"])
-    assert [status for _, status, _ in rows] == ["fail"] * 2 + ["warn"] + ["pass"] * 3
+    assert [status for _, status, _ in rows] == ["fail"] * 2 + ["warn", "unknown"] + ["pass"] * 3
     assert all(style == status for _, style, status in rows)
     text = Reader(page).text
     for one in whole["checks"]:
@@ -176,8 +195,11 @@ def test_pictures_are_drawn_from_the_record() -> None:
     assert set(by_name) == {
         "the agent's simulator",
         "no change",
+        "own mean",
         "average agent",
         "another agent",
+        "drift",  # the best of them is always there
+        "pooled linear model",
         "own linear model",
     }
     assert {trace["name"] for trace in calibration["data"]} == {"as promised", "observed"}
@@ -192,6 +214,9 @@ def test_pictures_are_drawn_from_the_record() -> None:
 def test_ids_and_columns_are_never_markup() -> None:
     evil = record((EVIL, f"{EVIL}2", f"</script>{EVIL}"), (EVIL, "<b>y</b>"))
     evil["verdict"], evil["run"], evil["data"] = EVIL, EVIL, EVIL
+    evil["reasons"], evil["would_do"] = [{"advice": EVIL}], {"text": EVIL}
+    evil["best_control"] = EVIL
+    evil["controls"][EVIL] = evil["controls"]["drift"]
     for one in evil["checks"]:
         for key in ("name", "figure", "expected", "advice"):
             one[key] += EVIL
@@ -218,18 +243,20 @@ def labels(value: Any) -> list[str]:
 
 def test_data_that_the_run_has_had_is_said_to_be_no_test_of_the_band() -> None:
     seen = record() | {"fresh": False, "verdict": "usable for planning within support"}
+    seen["reasons"] = []
     seen["checks"] = [
         check("against persistence", values={"median_ratio": 0.5, "better": 3, "agents": 3}),
         check("band", values={"factor": 1.5, "nominal": 0.9, "agents": 20, "horizon": 4}),
         check("agents whose own data does not fit"),
-        check("break-even horizon", values={"step": None, "reach": 4}),
+        check("break-even horizon", values={"step": None, "reach": 4, "control": "persistence"}),
     ]
     reader = Reader(trust.validation_page(seen))
     assert "None of 4 checks could prove it wrong." in reader.text
     assert "only fresh data tests it" in reader.text
     assert "Does the band hold?" not in reader.text
     assert "As usual?" not in reader.text
-    assert "always better than no change" in reader.text
+    assert "better than the best simple control, no change" in reader.text
+    assert "Why not better" not in reader.text
     assert len(reader.figures()) == 4
 
 
@@ -238,13 +265,32 @@ def test_a_record_without_reserved_agents_has_a_page() -> None:
     bare["pictures"]["calibration"] = None
     for row in bare["pictures"]["statistics"].values():
         row["reference"] = []
-    bare["checks"] = [check("band", "warn", figure="nothing to compare with")]
+    bare["checks"] = [check("band", "unknown", figure="nothing to compare with")]
     text = Reader(trust.validation_page(bare)).text
     assert "no promise" in text
     assert "nothing to compare with" in text
 
 
-@pytest.mark.parametrize("change", [{"format": "twinfold-bench"}, {"version": 2}, {"format": None}])
+def test_what_cannot_be_told_says_what_would_do() -> None:
+    open_ = record() | {"verdict": "cannot tell", "would_do": {"agents": 9, "text": "About 9."}}
+    open_["checks"] = [check("against persistence", "unknown")]
+    text = Reader(trust.validation_page(open_)).text
+    assert "Validation: cannot tell" in text
+    assert "too little that it is right" in text
+    assert "Why not better: It does not react. About 9." in text
+    assert "1 could not be made" in text
+
+
+def test_every_control_is_in_a_table_and_the_best_is_named() -> None:
+    whole = record()
+    text = Reader(trust.validation_page(whole)).text
+    part = text.split("Beside what is simpler", 2)[2]
+    for name in whole["controls"]:
+        assert name in part
+    assert "drift (the best simple one) 0.5 0.62 3 of 3" in " ".join(part.split())
+
+
+@pytest.mark.parametrize("change", [{"format": "twinfold-bench"}, {"version": 1}, {"format": None}])
 def test_other_records_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no record of a validation"):
         trust.validation_page(record() | change)

@@ -29,6 +29,17 @@ def twice(model: FittedModel, factors: Any) -> FittedModel:
     return with_factors(replace(model, members=members), factors)
 
 
+def twice_known(model: FittedModel, factors: Any) -> FittedModel:
+    """The same with a posterior of two members."""
+    posterior: Any = model.posterior
+    prior, evidence = (
+        type(part)(*(np.concatenate([x] * 2) if x.ndim > 1 else x for x in part))
+        for part in (posterior.prior, posterior.evidence)
+    )
+    both = twice(model, factors)
+    return replace(both, posterior=posterior._replace(prior=prior, evidence=evidence))
+
+
 @pytest.mark.parametrize("used", [1, 2, 3])
 def test_the_numerical_rank_is_the_number_of_terms_that_differ(world: Any, used: int) -> None:
     """The unfolded tensor of targets is features times factors: its rank is theirs."""
@@ -45,21 +56,46 @@ def test_the_numerical_rank_is_the_number_of_terms_that_differ(world: Any, used:
 def test_members_that_tell_agents_apart_alike_agree(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     rng = np.random.default_rng(0)
-    agree = structure.members_agree(twice(world.model, [factors, factors]), 0)
-    assert (agree.status, agree.values["correlation"]) == ("pass", pytest.approx(1, abs=1e-4))
+    found = examine(world.model, world.again([f"u{n}" for n in range(12)], 9))
+
+    def agree(own: Any, apart: float, rmse: float = 0.1, simple: float = 0.2) -> Any:
+        controls = {name: np.full(12, simple) for name in found.controls}
+        seen = found._replace(
+            rmse=np.full(12, rmse), disagreement=np.full(12, apart), controls=controls
+        )
+        return structure.members_agree(twice(world.model, own), seen, 0)
+
+    alike, others = [factors, factors], [factors, rng.permutation(factors)]
+    same = agree(alike, 0.05)
+    assert (same.status, same.values["correlation"]) == ("pass", pytest.approx(1, abs=1e-4))
     # What all agents share does not count.
-    agree = structure.members_agree(twice(world.model, [factors, factors + 1.0]), 0)
-    assert agree.values["correlation"] == pytest.approx(1, abs=1e-3)
-    other = structure.members_agree(twice(world.model, [factors, rng.permutation(factors)]), 0)
-    assert other.status == "fail"
-    assert structure.members_agree(world.model, 0).status == "warn"  # nothing to compare
+    shared = agree([factors, factors + 1.0], 0.05)
+    assert shared.values["correlation"] == pytest.approx(1, abs=1e-3)
+    # That members tell agents apart otherwise is no matter while they predict alike.
+    assert agree(others, 0.05).status == "pass"
+    assert agree(others, 0.2).status == "warn"
+    assert agree(others, 0.2).values["times"] == pytest.approx(2)
+    # It is if they differ by more than the error, and as much as the simplest is wrong.
+    worst = agree(others, 0.4)
+    assert (worst.status, worst.planning, worst.needed) == ("fail", True, "")
+    assert agree(others, 0.4, simple=1.0).status == "warn"
+    assert structure.members_agree(world.model, found, 0).status == "unknown"
+
+
+def test_the_disagreement_of_members_is_measured_along_the_ends(world: Any) -> None:
+    factors = np.asarray(world.model.members.agents)[0]
+    panel = world.again(["u1", "u2"], 9)
+    assert np.all(examine(world.model, panel).disagreement < 1e-6)
+    apart = examine(twice_known(world.model, [factors, np.roll(factors, 1, axis=0)]), panel)
+    assert np.all(apart.disagreement > 1e-3)
 
 
 def test_a_member_that_diverged_stops_nothing(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     model = twice(world.model, [np.full_like(factors, np.nan), factors])
     assert structure.numerical_rank(model, 0).values["rank"] <= 3
-    structure.members_agree(model, 0)
+    found = examine(world.model, world.again(["u1", "u2"], 9))
+    structure.members_agree(model, found, 0)
     structure.factor_map(model)
 
 

@@ -31,7 +31,13 @@ _GATES: dict[Gate, Verdict] = {
     "prediction": "usable for prediction",
     "planning": "usable for planning within support",
 }
-_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
+_COUNTS = (
+    ("pass", "passed"),
+    ("warn", "warnings"),
+    ("fail", "failed"),
+    ("unknown", "could not be made"),
+)
 
 
 def validate(
@@ -50,13 +56,19 @@ def validate(
     """Try to prove a run wrong, and say what it may be used for.
 
     The ends of trajectories that the nets have not seen are predicted, beside
-    controls that ought to do worse: no change at all, the average agent, another
+    what is simpler: no change at all, means, drifts, linear models, the average
     agent, other actions. The model itself is examined too. A check ends in
-    pass, warn or fail, and all of them in a verdict:
+    pass, warn, fail, or unknown if it could not be made. The verdict is what
+    the evidence bears out:
 
-      not usable                          a check of predictions failed
-      usable for prediction               only a check of planning failed
-      usable for planning within support  no check failed
+      not usable                          there is evidence against it
+      cannot tell                         too little data; it says how much would do
+      usable for prediction               clearly better than no change and means,
+                                          and as good as the best linear model
+      usable for planning within support  besides, it reacts to the actions, and
+                                          the band holds
+
+    That something could not be checked is never a pass.
 
     Without a table, the agents that `twinfold fit --reserve` kept from the nets
     are examined. That says whether the fit went well:
@@ -76,7 +88,8 @@ def validate(
         run: Run directory of a fit.
         data: Fresh data, .csv, .tsv or .parquet; the table that was fitted if left out.
         out: Folder for validation.html, a page to look at, and validation.json, its record.
-        gate: Exit with code 1 unless the run is usable for prediction, or for planning.
+        gate: Exit with code 1 unless the run is usable for prediction, or for planning; that it
+            cannot be told counts as not.
         columns: Which column is what, if not as in the fit.
         group: Column that sorts the agents into groups, such as a site or a model: how many courses
             the band holds is then told by group; if left out, by how much is known of an agent.
@@ -181,9 +194,13 @@ def show_validation(out: Console, found: Validation, *, brief: bool = False) -> 
 
     counts = [
         f"{sum(check.status == status for check in found.checks)} {word}"
-        for status, word in (("pass", "passed"), ("warn", "warnings"), ("fail", "failed"))
+        for status, word in _COUNTS
     ]
-    style = {"not usable": "bold red", "usable for prediction": "bold yellow"}
+    style = {
+        "not usable": "bold red",
+        "cannot tell": "bold magenta",
+        "usable for prediction": "bold yellow",
+    }
     what = f"{found.record['agents']} " + (
         "agents of fresh data" if found.record["fresh"] else "agents that the nets have not seen"
     )
@@ -196,6 +213,8 @@ def show_validation(out: Console, found: Validation, *, brief: bool = False) -> 
     )
     if brief:
         return
+    if found.record["would_do"]:
+        out.print(Text(found.record["would_do"]["text"]), soft_wrap=True)
     table = Table("", "check", "figure", "expected")
     for check in found.checks:
         mark = Text(check.status, style=_STYLES[check.status])
@@ -233,10 +252,14 @@ def _judged(found: Validation, gate: Gate | None) -> int:
 
     if gate is None or VERDICTS.index(found.verdict) >= VERDICTS.index(_GATES[gate]):
         return 0
-    failed = [check.name for check in found.checks if check.status == "fail"]
+    against = found.record["reasons"]
+    failed = [row["check"] for row in against if row["status"] == "fail"]
+    lacking = [row["check"] for row in against if row["status"] != "fail"]
+    why = [f"failed: {', '.join(failed)}"] if failed else []
+    why += [f"not shown: {', '.join(lacking)}"] if lacking else []
+    why += [found.record["would_do"]["text"]] if found.record["would_do"] else []
     print(
-        f"gate {gate}: the verdict is {found.verdict!r}, not {_GATES[gate]!r}; failed: "
-        + ", ".join(failed),
+        f"gate {gate}: the verdict is {found.verdict!r}, not {_GATES[gate]!r}; " + "; ".join(why),
         file=sys.stderr,
     )
     return 1

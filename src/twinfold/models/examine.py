@@ -21,8 +21,9 @@ from twinfold.data.angles import wrap
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.bands import uncalibrated_band
+from twinfold.models.controls import States, simple_controls
 from twinfold.models.ends import Ends, course_scores, split_ends
-from twinfold.models.ensemble import FittedModel, centre, rollout_members
+from twinfold.models.ensemble import FittedModel, centre, rollout_members, spread
 from twinfold.models.fold_in import known_posterior, panel_transitions, static_values
 from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.predictive import predict_paths
@@ -41,11 +42,26 @@ reaction: log of the error under the recorded actions over that under actions dr
 identity: log of the error with the agent's factors over that with the average agent's.
 """
 
-CONTROLS = ("persistence", "average agent", "another agent", "other actions", "own linear model")
+ALIKE = 0.01
+"""Difference of two actions that is none, in standard deviations of those of the fit."""
+
 _LEAST, _MOST = 1e-9, 10.0  # errors, in standard deviations of the state
-_RIDGE = 1e-3
 _SHORTEST = 4  # steps from which memory, drift and change are defined
 _FEATURES = 2**23  # numbers of features held at once
+
+
+class Redrawn(NamedTuple):
+    """What becomes of predictions if recorded actions are replaced by others, drawn at random.
+
+    Attributes:
+        rmse: ``(S,)``, errors under the drawn actions, as ``Examined.rmse``.
+        moved: ``(S,)``, how far predictions under drawn and recorded actions are apart, likewise.
+        same: ``(S,)``, share of the steps at which the drawn action is the recorded one.
+    """
+
+    rmse: Floats
+    moved: Floats
+    same: Floats
 
 
 class Examined(NamedTuple):
@@ -59,11 +75,17 @@ class Examined(NamedTuple):
         width: ``(S, H, D)``, half-width of the uncalibrated band.
         error: ``(S, H, D)``, in standard deviations of the state.
         rmse: ``(S,)``, over steps and columns.
-        controls: by name (``CONTROLS``), ``(S,)`` like ``rmse``.
+        controls: by name (``controls.CONTROLS``), ``(S,)`` like ``rmse``.
         by_horizon: by name, "model" included, ``(S, H)`` root mean square over columns.
         residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end.
         scores: ``(S, H)``, by ``course_scores``.
         statistics: ``(S, len(STATISTICS))``; NaN where an end is too short.
+        disagreement: ``(S,)``, spread of the members' predictions, in standard deviations of the
+            state, over steps and columns as ``rmse`` is.
+        redrawn: under actions all of which are drawn at random.
+        redrawn_columns: under actions of which one column is, by column; empty if there is a single
+            one, or if that was not asked for.
+        steady: ``(S,)``, whether the agent's recorded actions never vary, before its end or in it.
     """
 
     agent: NDArray[np.int32]
@@ -78,10 +100,20 @@ class Examined(NamedTuple):
     residual: Floats
     scores: Floats
     statistics: Floats
+    disagreement: Floats
+    redrawn: Redrawn
+    redrawn_columns: tuple[Redrawn, ...]
+    steady: NDArray[np.bool_]
 
 
 def examine(
-    model: FittedModel, panel: PanelDataset, *, anew: bool = False, seed: int = 0
+    model: FittedModel,
+    panel: PanelDataset,
+    *,
+    anew: bool = False,
+    seed: int = 0,
+    pool: PanelDataset | None = None,
+    columns: bool = False,
 ) -> Examined:
     """Predict the ends of a panel's agents.
 
@@ -91,6 +123,8 @@ def examine(
         anew: whether agents that the model knows are to be known by the panel's data alone; for
             data that the model has had.
         seed: of the random controls.
+        pool: data of further agents, that the pooled linear model may learn from; None for none.
+        columns: whether to draw each action column by itself too.
 
     Raises:
         RunError: the run is from before there was a posterior.
@@ -115,7 +149,19 @@ def examine(
         return error
 
     raw = difference(middle)
-    predicted = _controls(seen, before, ends, np.random.default_rng((seed, 13)))
+    further = None if pool is None else panel_transitions(model, pool)
+    predicted = simple_controls(seen, before, ends, _kept_states(model, panel), further)
+    drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
+    predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
+
+    def redrawn(action: NDArray[Any], path: Floats) -> Redrawn:
+        error = _overall(_rms(difference(path) / scale), ends.mask)
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            away = difference(path - middle + ends.next_state)
+        moved = _overall(_rms(away / scale), ends.mask)
+        return Redrawn(error, moved, _share_alike(seen, action, ends.action, ends.mask))
+
+    one_by_one = _by_column(seen, ends, drawn) if columns else []
     errors = {name: difference(values) / scale for name, values in predicted.items()}
     errors["model"] = raw / scale
     by_horizon = {name: _rms(error) for name, error in errors.items()}
@@ -136,6 +182,10 @@ def examine(
         residual=residual,
         scores=scores,
         statistics=_statistics(residual, scores, ends.mask, rmse, overall),
+        disagreement=_overall(_rms(spread(paths) / scale), ends.mask),
+        redrawn=redrawn(drawn, predicted["other actions"]),
+        redrawn_columns=tuple(redrawn(*pair) for pair in one_by_one),
+        steady=_steady(seen, before, ends),
     )
 
 
@@ -185,10 +235,25 @@ def as_known(
     )
 
 
-def _controls(
-    seen: FittedModel, before: Transitions, ends: Ends, rng: np.random.Generator
+def _kept_states(model: FittedModel, panel: PanelDataset) -> States:
+    """States of the panel's agents that the run keeps of its training data."""
+    if model.sample_agent is None:
+        return States(np.zeros(0, np.int64), np.zeros((0, len(model.roles.state))))
+    place = match_ids(list(panel.agent_ids), list(model.agent_ids))  # of the model's agents
+    agent = place[model.sample_agent]
+    return States(agent[agent >= 0], model.sample[agent >= 0])
+
+
+def _drawn_actions(ends: Ends, rng: np.random.Generator) -> NDArray[Any]:
+    """Actions of the ends, each drawn at random from all of them, ``(S, H, ...)``."""
+    pool = ends.action[ends.mask]
+    return pool[rng.integers(0, len(pool), ends.mask.shape)] if len(pool) else ends.action
+
+
+def _model_controls(
+    seen: FittedModel, ends: Ends, drawn: NDArray[Any], rng: np.random.Generator
 ) -> dict[str, Floats]:
-    """What each control predicts, ``(S, H, D)``."""
+    """What the model predicts without the agent, or without its actions, ``(S, H, D)`` each."""
     prior = known_posterior(seen).prior
     members, norm, index = seen.members, seen.normalizer, ends.agent
 
@@ -202,46 +267,56 @@ def _controls(
     circle = rng.permutation(len(index))
     other = np.empty_like(index)
     other[circle] = index[np.roll(circle, 1)]
-    pool = ends.action[ends.mask]
-    drawn = pool[rng.integers(0, len(pool), ends.mask.shape)] if len(pool) else ends.action
     return {
-        "persistence": np.broadcast_to(ends.state[:, None], ends.next_state.shape),
         "average agent": rolled(average, np.zeros_like(index), ends.action),
         "another agent": rolled(members, other, ends.action),
         "other actions": rolled(members, index, drawn),
-        "own linear model": _linear(seen, before, ends),
     }
 
 
-def _linear(seen: FittedModel, before: Transitions, ends: Ends) -> Floats:
-    """A linear model of each agent by itself, fitted by ridge to what comes before its end."""
-    norm, n_agents = seen.normalizer, len(seen.agent_ids)
+def _by_column(
+    seen: FittedModel, ends: Ends, drawn: NDArray[Any]
+) -> list[tuple[NDArray[Any], Floats]]:
+    """Actions of which one column is drawn at random, and what is predicted; by column."""
+    width = ends.action.shape[2] if ends.action.ndim == 3 else 1
+    if width == 1:
+        return []
+    pairs = []
+    for column in range(width):
+        action = ends.action.copy()
+        action[..., column] = drawn[..., column]
+        paths = rollout_members(seen.members, seen.normalizer, ends.agent, ends.state, action)
+        pairs.append((action, centre(paths)))
+    return pairs
 
-    def design(state: Floats, action: NDArray[Any]) -> Floats:
-        if seen.action_levels is None:
-            code = norm.encode_action(action)
-        else:
-            code = np.eye(len(seen.action_levels))[np.asarray(action, np.int64)]
-        return np.concatenate([state, code, np.ones((len(state), 1))], axis=1)
 
-    states = norm.encode_state(before.state)
-    x = design(states, before.action)
-    change = norm.encode_state(before.next_state) - states
-    q = x.shape[1]
-    gram = np.tile(_RIDGE * np.eye(q), (n_agents, 1, 1))
-    moment = np.zeros((n_agents, q, states.shape[1]))
-    starts = np.flatnonzero(np.r_[True, before.agent[1:] != before.agent[:-1]][: len(x)])
-    for first, last in zip(starts, np.r_[starts[1:], len(x)], strict=True):
-        part = slice(first, last)
-        gram[before.agent[first]] += x[part].T @ x[part]
-        moment[before.agent[first]] += x[part].T @ change[part]
-    weights = np.linalg.solve(gram, moment)[ends.agent]
-    state, path = norm.encode_state(ends.state), []
-    for h in range(ends.mask.shape[1]):
-        step = np.einsum("sq,sqd->sd", design(state, ends.action[:, h]), weights)
-        state = np.clip(state + step, -1e6, 1e6)
-        path.append(norm.decode_state(state))
-    return np.stack(path, axis=1)
+def _alike(model: FittedModel, one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether actions are the same, or as good as."""
+    if model.action_levels is not None:
+        return one == two
+    away = model.normalizer.encode_action(one) - model.normalizer.encode_action(two)
+    return (np.abs(away) <= ALIKE).all(axis=-1)
+
+
+def _share_alike(
+    model: FittedModel, one: NDArray[Any], two: NDArray[Any], mask: NDArray[np.bool_]
+) -> Floats:
+    same = _alike(model, one, two) & mask
+    return same.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+
+
+def _steady(seen: FittedModel, before: Transitions, ends: Ends) -> NDArray[np.bool_]:
+    """Whether all of an agent's actions are the same, ``(S,)``."""
+    first = ends.action[:, :1]
+    same = _alike(seen, ends.action, np.broadcast_to(first, ends.action.shape))
+    steady = np.all(same | ~ends.mask, axis=1)
+    place = np.full(len(seen.agent_ids), -1)
+    place[ends.agent] = np.arange(len(ends.agent))
+    row = place[before.agent]
+    known = row >= 0
+    other = ~_alike(seen, before.action[known], first[row[known], 0])
+    steady[row[known][other]] = False
+    return steady
 
 
 def _residuals(seen: FittedModel, ends: Ends) -> Floats:

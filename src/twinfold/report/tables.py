@@ -18,6 +18,9 @@ Figures = Mapping[Any, Mapping[str, float]]
 NOTHING = "–"
 
 
+_OUTCOMES = ("pass", "warn", "fail", "unknown")
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text.
@@ -28,7 +31,7 @@ class Table:
         caption: what the table shows, in a sentence.
         strong: indices of the columns that carry the result.
         prose: indices of the columns that hold words, which wrap and begin at the left.
-        status: index of the column of outcomes, pass, warn or fail, which get a colour.
+        status: index of the column of outcomes, pass, warn, fail or unknown, which get a colour.
     """
 
     columns: tuple[str, ...]
@@ -61,7 +64,7 @@ class Table:
         """The class of a cell; of a heading without its text."""
         styles = ["strong"] if text and place in self.strong else []
         styles += ["prose"] if place in self.prose else []
-        styles += [text] if place == self.status and text in ("pass", "warn", "fail") else []
+        styles += [text] if place == self.status and text in _OUTCOMES else []
         return f' class="{" ".join(styles)}"' if styles else ""
 
 

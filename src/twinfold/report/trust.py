@@ -16,17 +16,22 @@ from twinfold.report.tables import Table, number
 
 Record = Mapping[str, Any]
 
-_ORDER = ("fail", "warn", "pass")
+_ORDER = ("fail", "warn", "unknown", "pass")
 _SHOWN = 12  # agents that are named
 _FEW = 5  # agents below which a share says nothing
+_REASONS = 3  # that the summary gives
 _VERDICTS = {
     "not usable": (
         "Do not act on what this run predicts here before the cause is known: its band does not "
         "show this kind of error. Begin with the first check that failed."
     ),
+    "cannot tell": (
+        "Nothing here says that the run is wrong, and too little that it is right. What could not "
+        "be told is no pass: do not act on its predictions before there is more data."
+    ),
     "usable for prediction": (
         "Use it to predict what follows from actions like those of the data, and not to choose "
-        "actions: that takes a model that reacts to them rightly."
+        "actions: that takes evidence that it reacts to them rightly, and a band that holds."
     ),
     "usable for planning within support": (
         "Use it for predictions and for plans where the data supports them: ask for the support "
@@ -61,15 +66,15 @@ def validation_page(record: Record) -> str:
     Raises:
         UsageError: it is no record of a validation, or of a later version.
     """
-    if record.get("format") != "twinfold-validation" or record.get("version") != 1:
+    if record.get("format") != "twinfold-validation" or record.get("version") != 2:
         raise UsageError(
             f"no record of a validation that this version reads: format {record.get('format')!r}, "
             f"version {record.get('version')!r}"
         )
-    checks = record["checks"]
     sections = [
-        _checks(checks),
+        _checks(record),
         _errors(record),
+        _controls(record),
         *_band(record),
         *_worst(record),
         _support(record),
@@ -89,6 +94,7 @@ def _summary(record: Record) -> list[str]:
     checks, verdict = record["checks"], record["verdict"]
     failed = [check["name"] for check in checks if check["status"] == "fail"]
     doubts = sum(check["status"] == "warn" for check in checks)
+    unknown = sum(check["status"] == "unknown" for check in checks)
     tried = (
         f"The run was tried on fresh data of {record['agents']} agents."
         if record["fresh"]
@@ -98,11 +104,16 @@ def _summary(record: Record) -> list[str]:
     found = (
         f"{_count(len(failed), 'check')} failed: {', '.join(failed)}."
         if failed
-        else f"None of {len(checks)} checks could prove it wrong."
+        else f"None of {_count(len(checks) - unknown, 'check')} could prove it wrong."
     )
+    if unknown:
+        found += f" {_count(unknown, 'check')} could not be made."
     if doubts:
         found += f" {_count(doubts, 'warning')}: see below."
-    return [f"{tried} {found}", _VERDICTS.get(verdict, ""), _LIMITS]
+    told = [str(row["advice"]) for row in record["reasons"]][:_REASONS]
+    told += [str(record["would_do"]["text"])] if record["would_do"] else []
+    why = f"Why not better: {' '.join(told)}" if told else ""
+    return [f"{tried} {found}", _VERDICTS.get(verdict, ""), why, _LIMITS]
 
 
 def _count(number: int, word: str) -> str:
@@ -149,19 +160,22 @@ def _facts(record: Record) -> list[Fact]:
     reach = _find(record, "break-even horizon")["values"]
     if reach:
         none = reach["step"] is None
+        simple = reach.get("control", "persistence")
+        simple = "no change" if simple == "persistence" else simple
         facts.append(
             Fact(
                 "break-even horizon",
                 "none" if none else f"step {reach['step']}",
-                f"within {reach['reach']} steps: always better than no change"
+                f"within {reach['reach']} steps: better than the best simple control, {simple}"
                 if none
-                else f"of {reach['reach']}; from there on no change predicts as well",
+                else f"of {reach['reach']}; from there on {simple} does as well",
             )
         )
     return facts
 
 
-def _checks(checks: Sequence[Record]) -> Section:
+def _checks(record: Record) -> Section:
+    checks: Sequence[Record] = record["checks"]
     rows = tuple(
         (
             str(check["name"]),
@@ -182,13 +196,19 @@ def _checks(checks: Sequence[Record]) -> Section:
         )
     counts = [
         f"{sum(check['status'] == status for check in checks)} {word}"
-        for status, word in (("pass", "passed"), ("warn", "warnings"), ("fail", "failed"))
+        for status, word in (
+            ("pass", "passed"),
+            ("warn", "warnings"),
+            ("fail", "failed"),
+            ("unknown", "could not be made"),
+        )
     ]
     return Section(
         "Checks",
-        ", ".join(counts) + ". A check that fails decides the verdict; a warning does not.",
+        ", ".join(counts) + ". A check that fails is evidence against the run. For a better "
+        "verdict the checks of it must have passed; that one could not be made is no pass.",
         parts,
-        "Tests are made at the level 0.01, corrected for their number.",
+        f"Tests are made at the level {record['criteria']['level']:g}, corrected for their number.",
     )
 
 
@@ -210,10 +230,34 @@ def _errors(record: Record) -> Section:
         "Error by steps ahead",
         "The ends of trajectories, predicted open loop from their recorded actions: the median "
         "over agents. The agent's own simulator must stay below every other line.",
-        [figures.error_by_horizon(record["pictures"]["by_horizon"])],
+        [figures.error_by_horizon(record["pictures"]["by_horizon"], record["best_control"])],
         "No change repeats the first state. The average agent and another agent have the same nets "
-        "with other factors. The linear model is fitted to what comes before the end, agent by "
-        "agent. Fewer agents reach far.",
+        "with other factors. The linear models are fitted to what comes before the ends: one for "
+        "all, and one with deviations of each agent, as large as the data bears out. Fewer agents "
+        "reach far.",
+    )
+
+
+def _controls(record: Record) -> Section:
+    """Errors of the run over those of every control."""
+    best = record["best_control"]
+    rows = tuple(
+        (
+            f"{name} (the best simple one)" if name == best else str(name),
+            number(row["median_ratio"], 2),
+            number(row["overall_ratio"], 2),
+            f"{row['better']} of {row['agents']}",
+        )
+        for name, row in record["controls"].items()
+    )
+    columns = ("control", "median ratio", "ratio over all", "better for")
+    return Section(
+        "Beside what is simpler",
+        "The run's error over that of each control: of the median agent, and of the errors of all "
+        "agents together. Below 1 the run is better.",
+        [Table(columns, rows, prose=(0,))],
+        "Means and drifts are each agent's own as far as its rows tell them apart from the others'."
+        " The last three are the run itself without the agent, or without its actions.",
     )
 
 

@@ -20,22 +20,29 @@ _COLUMNS = 4  # state columns that a picture of trajectories has room for
 _CONTROLS = {
     "model": {"color": OURS, "width": 3},
     "persistence": {"color": PAPER, "width": 2, "dash": "dash"},
+    "own mean": {"color": PAPER, "width": 1.5, "dash": "dot"},
     "average agent": {"color": TRUTH, "width": 2},
     "another agent": {"color": "#a142b8", "width": 2, "dash": "dot"},
+    "pooled linear model": {"color": BEST, "width": 2, "dash": "dash"},
     "own linear model": {"color": BEST, "width": 2, "dash": "dashdot"},
 }
+_BEST_SIMPLE = {"color": BEST, "width": 2, "dash": "dot"}  # one that has no line of its own
 _NAMES = {"model": "the agent's simulator", "persistence": "no change"}
 _BASIS = {"own data": OURS, "borrowed": "#9dbdf0", "unsupported": TRUTH}
 
 
-def error_by_horizon(by_horizon: Mapping[str, Sequence[float]]) -> go.Figure:
+def error_by_horizon(
+    by_horizon: Mapping[str, Sequence[float]], best: str | None = None
+) -> go.Figure:
     """Median error over agents by steps ahead, beside the controls; a logarithmic axis.
 
     Args:
         by_horizon: name to one error per step, in standard deviations of the state.
+        best: the best simple control, drawn in any case.
     """
     figure = go.Figure()
-    for name, line in _CONTROLS.items():
+    lines = _CONTROLS if best is None else _CONTROLS | {best: _CONTROLS.get(best, _BEST_SIMPLE)}
+    for name, line in lines.items():
         if name in by_horizon:
             values = _floats(by_horizon[name])
             figure.add_scatter(

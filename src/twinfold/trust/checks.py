@@ -1,6 +1,6 @@
-"""Checks that try to prove a simulator wrong. Each returns a verdict with its figure and advice.
+"""What a check is, and the checks of the band.
 
-A check compares with a control that ought to do worse, or with what is usual: the statistics of the
+A check compares with a control that ought to do worse (``evidence``), or with what is usual: the
 agents that were reserved when the model was fitted. Comparisons with the reserved agents hold their
 level whatever the errors of the model look like, because agents of the same kind are exchangeable.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,18 +18,12 @@ from scipy import stats
 
 from twinfold.data.ids import AgentId
 from twinfold.models.bands import conformal_factor
-from twinfold.models.examine import CONTROLS, Examined
+from twinfold.models.examine import Examined
+from twinfold.trust.criteria import CRITERIA, Criteria
 
 Floats = NDArray[np.float64]
-Status = Literal["pass", "warn", "fail"]
-
-LEVEL = 0.01
-"""Of each family of tests, after correction for their number."""
-
-FEWEST = 5
-"""Agents below which no test has any power."""
-
-_CLEARLY = 0.9  # share of a control's error that a model must stay below to be clearly better
+Status = Literal["pass", "warn", "fail", "unknown"]
+Needed = Literal["", "prediction", "planning"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +32,12 @@ class Check:
 
     Attributes:
         name: what was checked.
-        status: pass, warn or fail.
+        status: pass, warn or fail; unknown if it could not be made.
         figure: the figure, as text.
         expected: what it is compared with, as text.
         advice: what it means, and what to do, in a sentence.
         planning: whether it is about planning only: prediction along recorded actions may be fine.
+        needed: the verdict that needs it to pass, "prediction" or "planning"; empty for none.
         agents: ids of agents that are concerned, the worst first.
         values: plain numbers behind it.
     """
@@ -53,6 +48,7 @@ class Check:
     expected: str
     advice: str
     planning: bool = False
+    needed: Needed = ""
     agents: tuple[AgentId, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -61,82 +57,13 @@ class Check:
         return {**asdict(self), "agents": list(self.agents)}
 
 
-def better(
-    name: str, found: Examined, control: str, *, planning: bool, advice: str, worst: Status = "fail"
-) -> Check:
-    """Whether predictions beat a control, agent by agent (sign test, one-sided).
-
-    Pass: significantly more than half of the agents are predicted better, by a tenth in the median.
-    Warn: the median is better, but not clearly. Else ``worst``.
-    """
-    ratio = found.rmse / found.controls[control]
-    ratio = ratio[np.isfinite(ratio)]
-    n, wins = len(ratio), int((ratio < 1).sum())
-    median = float(np.median(ratio)) if n else math.nan
-    p = float(stats.binomtest(wins, n, alternative="greater").pvalue) if n else 1.0
-    control_name = _NAMES[control]
-    status: Status = worst
-    if n < FEWEST:
-        status, advice = "warn", f"Too few agents to tell whether they beat {control_name}."
-    elif median < _CLEARLY and p < LEVEL:
-        status, advice = "pass", f"Predictions are clearly better than {control_name}."
-    elif median < 1:
-        status = "warn"
-        advice = (
-            f"Predictions are better than {control_name} in the median, but not clearly for most "
-            "agents: there are few of them, or some are hard to predict."
-        )
-    return Check(
-        name=name,
-        status=status,
-        figure=f"{median:.2g} times its error, better for {wins} of {n} agents",
-        expected=f"below {_CLEARLY:g}, better for most",
-        advice=advice,
-        planning=planning,
-        values={"median_ratio": median, "better": wins, "agents": n, "p": p},
-    )
-
-
-_NAMES = {
-    "persistence": "predicting no change",
-    "average agent": "those for the average agent",
-    "another agent": "those of another agent's simulator",
-    "other actions": "those under actions drawn at random",
-    "own linear model": "a linear model of each agent by itself",
-}
-assert set(_NAMES) == set(CONTROLS)
-
-
-def break_even(found: Examined) -> Check:
-    """From which horizon on predicting no change would do as well."""
-    mask = found.ends.mask
-    reach = int((mask.sum(axis=0) >= min(FEWEST, len(mask))).sum())
-    ours, theirs = (
-        np.array([np.median(found.by_horizon[name][mask[:, h], h]) for h in range(reach)])
-        for name in ("model", "persistence")
-    )
-    lost = np.flatnonzero(ours >= theirs)
-    step = int(lost[0]) + 1 if len(lost) else None
-    good = step is None or step > reach // 2
-    return Check(
-        name="break-even horizon",
-        status="pass" if step is None else ("warn" if good else "fail"),
-        figure=f"none within {reach} steps" if step is None else f"step {step} of {reach}",
-        expected=f"none within {reach} steps",
-        advice="Predictions beat no change as far as the data reaches."
-        if step is None
-        else f"Do not ask for more than {max(step - 1, 0)} steps at a time.",
-        planning=good,
-        values={"step": step, "reach": reach},
-    )
-
-
 def coverage(
     found: Examined,
     scores: Floats | None,
     nominal: float,
     fresh: bool,
     known: NDArray[np.bool_] | None = None,
+    rules: Criteria = CRITERIA,
 ) -> list[Check]:
     """Whether the band holds the whole course of as many agents as it says: new ones, known ones.
 
@@ -146,16 +73,21 @@ def coverage(
         nominal: coverage.
         fresh: whether the agents are other ones than the calibration agents.
         known: ``(S,)``, which agents the run knows from other trajectories; None for none.
+        rules: what decides.
     """
     if known is None or not known.any():
-        return [_coverage("band", found, scores, nominal, fresh)]
+        return [_coverage("band", found, scores, nominal, fresh, rules)]
     if known.all():
-        return [_coverage("band", found, scores, nominal, fresh, promised=False)]
+        return [_coverage("band", found, scores, nominal, fresh, rules, promised=False)]
+    both = [
+        _coverage("band", found, scores, nominal, fresh, rules, ~known),
+        _coverage("band of known agents", found, scores, nominal, fresh, rules, known, False),
+    ]
+    # Plans rest on the agents of whom something can be said.
+    few = (~known).sum() < rules.fewest
     return [
-        _coverage("band", found, scores, nominal, fresh, rows=~known),
-        _coverage(
-            "band of known agents", found, scores, nominal, fresh, rows=known, promised=False
-        ),
+        replace(both[0], needed="" if few else "planning"),
+        replace(both[1], needed="planning" if few else ""),
     ]
 
 
@@ -165,6 +97,7 @@ def _coverage(
     scores: Floats | None,
     nominal: float,
     fresh: bool,
+    rules: Criteria,
     rows: NDArray[np.bool_] | slice = slice(None),
     promised: bool = True,
 ) -> Check:
@@ -173,10 +106,11 @@ def _coverage(
     Given the n calibration agents, the number of m new ones that are held is beta-binomial. Agents
     that the run knows from other trajectories are no such agents: the calibration agents are known
     by the beginning of the very trajectory whose end is predicted. Of them the band promises
-    nothing, and a band that is too narrow is a warning.
+    nothing, and a band that is too narrow is a warning. Plans need a band that holds, be it
+    promised or not.
     """
     if scores is None:
-        return unreserved(name)
+        return replace(unreserved(name), needed="planning")
     horizon = _horizon(found, rows)
     factor, n_calibration = conformal_factor(scores, nominal, horizon)
     own = found.scores[rows, horizon - 1]
@@ -184,11 +118,12 @@ def _coverage(
     if not math.isfinite(factor):
         return Check(
             name,
-            "warn",
+            "unknown",
             f"{n_calibration} agents to calibrate {horizon} steps",
             f"at least {math.ceil(nominal / (1 - nominal) - 1e-9)}",
             "Too few agents were reserved to promise a band this far; reserve more. A shorter one "
             "stands in for it, without a promise.",
+            needed="planning",
             values={"agents": n_calibration, "horizon": horizon, "nominal": nominal},
         )
     if not fresh:  # how many of the calibration agents it holds is no finding
@@ -198,6 +133,7 @@ def _coverage(
             f"{factor:.2g} times as wide, by {n_calibration} whole courses of {horizon} steps",
             f"meant to hold {100 * nominal:.0f} %",
             "The band is calibrated on these agents; only data that the run has not had tests it.",
+            needed="planning",
             values={
                 "agents": n_calibration,
                 "horizon": horizon,
@@ -209,20 +145,21 @@ def _coverage(
     rank = math.ceil((n_calibration + 1) * nominal)
     p = float(stats.betabinom.cdf(held, m, rank, n_calibration + 1 - rank)) if m else 1.0
     share = held / m if m else math.nan
-    status: Status = "pass" if p >= LEVEL else "fail" if promised else "warn"
-    if m < FEWEST:
-        status = "warn"
+    status: Status = "pass" if p >= rules.level else "fail" if promised else "warn"
+    if m < rules.fewest:
+        status = "unknown"
     return Check(
         name,
         status,
-        f"{100 * share:.0f} % of {m} whole courses of {horizon} steps",
-        f"{100 * nominal:.0f} %, at least {_least(m, rank, n_calibration)} of {m}",
+        f"{100 * share:.0f} % of {m} whole courses of {horizon} steps" if m else "no agent",
+        f"{100 * nominal:.0f} %, at least {_least(m, rank, n_calibration, rules)} of {m}",
         "Too few agents to tell whether the band holds."
-        if m < FEWEST
+        if m < rules.fewest
         else "The band holds as many whole courses as it says."
         if status == "pass"
         else "The band is too narrow for these agents: they, or their policy, differ from those "
         "that it was calibrated on. Do not rely on it here; recalibrate on agents like these.",
+        needed="planning",
         values={
             "coverage": share,
             "agents": m,
@@ -236,7 +173,7 @@ def _coverage(
 
 
 def promised_rows(
-    found: Examined, known: NDArray[np.bool_] | None
+    found: Examined, known: NDArray[np.bool_] | None, rules: Criteria = CRITERIA
 ) -> tuple[NDArray[np.bool_], bool]:
     """Which agents to compare in units of the band, and whether it promises anything of them.
 
@@ -245,7 +182,7 @@ def promised_rows(
     everyone = np.ones(len(found.rmse), bool)
     if known is None or not known.any():
         return everyone, True
-    return (~known, True) if (~known).sum() >= FEWEST else (everyone, False)
+    return (~known, True) if (~known).sum() >= rules.fewest else (everyone, False)
 
 
 def _horizon(found: Examined, rows: NDArray[np.bool_] | slice) -> int:
@@ -257,7 +194,7 @@ def unreserved(name: str) -> Check:
     """What a check says of a run without reserved agents."""
     return Check(
         name,
-        "warn",
+        "unknown",
         "nothing to compare with",
         "reserved agents",
         "No agents were reserved when the model was fitted: nothing says what is usual, and the "
@@ -265,14 +202,17 @@ def unreserved(name: str) -> Check:
     )
 
 
-def _least(m: int, rank: int, n: int) -> int:
+def _least(m: int, rank: int, n: int, rules: Criteria = CRITERIA) -> int:
     if not m:
         return 0
-    return int(stats.betabinom.ppf(LEVEL, m, rank, n + 1 - rank))
+    return int(stats.betabinom.ppf(rules.level, m, rank, n + 1 - rank))
 
 
 def transforms(
-    found: Examined, scores: Floats | None, known: NDArray[np.bool_] | None = None
+    found: Examined,
+    scores: Floats | None,
+    known: NDArray[np.bool_] | None = None,
+    rules: Criteria = CRITERIA,
 ) -> Check:
     """Whether the new agents' scores lie evenly among those of the calibration agents.
 
@@ -283,28 +223,28 @@ def transforms(
     """
     if scores is None:
         return unreserved("probability integral transform")
-    rows, promised = promised_rows(found, known)
+    rows, promised = promised_rows(found, known, rules)
     horizon = _horizon(found, rows)
     usual, own = scores[:, horizon - 1], found.scores[rows, horizon - 1]
     usual, own = usual[~np.isnan(usual)], own[~np.isnan(own)]
-    if min(len(usual), len(own)) < FEWEST:
+    if min(len(usual), len(own)) < rules.fewest:
         return Check(
             "probability integral transform",
-            "warn",
-            f"{len(own)} agents",
-            f"at least {FEWEST}",
+            "unknown",
+            f"{len(own)} agents, {len(usual)} reserved ones",
+            f"at least {rules.fewest} of each",
             "Too few agents to compare distributions.",
         )
     test: Any = stats.ks_2samp(own, usual)
     rank = (np.searchsorted(np.sort(usual), own, side="right") + 1) / (len(usual) + 1)
     wide = float(np.median(rank)) <= 0.5  # too wide a band is no danger
     mild = wide or not promised
-    status: Status = "pass" if test.pvalue >= LEVEL else "warn" if mild else "fail"
+    status: Status = "pass" if test.pvalue >= rules.level else "warn" if mild else "fail"
     return Check(
         "probability integral transform",
         status,
         f"largest deviation from uniform {test.statistic:.2f}",
-        f"p at least {LEVEL:g} (here {test.pvalue:.2g})",
+        f"p at least {rules.level:g} (here {test.pvalue:.2g})",
         "Errors are as large, in units of the band, as they were on the calibration agents."
         if status == "pass"
         else "Errors in units of the band are distributed unlike those of the calibration agents: "

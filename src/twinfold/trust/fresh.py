@@ -9,9 +9,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.fold_in import known_posterior, panel_transitions
 from twinfold.trust.checks import Check
-
-_MOST = 0.5  # share of the kept states that may stand in fresh data by chance
-_FEWEST = 5
+from twinfold.trust.criteria import CRITERIA, Criteria
 
 
 def made_from(model: FittedModel, panel: PanelDataset) -> bool:
@@ -38,7 +36,7 @@ def made_from(model: FittedModel, panel: PanelDataset) -> bool:
     return panel.select_agents(names).fingerprint() == info.get("fingerprint")
 
 
-def already_had(model: FittedModel, panel: PanelDataset) -> list[Check]:
+def already_had(model: FittedModel, panel: PanelDataset, rules: Criteria = CRITERIA) -> list[Check]:
     """Whether the states that the run keeps of its training data stand in this data.
 
     Nothing is said where the data has no agent of whom the run keeps states.
@@ -55,16 +53,16 @@ def already_had(model: FittedModel, panel: PanelDataset) -> list[Check]:
         (int(n), state.tobytes())
         for n, state in zip(agent[agent >= 0], model.sample[agent >= 0], strict=True)
     ]
-    if len(kept) < _FEWEST:
+    if len(kept) < rules.fewest:
         return []
     share = float(np.mean([row in there for row in kept]))
-    fresh = share <= _MOST
+    fresh = share <= rules.seen
     return [
         Check(
             "fresh data",
             "pass" if fresh else "warn",
             f"{100 * share:.0f} % of the training states that the run keeps of these agents",
-            f"at most {100 * _MOST:.0f} %",
+            f"at most {100 * rules.seen:.0f} %",
             "The nets have not seen this data."
             if fresh
             else "The nets were trained on much of this data: errors look smaller than they are. "

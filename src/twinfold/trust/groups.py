@@ -14,12 +14,12 @@ from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
 from twinfold.models.bands import conformal_factor
 from twinfold.models.examine import Examined
-from twinfold.trust.checks import LEVEL, Check, holm
+from twinfold.trust.checks import Check, holm
+from twinfold.trust.criteria import CRITERIA, Criteria
 
 Floats = NDArray[np.float64]
 
 _SHOWN = 4  # groups named in the figure
-_SMALL = 5  # agents of a group below which nothing is said about it
 
 
 def groups_of(
@@ -63,6 +63,7 @@ def coverage_by_group(
     nominal: float,
     fresh: bool,
     groups: Sequence[str],
+    rules: Criteria = CRITERIA,
 ) -> Check | None:
     """Whether the courses that the band does not hold are spread evenly over groups of agents.
 
@@ -75,6 +76,7 @@ def coverage_by_group(
         nominal: coverage.
         fresh: whether the agents are other ones than the calibration agents.
         groups: of the S agents.
+        rules: what decides.
 
     Returns:
         The check; None if there is no calibrated band or a single group.
@@ -99,10 +101,10 @@ def coverage_by_group(
         mine = labels == name
         size, lost = int(mine.sum()), int(missed[mine].sum())
         p = 1.0
-        if size >= _SMALL:
+        if size >= rules.fewest:
             p = float(stats.hypergeom.sf(lost - 1, len(reach), int(missed.sum()), size))
         rows.append({"group": name, "agents": size, "coverage": 1 - lost / size, "p": p})
-    uneven = holm([row["p"] for row in rows], LEVEL)
+    uneven = holm([row["p"] for row in rows], rules.level)
     worst = min(rows, key=lambda row: (not uneven[rows.index(row)], row["coverage"]))
     bad = any(uneven)
     return Check(

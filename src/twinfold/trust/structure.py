@@ -15,15 +15,13 @@ from twinfold.models.examine import Examined
 from twinfold.models.fold_in import MISFIT, agent_misfit, known_posterior
 from twinfold.models.posterior import features_of
 from twinfold.models.support import own_share
-from twinfold.trust.checks import Check
+from twinfold.trust.checks import Check, Status
+from twinfold.trust.criteria import CRITERIA, Criteria
+from twinfold.trust.evidence import best_simple
 
 Floats = NDArray[np.float64]
 
 _AGENTS, _PROBES = 200, 64  # of the prediction tensor
-_STABLE, _SHAKY = 0.9, 0.5  # correlation between members
-_STRUCTURED = 0.3  # share of the residuals' variance that state and action explain
-_ENERGY = 0.999  # of the prediction tensor, that its numerical rank holds
-_POOR = 0.5  # own share below which an agent's predictions are mostly borrowed
 
 
 def misfits(model: FittedModel) -> Check:
@@ -59,7 +57,7 @@ def misfits(model: FittedModel) -> Check:
     )
 
 
-def residual_structure(found: Examined) -> Check:
+def residual_structure(found: Examined, rules: Criteria = CRITERIA) -> Check:
     """How much of the one-step residuals a quadratic function of state and action explains."""
     mask = found.ends.mask
     norm = found.model.normalizer
@@ -78,7 +76,7 @@ def residual_structure(found: Examined) -> Check:
     if n <= 3 * q:
         return Check(
             "residuals against state and action",
-            "warn",
+            "unknown",
             f"{n} transitions",
             f"more than {3 * q}",
             "Too few transitions to tell whether errors depend on state or action.",
@@ -89,30 +87,37 @@ def residual_structure(found: Examined) -> Check:
     share = np.clip(1 - left / total, 0.0, 1.0)
     worst = int(share.argmax())
     name = found.model.roles.state[worst]
-    fine = share[worst] < _STRUCTURED
+    fine = share[worst] < rules.structured
     return Check(
         "residuals against state and action",
         "pass" if fine else "warn",
         f"{100 * share[worst]:.0f} % of their variance in {name!r}",
-        f"below {100 * _STRUCTURED:.0f} %",
+        f"below {100 * rules.structured:.0f} %",
         "One-step errors hardly depend on state and action."
         if fine
         else f"One-step errors of {name!r} depend on state or action: the model misses something "
-        "systematic there. More steps, a wider net or a higher rank may find it.",
+        "systematic there that the columns show: a derived column such as a product or a limit, or "
+        "joint features (--features joint) if actions do different things in different states.",
         values=dict(zip(found.model.roles.state, share.tolist(), strict=True)),
     )
 
 
-def members_agree(model: FittedModel, seed: int) -> Check:
-    """Whether members that were trained from other seeds tell agents apart alike.
+def members_agree(
+    model: FittedModel, found: Examined, seed: int, rules: Criteria = CRITERIA
+) -> Check:
+    """Whether members that were trained from other seeds predict alike, where it matters.
 
-    The correlation between two members, over agents and probes, of the predicted one-step changes
-    less their mean over the agents; the median over pairs.
+    Two figures. How far members are from each other along the held-out ends, over the error there:
+    what another seed would change. And the correlation between two members, over agents and
+    probes, of the predicted one-step changes less their mean over the agents: whether they tell
+    agents apart alike. Plans rest on what single members say; they must not where members differ by
+    far more than the error and by as much as the best simple control is wrong.
     """
+    name = "stability across seeds"
     if model.n_members < 2 or len(model.agent_ids) < 3:
         return Check(
-            "stability across seeds",
-            "warn",
+            name,
+            "unknown",
             f"{model.n_members} members, {len(model.agent_ids)} agents",
             "2 members and 3 agents",
             "Nothing to compare.",
@@ -124,21 +129,29 @@ def members_agree(model: FittedModel, seed: int) -> Check:
         table = np.corrcoef(np.nan_to_num(flat))
     pairs = table[np.triu_indices(len(table), 1)]
     value = float(np.median(np.nan_to_num(pairs)))
-    status = "pass" if value >= _STABLE else "warn" if value >= _SHAKY else "fail"
+    apart = float(np.median(found.disagreement))
+    times = apart / max(float(np.median(found.rmse)), 1e-12)
+    simple = float(np.median(found.controls[best_simple(found)]))
+    status: Status = "pass" if times <= 1 or value >= rules.agreeing else "warn"
+    if times > rules.unstable and apart > simple:
+        status = "fail"
     return Check(
-        "stability across seeds",
+        name,
         status,
-        f"correlation {value:.2f} between members",
-        f"at least {_STABLE:g}",
-        "Members trained from other seeds find the same differences between agents."
+        f"members differ by {times:.2g} times the error; correlation {value:.2f} between them",
+        f"at most 1, or {rules.agreeing:g}",
+        "Another seed would change predictions by less than their error."
+        if times <= 1
+        else "Members tell agents apart alike."
         if status == "pass"
-        else "Members trained from other seeds find other differences between agents: there is too "
-        "little data to tell them apart, or training was too short.",
-        values={"correlation": value, "pairs": pairs.tolist()},
+        else "Another seed would change predictions by more than their error here: use the mean of "
+        "the members, and ask for the support of a prediction. More rows of each agent would help.",
+        planning=True,
+        values={"times": times, "correlation": value, "pairs": pairs.tolist()},
     )
 
 
-def numerical_rank(model: FittedModel, seed: int) -> Check:
+def numerical_rank(model: FittedModel, seed: int, rules: Criteria = CRITERIA) -> Check:
     """How many latent terms the predictions use: the rank of the unfolded tensor, agents by rest.
 
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
@@ -149,27 +162,32 @@ def numerical_rank(model: FittedModel, seed: int) -> Check:
     responses = np.nan_to_num(responses[int(whole.argmax())])
     values = np.linalg.svd(responses, compute_uv=False)
     share = np.cumsum(values**2) / max(float(np.square(values).sum()), 1e-30)
-    used = int(np.searchsorted(share, _ENERGY)) + 1
+    used = int(np.searchsorted(share, rules.energy)) + 1
     rank = min(model.members.rank, *responses.shape)
     full = used >= rank > 1
     return Check(
         "numerical rank",
         "warn" if full else "pass",
-        f"{used} of {rank} terms hold {100 * _ENERGY:.1f} % of the predictions",
+        f"{used} of {rank} terms hold {100 * rules.energy:.1f} % of the predictions",
         f"fewer than {rank}",
-        "The rank is more than what the agents need; a higher one is not called for."
+        "The rank is more than what the agents need."
         if not full
-        else "Predictions use all the latent terms there are: a higher rank may fit better.",
+        else "Predictions use all the latent terms there are. That is no fault by itself; where "
+        "errors are larger than the noise, agents may differ in more ways than the rank allows.",
         values={"rank": used, "of": rank, "singular_values": values[: rank + 2].tolist()},
     )
 
 
-def own_data(model: FittedModel) -> Check:
+def own_data(model: FittedModel, rules: Criteria = CRITERIA) -> Check:
     """How much of the agents' predictions, where the data lies, is determined by their own data."""
     known = known_posterior(model)
     if model.sample_action is None:
         return Check(
-            "coverage by own data", "warn", "unknown", "", "The run keeps no sample to look at."
+            "coverage by own data",
+            "unknown",
+            "no sample",
+            "",
+            "The run keeps no sample to look at.",
         )
     rows = np.arange(len(model.sample))[:: max(1, len(model.sample) // _PROBES)]
     features = features_of(
@@ -183,16 +201,16 @@ def own_data(model: FittedModel) -> Check:
             for n in agents
         ]
     )
-    poor = float((share < _POOR).mean())
+    poor = float((share < rules.poor).mean())
     worst = agents[np.argsort(share)][:5]
     return Check(
         "coverage by own data",
-        "pass" if poor <= 0.2 else "warn",
+        "pass" if poor <= rules.poor_agents else "warn",
         f"{100 * float(np.median(share)):.0f} % own data in the median; mostly borrowed for "
         f"{100 * poor:.0f} % of agents",
-        "at most 20 % of agents mostly borrowed",
+        f"at most {100 * rules.poor_agents:.0f} % of agents mostly borrowed",
         "Most agents' predictions rest on their own data."
-        if poor <= 0.2
+        if poor <= rules.poor_agents
         else "Many agents' predictions are borrowed from the population where the data lies: they "
         "have too few rows, or rows that are too much alike.",
         agents=tuple(model.agent_ids[n] for n in worst) if poor > 0 else (),

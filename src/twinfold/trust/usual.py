@@ -11,19 +11,9 @@ from scipy import stats
 
 from twinfold.data.ids import AgentId
 from twinfold.models.examine import STATISTICS, Examined
-from twinfold.trust.checks import (
-    FEWEST,
-    LEVEL,
-    Check,
-    Floats,
-    Status,
-    holm,
-    promised_rows,
-    unreserved,
-)
+from twinfold.trust.checks import Check, Floats, Status, holm, promised_rows, unreserved
+from twinfold.trust.criteria import CRITERIA, Criteria
 
-_LARGE, _LARGE_SIZE = 0.9, 0.75  # shares of the reserved agents that the median must be beyond
-_NEGLIGIBLE = 0.05  # share of the error of predicting no change, below which one does not matter
 _WORDS = {
     "level": "one-step errors are larger than usual: more noise, another regime or wrong ids",
     "course": "predictions leave the band further than usual",
@@ -36,7 +26,10 @@ _WORDS = {
 
 
 def shifts(
-    found: Examined, reference: Floats | None, known: NDArray[np.bool_] | None = None
+    found: Examined,
+    reference: Floats | None,
+    known: NDArray[np.bool_] | None = None,
+    rules: Criteria = CRITERIA,
 ) -> list[Check]:
     """Whether the agents as a whole differ from what is usual, statistic by statistic.
 
@@ -49,30 +42,32 @@ def shifts(
     """
     if reference is None:
         return [unreserved("as usual")]
-    rows, promised = promised_rows(found, known)
+    rows, promised = promised_rows(found, known, rules)
     judged = [
         found.statistics[rows] if name == "course" else found.statistics for name in STATISTICS
     ]
     pairs = [
         [x[~np.isnan(x[:, k]), k] for x in (judged[k], reference)] for k in range(len(STATISTICS))
     ]
-    enough = [min(len(own), len(usual)) >= FEWEST for own, usual in pairs]
+    enough = [min(len(own), len(usual)) >= rules.fewest for own, usual in pairs]
     p_values = [
         float(stats.mannwhitneyu(own, usual, alternative="greater").pvalue) if compared else 1.0
         for (own, usual), compared in zip(pairs, enough, strict=True)
     ]
-    rejected = holm(p_values, LEVEL)
+    rejected = holm(p_values, rules.level)
     checks = []
     for k, name in enumerate(STATISTICS):
         if not enough[k]:
             few = "Too few agents whose last trajectory is long enough to compare."
             lengths = f"{len(pairs[k][0])} agents, {len(pairs[k][1])} reserved ones"
             checks.append(
-                Check(f"as usual: {name}", "warn", lengths, f"at least {FEWEST} of each", few)
+                Check(
+                    f"as usual: {name}", "unknown", lengths, f"at least {rules.fewest} of each", few
+                )
             )
             continue
         own, usual = (float(np.median(x)) for x in pairs[k])
-        beyond = _LARGE_SIZE if name in ("level", "course") else _LARGE
+        beyond = rules.large_size if name in ("level", "course") else rules.large
         large = own > float(np.quantile(pairs[k][1], beyond))
         large &= promised or name != "course"
         status: Status = "pass" if not rejected[k] else "fail" if large else "warn"
@@ -89,20 +84,27 @@ def shifts(
     return checks
 
 
+def _many(excess: Floats, agents: int, rules: Criteria) -> bool:
+    """Whether outliers are so many, or so far out, that the run fails by them."""
+    far = bool((excess > rules.outlying).any())
+    return far or len(excess) > rules.outlying_share * agents
+
+
 def outliers(
     found: Examined,
     reference: Floats | None,
     ids: Sequence[AgentId],
     known: NDArray[np.bool_] | None = None,
+    rules: Criteria = CRITERIA,
 ) -> Check:
     """Agents that fit far worse than any reserved one.
 
     An agent is flagged if the size of its errors (level or course, on a logarithmic scale) is twice
     as far from the median of the reserved agents as the largest of theirs, and beyond the
     prediction interval of normal numbers with their mean and variance unknown (Student's t), at
-    LEVEL / (agents x statistics). Errors that are negligible beside those of predicting no change
+    level / (agents x statistics). Errors that are negligible beside those of predicting no change
     do not count, however unusual.
-    That level is LEVEL for statistics with normal tails, and more with heavier ones. The other
+    That holds the level for statistics with normal tails, and more with heavier ones. The other
     statistics are for agents as a whole: that the average agent's simulator does as well for one
     agent is no fault of it. Of agents that the run knows from other trajectories the course, which
     is in units of the band, only warns: see ``coverage``.
@@ -114,9 +116,11 @@ def outliers(
     for k in sizes:
         usual = reference[~np.isnan(reference[:, k]), k]
         n = len(usual)
-        if n >= FEWEST:
+        if n >= rules.fewest:
             middle[k], spread[k] = np.median(usual), usual.std(ddof=1) + 1e-9
-            z = stats.t.isf(LEVEL / (len(sizes) * len(found.rmse)), n - 1) * math.sqrt(1 + 1 / n)
+            z = stats.t.isf(rules.level / (len(sizes) * len(found.rmse)), n - 1) * math.sqrt(
+                1 + 1 / n
+            )
             limit[k] = middle[k] + max(2 * (usual.max() - middle[k]), z * spread[k])
     excess = (found.statistics - limit) / spread
     excess = np.where(np.isnan(excess), -np.inf, excess)
@@ -125,14 +129,18 @@ def outliers(
     if known is not None:  # of one that fails by its level, the course is not the reason
         course[known & ~mild] = -np.inf
     worst = excess.max(axis=1)
-    matters = found.rmse > _NEGLIGIBLE * found.controls["persistence"]
+    matters = found.rmse > rules.negligible * found.controls["persistence"]
     bad = np.flatnonzero((worst > 0) & matters)
     bad = bad[np.lexsort((-worst[bad], mild[bad]))]  # those that only warn come last
     named = tuple(ids[int(found.agent[s])] for s in bad)
     kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]
     return Check(
         "agents that fit badly",
-        "fail" if not mild[bad].all() else "warn" if len(bad) else "pass",
+        "fail"
+        if _many(worst[bad][~mild[bad]], len(worst), rules)
+        else "warn"
+        if len(bad)
+        else "pass",
         f"{len(bad)} of {len(found.rmse)} agents",
         "none",
         "No agent stands out."

@@ -1,9 +1,8 @@
 """Trying to prove a run wrong, and what is left of it: checks, verdict, record.
 
 1. examine the ends of agents that the nets have not seen (``models.examine``)
-2. run every check (``trust.checks``, ``trust.structure``)
-3. the verdict: not usable if a check of prediction fails; usable for prediction if only checks
-of planning do; else usable for planning within support
+2. run every check (``trust.evidence``, ``trust.checks``, ``trust.usual``, ``trust.structure``)
+3. the verdict: what is the evidence for and against (``trust.verdict``)
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import datetime
 import functools
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,30 +21,21 @@ from twinfold import __version__
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.bands import band_factor
+from twinfold.models.controls import CONSTANT, CONTROLS
 from twinfold.models.doubts import Warn, step_doubts
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.examine import CONTROLS, STATISTICS, Examined, examine
-from twinfold.models.fold_in import known_posterior, panel_transitions
-from twinfold.models.posterior import gather
-from twinfold.models.support import BASIS, path_support
-from twinfold.trust import checks, structure, usual
+from twinfold.models.examine import ALIKE, Examined, examine
+from twinfold.models.fold_in import known_posterior
+from twinfold.trust import checks, evidence, reaction, structure, usual
 from twinfold.trust.checks import Check
+from twinfold.trust.criteria import CRITERIA, Criteria
 from twinfold.trust.fresh import already_had
 from twinfold.trust.groups import coverage_by_group, groups_of
-from twinfold.trust.identity import mistaken
+from twinfold.trust.identity import same_agents
+from twinfold.trust.pictures import pictures
+from twinfold.trust.verdict import VERDICTS, Verdict, reasons, remedy, verdict_of, would_do
 
-Floats = NDArray[np.float64]
-Verdict = Literal["not usable", "usable for prediction", "usable for planning within support"]
-
-VERDICTS: tuple[Verdict, ...] = (
-    "not usable",
-    "usable for prediction",
-    "usable for planning within support",
-)
-"""From worst to best."""
-
-_WORST_SHOWN = 6  # agents whose trajectories a record holds
+__all__ = ["VERDICTS", "Validation", "Verdict", "model_checks", "panel_checks", "validate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +61,7 @@ def validate(
     groups: Mapping[AgentId, Any] | None = None,
     seed: int = 0,
     warn: Warn | None = None,
+    rules: Criteria = CRITERIA,
 ) -> Validation:
     """Check a run on the data of agents that its nets have not seen, or on fresh data.
 
@@ -83,115 +74,141 @@ def validate(
             is known of an agent if None.
         seed: of the random controls.
         warn: receives what is doubtful about the data; None for ``warnings.warn``.
+        rules: the numbers that decide.
 
     Raises:
         RunError: the run is from before there was a posterior.
         UsageError: columns differ from those of the model; there is nothing to examine; or an agent
             has no group.
     """
-    known = known_posterior(model)
+    known_posterior(model)  # an old run is refused
+    pool = None
     if seen:
-        panel = _reserved(model, panel)
+        panel, pool = _reserved(model, panel)
     step_doubts(model, panel, warn or functools.partial(warnings.warn, stacklevel=2))
-    found = examine(model, panel, anew=seen, seed=seed)
+    found = examine(model, panel, anew=seen, seed=seed, pool=pool, columns=True)
     if not len(found.rmse):
         raise UsageError("no agent has two transitions in a row: there is no end to predict")
-    by_group = coverage_by_group(
-        found,
-        model.conformal,
-        model.config.band,
-        not seen,
-        groups_of(found, panel.agent_ids, groups),
-    )
+    own_groups = groups_of(found, panel.agent_ids, groups)
+    band, fresh = model.config.band, not seen
+    by_group = coverage_by_group(found, model.conformal, band, fresh, own_groups, rules)
     results = [
-        *panel_checks(model, panel, found, seen),
+        *evidence_checks(model, found, rules),
+        *panel_checks(model, panel, found, seen, rules),
         *([] if by_group is None else [by_group]),
-        *model_checks(model, found, seed),
+        *model_checks(model, found, seed, rules),
     ]
-    verdict = _verdict(results)
+    verdict = verdict_of(results)
     record: dict[str, Any] = {
         "format": "twinfold-validation",
-        "version": 1,
+        "version": 2,
         "twinfold": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "verdict": verdict,
-        "fresh": not seen,
-        "nominal": model.config.band,
+        "reasons": reasons(results, verdict),
+        "would_do": would_do(results, verdict, rules),
+        "fresh": fresh,
+        "nominal": band,
         "agents": len(found.rmse),
-        "trained_agents": int(known.trained.sum()),
+        "trained_agents": int(known_posterior(model).trained.sum()),
+        "controls": {name: evidence.compare(found, name).to_dict() for name in CONTROLS},
+        "best_control": evidence.best_simple(found),
+        "criteria": {**asdict(rules), "action_step": ALIKE},
         "checks": [check.to_dict() for check in results],
-        "pictures": _pictures(model, panel, found, _known(model, panel, found, seen)),
+        "pictures": pictures(model, panel, found, _known(model, panel, found, seen)),
     }
     return Validation(verdict, tuple(results), _plain(record))
 
 
+def evidence_checks(model: FittedModel, found: Examined, rules: Criteria = CRITERIA) -> list[Check]:
+    """Whether there was anything to learn from, and whether something simpler predicts as well.
+
+    These are about the model; data without any fault may make them fail.
+    """
+    by_column = reaction.reacts_by_column(found, model.roles.action, rules)
+    return [
+        evidence.fitted_on(evidence.trained_counts(model), rules),
+        evidence.not_worse(found, rules),
+        *([] if by_column is None else [by_column]),
+    ]
+
+
 def panel_checks(
-    model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
+    model: FittedModel,
+    panel: PanelDataset,
+    found: Examined,
+    seen: bool,
+    rules: Criteria = CRITERIA,
 ) -> list[Check]:
     """The checks of how the panel's agents fit; arguments as of ``validate``."""
     known = _known(model, panel, found, seen)
+    help_ = remedy(model, found, rules)
     results = [
         *(
-            checks.better(
+            evidence.better(
                 f"against {control}",
                 found,
                 control,
-                planning=control == "other actions",
-                advice=_ADVICE[control],
-                worst="warn" if control in ("own linear model", "average agent") else "fail",
+                advice=f"{_NO_USE[control]} {help_}",
+                needed="prediction",
+                rules=rules,
             )
-            for control in CONTROLS
+            for control in CONSTANT
         ),
-        checks.break_even(found),
-        *checks.coverage(found, model.conformal, model.config.band, not seen, known),
+        evidence.as_promised(found, model.info, rules),
+        *(
+            evidence.better(
+                f"against {control}", found, control, advice=advice, worst="warn", rules=rules
+            )
+            for control, advice in _PERSONAL.items()
+        ),
+        reaction.reacts(found, rules),
+        evidence.break_even(found, rules),
+        *checks.coverage(found, model.conformal, model.config.band, not seen, known, rules),
     ]
     if seen:
         return results
     results += [
-        *already_had(model, panel),
+        *already_had(model, panel, rules),
         *_described(model, panel, found),
-        checks.transforms(found, model.conformal, known),
-        *usual.shifts(found, model.reference, known),
-        usual.outliers(found, model.reference, panel.agent_ids, known),
+        checks.transforms(found, model.conformal, known, rules),
+        *usual.shifts(found, model.reference, known, rules),
+        usual.outliers(found, model.reference, panel.agent_ids, known, rules),
     ]
-    identity = _identity(model, panel)
+    identity = same_agents(model, panel, rules)
     return results if identity is None else [*results, identity]
 
 
-def model_checks(model: FittedModel, found: Examined, seed: int) -> list[Check]:
+def model_checks(
+    model: FittedModel, found: Examined, seed: int, rules: Criteria = CRITERIA
+) -> list[Check]:
     """The checks of the model by itself; arguments as of ``validate``."""
     return [
         structure.misfits(model),
-        structure.residual_structure(found),
-        structure.members_agree(model, seed),
-        structure.numerical_rank(model, seed),
-        structure.own_data(model),
+        structure.residual_structure(found, rules),
+        structure.members_agree(model, found, seed, rules),
+        structure.numerical_rank(model, seed, rules),
+        structure.own_data(model, rules),
     ]
 
 
-_ADVICE = {
-    "persistence": "Predictions are no better than no change. Do not use them; look for missing "
-    "columns, a time step that is too short, or too little data.",
+_NO_USE = {
+    "persistence": "Predictions are no better than no change; do not use them.",
+    "own mean": "Each agent's mean so far predicts as well: there is nothing here that the run "
+    "could follow, as in noise, or it does not.",
+    "mean of all": "The mean of all agents predicts as well: there is nothing here that the run "
+    "could follow, as in noise, or it does not.",
+}
+_PERSONAL = {
     "average agent": "An agent's own simulator is hardly better than the average one: agents are "
     "alike, ids are mixed up, or there is too little data per agent. One model for all would do.",
     "another agent": "Another agent's simulator does as well: either agents are alike, or ids are "
     "mixed up. Do not read anything into differences between agents.",
-    "other actions": "The recorded actions predict no better than random ones: the model does not "
-    "react to the action, or actions are misaligned with states. Do not plan with it.",
-    "own linear model": "A linear model of each agent by itself does as well. Where agents have "
-    "that much data of their own, it is the simpler choice.",
 }
 
 
-def _verdict(results: list[Check]) -> Verdict:
-    failed = [check for check in results if check.status == "fail"]
-    if any(not check.planning for check in failed):
-        return VERDICTS[0]
-    return VERDICTS[1] if failed else VERDICTS[2]
-
-
-def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
-    """Those agents of the run's own data that the nets have not seen."""
+def _reserved(model: FittedModel, panel: PanelDataset) -> tuple[PanelDataset, PanelDataset | None]:
+    """Those agents of the run's own data that the nets have not seen, and the others."""
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     trained = known_posterior(model).trained
     names = [
@@ -202,7 +219,9 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
             "the nets have seen every agent of this data: nothing about it can be checked "
             "honestly. Fit with --reserve, or give data that the run has not had"
         )
-    return panel.select_agents(names)
+    reserved = set(names)
+    others = [name for name in panel.agent_ids if name not in reserved]
+    return panel.select_agents(names), panel.select_agents(others) if others else None
 
 
 def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list[Check]:
@@ -228,31 +247,6 @@ def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list
     ]
 
 
-def _identity(model: FittedModel, panel: PanelDataset) -> Check | None:
-    """Whose simulator explains the fresh data of known agents best."""
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
-    known = np.flatnonzero(place >= 0)
-    if not len(known) or len(model.agent_ids) < 2:
-        return None
-    prior = known_posterior(model).prior
-    evidence = gather(
-        model.members,
-        model.normalizer,
-        prior,
-        panel_transitions(model, panel),
-        panel.n_agents,
-    ).take(known)
-    shift = np.asarray(model.members.agents, np.float64) - prior.mean[:, None]  # (M, N, r)
-    energy = evidence.energy[..., None] - 2 * np.einsum("msr,mnr->msn", evidence.moment, shift)
-    for m in range(len(shift)):
-        turned = np.einsum("srq,nq->snr", evidence.gram[m], shift[m])
-        energy[m] += np.einsum("snr,nr->sn", turned, shift[m])
-    size = np.maximum(evidence.count * prior.noise.shape[1], 1)
-    mean = np.median(np.maximum(energy, 0.0), axis=0) / size[:, None]
-    names = [panel.agent_ids[int(n)] for n in known]
-    return mistaken(mean, place[known], names, model.agent_ids, size)
-
-
 def _known(
     model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
 ) -> NDArray[np.bool_]:
@@ -260,99 +254,6 @@ def _known(
     if seen:
         return np.zeros(len(found.agent), bool)
     return match_ids(model.agent_ids, list(panel.agent_ids))[found.agent] >= 0
-
-
-def _pictures(
-    model: FittedModel, panel: PanelDataset, found: Examined, known: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """What the page draws: errors by horizon, calibration, worst agents, support."""
-    mask = found.ends.mask
-    reach = int((mask.sum(axis=0) > 0).sum())
-    by_horizon = {
-        name: [float(np.median(values[mask[:, h], h])) for h in range(reach)]
-        for name, values in found.by_horizon.items()
-        if name not in ("other actions",)
-    }
-    support = path_support(found.model, found.agent, _before(found), found.ends.action, usual=model)
-    share = [
-        [float((support.basis[mask[:, h], h] == kind).mean()) for h in range(reach)]
-        for kind in range(len(BASIS))
-    ]
-    return {
-        "by_horizon": by_horizon,
-        "calibration": _calibration(model, found, known),
-        "support": dict(zip(BASIS, share, strict=True)),
-        "worst": _worst(model, panel, found),
-        "statistics": {
-            name: {
-                "agents": [_number(value) for value in found.statistics[:, k]],
-                "reference": []
-                if model.reference is None
-                else [_number(value) for value in model.reference[:, k]],
-            }
-            for k, name in enumerate(STATISTICS)
-        },
-        "ids": [panel.agent_ids[n] for n in found.agent],
-        "factor_map": structure.factor_map(model),
-    }
-
-
-def _before(found: Examined) -> Floats:
-    """The states that actions are taken from, ``(S, H, D)``: the start, then predictions."""
-    return np.concatenate([found.ends.state[:, None], found.middle[:, :-1]], axis=1)
-
-
-def _calibration(
-    model: FittedModel, found: Examined, known: NDArray[np.bool_]
-) -> dict[str, Any] | None:
-    """Share of whole courses within the band, by nominal coverage; of new agents if enough."""
-    if model.conformal is None:
-        return None
-    levels = np.arange(0.05, 1.0, 0.05)
-    rows, _ = checks.promised_rows(found, known)
-    horizon = int(np.median(found.ends.mask[rows].sum(axis=1)))
-    own = found.scores[rows, horizon - 1]
-    own = own[~np.isnan(own)]
-    seen = [
-        float((own <= band_factor(_at(model, float(level)), horizon)[0]).mean()) for level in levels
-    ]
-    return {
-        "nominal": levels.round(2).tolist(),
-        "observed": seen,
-        "horizon": horizon,
-        "agents": len(own),
-    }
-
-
-def _at(model: FittedModel, level: float) -> FittedModel:
-    return replace(model, config=model.config.model_copy(update={"band": level}))
-
-
-def _worst(model: FittedModel, panel: PanelDataset, found: Examined) -> list[dict[str, Any]]:
-    """Trajectories of the agents with the largest errors, in units of the band."""
-    lengths = found.ends.mask.sum(axis=1)
-    last = found.scores[np.arange(len(lengths)), lengths - 1]
-    norm = model.normalizer
-    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
-    rows = []
-    for s in np.argsort(-np.nan_to_num(last, nan=-np.inf))[:_WORST_SHOWN]:
-        part = slice(0, int(lengths[s]))
-        factor, _ = band_factor(model, int(lengths[s]))
-        wide = factor * found.width[s, part]
-        lower = np.clip(found.middle[s, part] - wide, low, high)
-        upper = np.clip(found.middle[s, part] + wide, low, high)
-        rows.append(
-            {
-                "agent": panel.agent_ids[found.agent[s]],
-                "score": _number(last[s]),
-                "columns": list(model.roles.state),
-                "truth": found.ends.next_state[s, part].tolist(),
-                "predicted": _numbers(found.middle[s, part]),
-                "lower": _numbers(lower),
-                "upper": _numbers(upper),
-            }
-        )
-    return rows
 
 
 def _plain(value: Any) -> Any:
@@ -364,11 +265,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
-
-
-def _numbers(values: Floats) -> list[list[float | None]]:
-    return [[_number(value) for value in row] for row in values]
-
-
-def _number(value: Any) -> float | None:
-    return float(f"{value:.6g}") if np.isfinite(value) else None
