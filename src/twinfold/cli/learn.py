@@ -35,8 +35,11 @@ class FitFlags:
 
     Attributes:
         seed: Of everything that is random.
+        effort: How much is tried: quick (seconds), normal (minutes) or thorough (tens of minutes).
+        linear: The linear model without or beside the nets: auto, none, no change, drift, own drift,
+            pooled, levels or slopes.
         features: separable (state times action), joint (of both), or auto: by held-out error.
-        rank: Latent terms, the length of an agent's factor vector; auto tries some likewise.
+        rank: Latent terms of the nets; auto tries some likewise, 0 is no nets.
         members: Size of the ensemble.
         state_net: Hidden widths of the state net, such as 128 or 64,64.
         action_net: Hidden widths of the action net (continuous actions); 0 for a linear one.
@@ -49,6 +52,8 @@ class FitFlags:
     """
 
     seed: Annotated[int | None, shown(0)] = None
+    effort: Annotated[str | None, shown("normal")] = None
+    linear: Annotated[str | None, shown("auto")] = None
     features: Annotated[str | None, shown("separable")] = None
     rank: Annotated[str | None, shown("auto")] = None
     members: Annotated[int | None, shown(5)] = None
@@ -58,7 +63,7 @@ class FitFlags:
     learning_rate: Annotated[float | None, shown(0.01)] = None
     batch_size: Annotated[int | None, shown(128)] = None
     steps: Annotated[int | None, shown(50000)] = None
-    shrinkages: Annotated[Names, shown("0.001,0.3")] = None
+    shrinkages: Annotated[Names, shown("0.001,0.3,3,30")] = None
     validation_share: Annotated[float | None, shown(0.2)] = None
 
     def given(self) -> dict[str, Any]:
@@ -105,8 +110,8 @@ def fit(
       twinfold fit cohort.parquet --out run
 
     Settings need no flags: the defaults are meant for data never seen before.
-    Part of the data is held out to choose the length of training and to measure
-    the error honestly; the simulators are then trained on all of it.
+    Part of the data is held out, simple models and nets predict it, and the
+    simplest that does about as well as the best is fitted to all data.
 
     An interrupted fit goes on where it stopped when the same command is given
     again, to the same result.
