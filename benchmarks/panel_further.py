@@ -1,4 +1,4 @@
-"""Further panels of the same kinds, for trying what was not looked at while the model was made."""
+"""Further panels of the same kinds."""
 
 from __future__ import annotations
 
