@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-CHOSEN = ("features", "rank", "steps", "shrinkage", "choice", "reserved_agents")
+CHOSEN = ("linear", "features", "rank", "steps", "shrinkage", "choice", "reserved_agents")
 """What is kept of a run's information, where there is such an entry."""
 
 

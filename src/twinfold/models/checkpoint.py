@@ -32,7 +32,8 @@ from twinfold.errors import RunError, TwinfoldError, UsageError
 from twinfold.files import atomic_write_bytes, atomic_write_text
 from twinfold.models.behaviour import init_behaviour
 from twinfold.models.ensemble import FittedModel
-from twinfold.models.factor import LinearTerms, Structure, init_factor_model
+from twinfold.models.factor import Structure, init_factor_model
+from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, no_walls
 from twinfold.models.static import StaticPrior

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.models.factor import FactorModel, LinearTerms, Structure, init_factor_model
+from twinfold.models.factor import FactorModel, Structure, init_factor_model
 from twinfold.models.linear import LinearFit
+from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
 from twinfold.models.polish import polish_members
 from twinfold.models.refit import refit_factors
