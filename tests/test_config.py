@@ -23,7 +23,7 @@ def test_defaults_are_a_config() -> None:
         ("features", None),
         ("structure_share", 0.0),
         ("structure_share", 1.5),
-        ("rank", 0),
+        ("rank", -1),
         ("rank", "three"),
         ("rank", 513),
         ("members", 0),

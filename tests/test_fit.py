@@ -31,7 +31,8 @@ from twinfold.models.ensemble import FittedModel, centre, rollout_members
 from twinfold.simulate import Simulator
 
 # Where members are trained; the package's `fit` is the function.
-STAGES: list[Any] = [importlib.import_module(f"twinfold.{name}") for name in ("fit", "choose")]
+NAMES = "twinfold.fit", "twinfold.models.trials"
+STAGES: list[Any] = [importlib.import_module(name) for name in NAMES]
 
 ROLES = {
     "agent": "pump",
@@ -216,13 +217,14 @@ def test_a_fit_tells_which_features_it_chose_and_why(tiny: PanelDataset) -> None
     assert model.info["rank"] == model.members.rank == 4
     text = "\n".join(lines)
     assert "choosing the features: 2 structures, 100 steps each" in text
-    assert f"chosen: {model.info['features']} features of rank 4" in text
+    assert f"chosen: nets with {model.info['features']} features of rank 4" in text
 
 
 def test_polishing_goes_on_where_training_stopped(tiny: PanelDataset) -> None:
-    plain = fit(tiny, TINY)
+    config = TINY.model_copy(update={"schedules": (1.0,)})
+    plain = fit(tiny, config)
     stages: list[str] = []
-    config = TINY.model_copy(update={"polish": 2})
+    config = config.model_copy(update={"polish": 2})
     polished = fit(tiny, config, progress=lambda what, *rest: stages.append(what))
     assert "polishing" in stages
     same = plain.members.state_layers[0].weight, polished.members.state_layers[0].weight
@@ -306,7 +308,7 @@ def equal(a: Any, b: Any) -> bool:
 def test_the_held_out_error_is_of_data_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table([12] * 7)
     dataset = PanelDataset.from_frame(frame, ROLES)
-    mask, held = hold_out(dataset, TINY.validation_share, TINY.validation_suffix, seed=TINY.seed)
+    mask, held = hold_out(dataset, 1.0, TINY.validation_suffix, 1, 1, seed=TINY.seed)
     assert 0 < held.n_transitions == (~mask).sum()
     stages = recorded_stages(monkeypatch)
     plain = fit(dataset, TINY)
@@ -325,14 +327,15 @@ def test_the_held_out_error_is_of_data_never_seen(monkeypatch: pytest.MonkeyPatc
     seen.loc[0, "flow"] += 1.0
     third = fit(PanelDataset.from_frame(seen, ROLES), TINY)
 
-    (trial, final), (other_trial, other_final), (third_trial, _) = (
-        stages[:2],
-        stages[2:4],
-        stages[4:],
-    )
-    np.testing.assert_array_equal(trial[0], np.flatnonzero(mask))
-    assert equal(trial, other_trial)
-    assert not equal(trial, third_trial)
+    # For every length three folds, then the final members.
+    each = len(stages) // 3
+    own, others, thirds = (stages[n * each : (n + 1) * each] for n in range(3))
+    final, other_final = own[-1], others[-1]
+    np.testing.assert_array_equal(own[0][0], np.flatnonzero(mask))
+    for n in range(3):
+        assert np.isin(own[n][0], own[0][0]).all()
+        assert equal(own[n], others[n])
+        assert not equal(own[n], thirds[n])
     assert other.info["validation"]["rmse"] > plain.info["validation"]["rmse"]
     # And the final members see everything.
     for stage in (final, other_final):

@@ -26,7 +26,17 @@ from twinfold.models.factor import Structure, structures
 from twinfold.models.linear import KINDS, WORDS, Kind, ratios
 from twinfold.models.members import Problem, unbroken
 from twinfold.models.recipes import CONTACT, FINE, followed
-from twinfold.models.trials import FEW, NO_NETS, WORST, Candidate, Fold, Trial, Trials, cut_folds
+from twinfold.models.trials import (
+    FEW,
+    MANY,
+    NO_NETS,
+    WORST,
+    Candidate,
+    Fold,
+    Trial,
+    Trials,
+    cut_folds,
+)
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
@@ -34,7 +44,6 @@ _CAUTION = 0.5  # standard errors that a richer model must be better by
 _KEPT = 2  # strengths of shrinkage that are kept for longer training
 _ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
 _FINE = 0.2  # and below which there is next to no noise
-_MANY = 50_000  # transitions from which wide nets are worth their time
 _PAYS = 0.99  # share of the error that longer training must get below to be worth going on
 _HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer
 
@@ -134,6 +143,12 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
         "folds": len(folds),
         "unit": "standard deviations of the state; over windows, of the RMSE over steps",
         "trials": [_row(trial) for trial in tried],
+        "by_steps": {
+            str(trial.candidate.steps): float(f"{trial.typical:.6g}")
+            for trial in tried
+            if trial.config is config
+            and trial.candidate._replace(steps=0) == candidate._replace(steps=0)
+        },
         "structures": compared,
         "rmse": round(error, 6),
         "persistence_rmse": round(baseline, 6),
@@ -247,7 +262,7 @@ def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool
     """Whether there is much to be learned that short training of the default nets has not."""
     config, data = trials.problem.config, trials.problem.data
     long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
-    enough = len(data) >= (FEW if config.effort == "thorough" else _MANY)
+    enough = len(data) >= (FEW if config.effort == "thorough" else MANY)
     worth = simple is None or best.mean < simple.mean
     return (
         config.effort != "quick"

@@ -128,7 +128,7 @@ def test_an_invalid_table_leaves_nothing(twinfold: Any, tmp_path: Path) -> None:
     ("flags", "expected"),
     [
         (["--rank", "high"], "--rank takes a whole number or auto, not 'high'"),
-        (["--rank", "0"], "rank"),
+        (["--rank", "513"], "rank"),
         (["--features", "both"], "setting 'features' cannot be 'both': Input should be 'auto',"),
         (["--members", "0"], "members"),
         (["--state-net", "12,wide"], "--state-net takes whole numbers"),

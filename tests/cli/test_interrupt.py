@@ -15,6 +15,7 @@ import pytest
 from twinfold import load_run
 
 LONG = """
+linear = "none"
 rank = 4
 members = 2
 steps = 6000

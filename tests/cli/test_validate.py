@@ -21,6 +21,7 @@ from twinfold.models.checkpoint import load_run, save_run
 from twinfold.tasks.registry import get_task
 
 SETTINGS = """
+linear = "none"
 features = "separable"
 rank = 4
 members = 2

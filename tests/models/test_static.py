@@ -214,7 +214,7 @@ def test_agents_with_next_to_no_data_do_not_hide_what_columns_say(world: Any, co
     model = world.model
     plain = known(model)._replace(static=None, values=None)
     factors = np.asarray(model.members.agents, np.float64)[0]
-    panel = world.panel(factors, [12] * 25 + [1] * 5, model.agent_ids)
+    panel = world.panel(factors, [60] * 25 + [1] * 5, model.agent_ids)
     rows = courses.transitions(model, panel)
     mean = plain.prior.mean[:, None]
     stack = eqx.tree_at(
@@ -224,7 +224,7 @@ def test_agents_with_next_to_no_data_do_not_hide_what_columns_say(world: Any, co
     )
     static = panel.static
     assert static is not None
-    noise = np.full(3, 0.5)  # one transition says little, twelve say enough
+    noise = np.full(3, 1.5)  # one transition says little, sixty say enough
     found = trained_posterior(stack, model.normalizer, rows, noise, 30, static).static
     blank = np.where(np.arange(30)[:, None] < 25, static, np.nan)
     alone = trained_posterior(stack, model.normalizer, rows, noise, 30, blank).static

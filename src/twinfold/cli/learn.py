@@ -63,7 +63,7 @@ class FitFlags:
     learning_rate: Annotated[float | None, shown(0.01)] = None
     batch_size: Annotated[int | None, shown(128)] = None
     steps: Annotated[int | None, shown(50000)] = None
-    shrinkages: Annotated[Names, shown("0.001,0.3,3,30")] = None
+    shrinkages: Annotated[Names, shown("0.001,0.3,3.0,30.0")] = None
     validation_share: Annotated[float | None, shown(0.2)] = None
 
     def given(self) -> dict[str, Any]:
