@@ -56,9 +56,9 @@ class FitConfig(BaseModel):
         behaviour_steps: length of training of the policy that the data followed (continuous actions
             only), which planning can keep to; 0 leaves it out.
         structure_share: share of ``steps`` for which each kind of features and rank is tried.
-        validation_share: share of the agents whose last transitions are held out while schedule
-            and shrinkage are chosen; 0 trains ``steps`` with the first shrinkage on everything,
-            without a held-out error.
+        validation_share: share of the agents whose last transitions are held out while the model is
+            chosen, all of them where there are at most 10,000 transitions; 0 trains ``steps`` with
+            the first shrinkage on everything, without a held-out error.
         validation_suffix: share of such an agent's transitions that is held out.
         validation_members: members trained for every pair that is tried.
         band: nominal coverage of the prediction band at every step.

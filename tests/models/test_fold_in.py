@@ -393,7 +393,10 @@ def test_ranges_hold_what_the_model_was_given_and_forgets(
     tracker, data = model.track("b"), panel.select_agents(["b"]).transitions()
     for row in zip(data.state, data.action, data.next_state, strict=True):
         tracker.observe(*row)
-    for mine, expected in zip(tracker.updated().added_ranges, adapted.added_ranges, strict=True):
+    added = tracker.updated().added_ranges
+    assert added is not None
+    assert adapted.added_ranges is not None
+    for mine, expected in zip(added, adapted.added_ranges, strict=True):
         np.testing.assert_allclose(mine[-1], expected[-1])
 
 

@@ -424,7 +424,7 @@ def test_the_covariance_over_agents_is_not_that_of_what_noise_makes_of_them() ->
     rng = np.random.default_rng(0)
     truth = np.array([1.0, -2.0]) + 0.3 * rng.normal(size=(1, 200, 2))
     found = rows_of(rng, truth, 1.0, 5)
-    alone = np.linalg.solve(found.gram, found.moment[..., None])[..., 0]
+    alone = np.asarray(np.linalg.solve(found.gram, found.moment[..., None])[..., 0], np.float64)
     wide = empirical_prior(alone, np.ones((1, 1)))
     prior, evidence = maximised(wide, found.from_mean(wide.mean), 0, rounds=200)
     assert np.trace(np.linalg.inv(wide.precision[0])) > 3 * 2 * 0.3**2

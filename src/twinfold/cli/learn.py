@@ -48,7 +48,8 @@ class FitFlags:
         batch_size: Transitions per training step.
         steps: Longest training, in steps; shorter ones are tried on held-out data too.
         shrinkages: Strengths of the pull of agents to each other that are tried on held-out data.
-        validation_share: Share of the agents of which the last part is held out; 0 for none.
+        validation_share: Share of the agents of which the last part is held out (of little data
+            all of them are); 0 for none.
     """
 
     seed: Annotated[int | None, shown(0)] = None
