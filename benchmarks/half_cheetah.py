@@ -106,6 +106,7 @@ def compare_models(policy: str, names: str | None) -> None:
         "features": "joint",
         "rank": 8,
         "shrinkages": (0.3,),
+        "linear": "none",
     }
     dataset = collect(get_task("half_cheetah"), policy, 500, 0)
     data = dataset.transitions()
