@@ -235,8 +235,10 @@ def _nets(
         if other.typical < best.typical:
             return other, tried, compared
     if len(lengths) > 1 and (simple is None or best.mean <= _HOPELESS * simple.mean):
-        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
-        shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
+        shrinkages = sorted(config.shrinkages)[:_KEPT]
+        if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
+            kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+            shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
         structure = best.candidate.structure
         best, more, _ = _ladder(
             trials, config, lengths[1:], simple, log, best, structure, shrinkages
