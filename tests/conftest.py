@@ -1,4 +1,4 @@
-"""What every test shares: compiled programs are kept between runs, and workers share the cores."""
+"""What every test shares: commands keep compiled programs, and workers share the cores."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
+
+# Only commands keep what they have compiled: once in a few thousand programs jaxlib crashes while it
+# writes one out, and a whole worker would go with it.
+jax.config.update("jax_enable_compilation_cache", False)
 
 # Shapes are checked at every call while JAX traces, in tests only; compiled code pays nothing.
 install_import_hook(["twinfold.models", "twinfold.planning"], "beartype.beartype")
