@@ -29,8 +29,8 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Only commands keep what they have compiled: once in a few thousand programs jaxlib crashes while it
-# writes one out, and a whole worker would go with it.
+# Only commands keep what they have compiled: once in a few thousand programs jaxlib crashes while
+# it writes one out, and a whole worker would go with it.
 jax.config.update("jax_enable_compilation_cache", False)
 
 # Shapes are checked at every call while JAX traces, in tests only; compiled code pays nothing.
