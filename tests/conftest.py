@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from twinfold.models.ensemble import FittedModel
 
 ROOT = Path(__file__).resolve().parent.parent
+_MAPS = 8_000  # memory maps of a process, above which it lets go of what it has compiled
 
 # Before JAX or NumPy load. Commands that a test starts as a process inherit all of it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
@@ -29,10 +33,6 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Only commands keep what they have compiled: once in a few thousand programs jaxlib crashes while
-# it writes one out, and a whole worker would go with it.
-jax.config.update("jax_enable_compilation_cache", False)
-
 # Shapes are checked at every call while JAX traces, in tests only; compiled code pays nothing.
 install_import_hook(["twinfold.models", "twinfold.planning"], "beartype.beartype")
 
@@ -50,6 +50,20 @@ settings.register_profile(
     "search", parent=settings.get_profile("twinfold"), derandomize=False, max_examples=500
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_compiled_programs() -> Iterator[None]:
+    """Let go of compiled programs after a file of tests, before there are too many of them.
+
+    Each takes about twenty memory maps. Linux gives a process 65,530 of them; the first that it
+    does not get ends a worker with a segmentation fault inside jaxlib.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > _MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
