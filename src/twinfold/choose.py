@@ -227,21 +227,30 @@ def _nets(
     config = trials.problem.config
     lengths = _lengths(config)
     best, tried, compared = _ladder(trials, config, lengths[:1], simple, log)
+    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[:_KEPT]
+    if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
+        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+        shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
+    going = len(lengths) > 1 and _hopeful(best, simple)
+    if going:
+        first = best
+        best, more, _ = _ladder(
+            trials, config, lengths[1:2], simple, log, best, structure, shrinkages
+        )
+        tried += more
+        shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
+        going = len(lengths) > 2 and _hopeful(best, simple)
+        going = going and best.typical <= _PAYS * first.typical
     if _far(trials, best, simple, idle):
-        log("  far from what there is to predict: trying wide nets and training over many steps")
+        log("  far from what there is to predict: trying wide nets, trained on many steps")
         wide = followed(config, CONTACT)
         other, more, also = _ladder(trials, wide, _lengths(wide), None, log)
         tried, compared = tried + more, compared + also
         if other.typical < best.typical:
             return other, tried, compared
-    if len(lengths) > 1 and (simple is None or best.mean <= _HOPELESS * simple.mean):
-        shrinkages = sorted(config.shrinkages)[:_KEPT]
-        if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
-            kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
-            shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
-        structure = best.candidate.structure
+    if going:
         best, more, _ = _ladder(
-            trials, config, lengths[1:], simple, log, best, structure, shrinkages
+            trials, config, lengths[2:], simple, log, best, structure, shrinkages
         )
         tried += more
     if config.effort == "thorough" and best.mean < _FINE * idle.mean:
@@ -252,6 +261,11 @@ def _nets(
             tried += more
             best = min(best, other, key=_typical)
     return best, tried, compared
+
+
+def _hopeful(nets: Trial, simple: Trial | None) -> bool:
+    """Whether nets may become better than the best simple model if they are trained for longer."""
+    return simple is None or nets.mean <= _HOPELESS * simple.mean
 
 
 def _lengths(config: FitConfig) -> list[int]:
@@ -321,7 +335,7 @@ def _ladder(
         before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
         if before is not None and best.typical > _PAYS * before.typical:
             break
-        if simple is not None and best.mean > _HOPELESS * simple.mean:
+        if not _hopeful(best, simple):
             break
         shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:_KEPT])
     assert best is not None
