@@ -13,6 +13,7 @@ same, whether the agent is easy or hard.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,9 +24,10 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor import Structure, structures
-from twinfold.models.linear import KINDS, WORDS, Kind, ratios
+from twinfold.models.linear import WORDS, Kind
 from twinfold.models.members import Problem, unbroken
 from twinfold.models.recipes import CONTACT, FINE, followed
+from twinfold.models.simple import best_simple, simplest, standard_error
 from twinfold.models.trials import (
     FEW,
     MANY,
@@ -40,12 +42,12 @@ from twinfold.models.trials import (
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
-_CAUTION = 0.5  # standard errors that a richer model must be better by
 _KEPT = 2  # strengths of shrinkage that are kept for longer training
 _ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
 _FINE = 0.2  # and below which there is next to no noise
 _PAYS = 0.99  # share of the error that longer training must get below to be worth going on
-_HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer
+_HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer,
+_OFTEN = 100  # or, after they have seen the data this many times, if they are worse at all
 
 
 class Choice(NamedTuple):
@@ -109,7 +111,7 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
         + f", predicted up to {horizon} steps ahead"
     )
     idle = trials.simple(Candidate("no change"))
-    simple, tried = _simple(trials, idle, log)
+    simple, tried = best_simple(trials, idle, log)
     compared: list[dict[str, Any]] = []
     if options[0].rank:
         nets, trained, compared = _nets(trials, simple, idle, log)
@@ -154,27 +156,33 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
         "persistence_rmse": round(baseline, 6),
         "rmse_by_horizon": _by_horizon(folds, chosen.paths),
     }
-    return Choice(
-        candidate, config, _band(folds, chosen.paths, config.band), chosen.noise, validation
-    )
+    unknown = None if chosen.unknown is None else chosen.unknown()
+    band = _band(folds, chosen.paths, config.band, unknown)
+    return Choice(candidate, config, band, chosen.noise, validation)
 
 
 def _described(candidate: Candidate) -> str:
     """A candidate in words."""
     linear, structure, steps, shrinkage, *_ = candidate
+    if linear == "average":
+        parts = sorted(candidate.parts, reverse=True)
+        shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
+        words = f"an average of simple models ({shares})"
+    else:
+        words = "" if linear is None else WORDS[linear]
     if not structure.rank:
-        assert linear is not None
-        return f"{WORDS[linear]}, no nets"
+        return f"{words}, no nets"
     nets = f"nets with {structure}, {steps} steps, shrinkage {shrinkage:g}"
-    return nets if linear is None else f"{WORDS[linear]}, and {nets}"
+    return nets if linear is None else f"{words}, and {nets}"
 
 
 def _row(trial: Trial) -> dict[str, Any]:
     """A trial as it is recorded."""
-    linear, structure, steps, shrinkage, _, ratio = trial.candidate
+    linear, structure, steps, shrinkage, _, ratio, parts = trial.candidate
     return {
         "linear": linear,
         "own_to_noise": list(ratio),
+        "parts": {part.kind: float(f"{part.weight:.3g}") for part in parts},
         "features": "joint" if structure.joint else "separable" if structure.rank else None,
         "rank": structure.rank,
         "steps": steps,
@@ -184,42 +192,6 @@ def _row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, list[Trial]]:
-    """The best simple model, and the best of every kind; none where nets alone are asked for."""
-    wanted = trials.problem.config.linear
-    if wanted == "none":
-        return None, []
-    log("trying simple models")
-    coarse = len(trials.problem.data) > FEW
-    tried = []
-    for kind in KINDS if wanted == "auto" else (wanted,):
-        if kind == "no change":
-            tried.append(idle)
-        else:
-            own = [trials.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse)]
-            tried.append(own[_simplest(trials, own)])
-        log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
-    return tried[_simplest(trials, tried)], tried
-
-
-def _simplest(trials: Trials, tried: list[Trial]) -> int:
-    """The first that is hardly worse than the best, by mean errors of agents.
-
-    Hardly worse is half a standard error of the difference, taken agent by agent. A whole one is
-    the usual rule; of panels of ten to a hundred agents it kept to models that are too simple.
-    """
-    errors = np.array([trials.by_agent(trial) for trial in tried])
-    excess = errors - errors[errors.mean(axis=1).argmin()]
-    return int(np.argmax(excess.mean(axis=1) <= _CAUTION * _standard_error(excess)))
-
-
-def _standard_error(excess: Floats) -> Floats:
-    """Of the mean of each row."""
-    if excess.shape[1] < 2:
-        return np.zeros(len(excess))
-    return excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])
-
-
 def _nets(
     trials: Trials, simple: Trial | None, idle: Trial, log: Log
 ) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
@@ -227,21 +199,30 @@ def _nets(
     config = trials.problem.config
     lengths = _lengths(config)
     best, tried, compared = _ladder(trials, config, lengths[:1], simple, log)
+    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[:_KEPT]
+    if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
+        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+        shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
+    going = len(lengths) > 1 and _hopeful(trials, best, simple)
+    if going:
+        first = best
+        best, more, _ = _ladder(
+            trials, config, lengths[1:2], simple, log, best, structure, shrinkages
+        )
+        tried += more
+        shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
+        going = len(lengths) > 2 and _hopeful(trials, best, simple)
+        going = going and best.typical <= _PAYS * first.typical
     if _far(trials, best, simple, idle):
-        log("  far from what there is to predict: trying wide nets and training over many steps")
+        log("  far from what there is to predict: trying wide nets, trained on many steps")
         wide = followed(config, CONTACT)
         other, more, also = _ladder(trials, wide, _lengths(wide), None, log)
         tried, compared = tried + more, compared + also
         if other.typical < best.typical:
             return other, tried, compared
-    if len(lengths) > 1 and (simple is None or best.mean <= _HOPELESS * simple.mean):
-        shrinkages = sorted(config.shrinkages)[:_KEPT]
-        if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
-            kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
-            shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
-        structure = best.candidate.structure
+    if going:
         best, more, _ = _ladder(
-            trials, config, lengths[1:], simple, log, best, structure, shrinkages
+            trials, config, lengths[2:], simple, log, best, structure, shrinkages
         )
         tried += more
     if config.effort == "thorough" and best.mean < _FINE * idle.mean:
@@ -252,6 +233,15 @@ def _nets(
             tried += more
             best = min(best, other, key=_typical)
     return best, tried, compared
+
+
+def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
+    """Whether nets may become better than the best simple model if they are trained for longer."""
+    if simple is None:
+        return True
+    seen = nets.candidate.steps * nets.config.batch_size
+    often = seen >= _OFTEN * len(trials.problem.data)
+    return nets.mean <= (1.0 if often else _HOPELESS) * simple.mean
 
 
 def _lengths(config: FitConfig) -> list[int]:
@@ -321,7 +311,7 @@ def _ladder(
         before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
         if before is not None and best.typical > _PAYS * before.typical:
             break
-        if simple is not None and best.mean > _HOPELESS * simple.mean:
+        if not _hopeful(trials, best, simple):
             break
         shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:_KEPT])
     assert best is not None
@@ -336,7 +326,7 @@ def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Tria
     """The simple model unless nets are better by more than chance."""
     if simple is None:
         return nets
-    chosen = (simple, nets)[_simplest(trials, [simple, nets])]
+    chosen = (simple, nets)[simplest(trials, [simple, nets])]
     assert simple.candidate.linear is not None
     words = WORDS[simple.candidate.linear]
     if chosen is simple:
@@ -361,7 +351,7 @@ def _structure(
     errors = np.array([trials.by_agent(trial, log=True) for trial in tried])
     best = int(errors.mean(axis=1).argmin())
     excess = errors - errors[best]
-    mean, standard_error = excess.mean(axis=1), _standard_error(excess)
+    mean, doubt = excess.mean(axis=1), standard_error(excess)
     rows = []
     for k, option in enumerate(options):
         typical = float(np.exp(errors[k].mean()))
@@ -375,10 +365,10 @@ def _structure(
                 "rank": option.rank,
                 "geometric_mean": float(f"{typical:.6g}"),
                 "log_excess": float(f"{mean[k]:.4g}"),
-                "standard_error": float(f"{standard_error[k]:.4g}"),
+                "standard_error": float(f"{doubt[k]:.4g}"),
             }
         )
-    return options[int(np.argmax(mean <= standard_error))], rows
+    return options[int(np.argmax(mean <= doubt))], rows
 
 
 def _by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
@@ -395,22 +385,39 @@ def _by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
     return [float(f"{value:.4g}") for value in np.sqrt(total / np.maximum(count, 1))]
 
 
-def _band(folds: list[Fold], paths: list[Floats], coverage: float) -> Floats:
-    """Half-width ``(H, D)`` of the band: a quantile of the absolute held-out errors by horizon.
+def _band(
+    folds: list[Fold], paths: list[Floats], coverage: float, unknown: list[Floats] | None = None
+) -> Floats:
+    """Half-width ``(H, D)`` of the band: of the absolute held-out errors, for whole trajectories.
 
-    The quantile at level ceil((n + 1) coverage) / n of split conformal prediction; made
-    non-decreasing in the horizon, where few windows are long enough.
+    A quantile by horizon and column gives its form, made non-decreasing in the horizon, where few
+    windows are long enough; it is then widened until it holds the share ``coverage`` of the windows
+    altogether. Both are at the level ceil((n + 1) coverage) / n of split conformal prediction. Of
+    each error, what is not known of the agent's factors is taken off, in quadrature: a band is made
+    of both, and it would be counted twice.
     """
     horizon = max(fold.held.mask.shape[1] for fold in folds)
-    seen: list[list[Floats]] = [[] for _ in range(horizon)]
-    for fold, own in zip(folds, paths, strict=True):
-        error = np.abs(fold.difference(own))
-        error = np.where(np.isfinite(error), error, np.inf)
-        for step in range(error.shape[1]):
-            seen[step].append(error[fold.held.mask[:, step], step])
-    width = np.empty((horizon, paths[0].shape[-1]))
-    for step in range(horizon):
-        sizes = np.sort(np.concatenate(seen[step]), axis=0)  # (n, D)
-        rank = min(len(sizes), int(np.ceil((len(sizes) + 1) * coverage)))
-        width[step] = sizes[rank - 1]
-    return np.maximum.accumulate(width, axis=0)
+    quantile = statistics.NormalDist().inv_cdf(0.5 + coverage / 2)
+    unknown = [np.zeros(1)] * len(folds) if unknown is None else unknown
+    errors = []
+    for fold, own, sd in zip(folds, paths, unknown, strict=True):
+        squared = np.square(fold.difference(own)) - np.square(quantile * sd)
+        error = np.sqrt(np.maximum(np.where(np.isfinite(squared), squared, np.inf), 0.0))
+        error[~fold.held.mask] = np.nan
+        room = [(0, 0), (0, horizon - error.shape[1]), (0, 0)]
+        errors.append(np.pad(error, room, constant_values=np.nan))
+    error = np.concatenate(errors)  # (n, H, D)
+    width = np.stack([_conformal(step, coverage) for step in np.swapaxes(error, 0, 1)])
+    width = np.maximum.accumulate(width, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a column that never errs
+        scores = np.nanmax(np.where(width > 0, error / width, 0.0), axis=(1, 2))
+    width *= _conformal(scores[:, None], coverage)
+    turn = list(folds[0].angles)
+    width[:, turn] = np.minimum(width[:, turn], np.pi)  # no angle is further off
+    return width
+
+
+def _conformal(values: Floats, coverage: float) -> Floats:
+    """Of each column of ``(n, k)``, its quantile of split conformal prediction; NaN is left out."""
+    known = np.sort(values[~np.isnan(values[:, 0])], axis=0)
+    return known[min(len(known), int(np.ceil((len(known) + 1) * coverage))) - 1]

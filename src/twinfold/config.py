@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinfold.errors import UsageError
 
-Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes"]
+Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes", "average"]
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -24,9 +24,10 @@ class FitConfig(BaseModel):
             held-out data.
         rank: number of latent terms of the nets; "auto" tries some on held-out data, 0 is no nets.
         linear: the linear model that there is beside the nets, or without them: "no change",
-            "drift", "own drift", "pooled", "levels" or "slopes" (:mod:`twinfold.models.linear`);
-            "none" for nets alone; "auto" compares all of them, without nets, with nets alone, on
-            held-out data, and keeps the simplest that is not clearly worse than the best.
+            "drift", "own drift", "pooled", "levels", "slopes" (:mod:`twinfold.models.linear`), or
+            an "average" of those; "none" for nets alone; "auto" compares all of them, without nets,
+            with nets alone, on held-out data, and keeps the simplest that is not clearly worse than
+            the best.
         effort: how much is tried: "quick" (seconds), "normal" (minutes) or "thorough".
         direct: whether a state column whose next value has little to do with the present one (no
             change is a worse guess than the mean) is predicted itself; else its difference is.
@@ -61,7 +62,7 @@ class FitConfig(BaseModel):
             the first shrinkage on everything, without a held-out error.
         validation_suffix: share of such an agent's transitions that is held out.
         validation_members: members trained for every pair that is tried.
-        band: nominal coverage of the prediction band at every step.
+        band: nominal coverage of the prediction band, of whole trajectories.
         seed: of everything that is random.
     """
 

@@ -39,7 +39,7 @@ from twinfold.models.checkpoint import RunWriter
 from twinfold.models.empirical import trained_posterior
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.factor import FactorModel
-from twinfold.models.linear import LinearFit, fit_linear, linear_data
+from twinfold.models.linear import LinearFit, linear_data
 from twinfold.models.members import Problem, fresh_member, stacked, train_members
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
@@ -228,7 +228,7 @@ def _members(
     if candidate.linear is not None:
         levels = problem.action_size if problem.discrete else 0
         sums = linear_data(normalizer, data, problem.n_agents, levels)
-        linear = fit_linear(sums, candidate.linear, candidate.ratio)
+        linear = candidate.fit_linear(sums)
     if not candidate.structure.rank:  # all members would be the same
         return linear, [fresh_member(problem, normalizer, 0, NO_NETS, linear)], np.zeros(0)
     log(

@@ -44,8 +44,8 @@ class Rollout:
         members: ``(M, ..., H, D)``, each from its own predictions.
         lower, upper: ``(..., H, D)``, the band.
         spread: ``(..., H, D)``, standard deviation by what is not known of the model and the agent.
-        coverage: nominal coverage of the band: of the whole course at once, in all columns, if it
-            is ``simultaneous``, else of every single value.
+        coverage: nominal coverage of the band, of the whole course at once and in all columns; a
+            promise only if it is ``simultaneous``.
         calibrated: whether held-out errors are in the band. If nothing could be held out when the
             model was fitted, the band is the spread of the members alone, which is too narrow.
         simultaneous: whether the band is calibrated on reserved agents and this far ahead.

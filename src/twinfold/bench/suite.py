@@ -9,7 +9,8 @@
     [planners]                      # our planner alone where nothing is said
     true-env-mpc = ["twinfold", "paper"]
 
-    [fit.cart_pole]                 # settings of FitConfig, by task
+    effort = "thorough"             # of every fit; "normal" where nothing is said
+    [fit.cart_pole]                 # further settings of FitConfig, by task
     [plan.cart_pole]                # settings of PlanConfig, by task; change our planner only
 
     [profiles.quick]
@@ -137,10 +138,11 @@ class Suite(_Strict):
         planners: by method, from ``PLANNERS``: ours and the paper's (kind ``return``).
         agents: the test agents, 0 to 4.
         data: how data is collected.
+        effort: of every fit.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
-        fits_of: file name of a suite beside this one; its ``data`` and ``fit`` are taken, so that
-            the two share their fits.
+        fits_of: file name of a suite beside this one; its ``data``, ``effort`` and ``fit`` are
+            taken, so that the two share their fits.
         profiles: by name.
     """
 
@@ -153,6 +155,7 @@ class Suite(_Strict):
     planners: dict[str, tuple[str, ...]] = {}
     agents: tuple[int, ...] = (0, 1, 2, 3, 4)
     data: DataSettings = DataSettings()
+    effort: Literal["quick", "normal", "thorough"] = "normal"
     fit: dict[str, dict[str, Any]] = {}
     plan: dict[str, dict[str, Any]] = {}
     fits_of: str | None = None
@@ -196,7 +199,7 @@ class Suite(_Strict):
         found = {}
         for task in self.tasks:
             try:
-                found[task] = FitConfig.parse(dict(self.fit.get(task, {})))
+                found[task] = FitConfig.parse({"effort": self.effort, **self.fit.get(task, {})})
             except UsageError as error:
                 raise UsageError(f"[fit.{task}]: {error}") from None
         return found
@@ -248,11 +251,12 @@ def load_suite(name: str | Path) -> Suite:
     try:
         suite = Suite.model_validate(values)
         if suite.fits_of is not None:
-            if suite.fit or suite.data.model_fields_set:
-                raise UsageError("[data] and [fit] come from fits_of; give them there")
+            if suite.fit or suite.model_fields_set & {"data", "effort"}:
+                raise UsageError("[data], effort and [fit] come from fits_of; give them there")
             other = Suite.model_validate(_read(path.with_name(suite.fits_of)))
             mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-            suite = suite.model_copy(update={"data": other.data, "fit": mine})
+            taken = {"data": other.data, "effort": other.effort, "fit": mine}
+            suite = suite.model_copy(update=taken)
         suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
         plans_are_valid(suite)
     except ValidationError as error:

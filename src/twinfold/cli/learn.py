@@ -37,7 +37,7 @@ class FitFlags:
         seed: Of everything that is random.
         effort: How much is tried: quick (seconds), normal (minutes) or thorough (tens of minutes).
         linear: The linear model without or beside the nets: auto, none, no change, drift,
-            own drift, pooled, levels or slopes.
+            own drift, pooled, levels, slopes or average.
         features: separable (state times action), joint (of both), or auto: by held-out error.
         rank: Latent terms of the nets; auto tries some likewise, 0 is no nets.
         members: Size of the ensemble.

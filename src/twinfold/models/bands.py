@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 def band_factor(model: FittedModel, horizon: int) -> tuple[float, bool]:
     """How many times the band is widened for a course of some steps, and whether that is a promise.
 
-    Without reserved agents the factor is 1, and the band is meant for single values. Beyond the
-    longest calibrated horizon that of the longest is used, without a promise.
+    Without reserved agents the factor is 1: the band holds held-out ends of known agents. Past
+    the longest calibrated horizon that of the longest is used, without a promise.
     """
     scores = model.conformal
     if scores is None:

@@ -12,6 +12,7 @@ random data it explains nothing, and leaving it costs nothing.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -105,6 +106,7 @@ class AgentBehaviour(eqx.Module):
         return self.head(hidden_layers(self.layers, inputs, "relu"))
 
 
+@functools.partial(jax.jit, static_argnums=(1, 3))  # one program instead of twenty
 def init_behaviour(key: Array, n_inputs: int, factors: Array, action_size: int) -> Behaviour:
     """A random policy for the given standardised factors ``(N, r)``."""
     size, layers = n_inputs + factors.shape[1], []

@@ -255,7 +255,7 @@ def rollout_members(
     if not out.size:
         return out
     # Lengths are rounded up so that a table whose queries differ in length compiles few programs.
-    padded = horizon if horizon <= 8 else -(-horizon // 16) * 16
+    padded = next((size for size in (1, 8) if horizon <= size), -(-horizon // 16) * 16)
     batch = min(_BATCH, 1 << (n_queries - 1).bit_length())
     device = normalizer.on_device()
     low = normalizer.decode_state(normalizer.low)

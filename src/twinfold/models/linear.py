@@ -14,6 +14,7 @@ Axes: K transitions, N agents, D state columns, q linear features, S own coeffic
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ own drift: every agent has an amount of its own.
 pooled: a linear model of state and action, the same for all agents.
 levels: the same with a level of each agent's own.
 slopes: every agent has coefficients of its own.
+
+An average of those is the kind "average" (``fit_average``).
 """
 
 WORDS: dict[Kind, str] = {
@@ -43,6 +46,7 @@ WORDS: dict[Kind, str] = {
     "pooled": "one linear model for all agents",
     "levels": "a linear model with levels of the agents' own",
     "slopes": "a linear model with levels and slopes of the agents' own",
+    "average": "an average of simple models, the better ones weighing more",
 }
 """The kinds as a sentence names them."""
 
@@ -66,6 +70,20 @@ class Ratio(NamedTuple):
 
 ALIKE = Ratio()
 """Agents that do not differ."""
+
+
+class Part(NamedTuple):
+    """One of the models of an average.
+
+    Attributes:
+        weight: share of the average; all of them sum to 1.
+        kind: of the model.
+        ratio: how much agents differ in it.
+    """
+
+    weight: float
+    kind: Kind
+    ratio: Ratio
 
 
 def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
@@ -239,19 +257,14 @@ def fit_linear(
         ratio: how much agents differ, by ``ratios(kind)``.
         ridge: strength, by ``best_ridge``; found if None.
     """
-    n_agents, q, n_state = data.moment.shape
-    count = max(float(data.gram[:, 0, 0].sum()), 1.0)
+    _, q, n_state = data.moment.shape
     if kind == "no change":
-        return _finished(data, data.still, np.zeros((n_agents, q, 0)), (), ratio, count)
+        return _finished(data, data.still, ALIKE)
     gram, moment = data.gram, data.moment
     if "drift" in kind:
         gram, moment = gram[:, :1, :1], moment[:, :1]
     ridge = best_ridge(data) if ridge is None else ridge
-    variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])[: gram.shape[1]]
-    chosen = np.flatnonzero(variance)
-    if len(chosen) * n_state > _MOST_OWN:  # too many to know any of them
-        chosen = chosen[:1] if n_state <= _MOST_OWN else chosen[:0]
-    deviation = np.zeros((n_agents, len(chosen), n_state))
+    variance, chosen = _own(data, ratio)
     if len(chosen):
         # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
         cross = gram[:, :, chosen]
@@ -260,37 +273,58 @@ def fit_linear(
         whole = (gram - cross @ solved).sum(axis=0)
         right = (moment - np.swapaxes(solved, 1, 2) @ moment[:, chosen]).sum(axis=0)
         beta = _ridge(whole, right, ridge)
-        left = moment[:, chosen] - np.swapaxes(cross, 1, 2) @ beta
-        deviation = np.linalg.solve(inner, left)
     else:
         beta = _ridge(gram.sum(axis=0), moment.sum(axis=0), ridge)
     shared = np.zeros((q, n_state))
     shared[: len(beta)] = beta
-    own = tuple((int(i), d) for d in range(n_state) for i in chosen)
-    whole_own = np.zeros((n_agents, q, n_state))
-    whole_own[:, chosen] = deviation
-    return _finished(data, shared, whole_own, own, ratio, count)
+    return _finished(data, shared, ratio)
 
 
-def _finished(
-    data: LinearData,
-    shared: Floats,
-    deviation: Floats,
-    own: tuple[tuple[int, int], ...],
-    ratio: Ratio,
-    count: float,
-) -> LinearFit:
-    """With the noise, from the sums alone."""
-    n_agents, q, _ = data.moment.shape
-    whole = np.broadcast_to(shared, data.moment.shape)
-    if own:
-        whole = whole + deviation
+def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = None) -> LinearFit:
+    """Average linear models into one: what agents share, and how much they differ.
+
+    Mean and covariance of the mixture of the models' priors of an agent's coefficients, its mean's
+    own scatter left out; with the agents' data the coefficients are then found as in any of them.
+
+    Args:
+        data: sums over the transitions.
+        parts: models and their weights.
+        ridge: strength, by ``best_ridge``; found if None.
+    """
+    ridge = best_ridge(data) if ridge is None else ridge
+    fits = [fit_linear(data, part.kind, part.ratio, ridge) for part in parts]
+    weights = [part.weight for part in parts]
+    shared = np.average([fit.shared for fit in fits], axis=0, weights=weights)
+    ratio = np.average([part.ratio for part in parts], axis=0, weights=weights)
+    return _finished(data, shared, Ratio(*map(float, ratio)))
+
+
+def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
+    """Variances ``(q,)`` of own coefficients, and which of them there are."""
+    _, q, n_state = data.moment.shape
+    variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
+    chosen = np.flatnonzero(variance)
+    if len(chosen) * n_state > _MOST_OWN:  # too many to know any of them
+        chosen = chosen[:1] if n_state <= _MOST_OWN else chosen[:0]
+    return variance, chosen
+
+
+def _finished(data: LinearData, shared: Floats, ratio: Ratio) -> LinearFit:
+    """With the agents' own deviations from what is shared, and the noise, from the sums alone."""
+    n_agents, _, n_state = data.moment.shape
+    variance, chosen = _own(data, ratio)
+    cross, deviation = data.gram[:, chosen], np.zeros_like(data.moment)
+    if len(chosen):
+        inner = cross[..., chosen] + np.diag(1 / variance[chosen])
+        deviation[:, chosen] = np.linalg.solve(inner, data.moment[:, chosen] - cross @ shared)
+    whole = shared + deviation
     squared = data.energy.sum(axis=0) - 2 * (data.moment * whole).sum(axis=(0, 1))
     squared += (whole * (data.gram @ whole)).sum(axis=(0, 1))
+    count = max(float(data.gram[:, 0, 0].sum()), 1.0)
     noise = np.maximum(np.sqrt(np.maximum(squared, 0.0) / count), _FLOOR)
-    variances = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
-    variance = np.array([variances[i] * noise[d] ** 2 for i, d in own])
+    own = tuple((int(i), d) for d in range(n_state) for i in chosen)
     factors = np.ones((n_agents, 1 + len(own)))
     for k, (i, d) in enumerate(own):
         factors[:, 1 + k] = deviation[:, i, d]
-    return LinearFit(shared, own, variance, factors, noise)
+    spread = np.array([variance[i] * noise[d] ** 2 for i, d in own])
+    return LinearFit(shared, own, spread, factors, noise)

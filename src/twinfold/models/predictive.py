@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.models.factor import FactorModel
+from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 
 Floats = NDArray[np.float64]
@@ -64,16 +66,27 @@ def rollout_factors(
         state: ``(Q, D)`` raw units.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
     """
+    return _rolled(model.members, model.normalizer, factors, who, state, actions)
+
+
+def _rolled(
+    members: FactorModel,
+    normalizer: Normalizer,
+    factors: Floats,
+    who: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> Floats:
     n_members, n_agents, n_draws, rank = factors.shape
     table = factors.reshape(n_members, n_agents * n_draws, rank)
     # Few sizes, few programs.
     fill = (1 << (table.shape[1] - 1).bit_length()) - table.shape[1]
     table = np.pad(table, [(0, 0), (0, fill), (0, 0)])
-    members = eqx.tree_at(lambda m: m.agents, model.members, jnp.asarray(table, jnp.float32))
+    members = eqx.tree_at(lambda m: m.agents, members, jnp.asarray(table, jnp.float32))
     index = (np.asarray(who)[:, None] * n_draws + np.arange(n_draws)).reshape(-1)
     paths = rollout_members(
         members,
-        model.normalizer,
+        normalizer,
         index,
         np.repeat(state, n_draws, axis=0),
         np.repeat(actions, n_draws, axis=0),
@@ -96,12 +109,36 @@ def predict_paths(
         Paths ``(M, Q, H, D)``, raw units, and standard deviations ``(Q, H, D)``: zero if the model
         has no posterior, infinite where most members diverge.
     """
-    paths = rollout_members(model.members, model.normalizer, agent, state, actions)
-    if model.posterior is None or not paths.size:
+    if model.posterior is None:
+        paths = rollout_members(model.members, model.normalizer, agent, state, actions)
+        return paths, np.zeros(paths.shape[1:])
+    return posterior_paths(model.members, model.normalizer, model.posterior, agent, state, actions)
+
+
+def posterior_paths(
+    members: FactorModel,
+    normalizer: Normalizer,
+    posterior: Posterior,
+    agent: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> tuple[Floats, Floats]:
+    """What ``predict_paths`` returns, of a model that is not finished yet.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        posterior: of all agents.
+        agent: ``(Q,)`` indices.
+        state: ``(Q, D)`` starts, raw units.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+    """
+    paths = rollout_members(members, normalizer, agent, state, actions)
+    if not paths.size:
         return paths, np.zeros(paths.shape[1:])
     who, place = np.unique(agent, return_inverse=True)
-    factors = factor_draws(model.posterior, who, DRAWS)
-    drawn = rollout_factors(model, factors, place, state, actions)
+    factors = factor_draws(posterior, who, DRAWS)
+    drawn = _rolled(members, normalizer, factors, place, state, actions)
     with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
         variance = np.square(drawn - paths[:, :, None]).mean(axis=2)
     return paths, np.sqrt(np.median(np.nan_to_num(variance, nan=np.inf), axis=0))

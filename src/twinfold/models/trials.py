@@ -9,6 +9,7 @@ Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a wi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -26,17 +27,21 @@ from twinfold.models.factor import FactorModel, Structure
 from twinfold.models.linear import (
     ALIKE,
     Kind,
+    LinearData,
     LinearFit,
+    Part,
     Ratio,
     best_ridge,
+    fit_average,
     fit_linear,
     linear_data,
     linear_features_of,
     rollout_linear,
 )
-from twinfold.models.members import Problem, stacked, train_members
+from twinfold.models.members import Problem, fresh_member, stacked, train_members
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import features_of
+from twinfold.models.posterior import Posterior, features_of
+from twinfold.models.predictive import posterior_paths
 from twinfold.models.refit import robust_scale
 from twinfold.models.schedule import Job
 
@@ -97,6 +102,7 @@ class Candidate(NamedTuple):
         shrinkage: penalty on the distance of their agent factors from the mean.
         unrolled: length of the second phase.
         ratio: how much agents' linear models differ.
+        parts: of an average of linear models.
     """
 
     linear: Kind | None
@@ -105,6 +111,15 @@ class Candidate(NamedTuple):
     shrinkage: float = 0.0
     unrolled: int = 0
     ratio: Ratio = ALIKE
+    parts: tuple[Part, ...] = ()
+
+    def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
+        """The linear model of some data; None for nets alone."""
+        if self.linear is None:
+            return None
+        if self.linear == "average":
+            return fit_average(data, self.parts, ridge)
+        return fit_linear(data, self.linear, self.ratio, ridge)
 
 
 class Trial(NamedTuple):
@@ -118,6 +133,8 @@ class Trial(NamedTuple):
             deviations of the state.
         noise: ``(D,)``, robust scale of the held-out errors of one step, in standard deviations of
             the target.
+        unknown: finds, for every fold, what is not known of the agents' factors, as standard
+            deviations of the paths ``(S, H, D)``; None where agents are known by their own data.
     """
 
     candidate: Candidate
@@ -125,6 +142,7 @@ class Trial(NamedTuple):
     paths: list[Floats]
     errors: list[Floats]
     noise: Floats
+    unknown: Callable[[], list[Floats]] | None = None
 
     @property
     def typical(self) -> float:
@@ -176,26 +194,23 @@ class Trials:
             linear_data(fold.normalizer, problem.data.select(fold.rows), problem.n_agents, levels)
             for fold in folds
         ]
-        self._ridges: dict[tuple[int, bool], float] = {}
+        self._ridges: dict[int, float] = {}
 
     def linear(self, candidate: Candidate, fold: int) -> LinearFit | None:
         """The linear model of a fold's training data."""
-        kind, data = candidate.linear, self._linear[fold]
-        if kind is None:
-            return None
-        key = fold, "drift" in kind
-        if key not in self._ridges:
-            self._ridges[key] = best_ridge(data)
-        return fit_linear(data, kind, candidate.ratio, self._ridges[key])
+        if fold not in self._ridges:
+            self._ridges[fold] = best_ridge(self._linear[fold])
+        return candidate.fit_linear(self._linear[fold], self._ridges[fold])
 
     def simple(self, candidate: Candidate) -> Trial:
         """Try a linear model by itself."""
         problem = self.problem
         n_levels = problem.action_size if problem.discrete else 0
-        paths, errors, noises = [], [], []
+        paths, errors, noises, fits = [], [], [], []
         for f, fold in enumerate(self.folds):
             linear, held, norm = self.linear(candidate, f), fold.held, fold.normalizer
             assert linear is not None
+            fits.append(linear)
             own = linear.coefficients(held.agent)
             paths.append(rollout_linear(norm, own, held.state, held.action, n_levels))
             errors.append(fold.rmse(paths[-1]))
@@ -204,7 +219,19 @@ class Trials:
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
             noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
         noise = np.sqrt(np.square(noises).mean(axis=0))
-        return Trial(candidate, problem.config, paths, errors, noise)
+
+        def unknown() -> list[Floats]:
+            stacks = [
+                stacked([fresh_member(problem, fold.normalizer, 0, NO_NETS, linear)])
+                for fold, linear in zip(self.folds, fits, strict=True)
+            ]
+            return [
+                self._unknown(fold, stack, self._posterior(candidate, f, fold, stack))
+                for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True))
+            ]
+
+        few = len(problem.data) <= FEW
+        return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
         """Train each candidate's nets, side by side, and try them.
@@ -253,28 +280,52 @@ class Trials:
     ) -> Trial:
         """Solve for the agents as a fit does, predict, and measure."""
         paths, errors, noises = [], [], []
+        solved_stacks, posteriors = [], []
         for f, (fold, stack) in enumerate(zip(folds, stacks, strict=True)):
             if len(fold.rows) > MANY:  # agents are known by their own data, whatever the prior
                 paths.append(self._rolled(fold, stack))
                 errors.append(fold.rmse(paths[-1]))
                 noises.append(held_out_noise(fold, stack))
                 continue
-            posterior = trained_posterior(
-                stack,
-                fold.normalizer,
-                self.problem.data.select(fold.rows),
-                held_out_noise(fold, stack),
-                self.problem.n_agents,
-                linear=self.linear(candidate, f),
-                weighed_again=False,
-            )
+            posterior = self._posterior(candidate, f, fold, stack)
+            posteriors.append(posterior)
             factors = jnp.asarray(posterior.solve()[0], jnp.float32)
             solved = eqx.tree_at(lambda m: m.agents, stack, factors)
+            solved_stacks.append(solved)
             paths.append(self._rolled(fold, solved))
             errors.append(fold.rmse(paths[-1]))
             noises.append(held_out_noise(fold, solved))
         noise = np.sqrt(np.square(noises).mean(axis=0))
-        return Trial(candidate, config, paths, errors, noise)
+        if len(self.problem.data) > FEW:
+            return Trial(candidate, config, paths, errors, noise)
+
+        def unknown() -> list[Floats]:
+            return [
+                self._unknown(*each) for each in zip(folds, solved_stacks, posteriors, strict=True)
+            ]
+
+        return Trial(candidate, config, paths, errors, noise, unknown)
+
+    def _posterior(
+        self, candidate: Candidate, number: int, fold: Fold, stack: FactorModel
+    ) -> Posterior:
+        """Of a fold's training data."""
+        return trained_posterior(
+            stack,
+            fold.normalizer,
+            self.problem.data.select(fold.rows),
+            held_out_noise(fold, stack),
+            self.problem.n_agents,
+            linear=self.linear(candidate, number),
+            weighed_again=False,
+        )
+
+    def _unknown(self, fold: Fold, stack: FactorModel, posterior: Posterior) -> Floats:
+        """``(S, H, D)``, raw units."""
+        held = fold.held
+        return posterior_paths(
+            stack, fold.normalizer, posterior, held.agent, held.state, held.action
+        )[1]
 
     def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
         """``(S, H, D)``, raw units."""

@@ -198,7 +198,7 @@ def unreserved(name: str) -> Check:
         "nothing to compare with",
         "reserved agents",
         "No agents were reserved when the model was fitted: nothing says what is usual, and the "
-        "band is meant for single values and not promised. Fit with --reserve.",
+        "band is not promised. Fit with --reserve.",
     )
 
 
