@@ -13,7 +13,6 @@ same, whether the agent is easy or hard.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor import Structure, structures
+from twinfold.models.held_out import error_by_horizon, held_out_band
 from twinfold.models.linear import WORDS, Kind
 from twinfold.models.members import Problem, unbroken
 from twinfold.models.recipes import CONTACT, FINE, followed
@@ -32,9 +32,7 @@ from twinfold.models.trials import (
     FEW,
     MANY,
     NO_NETS,
-    WORST,
     Candidate,
-    Fold,
     Trial,
     Trials,
     cut_folds,
@@ -154,10 +152,10 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
         "structures": compared,
         "rmse": round(error, 6),
         "persistence_rmse": round(baseline, 6),
-        "rmse_by_horizon": _by_horizon(folds, chosen.paths),
+        "rmse_by_horizon": error_by_horizon(folds, chosen.paths),
     }
     unknown = None if chosen.unknown is None else chosen.unknown()
-    band = _band(folds, chosen.paths, config.band, unknown)
+    band = held_out_band(folds, chosen.paths, config.band, unknown)
     return Choice(candidate, config, band, chosen.noise, validation)
 
 
@@ -369,55 +367,3 @@ def _structure(
             }
         )
     return options[int(np.argmax(mean <= doubt))], rows
-
-
-def _by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
-    """RMSE over windows and coordinates after 1, 2, ... steps, in standard deviations."""
-    horizon = max(fold.held.mask.shape[1] for fold in folds)
-    total, count = np.zeros(horizon), np.zeros(horizon)
-    for fold, own in zip(folds, paths, strict=True):
-        mask = fold.held.mask
-        error = fold.difference(own) / fold.normalizer.state_scale
-        squared = np.minimum((error**2).mean(axis=-1), WORST**2)
-        squared = np.where(mask, np.nan_to_num(squared, nan=WORST**2), 0.0)
-        total[: mask.shape[1]] += squared.sum(axis=0)
-        count[: mask.shape[1]] += mask.sum(axis=0)
-    return [float(f"{value:.4g}") for value in np.sqrt(total / np.maximum(count, 1))]
-
-
-def _band(
-    folds: list[Fold], paths: list[Floats], coverage: float, unknown: list[Floats] | None = None
-) -> Floats:
-    """Half-width ``(H, D)`` of the band: of the absolute held-out errors, for whole trajectories.
-
-    A quantile by horizon and column gives its form, made non-decreasing in the horizon, where few
-    windows are long enough; it is then widened until it holds the share ``coverage`` of the windows
-    altogether. Both are at the level ceil((n + 1) coverage) / n of split conformal prediction. Of
-    each error, what is not known of the agent's factors is taken off, in quadrature: a band is made
-    of both, and it would be counted twice.
-    """
-    horizon = max(fold.held.mask.shape[1] for fold in folds)
-    quantile = statistics.NormalDist().inv_cdf(0.5 + coverage / 2)
-    unknown = [np.zeros(1)] * len(folds) if unknown is None else unknown
-    errors = []
-    for fold, own, sd in zip(folds, paths, unknown, strict=True):
-        squared = np.square(fold.difference(own)) - np.square(quantile * sd)
-        error = np.sqrt(np.maximum(np.where(np.isfinite(squared), squared, np.inf), 0.0))
-        error[~fold.held.mask] = np.nan
-        room = [(0, 0), (0, horizon - error.shape[1]), (0, 0)]
-        errors.append(np.pad(error, room, constant_values=np.nan))
-    error = np.concatenate(errors)  # (n, H, D)
-    width = np.stack([_conformal(step, coverage) for step in np.swapaxes(error, 0, 1)])
-    width = np.maximum.accumulate(width, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of a column that never errs
-        scores = np.nanmax(np.where(width > 0, error / width, 0.0), axis=(1, 2))
-    width *= _conformal(scores[:, None], coverage)
-    turn = list(folds[0].angles)
-    width[:, turn] = np.minimum(width[:, turn], np.pi)  # no angle is further off
-    return width
-
-
-def _conformal(values: Floats, coverage: float) -> Floats:
-    """Of each column of ``(n, k)``, its quantile of split conformal prediction; NaN is left out."""
-    known = np.sort(values[~np.isnan(values[:, 0])], axis=0)
-    return known[min(len(known), int(np.ceil((len(known) + 1) * coverage))) - 1]
