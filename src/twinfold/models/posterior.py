@@ -185,6 +185,7 @@ def gather(
     data: Transitions,
     n_agents: int,
     progress: Callable[[int, int], None] | None = None,
+    factors: Floats | None = None,
 ) -> Evidence:
     """What transitions say of their agents.
 
@@ -195,6 +196,8 @@ def gather(
         data: transitions, those of an agent next to each other.
         n_agents: N.
         progress: receives (rows of a member done, rows in all).
+        factors: ``(M, N, r)``, what the agents are already known to be, by which rows are weighed;
+            by the prior if None.
     """
     n_rows, n_members = len(data), len(prior.mean)
     n_state, rank = data.state.shape[1], prior.mean.shape[1]
@@ -222,8 +225,9 @@ def gather(
         limited = prior.at_wall(normalizer.encode_state(data.next_state[rows]))
         starts = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
         for m in range(n_members):
+            own = None if factors is None else factors[m, agent]
             z, residual = whitened(
-                prior, m, roots[m], features[m].astype(np.float64), target, limited
+                prior, m, roots[m], features[m].astype(np.float64), target, limited, own
             )
             turned = np.swapaxes(z, 1, 2)
             sums = (turned @ z, (turned @ residual[..., None])[..., 0], (residual**2).sum(axis=1))
@@ -242,11 +246,13 @@ def whitened(
     features: Floats,
     target: Floats,
     limited: NDArray[np.bool_],
+    factors: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Features ``(K, D, r)`` and residuals from the prior mean ``(K, D)``, in units of the noise.
 
     What no agent of the population could have produced counts less (Huber's weight of the residual
     under the prior's prediction). The weight depends on the transition alone, not on other data.
+    Where the agents' factors are given, what they do not explain counts less.
 
     Args:
         prior: of all members.
@@ -255,11 +261,17 @@ def whitened(
         features: Z, ``(K, D, r)``.
         target: y, ``(K, D)``.
         limited: ``(K,)``, whether a transition ends at a wall.
+        factors: ``(K, r)``, of each transition's agent; None for the prior's prediction.
     """
     noise = np.where(limited[:, None], prior.limit_noise[member], prior.noise[member])
     residual = target - features @ prior.mean[member]
-    deviation = np.sqrt(np.square(features @ root).sum(axis=-1) + noise**2)
-    weight = np.minimum(1.0, _HUBER * deviation / np.maximum(np.abs(residual), 1e-300))
+    if factors is None:
+        deviation = np.sqrt(np.square(features @ root).sum(axis=-1) + noise**2)
+        distance = np.abs(residual)
+    else:
+        deviation = noise
+        distance = np.abs(target - (features @ factors[..., None])[..., 0])
+    weight = np.minimum(1.0, _HUBER * deviation / np.maximum(distance, 1e-300))
     scale = np.sqrt(weight) / noise
     return features * scale[..., None], residual * scale
 
