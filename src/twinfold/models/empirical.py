@@ -26,7 +26,8 @@ _SELDOM = 0.2  # share of the transitions that may end at a wall
 _ALL_BUT = 0.99  # share of the errors at walls that their size is taken from
 _MOSTLY = 0.5  # share of the prior variance that own data leaves open
 _ROUNDS = 10  # of expectation maximisation
-_REWEIGHED = 2  # times that rows are weighed by what their agent's factors explain
+_CLEAN = 0.05  # standard deviations of the target that the noise of clean data stays below
+_REWEIGHED = 2  # times that rows are weighed there by what their agent's factors explain
 _LEAST_NOISE = 1e-6  # standard deviations of the target
 
 
@@ -93,10 +94,10 @@ def trained_posterior(
         static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
             What these say is learned from the agents that are mostly known by their own data.
         linear: the linear model that the members' fixed columns are of; None if they have none.
-        weighed_again: whether rows are weighed by what their agent's own factors explain, in the
-            end: where there is next to no noise, a few transitions that the nets do not know count
-            for more than all others else. If not, by the prior to begin with, as a new agent's
-            are, in a third of the time.
+        weighed_again: whether the weights of rows are those by the prior that comes out, as of new
+            agents; and where there is next to no noise, by what the agent's own factors explain: a
+            few transitions that the nets do not know would count for more than all others else. If
+            not, they are those by the prior to begin with, in half the time or less.
     """
     factors = np.asarray(members.agents, np.float64)
     residual, target = _residuals(members, normalizer, data)
@@ -121,7 +122,9 @@ def trained_posterior(
     evidence = gather(members, normalizer, prior, data, n_agents)
     prior, evidence = maximised(prior, evidence, n_fixed)
     if weighed_again and members.rank > n_fixed and n_agents > 1:
-        for _ in range(_REWEIGHED):
+        clean = np.median(prior.noise, axis=0).max() < _CLEAN
+        evidence = evidence if clean else gather(members, normalizer, prior, data, n_agents)
+        for _ in range(_REWEIGHED if clean else 0):
             own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
             evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
