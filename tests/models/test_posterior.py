@@ -406,6 +406,25 @@ def test_trained_agents_are_known_as_new_ones_with_the_same_rows_are(
     assert np.linalg.eigvalsh(covariance).min() > 0
 
 
+def test_where_nothing_is_noisy_rows_that_nothing_explains_hardly_count(
+    random_model: Build, courses: Any
+) -> None:
+    model = random_model(members=1)
+    factors = courses.factors(model)
+    panel = courses.panel(model, [30] * len(factors), factors, noise=1e-4)
+    rows = courses.transitions(model, panel)
+    odd = np.flatnonzero(rows.agent == 0)[::10]
+    after = rows.next_state.copy()
+    after[odd] += 0.3 * model.normalizer.target_scale  # far beyond the noise, not beyond the agents
+    rows = replace(rows, next_state=after)
+    n_agents = len(factors)
+    posterior = trained_posterior(model.members, model.normalizer, rows, None, n_agents)
+    by_prior = gather(model.members, model.normalizer, posterior.prior, rows, n_agents)
+    error = np.abs(posterior.solve()[0][0, 0] - factors[0]).max()
+    before = np.abs(solve(posterior.prior, by_prior)[0][0, 0] - factors[0]).max()
+    assert error < 0.1 * before
+
+
 def rows_of(rng: Any, factors: Any, noise: float, n_rows: int) -> Evidence:
     """Of one member and N agents, by a design that is random."""
     _, n_agents, rank = factors.shape
