@@ -93,16 +93,15 @@ def chosen(variants: dict[str, Any], names: str | None) -> dict[str, Any]:
 
 
 def compare_models(policy: str, names: str | None) -> None:
-    from twinfold.bench.suite import load_suite
     from twinfold.choose import choose
     from twinfold.config import FitConfig
     from twinfold.data.collect import collect
     from twinfold.models.members import Problem
+    from twinfold.models.recipes import CONTACT, followed
     from twinfold.tasks import get_task
 
-    suite = load_suite(ROOT / "suites" / "table1.toml")
     # One structure, one schedule: nothing but the variant differs.
-    base = suite.fits["half_cheetah"].model_dump() | {
+    base = followed(FitConfig(), CONTACT).model_dump() | {
         "features": "joint",
         "rank": 8,
         "shrinkages": (0.3,),

@@ -75,23 +75,22 @@ def main() -> None:
 def measure(data_set: str, judge: str | None, left_out: int | None, change: dict[str, Any]) -> Any:
     import numpy as np
 
-    from twinfold.bench.suite import load_suite
     from twinfold.config import FitConfig
     from twinfold.data.collect import collect
     from twinfold.models.factor import Structure
     from twinfold.models.members import Problem, stacked, train_members
+    from twinfold.models.recipes import CONTACT, followed
     from twinfold.models.schedule import Job
     from twinfold.tasks import get_task
     from twinfold.tasks.task import agent_covariates
 
-    suite = load_suite(ROOT / "suites" / "table1.toml")
-    base = suite.fits["half_cheetah"].model_dump() | {
+    base = followed(FitConfig(), CONTACT).model_dump() | {
         "features": "joint",
         "rank": 8,
         "steps": STEPS,
     }
     config = FitConfig.parse({**base, **change})
-    task, n_agents = get_task("half_cheetah"), suite.data.agents
+    task, n_agents = get_task("half_cheetah"), 500
     dataset = collect(task, data_set, n_agents, 0)
     data = dataset.transitions()
     problem = Problem.of(dataset, data, config)

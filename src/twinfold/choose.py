@@ -196,7 +196,10 @@ def _nets(
     """The best nets, all that were trained for some length, and all structures compared."""
     config = trials.problem.config
     lengths = _lengths(config)
-    best, tried, compared = _ladder(trials, config, lengths[:1], simple, log)
+    beside = Candidate(None)
+    if simple is not None and config.linear != "auto":
+        beside = simple.candidate
+    best, tried, compared = _ladder(trials, config, lengths[:1], beside, simple, log)
     structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[:_KEPT]
     if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
         kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
@@ -205,7 +208,7 @@ def _nets(
     if going:
         first = best
         best, more, _ = _ladder(
-            trials, config, lengths[1:2], simple, log, best, structure, shrinkages
+            trials, config, lengths[1:2], beside, simple, log, best, structure, shrinkages
         )
         tried += more
         shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
@@ -214,20 +217,20 @@ def _nets(
     if _far(trials, best, simple, idle):
         log("  far from what there is to predict: trying wide nets, trained on many steps")
         wide = followed(config, CONTACT)
-        other, more, also = _ladder(trials, wide, _lengths(wide), None, log)
+        other, more, also = _ladder(trials, wide, _lengths(wide), beside, None, log)
         tried, compared = tried + more, compared + also
         if other.typical < best.typical:
             return other, tried, compared
     if going:
         best, more, _ = _ladder(
-            trials, config, lengths[2:], simple, log, best, structure, shrinkages
+            trials, config, lengths[2:], beside, simple, log, best, structure, shrinkages
         )
         tried += more
     if config.effort == "thorough" and best.mean < _FINE * idle.mean:
         for recipe in FINE:
             log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
             fine = followed(config, recipe)
-            other, more, _ = _ladder(trials, fine, _lengths(fine), None, log)
+            other, more, _ = _ladder(trials, fine, _lengths(fine), beside, None, log)
             tried += more
             best = min(best, other, key=_typical)
     return best, tried, compared
@@ -268,6 +271,7 @@ def _ladder(
     trials: Trials,
     config: FitConfig,
     lengths: list[int],
+    beside: Candidate,
     simple: Trial | None,
     log: Log,
     best: Trial | None = None,
@@ -280,7 +284,8 @@ def _ladder(
         trials: the folds.
         config: how to train.
         lengths: of training, ascending.
-        simple: the best simple model.
+        beside: the linear model that the nets add to, if any.
+        simple: the best simple model, if training is to stop where nets are hopelessly behind it.
         log: receives one line per trial.
         best: what is there already.
         structure: of the nets; chosen if None.
@@ -289,14 +294,16 @@ def _ladder(
     problem = trials.problem._replace(config=config)
     compared: list[dict[str, Any]] = []
     if structure is None:
-        structure, compared = _structure(trials, config, log)
+        structure, compared = _structure(trials, config, beside, log)
     unrolled = problem.unrolled_steps(trials.folds[0].rows)
-    linear: Kind | None = None if config.linear in ("auto", "none") else config.linear
     shrinkages = list(config.shrinkages) if shrinkages is None else shrinkages
     every: list[Trial] = []
     for steps in lengths:
         candidates = [
-            Candidate(linear, structure, steps, shrinkage, unrolled) for shrinkage in shrinkages
+            beside._replace(
+                structure=structure, steps=steps, shrinkage=shrinkage, unrolled=unrolled
+            )
+            for shrinkage in shrinkages
         ]
         tried = trials.nets(candidates, config, "choosing the schedule")
         for trial in tried:
@@ -335,7 +342,7 @@ def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Tria
 
 
 def _structure(
-    trials: Trials, config: FitConfig, log: Log
+    trials: Trials, config: FitConfig, beside: Candidate, log: Log
 ) -> tuple[Structure, list[dict[str, Any]]]:
     """The simplest structure within one standard error of the best, and all that were compared."""
     options = structures(config, trials.problem.action_size, trials.problem.discrete)
@@ -343,8 +350,10 @@ def _structure(
         return options[0], []
     steps = max(1, round(config.structure_share * config.steps))
     log(f"choosing the features: {len(options)} structures, {steps} steps each")
-    linear: Kind | None = None if config.linear in ("auto", "none") else config.linear
-    candidates = [Candidate(linear, option, steps, min(config.shrinkages)) for option in options]
+    weakest = min(config.shrinkages)
+    candidates = [
+        beside._replace(structure=option, steps=steps, shrinkage=weakest) for option in options
+    ]
     tried = trials.nets(candidates, config, "choosing the features")
     errors = np.array([trials.by_agent(trial, log=True) for trial in tried])
     best = int(errors.mean(axis=1).argmin())

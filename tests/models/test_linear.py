@@ -14,8 +14,10 @@ from twinfold.models.linear import (
     ALIKE,
     KINDS,
     LinearData,
+    Part,
     Ratio,
     best_ridge,
+    fit_average,
     fit_linear,
     linear_data,
     linear_features_of,
@@ -118,6 +120,25 @@ def test_the_order_of_kinds_is_from_the_simplest_and_each_says_what_it_is() -> N
     assert len(fits["slopes"].own) > 2
     noise = [fits[kind].noise.mean() for kind in ("no change", "drift", "pooled", "levels")]
     assert noise == sorted(noise, reverse=True)
+
+
+@given(weight=st.floats(0.05, 0.95), kind=st.sampled_from(KINDS))
+@settings(max_examples=15, deadline=None)
+def test_an_average_is_a_linear_model_between_its_parts(weight: float, kind: Any) -> None:
+    _, sums = prepared(panel())
+    own = Ratio(0.3, 0.1, 0.0)
+    parts = [
+        Part(weight, kind, ratios(kind)[-1]),
+        Part(1 - weight, "slopes", own),
+    ]
+    found = fit_average(sums, parts, ridge=2.0)
+    first, second = (fit_linear(sums, part.kind, part.ratio, 2.0) for part in parts)
+    between = weight * first.shared + (1 - weight) * second.shared
+    np.testing.assert_allclose(found.shared, between, rtol=1e-12)
+    alone = fit_average(sums, [Part(1.0, "slopes", own)], ridge=2.0)
+    for got, wanted in zip(alone, second, strict=True):
+        np.testing.assert_allclose(got, wanted)
+    assert found.variance.min() > 0
 
 
 def test_agents_that_hardly_differ_are_alike_and_no_ratio_makes_them_so() -> None:

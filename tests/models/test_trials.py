@@ -77,11 +77,15 @@ def fitted(kind: str, **changes: Any) -> tuple[FittedModel, list[str]]:
 )
 def test_the_model_is_no_richer_than_the_system(system: str, kinds: set[str]) -> None:
     model, lines = fitted(system)
-    assert model.info["linear"] in kinds
+    found = model.info["validation"]
+    kind = model.info["linear"]
+    if kind == "average":  # mostly of models that are no richer
+        parts = next(trial["parts"] for trial in found["trials"] if trial["linear"] == "average")
+        kind = max(parts, key=parts.get)
+    assert kind in kinds
     assert model.info["rank"] == 0
     assert model.n_members == 1
     assert any("predicts as well as anything here" in line for line in lines)
-    found = model.info["validation"]
     assert found["rmse"] <= found["persistence_rmse"] * 1.02
 
 
@@ -128,7 +132,7 @@ def test_a_simple_model_goes_through_all_that_a_run_can_do(tmp_path: Any) -> Non
     assert adapted.forget(["newcomer"]).agent_ids == model.agent_ids
 
 
-@pytest.mark.parametrize("linear", ["pooled", "levels"])
+@pytest.mark.parametrize("linear", ["pooled", "levels", "average"])
 def test_nets_can_be_told_to_learn_what_a_linear_model_leaves(linear: Any, tmp_path: Any) -> None:
     model, _ = fitted("levels", linear=linear, rank=3)
     assert model.info["linear"] == linear

@@ -288,10 +288,12 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
 
     Args:
         data: sums over the transitions.
-        parts: models and their weights.
+        parts: models and their weights; all kinds alike if there are none.
         ridge: strength, by ``best_ridge``; found if None.
     """
     ridge = best_ridge(data) if ridge is None else ridge
+    if not parts:
+        parts = [Part(1.0, kind, ratios(kind)[len(ratios(kind)) // 2]) for kind in KINDS]
     fits = [fit_linear(data, part.kind, part.ratio, ridge) for part in parts]
     weights = [part.weight for part in parts]
     shared = np.average([fit.shared for fit in fits], axis=0, weights=weights)
