@@ -1,7 +1,7 @@
 """The best simple model on held-out data: the simplest that is hardly worse than the best.
 
-Where one kind is not clearly the best, an average of all of them predicts better than any: they err
-in different ways.
+Where no kind is far better than the others, an average of all is safer than any: they err in
+different ways.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Log = Callable[[str], None]
 Floats = NDArray[np.float64]
 _CAUTION = 0.5  # standard errors that a richer model must be better by
 _SHARPNESS = 6  # power of the error that weights in an average of simple models fall with
-_PAYS = 0.99  # share of the best one's error that it must get below: one kind is easier to grasp
+_HEDGE = 1.1  # times the best one's error that an average may have
 _LEAST_PART = 0.01  # share of such an average that is left out
 
 
@@ -42,8 +42,10 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
         return best, tried
     average = trials.simple(_average(trials, tried))
     log(f"  {WORDS['average']}: held-out error {average.mean:.4g}")
-    better = wanted == "average" or average.mean < _PAYS * best.mean
-    return average if better else best, [*tried, average]
+    # All agents share the few places in time that are held out: the kind that was the best there,
+    # say a drift that went on for years, need not be the best next. An average is hurt less.
+    hedged = wanted == "average" or average.mean <= _HEDGE * best.mean
+    return average if hedged else best, [*tried, average]
 
 
 def _average(trials: Trials, tried: list[Trial]) -> Candidate:
