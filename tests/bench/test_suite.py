@@ -51,6 +51,10 @@ def test_the_papers_suites_cover_the_papers_rows(name: str) -> None:
 def test_the_papers_suites_share_their_fits() -> None:
     first, second = (load_suite(ROOT / "suites" / f"{name}.toml") for name in ("table1", "table2"))
     assert first.fits == second.fits
+    # A stranger's table gets the same treatment: an effort, and nothing that is set per task.
+    assert first.effort == second.effort == "thorough"
+    assert not first.fit
+    assert all(fit.model_fields_set == {"effort"} for fit in first.fits.values())
     assert first.data == second.data
 
 
@@ -147,6 +151,10 @@ methods = ["persim"]
         (
             'fits_of = "none.toml"\n[profiles.quick]\n',
             "cannot read the suite .*none.toml",
+        ),
+        (
+            'fits_of = "tiny.toml"\neffort = "quick"\n[profiles.quick]\n',
+            "come from fits_of; give them there",
         ),
         (
             'fits_of = "tiny.toml"\n[data]\nagents = 3\n[profiles.quick]\n',
