@@ -67,6 +67,18 @@ def test_repeats_are_averaged_with_their_spread(
     assert "**0.01** (1 of 2 repeats) / 0.014" in page
 
 
+def test_a_page_says_which_fits_had_other_settings(
+    tiny: Suite, errors: dict, tmp_path: Path
+) -> None:
+    assert "other settings" not in markdown(tiny, "quick", errors, tmp_path)
+    record = next(iter(errors.values()))
+    record["settings"]["fit"]["seed"] += 1  # of a repeat
+    assert "other settings" not in markdown(tiny, "quick", errors, tmp_path)
+    record["settings"]["fit"]["steps"] += 1
+    page = markdown(tiny, "quick", errors, tmp_path)
+    assert "of these 1 (`random`) by fits with other settings than the suite's" in page
+
+
 def test_what_was_not_run_says_so(tiny: Suite, tmp_path: Path) -> None:
     page = markdown(tiny, "quick", {}, tmp_path)
     assert "| random | PerSim | not run / 0.014 | not run / 0.06 |" in page

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from twinfold.bench.records import Record
+from twinfold.bench.records import Record, differences
 from twinfold.bench.suite import Cell, Profile, Row, Suite
+from twinfold.config import FitConfig
 from twinfold.errors import UsageError
 from twinfold.paper import AGENT_LABELS, TableName, paper_figures
 
@@ -199,8 +200,26 @@ def budget_lines(
     for task in suite.tasks:
         cells = [cell for cell in suite.cells(profile) if cell.task == task]
         own = [records[cell] for cell in cells if cell in records]
-        lines.append((task, f"{len(own)} of {len(cells)} cells run{_budget(own)}"))
+        others = [record for record in own if _fitted_otherwise(suite, record)]
+        text = f"{len(own)} of {len(cells)} cells run{_budget(own)}"
+        if others:
+            sets = ", ".join(f"`{name}`" for name in dict.fromkeys(r["dataset"] for r in others))
+            text += (
+                f"; of these {len(others)} ({sets}) by fits with other settings than the suite's"
+            )
+        lines.append((task, text))
     return lines
+
+
+def _fitted_otherwise(suite: Suite, record: Record) -> bool:
+    """Whether a record's fit had other settings than the suite has by now, the seed left aside."""
+    if record["settings"]["fit"] is None:
+        return False
+    default = FitConfig().model_dump(mode="json")
+    wanted = suite.fits[record["task"]].model_dump(mode="json")
+    return bool(
+        differences(record["settings"]["fit"] | {"seed": wanted["seed"]}, wanted, default.get)
+    )
 
 
 def _budget(own: list[Record]) -> str:
