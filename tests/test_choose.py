@@ -42,7 +42,7 @@ def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structur
     options = OPTIONS[: len(logs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choose_module, "structures", lambda *args: options)
-        return choose_module._structure(trials, FitConfig(), lambda line: None)
+        return choose_module._structure(trials, FitConfig(), Candidate(None), lambda line: None)
 
 
 NONE, LARGE, SLIGHT = [0.0] * 6, [0.3, 0.2] * 3, [0.3, -0.2] * 3
