@@ -68,6 +68,8 @@ def simplest(trials: Trials, tried: list[Trial]) -> int:
     the usual rule; of panels of ten to a hundred agents it kept to models that are too simple.
     """
     errors = np.array([trials.by_agent(trial) for trial in tried])
+    if errors.shape[1] < 2 and len(trials.problem.data) <= FEW:  # one window of a handful of rows
+        return 0
     excess = errors - errors[errors.mean(axis=1).argmin()]
     return int(np.argmax(excess.mean(axis=1) <= _CAUTION * standard_error(excess)))
 
