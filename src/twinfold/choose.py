@@ -30,6 +30,7 @@ from twinfold.models.recipes import CONTACT, FINE, followed
 from twinfold.models.simple import best_simple, simplest, standard_error
 from twinfold.models.trials import (
     FEW,
+    HANDFUL,
     MANY,
     NO_NETS,
     Candidate,
@@ -40,7 +41,6 @@ from twinfold.models.trials import (
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
-_LEAST = 20  # transitions from which on nets are tried beside simple models
 _KEPT = 2  # strengths of shrinkage that are kept for longer training
 _ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
 _FINE = 0.2  # and below which there is next to no noise
@@ -112,7 +112,7 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
     idle = trials.simple(Candidate("no change"))
     simple, tried = best_simple(trials, idle, log)
     compared: list[dict[str, Any]] = []
-    if options[0].rank and (simple is None or len(problem.data) >= _LEAST):
+    if options[0].rank and (simple is None or len(problem.data) >= HANDFUL):
         nets, trained, compared = _nets(trials, simple, idle, log)
         tried += trained
         chosen = _either(trials, simple, nets, log)

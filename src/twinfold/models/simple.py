@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.linear import KINDS, WORDS, Part, ratios
-from twinfold.models.trials import FEW, Candidate, Trial, Trials
+from twinfold.models.trials import FEW, HANDFUL, Candidate, Trial, Trials
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ def simplest(trials: Trials, tried: list[Trial]) -> int:
     the usual rule; of panels of ten to a hundred agents it kept to models that are too simple.
     """
     errors = np.array([trials.by_agent(trial) for trial in tried])
-    if errors.shape[1] < 2 and len(trials.problem.data) <= FEW:  # one window of a handful of rows
+    if errors.shape[1] < 2 and len(trials.problem.data) < HANDFUL:  # it says nothing of chance
         return 0
     excess = errors - errors[errors.mean(axis=1).argmin()]
     return int(np.argmax(excess.mean(axis=1) <= _CAUTION * standard_error(excess)))

@@ -49,6 +49,9 @@ Floats = NDArray[np.float64]
 
 NO_NETS = Structure(joint=False, rank=0)
 
+HANDFUL = 20
+"""Transitions below which no nets are tried beside simple models."""
+
 FEW = 10_000
 """Transitions below which every agent is cut, at two places in time."""
 
