@@ -215,6 +215,7 @@ def test_measured_figures_are_those_of_the_records() -> None:
     [
         ("adapt.md", "adaptation.py"),
         ("trust.md", "faults.py"),
+        ("trust.md", "noise.py"),
         ("half_cheetah.md", "half_cheetah.py"),
         ("half_cheetah.md", "policy_shift.py"),
     ],
