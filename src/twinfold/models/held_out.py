@@ -54,7 +54,7 @@ def held_out_band(
     width = np.maximum.accumulate(width, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):  # of a column that never errs
         scores = np.nanmax(np.where(width > 0, error / width, 0.0), axis=(1, 2))
-    width *= _conformal(scores[:, None], coverage)
+        width = np.where(width > 0, width * _conformal(scores[:, None], coverage), 0.0)
     turn = list(folds[0].angles)
     width[:, turn] = np.minimum(width[:, turn], np.pi)  # no angle is further off
     return width
