@@ -163,12 +163,11 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
 def _described(candidate: Candidate) -> str:
     """A candidate in words."""
     linear, structure, steps, shrinkage, *_ = candidate
-    if linear == "average":
+    words = "" if linear is None else WORDS[linear]
+    if candidate.parts:
         parts = sorted(candidate.parts, reverse=True)
         shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
-        words = f"an average of simple models ({shares})"
-    else:
-        words = "" if linear is None else WORDS[linear]
+        words += f" ({shares})"
     if not structure.rank:
         return f"{words}, no nets"
     nets = f"nets with {structure}, {steps} steps, shrinkage {shrinkage:g}"
@@ -213,8 +212,8 @@ def _nets(
         )
         tried += more
         shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
-        going = len(lengths) > 2 and _hopeful(trials, best, simple)
-        going = going and best.typical <= _PAYS * first.typical
+        pays = best.typical <= _PAYS * first.typical
+        going = len(lengths) > 2 and pays and _hopeful(trials, best, simple)
     if _far(trials, best, simple, idle):
         log("  far from what there is to predict: trying wide nets, trained on many steps")
         wide = followed(config, CONTACT)

@@ -46,7 +46,7 @@ WORDS: dict[Kind, str] = {
     "pooled": "one linear model for all agents",
     "levels": "a linear model with levels of the agents' own",
     "slopes": "a linear model with levels and slopes of the agents' own",
-    "average": "an average of simple models, the better ones weighing more",
+    "average": "an average of simple models",
 }
 """The kinds as a sentence names them."""
 

@@ -1,7 +1,7 @@
 """Candidates for a model, tried on data held out: the simple models in closed form, and nets.
 
 Every candidate is fitted to what comes before a cut and predicts what comes after it, open loop.
-Where there is little data, every agent is cut, at two places in time.
+Where there is little data, every agent is cut, at three places in time.
 
 Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a window, M members.
 """
@@ -53,7 +53,7 @@ HANDFUL = 20
 """Transitions below which no nets are tried beside simple models."""
 
 FEW = 10_000
-"""Transitions below which every agent is cut, at two places in time."""
+"""Transitions below which every agent is cut, at three places in time."""
 
 MANY = 50_000
 """Transitions above which trials do without the posterior, and wide nets are worth their time."""
