@@ -151,7 +151,10 @@ def _fit(
     problem = problem._replace(config=config)
     rows = np.arange(len(data), dtype=np.int32)
     normalizer = problem.normalizer(rows)
-    linear, members, losses = _members(problem, candidate, normalizer, rows, log)
+    levels = problem.action_size if problem.discrete else 0
+    sums = linear_data(normalizer, data, problem.n_agents, levels)
+    linear = candidate.fit_linear(sums)
+    members, losses = _members(problem, candidate, normalizer, rows, linear, log)
     sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
     stack = stacked(members)
     explained = None
@@ -182,6 +185,7 @@ def _fit(
         posterior=posterior,
         sample_agent=data.agent[sample],
         sample_action=data.action[sample],
+        sums=sums,
         info={
             "twinfold": __version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -220,19 +224,15 @@ def _members(
     candidate: Candidate,
     normalizer: Normalizer,
     rows: NDArray[np.int32],
+    linear: LinearFit | None,
     log: Log,
-) -> tuple[LinearFit | None, list[FactorModel], NDArray[np.floating]]:
-    """The linear model of all data, the members, and their last losses."""
-    config, data = problem.config, problem.data
-    linear = None
-    if candidate.linear is not None:
-        levels = problem.action_size if problem.discrete else 0
-        sums = linear_data(normalizer, data, problem.n_agents, levels)
-        linear = candidate.fit_linear(sums)
+) -> tuple[list[FactorModel], NDArray[np.floating]]:
+    """The members and their last losses, beside the linear model of all data."""
+    config = problem.config
     if not candidate.structure.rank:  # all members would be the same
-        return linear, [fresh_member(problem, normalizer, 0, NO_NETS, linear)], np.zeros(0)
+        return [fresh_member(problem, normalizer, 0, NO_NETS, linear)], np.zeros(0)
     log(
-        f"training {config.members} members for {candidate.steps} steps on all {len(data)} "
+        f"training {config.members} members for {candidate.steps} steps on all {len(rows)} "
         "transitions"
     )
     jobs = [
@@ -247,7 +247,7 @@ def _members(
         for m in range(config.members)
     ]
     members, losses = train_members(problem, rows, normalizer, jobs, "training", linear)
-    return linear, members, losses
+    return members, losses
 
 
 def _static_explained(dataset: PanelDataset, posterior: Posterior, log: Log) -> float:

@@ -283,7 +283,7 @@ def test_agents_of_one_transition(twinfold: Any, place: Place, tmp_path: Path) -
     short.to_csv(tmp_path / "short.csv", index=False)
     done = twinfold("validate", place.run, tmp_path / "short.csv")
     assert (done.code, done.out) == (2, "")
-    assert "no agent has two transitions in a row" in done.err
+    assert "a new one needs three rows in a row" in done.err
 
 
 def test_paths_that_make_no_sense(twinfold: Any, place: Place, tmp_path: Path) -> None:

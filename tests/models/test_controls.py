@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 
 from twinfold import FittedModel
-from twinfold.models.controls import CONSTANT, CONTROLS, SIMPLE, shrunk_means
+from twinfold.models.controls import (
+    CONSTANT,
+    CONTROLS,
+    SIMPLE,
+    own_deviations,
+    shrunk_means,
+    totals,
+)
 from twinfold.models.examine import examine
+from twinfold.models.fold_in import adapt
+from twinfold.models.linear import LinearData, fit_linear, linear_data, rollout_linear
 
 Build = Callable[..., FittedModel]
 
@@ -45,15 +54,15 @@ def test_means_are_drawn_together_by_as_much_as_agents_are_alike() -> None:
     level = rng.normal(size=300)
     for between, weight in ((0.0, 0.0), (10.0, 1.0), (1.0, 5 / 6)):
         values = (between * level[agent] + rng.normal(size=1500))[:, None]
-        own, everyone = shrunk_means(values, agent, 301)
+        own, everyone = shrunk_means(*totals(values, agent, 301))
         mean = np.array([values[agent == n].mean() for n in range(300)])
         away = own[:300, 0] - everyone[0]
         slope = away @ (mean - everyone[0]) / np.square(mean - everyone[0]).sum()
         assert slope == pytest.approx(weight, abs=0.2)
         assert own[300, 0] == everyone[0]  # of whom there is nothing
-    one, everyone = shrunk_means(values[:5], agent[:5], 1)  # a single agent keeps its mean
+    one, everyone = shrunk_means(*totals(values[:5], agent[:5], 1))  # a single agent keeps its mean
     assert one[0, 0] == everyone[0] == pytest.approx(values[:5].mean())
-    none, _ = shrunk_means(values[:0], agent[:0], 2)
+    none, _ = shrunk_means(*totals(values[:0], agent[:0], 2))
     assert np.all(none == 0)
 
 
@@ -126,14 +135,69 @@ def test_agents_that_differ_get_deviations_of_their_own(model: FittedModel, cour
     assert np.median(own) < 0.5 * np.median(pooled)
 
 
-def test_further_agents_help_the_pooled_model(model: FittedModel, courses: Any) -> None:
+def with_sums(model: FittedModel) -> FittedModel:
+    """The model as a run of today has it, with no data yet."""
+    none = LinearData.none(model.normalizer, len(model.agent_ids), model.n_levels)
+    return replace(model, sums=none)
+
+
+def test_further_agents_help_simple_models(model: FittedModel, courses: Any) -> None:
     factors = np.random.default_rng(3).normal(size=(20, 3))
     many = courses.panel(model, [12] * 20, factors, ids=[f"m{n}" for n in range(20)], seed=1)
     few = courses.panel(model, [3] * 3, factors[:3], ids=["a", "b", "c"], seed=2)
-    alone, helped = examine(model, few), examine(model, few, pool=many)
-    for name in SIMPLE:
+    bare = with_sums(model)
+    alone, helped = examine(bare, few), examine(adapt(bare, many, warn=print), few)
+    assert alone.ends.mask.sum() == helped.ends.mask.sum() == 3  # new agents: half of two
+    for name in CONTROLS:
         same = np.array_equal(alone.controls[name], helped.controls[name])
-        assert same == ("linear" not in name), name
+        assert same == ("linear" not in name and name != "drift"), name
+
+
+def test_of_known_agents_whole_trajectories_are_predicted(model: FittedModel, courses: Any) -> None:
+    """Even a single step; simple models are made from what the run had of them."""
+    factors = np.random.default_rng(3).normal(size=(6, 3))
+    ids = [f"m{n}" for n in range(6)]
+    had = courses.panel(model, [12] * 6, factors, ids=ids, seed=1)
+    again = courses.panel(model, [1, 2, 7, 1, 60, 3], factors, ids=ids, seed=2)
+    known = adapt(with_sums(model), had, warn=print)
+    found = examine(known, again)
+    assert found.ends.mask.sum(axis=1).tolist() == [1, 2, 7, 1, 50, 3]
+    rows = courses.transitions(model, had)
+    pooled = fit_linear(linear_data(model.normalizer, rows, 6, 0), "pooled")
+    start, action = found.ends.state, found.ends.action
+    path = rollout_linear(model.normalizer, pooled.coefficients(np.arange(6)), start, action, 0)
+    error = (path - found.ends.next_state)[:, 0] / model.normalizer.state_scale
+    np.testing.assert_allclose(
+        found.by_horizon["pooled linear model"][:, 0],
+        np.clip(np.sqrt(np.square(error).mean(axis=1)), 1e-9, 10),
+        rtol=1e-5,
+    )
+    anew = examine(known, again, anew=True)  # as if nothing were known of them
+    assert anew.ends.mask.sum(axis=1).tolist() == [1, 3, 30, 1]
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 3.0])
+def test_deviations_are_as_large_as_is_most_likely(spread: float) -> None:
+    """Beside the best linear prediction with the true variances, by plain formulas."""
+    rng = np.random.default_rng(7)
+    n_agents, rows, q = 60, 15, 3
+    x = np.concatenate([np.ones((n_agents, rows, 1)), rng.normal(size=(n_agents, rows, 2))], axis=2)
+    beta = rng.normal(size=(q, 1))
+    own = spread * rng.normal(size=(n_agents, q, 1))
+    y = x @ (beta + own) + rng.normal(size=(n_agents, rows, 1))
+    turned = x.transpose(0, 2, 1)
+    sums = LinearData(turned @ x, turned @ y, np.square(y).sum(axis=1), np.zeros((q, 1)), 2)
+    found = own_deviations(sums, beta)
+    if not spread:
+        assert np.abs(found).max() < 0.2
+        return
+    best = np.stack(
+        [
+            np.linalg.solve(a.T @ a + np.eye(q) / spread**2, a.T @ (b - a @ beta))
+            for a, b in zip(x, y, strict=True)
+        ]
+    )
+    assert np.square(found - own).mean() < 1.1 * np.square(best - own).mean()
 
 
 def test_nothing_leaves_the_range_of_the_data_by_more_than_that_range(

@@ -55,8 +55,8 @@ def validate(
 ) -> int:
     """Try to prove a run wrong, and say what it may be used for.
 
-    The ends of trajectories that the nets have not seen are predicted, beside
-    what is simpler: no change at all, means, drifts, linear models, the average
+    Trajectories of agents that the run knows are predicted, of new agents
+    their second half, if the nets have not seen them, beside what is simpler: no change at all, means, drifts, linear models, the average
     agent, other actions. The model itself is examined too. A check ends in
     pass, warn, fail, or unknown if it could not be made. The verdict is what
     the evidence bears out:

@@ -33,6 +33,7 @@ from twinfold.files import atomic_write_bytes, atomic_write_text
 from twinfold.models.behaviour import init_behaviour
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.factor import Structure, init_factor_model
+from twinfold.models.linear import LinearData
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, no_walls
@@ -40,8 +41,8 @@ from twinfold.models.static import StaticPrior
 from twinfold.models.train import TrainState
 
 FORMAT = "twinfold-run"
-VERSION = 6
-_READABLE = (3, 4, 5, 6)  # 3 has no posterior: it predicts and plans, but does not adapt
+VERSION = 7
+_READABLE = (3, 4, 5, 6, 7)  # 3 has no posterior: it predicts and plans, but does not adapt
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 _OPTIONAL = (  # arrays that a model may lack, stored under the names of its fields
     "action_levels",
@@ -162,6 +163,9 @@ def _write_model(folder: Path, model: FittedModel) -> None:
         arrays |= _posterior_arrays(model.posterior)
     if model.added_ranges is not None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
+    if model.sums is not None:
+        arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
+        arrays["sums.gram"] = _packed(model.sums.gram)
     blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
     config = model.config.model_dump(mode="json")
     run = {
@@ -305,6 +309,7 @@ def _build_model(
         sample=arrays["sample"],
         behaviour=behaviour,
         posterior=_load_posterior(arrays),
+        sums=_load_sums(arrays, normalizer),
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
         info=run["info"],
         **{name: arrays.get(name) for name in _OPTIONAL},  # pyright: ignore[reportArgumentType]
@@ -316,9 +321,7 @@ def _ranges(arrays: dict[str, np.ndarray], prefix: str) -> DataRanges:
 
 
 def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
-    """Of symmetric matrices one half is kept: 100,000 agents are a few hundred megabytes."""
     prior, evidence, trained, static, values = posterior
-    lower = np.tril_indices(evidence.gram.shape[-1])
     described: dict[str, np.ndarray] = {}
     if static is not None and values is not None:
         described = {f"static.{name}": value for name, value in static._asdict().items()}
@@ -327,7 +330,7 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
         **described,
         **{f"prior.{name}": value for name, value in prior._asdict().items()},
         **{f"evidence.{name}": value for name, value in evidence._asdict().items()},
-        "evidence.gram": evidence.gram[..., lower[0], lower[1]],
+        "evidence.gram": _packed(evidence.gram),
         "trained": trained,
     }
 
@@ -338,18 +341,37 @@ def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior | None:
     noise = arrays["prior.noise"]  # earlier runs know no walls
     arrays = {"prior.limit_noise": noise, "prior.walls": no_walls(noise.shape[1]), **arrays}
     prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
-    packed = arrays["evidence.gram"]
-    rank = prior.mean.shape[-1]
-    rows, columns = np.tril_indices(rank)
-    gram = np.empty((*packed.shape[:-1], rank, rank))
-    gram[..., rows, columns] = packed
-    gram[..., columns, rows] = packed
+    gram = _unpacked(arrays["evidence.gram"], prior.mean.shape[-1])
     others = (arrays[f"evidence.{name}"] for name in Evidence._fields[1:])
     values = arrays.get("static_values")
     static = None
     if values is not None:
         static = StaticPrior(*(arrays[f"static.{name}"] for name in StaticPrior._fields))
     return Posterior(prior, Evidence(gram, *others), arrays["trained"], static, values)
+
+
+def _load_sums(arrays: dict[str, np.ndarray], normalizer: Normalizer) -> LinearData | None:
+    if "sums.gram" not in arrays:
+        return None
+    moment, energy = arrays["sums.moment"], arrays["sums.energy"]
+    return LinearData.of(
+        normalizer, _unpacked(arrays["sums.gram"], moment.shape[1]), moment, energy
+    )
+
+
+def _packed(symmetric: np.ndarray) -> np.ndarray:
+    """One half of symmetric matrices: 100,000 agents are a few hundred megabytes."""
+    rows, columns = np.tril_indices(symmetric.shape[-1])
+    return symmetric[..., rows, columns]
+
+
+def _unpacked(packed: np.ndarray, size: int) -> np.ndarray:
+    """Symmetric matrices ``(..., size, size)``."""
+    rows, columns = np.tril_indices(size)
+    whole = np.empty((*packed.shape[:-1], size, size))
+    whole[..., rows, columns] = packed
+    whole[..., columns, rows] = packed
+    return whole
 
 
 def _flatten(tree: Any) -> dict[str, np.ndarray]:

@@ -33,19 +33,25 @@ class Ends(NamedTuple):
     mask: NDArray[np.bool_]
 
 
-def split_ends(data: Transitions, horizon: int = HORIZON) -> tuple[Transitions, Ends]:
+def split_ends(
+    data: Transitions, horizon: int = HORIZON, whole: NDArray[np.bool_] | None = None
+) -> tuple[Transitions, Ends]:
     """Cut the end off each agent's last trajectory: half of it, at most ``horizon`` steps.
 
     Args:
         data: all transitions, ordered by agent and time.
         horizon: H.
+        whole: ``(N,)``, of which agents all of it is cut off, but for the same limit: those that
+            are known without it. None for none.
 
     Returns:
-        What comes before, and the ends; agents with a single transition have no end.
+        What comes before, and the ends; an agent with a single transition has no end, unless it is
+        among ``whole``.
     """
-    last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True])
+    last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
     length = data.step[last] + 1  # of the trajectory up to there
-    window = np.minimum(horizon, length // 2)
+    share = length // 2 if whole is None else np.where(whole[data.agent[last]], length, length // 2)
+    window = np.minimum(horizon, share)
     last, window = last[window > 0], window[window > 0]
     rows = (last - window + 1)[:, None] + np.arange(horizon)
     mask = np.arange(horizon) < window[:, None]

@@ -19,6 +19,7 @@ from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.models.behaviour import AgentBehaviour, Behaviour
 from twinfold.models.factor import AgentDynamics, FactorModel, fold
+from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 
@@ -67,6 +68,8 @@ class FittedModel:
         added_ranges: by agent, ``(N, D)`` and ``(N, A)``, of the data that the nets have not seen:
             of reserved agents and of what ``adapt`` has added; NaN for agents without such data.
             None if there is none.
+        sums: of the data of every agent, what linear models are made from: simple models that this
+            one is compared with. None in runs of an older version.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -88,6 +91,7 @@ class FittedModel:
     reference: Floats | None = None
     calibration_agent: NDArray[np.int32] | None = None
     added_ranges: DataRanges | None = None
+    sums: LinearData | None = None
     info: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -107,6 +111,11 @@ class FittedModel:
     def discrete(self) -> bool:
         """Whether actions are levels."""
         return self.action_levels is not None
+
+    @property
+    def n_levels(self) -> int:
+        """L of a discrete action, 0 for continuous ones."""
+        return 0 if self.action_levels is None else len(self.action_levels)
 
     @property
     def known_ranges(self) -> DataRanges:

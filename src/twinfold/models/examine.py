@@ -25,6 +25,7 @@ from twinfold.models.controls import States, simple_controls
 from twinfold.models.ends import Ends, course_scores, split_ends
 from twinfold.models.ensemble import FittedModel, centre, rollout_members, spread
 from twinfold.models.fold_in import known_posterior, panel_transitions, static_values
+from twinfold.models.linear import linear_data
 from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.predictive import predict_paths
 
@@ -112,10 +113,9 @@ def examine(
     *,
     anew: bool = False,
     seed: int = 0,
-    pool: PanelDataset | None = None,
     columns: bool = False,
 ) -> Examined:
-    """Predict the ends of a panel's agents.
+    """Predict the ends of a panel's agents; of agents that the model knows, whole trajectories.
 
     Args:
         model: a fitted model with a posterior.
@@ -123,7 +123,6 @@ def examine(
         anew: whether agents that the model knows are to be known by the panel's data alone; for
             data that the model has had.
         seed: of the random controls.
-        pool: data of further agents, that the pooled linear model may learn from; None for none.
         columns: whether to draw each action column by itself too.
 
     Raises:
@@ -132,7 +131,9 @@ def examine(
         InvalidDataError: an action is none of the model's levels.
     """
     data = panel_transitions(model, panel)
-    before, ends = split_ends(data)
+    known = match_ids(model.agent_ids, list(panel.agent_ids)) >= 0
+    # In a run of an older version simple models know nothing of an agent but what is given here.
+    before, ends = split_ends(data, whole=known & (not anew) & (model.sums is not None))
     seen = as_known(model, panel, before, anew)
     index = ends.agent
     paths, unknown = predict_paths(seen, index, ends.state, ends.action)
@@ -149,8 +150,11 @@ def examine(
         return error
 
     raw = difference(middle)
-    further = None if pool is None else panel_transitions(model, pool)
-    predicted = simple_controls(seen, before, ends, _kept_states(model, panel), further)
+    others = None
+    if model.sums is not None:
+        given = match_ids(list(panel.agent_ids), list(model.agent_ids)) >= 0
+        others = model.sums.take(np.flatnonzero(~given))
+    predicted = simple_controls(seen, before, ends, _kept_states(model, panel), others)
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
     predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
 
@@ -222,6 +226,10 @@ def as_known(
         values[there] = whole.values[place[there]]
         # Known agents are examined as they are known, whatever the panel says of them.
         values[known] = whole.values[place[known]]
+    sums = linear_data(model.normalizer, before, n_agents, model.n_levels)
+    if model.sums is not None:
+        for mine, theirs in zip(sums[:3], model.sums[:3], strict=True):
+            mine[known] = theirs[place[known]]
     posterior = Posterior(prior, both, flags, whole.static, values)
     factors = posterior.solve()[0]
     factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
@@ -232,6 +240,7 @@ def as_known(
         behaviour=None,
         posterior=posterior,
         calibration_agent=None,
+        sums=sums,
     )
 
 

@@ -31,6 +31,7 @@ from twinfold.models.doubts import (
     step_doubts,
 )
 from twinfold.models.ensemble import FittedModel
+from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.posterior import (
     Evidence,
     Posterior,
@@ -184,7 +185,8 @@ def with_transitions(
     )
     place = match_ids(model.agent_ids, list(ids))
     seen = agent_ranges(model, data, len(ids))
-    return with_evidence(model, known, ids, place, found, static, seen)
+    sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
+    return with_evidence(model, known, ids, place, found, static, seen, sums)
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
@@ -238,6 +240,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         reference=usual,
         calibration_agent=scored,
         added_ranges=ranges_of(model.added_ranges, kept),
+        sums=None if model.sums is None else model.sums.take(kept),
     )
 
 
@@ -249,6 +252,7 @@ def with_evidence(
     found: Evidence,
     static: Floats | None = None,
     seen: DataRanges | None = None,
+    sums: LinearData | None = None,
 ) -> FittedModel:
     """The model with more evidence: of known agents at ``place``, of new ones where it is -1.
 
@@ -261,6 +265,7 @@ def with_evidence(
         static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
             known is known by these from now on.
         seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
+        sums: of the n agents' data, for linear models; None for none.
     """
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     evidence = known.evidence
@@ -279,6 +284,10 @@ def with_evidence(
             values[touched] = np.where(np.isnan(given), values[touched], given)
     if seen is not None:
         seen = DataRanges(*(column[np.concatenate([old, new])] for column in seen))
+    linear = model.sums
+    if linear is not None:
+        sums = sums or LinearData.none(model.normalizer, len(ids), model.n_levels)
+        linear = linear.add(place[old], sums.take(old)).join(sums.take(new))
     posterior = Posterior(known.prior, evidence, trained, known.static, values)
     mean, _ = posterior.take(touched).solve()
     before = np.asarray(model.members.agents)
@@ -296,6 +305,7 @@ def with_evidence(
         behaviour=behaviour,
         posterior=posterior,
         added_ranges=ranges_with(model, touched, len(new), seen),
+        sums=linear,
     )
 
 

@@ -120,11 +120,46 @@ class LinearData(NamedTuple):
     still: Floats
     n_inputs: int
 
+    @classmethod
+    def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
+        """The sums of agents without data."""
+        n_state = len(normalizer.state_mean)
+        q = 1 + normalizer.n_inputs + (n_levels or len(normalizer.action_mean))
+        return cls.of(
+            normalizer,
+            np.zeros((n_agents, q, q)),
+            np.zeros((n_agents, q, n_state)),
+            np.zeros((n_agents, n_state)),
+        )
+
+    @classmethod
+    def of(cls, normalizer: Normalizer, gram: Floats, moment: Floats, energy: Floats) -> LinearData:
+        """Sums that are known, with what follows from the normalizer."""
+        still = no_change(normalizer, gram.shape[-1])
+        return cls(gram, moment, energy, still, normalizer.n_inputs)
+
+    @property
+    def count(self) -> Floats:
+        """``(N,)``, transitions of each agent."""
+        return self.gram[:, 0, 0]
+
     def take(self, agents: NDArray[np.integer]) -> LinearData:
-        """Of some agents."""
+        """The sums of some agents."""
         return self._replace(
             gram=self.gram[agents], moment=self.moment[agents], energy=self.energy[agents]
         )
+
+    def join(self, other: LinearData) -> LinearData:
+        """The sums of these agents and of further ones."""
+        pairs = zip(self[:3], other[:3], strict=True)
+        return LinearData(*(np.concatenate(pair) for pair in pairs), *self[3:])
+
+    def add(self, agents: NDArray[np.integer], other: LinearData) -> LinearData:
+        """These sums and further ones of some of the agents, ``other`` in the order of these."""
+        found = LinearData(*(values.copy() for values in self[:3]), *self[3:])
+        for mine, theirs in zip(found[:3], other[:3], strict=True):
+            np.add.at(mine, agents, theirs)
+        return found
 
 
 class LinearFit(NamedTuple):
@@ -208,17 +243,15 @@ def linear_data(
     standard = normalizer.encode_state(data.state)
     phi = linear_features_of(normalizer, standard, data.action, n_levels)
     y = normalizer.encode_target(data.state, data.next_state)
-    q, n_state = phi.shape[1], y.shape[1]
-    gram, moment = np.zeros((n_agents, q, q)), np.zeros((n_agents, q, n_state))
-    energy = np.zeros((n_agents, n_state))
+    found = LinearData.none(normalizer, n_agents, n_levels)
+    gram, moment, energy = found[:3]
     starts = np.flatnonzero(np.r_[True, data.agent[1:] != data.agent[:-1]][: len(y)])
     for start, stop in zip(starts, [*starts[1:], len(y)], strict=True):
         rows, n = slice(start, stop), data.agent[start]
         gram[n] += phi[rows].T @ phi[rows]
         moment[n] += phi[rows].T @ y[rows]
         energy[n] += np.square(y[rows]).sum(axis=0)
-    still = no_change(normalizer, q)
-    return LinearData(gram, moment, energy, still, normalizer.n_inputs)
+    return found
 
 
 def _ridge(gram: Floats, moment: Floats, strength: float) -> Floats:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
-from twinfold.data.panel import DataRanges
+from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.ensemble import FittedModel
 from twinfold.models.fold_in import known_posterior, with_evidence
+from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.posterior import (
     Evidence,
     Posterior,
@@ -67,6 +68,7 @@ class Tracker:
         self._own = one.own_prior
         self._prior, self._roots = known.prior, prior_root(known.prior)
         self._seen = no_ranges(model, 1)
+        self._sums = LinearData.none(model.normalizer, 1, model.n_levels)
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
         """``(1, C)``, the agent's static columns."""
@@ -121,6 +123,16 @@ class Tracker:
             moment[m, 0] += z[0].T @ residual[0]
             energy[m, 0] += residual[0] @ residual[0]
         count += 1
+        one = Transitions(
+            agent=np.zeros(1, np.int32),
+            state=before[None],
+            action=code,
+            next_state=after[None],
+            segment=np.zeros(1, np.int32),
+            step=np.zeros(1, np.int32),
+        )
+        new = linear_data(norm, one, 1, model.n_levels)
+        self._sums = self._sums.add(np.zeros(1, np.int64), new)
         states = np.stack([before, after])
         acted = code if model.action_levels is None else np.full((1, 1), np.nan)
         both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
@@ -144,5 +156,5 @@ class Tracker:
         if place[0] >= 0:  # only what is new is added
             found = found.minus(known.evidence.take(place))
         return with_evidence(
-            self.model, known, (self.agent_id,), place, found, self._static, self._seen
+            self.model, known, (self.agent_id,), place, found, self._static, self._seen, self._sums
         )

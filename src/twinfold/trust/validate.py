@@ -82,13 +82,15 @@ def validate(
             has no group.
     """
     known_posterior(model)  # an old run is refused
-    pool = None
     if seen:
-        panel, pool = _reserved(model, panel)
+        panel = _reserved(model, panel)
     step_doubts(model, panel, warn or functools.partial(warnings.warn, stacklevel=2))
-    found = examine(model, panel, anew=seen, seed=seed, pool=pool, columns=True)
+    found = examine(model, panel, anew=seen, seed=seed, columns=True)
     if not len(found.rmse):
-        raise UsageError("no agent has two transitions in a row: there is no end to predict")
+        raise UsageError(
+            "there is nothing to predict: no agent is known to the run, and a new one needs three "
+            "rows in a row, to be known by the first transition and predicted in the second"
+        )
     own_groups = groups_of(found, panel.agent_ids, groups)
     band, fresh = model.config.band, not seen
     by_group = coverage_by_group(found, model.conformal, band, fresh, own_groups, rules)
@@ -207,8 +209,8 @@ _PERSONAL = {
 }
 
 
-def _reserved(model: FittedModel, panel: PanelDataset) -> tuple[PanelDataset, PanelDataset | None]:
-    """Those agents of the run's own data that the nets have not seen, and the others."""
+def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
+    """Those agents of the run's own data that the nets have not seen."""
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     trained = known_posterior(model).trained
     names = [
@@ -219,9 +221,7 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> tuple[PanelDataset, Pa
             "the nets have seen every agent of this data: nothing about it can be checked "
             "honestly. Fit with --reserve, or give data that the run has not had"
         )
-    reserved = set(names)
-    others = [name for name in panel.agent_ids if name not in reserved]
-    return panel.select_agents(names), panel.select_agents(others) if others else None
+    return panel.select_agents(names)
 
 
 def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list[Check]:
