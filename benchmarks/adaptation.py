@@ -27,6 +27,9 @@ from typing import Any
 
 import numpy as np
 
+from twinfold.adaptation.adapt import forget
+from twinfold.adaptation.online import Tracker
+
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "adaptation.jsonl"
 RUNS = ROOT / "runs" / "bench"
@@ -66,7 +69,7 @@ def panel(task: str, data: str, n_agents: int, seed: int) -> Any:
     """One trajectory of each of many agents."""
     if task == "tanks":
         return tanks(n_agents, seed)
-    from twinfold.data.collect import collect
+    from twinfold.benchmark.collect import collect
     from twinfold.tasks import get_task
 
     return collect(get_task(task), data, n_agents, seed)
@@ -134,7 +137,7 @@ def again(task: str, data: str, agents: list[int], seed: int, switch: bool) -> A
     import jax.numpy as jnp
 
     from twinfold import PanelDataset
-    from twinfold.data.collect import Trajectories, simulate_policy, task_roles, to_frame
+    from twinfold.benchmark.collect import Trajectories, simulate_policy, task_roles, to_frame
     from twinfold.policies import get_policy
     from twinfold.tasks import agent_covariates, get_task
 
@@ -155,7 +158,7 @@ def again(task: str, data: str, agents: list[int], seed: int, switch: bool) -> A
             reset=lambda given, key: jnp.stack(given[1]),
             step=lambda given, state, action: true.step(given[0], state, action),
         )
-        from twinfold.data import collect
+        from twinfold.benchmark import collect
 
         later = collect._simulate(
             rest,
@@ -181,7 +184,7 @@ def again(task: str, data: str, agents: list[int], seed: int, switch: bool) -> A
 def fitted(task: str, data: str) -> Any:
     """The run whose nets have not seen the reserved agents; fitted if it is not there yet."""
     from twinfold import FitConfig, fit, load_run
-    from twinfold.bench.suite import load_suite
+    from twinfold.benchmark.suite import load_suite
 
     out = RUNS / f"adaptation-{task}-{data}"
     if out.exists():
@@ -212,7 +215,7 @@ def first_rows(data: Any, count: int) -> Any:
 
 def error(task: str, data: str) -> None:
     """Error of 50 steps under the test policy, by number of transitions known."""
-    from twinfold.models.fold_in import panel_transitions, with_transitions
+    from twinfold.adaptation.adapt import panel_transitions, with_transitions
     from twinfold.tasks import agent_covariates, get_task
 
     if done(what="error", task=task, data=data):
@@ -236,8 +239,9 @@ def error(task: str, data: str) -> None:
 def judged(true: Any, model: Any, ids: Any, physics: Any) -> dict[str, float]:
     """Median and mean over agents of the error of 50 steps under the test policy."""
     from twinfold import metrics
-    from twinfold.data.collect import simulate_policy
-    from twinfold.models.ensemble import centre, rollout_members
+    from twinfold.benchmark.collect import simulate_policy
+    from twinfold.metrics import centre
+    from twinfold.models.rollout import rollout_members
 
     found = simulate_policy(true, physics, "test", N_PATHS, 50, seed=20_000)
     index = np.array([model.agent_index(name) for name in ids])
@@ -264,8 +268,8 @@ def static(task: str, data: str) -> None:
     The hidden physics are no input of any other figure; here noisy readings of them stand for what
     is known of an agent before any of its data, such as its size.
     """
-    from twinfold.models.fold_in import panel_transitions, with_transitions
-    from twinfold.models.static import fit_static
+    from twinfold.adaptation.adapt import panel_transitions, with_transitions
+    from twinfold.models.static_prior import fit_static
     from twinfold.tasks import agent_covariates, get_task
 
     if done(what="static", task=task, data=data):
@@ -310,13 +314,13 @@ def static(task: str, data: str) -> None:
 
 def plan(task: str, data: str, agents: list[int], episodes: int) -> None:
     """Return of planning for the five test agents, unseen, by number of transitions known."""
-    from twinfold.evaluate import evaluate_return
-    from twinfold.models.fold_in import with_transitions
+    from twinfold.adaptation.adapt import with_transitions
+    from twinfold.benchmark.protocol import evaluate_return
     from twinfold.tasks import get_task
 
     model, true = fitted(task, data), get_task(task)
     own = panel(task, data, 500, 0).select_agents(agents).transitions()
-    without = model.forget(agents)
+    without = forget(model, agents)
     for count in (10, 10_000):
         for agent in agents:
             if done(what="plan", task=task, data=data, count=count, agent=agent):
@@ -338,8 +342,8 @@ def plan(task: str, data: str, agents: list[int], episodes: int) -> None:
 
 def cover(task: str, data: str) -> None:
     """Coverage of the simultaneous band on unseen agents, of the run and over random splits."""
-    from twinfold.models.bands import conformal_factor
-    from twinfold.models.examine import examine
+    from twinfold.uncertainty.holdout_evaluation import examine
+    from twinfold.uncertainty.intervals import conformal_factor
 
     if done(what="cover", task=task, data=data):
         return
@@ -387,8 +391,8 @@ def many(task: str, data: str) -> None:
 
     The nets are the same; agents that no fit has seen take the place of the reserved ones.
     """
-    from twinfold.models.bands import conformal_factor
-    from twinfold.models.examine import examine
+    from twinfold.uncertainty.holdout_evaluation import examine
+    from twinfold.uncertainty.intervals import conformal_factor
 
     if done(what="many", task=task, data=data, drawn=N_MANY):
         return
@@ -416,13 +420,13 @@ def many(task: str, data: str) -> None:
 
 def timing(task: str, data: str) -> None:
     """One observation, one adaptation, and 100,000 agents of 20 transitions."""
-    from twinfold.models.fold_in import panel_transitions, with_transitions
+    from twinfold.adaptation.adapt import panel_transitions, with_transitions
 
     model = fitted(task, data)
     known = panel_transitions(model, unseen(task, data, N_ERROR))
     row = first_rows(known, 20)
     levels = model.action_levels
-    tracker = model.track("a new agent")
+    tracker = Tracker(model, "a new agent")
 
     def observe(k: int) -> None:
         action = row.action[k] if levels is None else levels[row.action[k]]
@@ -448,7 +452,7 @@ def timing(task: str, data: str) -> None:
     adapted = with_transitions(model, tuple(f"n{n}" for n in range(n_agents)), many)
     seconds = time.perf_counter() - begun
     assert len(adapted.agent_ids) == len(model.agent_ids) + n_agents
-    from twinfold.cores import usable_cores
+    from twinfold.utils.cores import usable_cores
 
     write(
         what="time",

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
 
-    from twinfold.data.collect import collect, simulate_policy
+    from twinfold.benchmark.collect import collect, simulate_policy
     from twinfold.tasks import agent_covariates, get_task
 
     task = get_task("half_cheetah")

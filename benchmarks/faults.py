@@ -19,8 +19,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import adaptation
 import numpy as np
+
+import adaptation
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "faults.jsonl"
@@ -45,8 +46,8 @@ def main() -> None:
 
 def run(task: str, data: str) -> None:
     """All seeds of one run."""
-    from twinfold.models.examine import examine
-    from twinfold.trust.validate import panel_checks
+    from twinfold.uncertainty.holdout_evaluation import examine
+    from twinfold.validation.validate import check_panel
 
     model = adaptation.fitted(task, data)
     trained = [
@@ -65,7 +66,7 @@ def run(task: str, data: str) -> None:
         found = examine(model, panel, seed=seed)
         failed = [
             check.name
-            for check in panel_checks(model, panel, found, seen=False)
+            for check in check_panel(model, panel, found, seen=False)
             if check.status == "fail"
         ]
         write(task=task, data=data, fault=fault, seed=seed, failed=failed)

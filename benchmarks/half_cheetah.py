@@ -93,12 +93,12 @@ def chosen(variants: dict[str, Any], names: str | None) -> dict[str, Any]:
 
 
 def compare_models(policy: str, names: str | None) -> None:
-    from twinfold.choose import choose
+    from twinfold.benchmark.collect import collect
     from twinfold.config import FitConfig
-    from twinfold.data.collect import collect
-    from twinfold.models.members import Problem
-    from twinfold.models.recipes import CONTACT, followed
     from twinfold.tasks import get_task
+    from twinfold.training.ensemble import Problem
+    from twinfold.training.model_selection import choose
+    from twinfold.training.recipes import CONTACT, followed
 
     # One structure, one schedule: nothing but the variant differs.
     base = followed(FitConfig(), CONTACT).model_dump() | {
@@ -134,10 +134,10 @@ def compare_models(policy: str, names: str | None) -> None:
 
 
 def compare_plans(run: Path, n_agents: int, steps: int, names: str | None) -> None:
-    from twinfold.evaluate import evaluate_return
-    from twinfold.models.checkpoint import load_run
-    from twinfold.planning.defaults import plan_config
+    from twinfold.benchmark.protocol import evaluate_return
+    from twinfold.planning.presets import plan_config
     from twinfold.tasks import get_task
+    from twinfold.training.run_directory import load_run
 
     model = load_run(run)
     task = dataclasses.replace(get_task("half_cheetah"), max_steps=steps)
@@ -167,11 +167,11 @@ def take_apart(run: Path) -> None:
     import jax
     import numpy as np
 
-    from twinfold.evaluate import predict
-    from twinfold.models.checkpoint import load_run
-    from twinfold.models.ensemble import centre
+    from twinfold.benchmark.protocol import predict
+    from twinfold.metrics import centre
     from twinfold.planning import DataBox
     from twinfold.tasks import get_task
+    from twinfold.training.run_directory import load_run
 
     model, task = load_run(run), get_task("half_cheetah")
     excess = jax.jit(jax.vmap(DataBox.of_model(model, 0.0).excess))
@@ -206,10 +206,11 @@ def time_step(run: Path, repeats: int) -> None:
     import equinox as eqx
     import jax
 
-    from twinfold.models.checkpoint import load_run
-    from twinfold.planning.defaults import plan_config, task_objective, task_planner
+    from twinfold.planning.build import task_objective, task_planner
     from twinfold.planning.objective import make_evaluate, proposals
+    from twinfold.planning.presets import plan_config
     from twinfold.tasks import get_task
+    from twinfold.training.run_directory import load_run
 
     model, task = load_run(run), get_task("half_cheetah")
     state_machine()

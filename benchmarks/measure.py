@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twinfold.config import FitConfig
-    from twinfold.models.ensemble import FittedModel
+    from twinfold.models.fitted_model import FittedModel
     from twinfold.tasks import Task
 
 
@@ -89,10 +89,10 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
     import jax
     import numpy as np
 
-    from twinfold.data.collect import task_roles
+    from twinfold.benchmark.collect import task_roles
     from twinfold.data.panel import DataRanges
-    from twinfold.models.ensemble import FittedModel
-    from twinfold.models.factor import init_factor_model
+    from twinfold.models.factor_model import init_factor_model
+    from twinfold.models.fitted_model import FittedModel
     from twinfold.models.normalizer import Normalizer
 
     if task.n_actions is None:

@@ -28,7 +28,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
 
     from twinfold import FitConfig, fit
-    from twinfold.data.collect import collect
+    from twinfold.benchmark.collect import collect
     from twinfold.tasks import get_task
 
     state_machine()

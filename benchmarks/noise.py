@@ -60,8 +60,8 @@ def run(what: str, agents: int, rows: int, reserved: int, seed: int) -> None:
     """Fit and validate one table, unless that is done."""
     import twinfold
     from twinfold.errors import TwinfoldError
-    from twinfold.models.calibrate import reserve
-    from twinfold.trust.validate import validate
+    from twinfold.uncertainty.conformal import reserve
+    from twinfold.validation.validate import validate
 
     identity = {
         "what": what,

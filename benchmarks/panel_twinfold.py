@@ -13,6 +13,7 @@ from panel_data import Window
 from panel_frame import Panel
 
 import twinfold
+from twinfold.adaptation.adapt import adapt
 from twinfold.errors import TwinfoldError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def learn(
         seed: seed of the fit.
         settings: further settings; none for the defaults.
     """
-    from twinfold.models.calibrate import default_reserved, reserve
+    from twinfold.uncertainty.conformal import default_reserved, reserve
 
     begun = time.perf_counter()
     dataset, reserved = dataset_of(train, panel), None
@@ -87,7 +88,7 @@ def adapted(model: twinfold.FittedModel, panel: Panel, new: Sequence[Window]) ->
     import pandas as pd
 
     rows = pd.concat([window.rows for window in new], ignore_index=True)
-    return model.adapt(dataset_of(rows, panel), warn=lambda line: None)
+    return adapt(model, dataset_of(rows, panel), warn=lambda line: None)
 
 
 def predict(
@@ -185,7 +186,7 @@ def own_verdict_record(
 def _verdict(
     model: twinfold.FittedModel, panel: Panel, frame: pd.DataFrame, seed: int, *, seen: bool
 ) -> dict[str, Any]:
-    from twinfold.trust.validate import validate
+    from twinfold.validation.validate import validate
 
     try:
         found = validate(model, dataset_of(frame, panel), seen=seen, seed=seed)

@@ -75,14 +75,14 @@ def main() -> None:
 def measure(data_set: str, judge: str | None, left_out: int | None, change: dict[str, Any]) -> Any:
     import numpy as np
 
+    from twinfold.benchmark.collect import collect
     from twinfold.config import FitConfig
-    from twinfold.data.collect import collect
-    from twinfold.models.factor import Structure
-    from twinfold.models.members import Problem, stacked, train_members
-    from twinfold.models.recipes import CONTACT, followed
-    from twinfold.models.schedule import Job
+    from twinfold.models.factor_model import Structure
     from twinfold.tasks import get_task
     from twinfold.tasks.task import agent_covariates
+    from twinfold.training.ensemble import Problem, stacked, train_members
+    from twinfold.training.recipes import CONTACT, followed
+    from twinfold.training.trainer import Job
 
     base = followed(FitConfig(), CONTACT).model_dump() | {
         "features": "joint",
@@ -134,8 +134,8 @@ def factors_of(members: Any, problem: Any, normalizer: Any, rows: Any) -> Any:
     """The members with all factors solved for on some rows, with the nets as they are."""
     import jax.numpy as jnp
 
-    from twinfold.models.refit import refit_factors
-    from twinfold.models.train import TrainData
+    from twinfold.training.factor_regression import refit_factors
+    from twinfold.training.train_step import TrainData
 
     data = problem.data
     inputs = normalizer.inputs(normalizer.encode_state(data.state))
@@ -153,7 +153,8 @@ def errors(members: Any, normalizer: Any, angles: Any, truth: Any, agents: Any) 
     import numpy as np
 
     from twinfold.data.angles import wrap
-    from twinfold.models.ensemble import centre, rollout_members
+    from twinfold.metrics import centre
+    from twinfold.models.rollout import rollout_members
 
     starts = np.flatnonzero((truth.step < FIRST) & (truth.step % WINDOW == 0))
     starts = starts[np.isin(truth.agent[starts], agents)]

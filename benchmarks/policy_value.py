@@ -65,10 +65,10 @@ def newest_run(folder: Path, task: str, data: str) -> Path:
 
 def run_with_posterior(path: Path) -> Any:
     """A run; one without a posterior gets that of its agents from the data it was fitted to."""
-    from twinfold.data.collect import collect
-    from twinfold.models.checkpoint import load_run
-    from twinfold.models.empirical import trained_posterior
+    from twinfold.adaptation.empirical_bayes import trained_posterior
+    from twinfold.benchmark.collect import collect
     from twinfold.tasks import get_task
+    from twinfold.training.run_directory import load_run
 
     model = load_run(path)
     if model.posterior is not None:
@@ -114,8 +114,8 @@ def policies(task: Any) -> dict[str, Callable[[Any, Any], Any]]:
 
 
 def measure(path: Path, draws: int, n_starts: int, episodes: int) -> None:
+    from twinfold.ope.policy_value import policy_value
     from twinfold.tasks import get_task
-    from twinfold.trust.value import policy_value
 
     model = run_with_posterior(path)
     source = model.info["source"]
@@ -162,7 +162,7 @@ _TRUTH: dict[Any, Any] = {}
 
 def truth(task: Any, name: str, policy: Any, episodes: int) -> Any:
     """Mean return of each test agent in the true task and its standard error."""
-    from twinfold.data.collect import simulate_policy
+    from twinfold.benchmark.collect import simulate_policy
 
     key = (task.name, name, episodes)
     if key not in _TRUTH:

@@ -18,7 +18,8 @@ from pathlib import Path
 from measure import interleaved, line, random_model, state_machine
 
 MAIN = "import sys; from twinfold.cli import main; sys.exit(main())"
-NOTHING = "import jax, twinfold.whatif, twinfold.models.checkpoint, twinfold.data.io; jax.devices()"
+ROOMS = "twinfold.simulation.what_if, twinfold.training.run_directory, twinfold.data.io"
+NOTHING = f"import jax, {ROOMS}; jax.devices()"
 
 
 def write_inputs(folder: Path, queries: int, steps: int) -> None:

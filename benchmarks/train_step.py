@@ -18,9 +18,9 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from twinfold.config import FitConfig  # noqa: E402
-from twinfold.models.factor import default_rank, init_factor_model  # noqa: E402
-from twinfold.models.train import CHUNK, Layout, TrainData, init_state, run_chunk  # noqa: E402
+from twinfold.models.factor_model import default_rank, init_factor_model  # noqa: E402
 from twinfold.tasks import get_task  # noqa: E402
+from twinfold.training.train_step import CHUNK, Layout, TrainData, init_state, run_chunk  # noqa: E402
 
 
 @jax.jit

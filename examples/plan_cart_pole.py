@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from twinfold import FitConfig, fit
-from twinfold.data.collect import collect, provenance
-from twinfold.evaluate import evaluate_return, true_covariates
+from twinfold.benchmark.collect import collect, provenance
+from twinfold.benchmark.protocol import evaluate_return, true_covariates
 from twinfold.planning import Objective, StickyShooting, make_evaluate
 from twinfold.tasks import get_task
 

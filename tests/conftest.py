@@ -6,12 +6,13 @@ import gc
 import importlib.util
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from twinfold.models.ensemble import FittedModel
+    from twinfold.models.fitted_model import FittedModel
 
 ROOT = Path(__file__).resolve().parent.parent
 _MAPS = 8_000  # memory maps of a process, above which it lets go of what it has compiled
@@ -34,7 +35,8 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Shapes are checked at every call while JAX traces, in tests only; compiled code pays nothing.
-install_import_hook(["twinfold.models", "twinfold.planning"], "beartype.beartype")
+CHECKED = ("models", "adaptation", "uncertainty", "training", "planning")
+install_import_hook([f"twinfold.{name}" for name in CHECKED], "beartype.beartype")
 
 # The first example of a property often compiles: time limits would only measure that. The same
 # examples in every run, so that a failure is the change's and not the draw's.
@@ -66,12 +68,9 @@ def few_compiled_programs() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(scope="session")
-def reference() -> Any:
-    """The module ``reference.py``; pytest's importlib mode puts no test directory on the path."""
-    spec = importlib.util.spec_from_file_location(
-        "reference", Path(__file__).parent / "reference.py"
-    )
+def load(name: str) -> Any:
+    """Load a module beside this one; pytest's importlib mode puts no test directory on the path."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -80,12 +79,51 @@ def reference() -> Any:
 
 
 @pytest.fixture(scope="session")
+def reference() -> Any:
+    """The module ``reference.py``."""
+    return load("reference")
+
+
+@pytest.fixture(scope="session")
+def models() -> Any:
+    """The module ``random_models.py``."""
+    return load("random_models")
+
+
+@pytest.fixture(scope="session")
+def courses(models: Any) -> Any:
+    """How to make data for a random model."""
+    return SimpleNamespace(
+        factors=models.own_factors,
+        table=models.course_table,
+        panel=models.panel_of,
+        transitions=models.transitions_of,
+    )
+
+
+@pytest.fixture(scope="session")
+def random_model(models: Any) -> Callable[..., FittedModel]:
+    """Build models with random nets; those with a posterior, which takes a while, are kept."""
+    kept: dict[str, FittedModel] = {}
+
+    def build(**options: Any) -> FittedModel:
+        if not options.get("posterior"):
+            return models.build_model(**options)
+        key = repr(sorted(options.items()))
+        if key not in kept:
+            kept[key] = models.build_model(**options)
+        return kept[key]
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def small_cart_pole() -> FittedModel:
     """60 agents with integer ids, a discrete action, integer times; short training."""
+    from twinfold.benchmark.collect import collect
     from twinfold.config import FitConfig
-    from twinfold.data.collect import collect
-    from twinfold.fit import fit
     from twinfold.tasks.registry import get_task
+    from twinfold.training.fit import fit
 
     config = FitConfig(linear="none", steps=2000, members=3, validation_members=1, schedules=(1.0,))
     return fit(collect(get_task("cart_pole"), "random", 60, 0), config)
@@ -125,7 +163,7 @@ def small_continuous() -> FittedModel:
     """8 agents with text ids, odd column names, two continuous actions, dates with a zone."""
     from twinfold.config import FitConfig
     from twinfold.data.panel import PanelDataset
-    from twinfold.fit import fit
+    from twinfold.training.fit import fit
 
     roles = {
         "agent": "tank no.",

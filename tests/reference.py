@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.models.ensemble import FittedModel
+from twinfold.models.fitted_model import FittedModel
 
 
 def member_paths(

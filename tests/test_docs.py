@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from twinfold import cli, evaluate
+from twinfold import cli
+from twinfold.benchmark import protocol as evaluate
 from twinfold.config import FitConfig
-from twinfold.planning.defaults import BY_TASK, GENERIC
+from twinfold.planning.presets import BY_TASK, GENERIC
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -32,7 +32,7 @@ def locked() -> dict[str, str]:
     [
         ("twinfold", {"jax", "numpy", "pandas", "equinox", "matplotlib", "plotly"}),
         ("twinfold.tasks", {"mujoco", "gymnasium"}),
-        ("twinfold.paper", {"jax", "numpy", "pandas"}),
+        ("twinfold.benchmark.paper", {"jax", "numpy", "pandas"}),
         ("twinfold.report", {"jax", "pandas", "matplotlib", "plotly", "sklearn"}),
         ("twinfold.report.figures", {"jax", "equinox", "matplotlib", "sklearn"}),
         ("twinfold.report.html", {"jax", "equinox", "matplotlib", "sklearn"}),

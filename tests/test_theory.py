@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
-from twinfold.models.factor import Structure, init_factor_model
+from twinfold.models.factor_model import Structure, init_factor_model
 from twinfold.tasks.registry import get_task
 
 

@@ -6,41 +6,45 @@ pandas.
 
 from __future__ import annotations
 
-import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twinfold.utils.lazy import lazy_exports
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from twinfold.adaptation.adapt import adapt, forget
+    from twinfold.adaptation.online import Tracker
     from twinfold.config import FitConfig
     from twinfold.data.io import load_panel
     from twinfold.data.panel import PanelDataset
     from twinfold.data.roles import Roles
     from twinfold.errors import InvalidDataError, RunError, TwinfoldError, UsageError
-    from twinfold.fit import fit
-    from twinfold.models.checkpoint import load_run, save_run
-    from twinfold.models.ensemble import FittedModel
-    from twinfold.simulate import Rollout, Simulator
-    from twinfold.whatif import answer
+    from twinfold.models.fitted_model import FittedModel
+    from twinfold.simulation.simulator import Rollout, Simulator
+    from twinfold.simulation.what_if import answer
+    from twinfold.training.fit import fit
+    from twinfold.training.run_directory import load_run, save_run
 
 _HOME = {
     "FitConfig": "twinfold.config",
-    "FittedModel": "twinfold.models.ensemble",
+    "FittedModel": "twinfold.models.fitted_model",
     "InvalidDataError": "twinfold.errors",
     "PanelDataset": "twinfold.data.panel",
     "Roles": "twinfold.data.roles",
-    "Rollout": "twinfold.simulate",
+    "Rollout": "twinfold.simulation.simulator",
     "RunError": "twinfold.errors",
-    "Simulator": "twinfold.simulate",
+    "Simulator": "twinfold.simulation.simulator",
+    "Tracker": "twinfold.adaptation.online",
     "TwinfoldError": "twinfold.errors",
     "UsageError": "twinfold.errors",
-    "answer": "twinfold.whatif",
-    "fit": "twinfold.fit",
+    "adapt": "twinfold.adaptation.adapt",
+    "answer": "twinfold.simulation.what_if",
+    "fit": "twinfold.training.fit",
+    "forget": "twinfold.adaptation.adapt",
     "load_panel": "twinfold.data.io",
-    "load_run": "twinfold.models.checkpoint",
-    "save_run": "twinfold.models.checkpoint",
+    "load_run": "twinfold.training.run_directory",
+    "save_run": "twinfold.training.run_directory",
 }
 
 __all__ = [
@@ -52,28 +56,16 @@ __all__ = [
     "Rollout",
     "RunError",
     "Simulator",
+    "Tracker",
     "TwinfoldError",
     "UsageError",
+    "adapt",
     "answer",
     "fit",
+    "forget",
     "load_panel",
     "load_run",
     "save_run",
 ]
 
-
-class _Package(ModuleType):
-    """Keeps public names what they are: ``fit`` is also the name of the module it lives in."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOME and isinstance(value, ModuleType)):  # what an import would set
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'twinfold' has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, _HOME)

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 
 from twinfold.errors import UsageError
 
+Floats = NDArray[np.float64]
 FloatArray = npt.NDArray[np.float64]
 Statistic = Callable[..., npt.ArrayLike]
 
 # Resamples drawn at once, in numbers: bounds the memory of a bootstrap over many values.
 _CHUNK = 4_000_000
+_SELDOM = 30.0  # spread of a target that seldom changes, in units of what it mostly varies by
+_EXPLAINED = 0.5  # most errors, in these units, from which on they are not explained
 
 
 def rmse(
@@ -208,3 +212,49 @@ def _trajectories(
     if mask_.shape != true_.shape[:-1]:
         raise UsageError(f"a mask of shape {mask_.shape} does not fit {true_.shape}")
     return predicted_, true_, mask_
+
+
+def centre(paths: Floats) -> Floats:
+    """Robust mean over members, axis 0: a fifth of them, at least one, is cut off at either end.
+
+    With fewer than three members nothing can be cut. A member that diverges (NaN, infinity) sorts
+    to the end and is cut, as long as it is alone.
+    """
+    n_members = len(paths)
+    cut = -(-n_members // 5) if n_members >= 3 else 0
+    return np.sort(paths, axis=0)[cut : n_members - cut].mean(axis=0)
+
+
+def spread(paths: Floats) -> Floats:
+    """Robust standard deviation over members, axis 0: 1.4826 times the median absolute deviation.
+
+    As robust as :func:`centre`: one diverging member does not widen it. Zero for a single member.
+    """
+    known = np.where(np.isnan(paths), np.inf, paths)
+    with np.errstate(invalid="ignore"):  # infinity from infinity
+        deviation = np.abs(known - np.median(known, axis=0))
+    return 1.4826 * np.median(np.where(np.isnan(deviation), np.inf, deviation), axis=0)
+
+
+def robust_scale(
+    error: NDArray[np.floating], target: NDArray[np.floating] | None
+) -> NDArray[np.floating]:
+    """Scale of the errors of each column, not that of the few that are gross: ``(D,)``.
+
+    1.4826 times the median of their size. Of a state that seldom changes (a flag, an event) that
+    says nothing of the changes, and the column would outweigh all others: where the target mostly
+    hardly varies beside what it varies by in all, and most errors are no smaller than that, it is
+    the root mean square, if that is more.
+
+    Args:
+        error: ``(K, D)``.
+        target: ``(K, D)``, what was to be predicted; None for the median alone.
+    """
+    usual = 1.4826 * np.median(np.abs(error), axis=0)
+    if target is None:
+        return usual
+    away = target - np.median(target, axis=0)
+    mostly = 1.4826 * np.median(np.abs(away), axis=0)
+    in_all, whole = (np.sqrt(np.square(x).mean(axis=0)) for x in (away, error))
+    seldom = (in_all > _SELDOM * mostly) & (usual >= _EXPLAINED * mostly)
+    return np.where(seldom, np.maximum(whole, usual), usual)

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from twinfold.benchmark.collect import collect, provenance
 from twinfold.cli import main
-from twinfold.data.collect import collect, provenance
 from twinfold.data.io import save_panel
-from twinfold.models.checkpoint import save_run
-from twinfold.models.ensemble import FittedModel
+from twinfold.models.fitted_model import FittedModel
 from twinfold.tasks.registry import get_task
+from twinfold.training.run_directory import save_run
 
 
 class Done(NamedTuple):

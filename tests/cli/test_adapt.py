@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, load_run
-from twinfold.data.collect import collect, provenance
+from twinfold.adaptation.adapt import adapt
+from twinfold.benchmark.collect import collect, provenance
 from twinfold.data.io import save_panel
-from twinfold.models.bands import promised_steps
-from twinfold.models.calibrate import calibrate
-from twinfold.models.checkpoint import save_run
-from twinfold.models.fold_in import adapt
 from twinfold.tasks.registry import get_task
+from twinfold.training.run_directory import save_run
+from twinfold.uncertainty.conformal import calibrate
+from twinfold.uncertainty.intervals import promised_steps
 
 
 @pytest.fixture(scope="session")

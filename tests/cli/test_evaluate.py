@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from twinfold.cli.judge import agent_range
+from twinfold.benchmark.paper import paper_figures
+from twinfold.cli.evaluate import agent_range
 from twinfold.errors import UsageError
-from twinfold.paper import paper_figures
 from twinfold.report.tables import number
 
 PREDICTION = ["--task", "cart_pole", "--agents", "3,0-1", "--trajectories", 9, "--steps", 12]
@@ -81,7 +81,7 @@ def test_what_is_not_finite_becomes_null(
         "paper": {},
         "note": "[note]",
     }
-    monkeypatch.setattr("twinfold.evaluate.evaluate_prediction", lambda *_, **__: record)
+    monkeypatch.setattr("twinfold.benchmark.protocol.evaluate_prediction", lambda *_, **__: record)
     done = twinfold("evaluate", "prediction", cart_run, "--task", "cart_pole", "--json")
     read = json.loads(done.out, parse_constant=pytest.fail)
     assert read["agents"] == [{"agent": 0, "rmse_mean": None, "r2_median": None}]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from twinfold.cli.common import PlannerFlags
-from twinfold.planning.defaults import PlanConfig
+from twinfold.cli.flags import PlannerFlags
+from twinfold.planning.config import PlanConfig
 
 QUICK = ["--candidates", 20, "--horizon", 6]
 

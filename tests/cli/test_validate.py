@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from twinfold.benchmark.collect import collect, provenance
 from twinfold.cli import main
-from twinfold.data.collect import collect, provenance
 from twinfold.data.io import load_panel, save_panel, write_table
-from twinfold.models.checkpoint import load_run, save_run
 from twinfold.tasks.registry import get_task
+from twinfold.training.run_directory import load_run, save_run
 
 SETTINGS = """
 linear = "none"
@@ -155,13 +155,13 @@ def test_a_gate_says_what_failed(twinfold: Any, place: Place, tmp_path: Path, ga
 def test_a_verdict_between_the_gates(
     twinfold: Any, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from twinfold.trust import validate as module
-    from twinfold.trust.checks import Check
+    from twinfold.validation import validate as module
+    from twinfold.validation.check import Check
 
     good = Check("against persistence", "pass", "f", "e", "Better.", needed="prediction")
     bad = Check("against other actions", "fail", "f", "e", "Do not plan.", planning=True)
-    monkeypatch.setattr(module, "panel_checks", lambda *_: [good, bad])
-    monkeypatch.setattr(module, "evidence_checks", lambda *_: [])
+    monkeypatch.setattr(module, "check_panel", lambda *_: [good, bad])
+    monkeypatch.setattr(module, "check_evidence", lambda *_: [])
     assert twinfold("validate", place.run, "--gate", "prediction").code == 0
     done = twinfold("validate", place.run, "--gate", "planning")
     assert done.code == 1

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinfold.benchmark.collect import task_roles
 from twinfold.data import PanelDataset, Roles, check, describe, load_panel, save_panel
 from twinfold.data.angles import wrap
-from twinfold.data.collect import task_roles
 from twinfold.tasks import get_task
 
 ROLES = {

@@ -15,11 +15,11 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twinfold.adaptation import empirical_bayes as empirical
+from twinfold.adaptation.empirical_bayes import empirical_prior, maximised, trained_posterior
 from twinfold.data.panel import Transitions
-from twinfold.models import empirical
 from twinfold.models import posterior as module
-from twinfold.models.empirical import empirical_prior, maximised, trained_posterior
-from twinfold.models.ensemble import FittedModel, rollout_members
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import (
     Evidence,
     Posterior,
@@ -29,7 +29,8 @@ from twinfold.models.posterior import (
     prior_root,
     solve,
 )
-from twinfold.models.support import own_share
+from twinfold.models.rollout import rollout_members
+from twinfold.uncertainty.support import own_share
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from twinfold import FittedModel
-from twinfold.models.behaviour import AgentBehaviour, init_behaviour
+from twinfold.models.behaviour_policy import AgentBehaviour, init_behaviour
 from twinfold.models.normalizer import Normalizer
 from twinfold.planning import CEM, ICEM, MPPI, Objective, make_evaluate, plan_config, task_objective
 from twinfold.planning.objective import N_PROPOSALS, member_returns, proposals

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinfold.planning import CEM, ICEM, MPPI, Planner
-from twinfold.planning.sampling import coloured_noise
+from twinfold.planning.noise import coloured_noise
 
 LOW, HIGH = np.array([-2.0, -1.0], np.float32), np.array([1.0, 3.0], np.float32)
 HORIZON = 5

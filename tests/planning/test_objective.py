@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinfold.models.dynamics import Dynamics
-from twinfold.models.true_task import TaskDynamics
+from twinfold.models.true_dynamics import TaskDynamics
 from twinfold.planning import (
     DataBox,
     Objective,

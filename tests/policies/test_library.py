@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinfold.data.collect import simulate_policy
+from twinfold.benchmark.collect import simulate_policy
 from twinfold.errors import UsageError
 from twinfold.policies import POLICY_NAMES, get_policy, shipped_records
 from twinfold.policies.measure import episode_returns
@@ -115,7 +115,7 @@ def test_a_mixture_takes_that_share_of_uniform_actions(task: Task, name: str, ep
 
 
 def test_a_policy_is_one_object_and_compiles_once():
-    from twinfold.data import collect
+    from twinfold.benchmark import collect
 
     task = get_task("mountain_car")
     compiled: Any = collect._simulate

@@ -16,8 +16,20 @@ from contextlib import nullcontext, suppress
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
-from twinfold.cli import adapt, bench, data, judge, learn, policies, simulate, trust, value
-from twinfold.cli.interrupt import interrupts
+from twinfold.cli import (
+    adapt,
+    bench,
+    data,
+    demo,
+    evaluate,
+    fit,
+    plan,
+    policies,
+    simulate,
+    validate,
+    value,
+)
+from twinfold.cli.sigint import interrupts
 from twinfold.errors import InvalidDataError, TwinfoldError
 
 # Help is shown as it stands here, so its lines are short enough for any terminal.
@@ -50,15 +62,15 @@ app = App(
 )
 app.command(data.app)
 app.command(policies.app)
-app.command(learn.fit)
-app.command(trust.validate)
+app.command(fit.fit)
+app.command(validate.validate)
 app.command(adapt.adapt)
 app.command(adapt.forget)
 app.command(simulate.simulate)
-app.command(judge.plan)
+app.command(plan.plan)
 app.command(value.value)
-app.command(judge.evaluate)
-app.command(judge.demo)
+app.command(evaluate.evaluate)
+app.command(demo.demo)
 app.command(bench.app)
 
 

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from twinfold.cli.common import (
-    Flag,
-    RoleFlags,
-    console,
-    print_json,
-    set_up_jax,
-    split,
-    table_roles,
-    talking,
-    warn,
-)
+from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
+from twinfold.cli.flags import Flag, RoleFlags, split, table_roles
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from twinfold.models.ensemble import FittedModel
+    from twinfold.models.fitted_model import FittedModel
 
 
 def adapt(
@@ -57,8 +48,9 @@ def adapt(
         json: Print a record.
     """
     set_up_jax()
+    from twinfold.adaptation.adapt import adapt as adapt_model
     from twinfold.data.io import load_panel
-    from twinfold.models.checkpoint import check_free, load_run, save_run
+    from twinfold.training.run_directory import check_free, load_run, save_run
 
     check_free(out)
     model = load_run(run)
@@ -67,7 +59,8 @@ def adapt(
         panel = load_panel(table, roles)
         for line in panel.warnings:
             talk.line(f"warning: {line}")
-        adapted = model.adapt(
+        adapted = adapt_model(
+            model,
             panel,
             strict=strict,
             warn=(lambda line: None) if quiet else warn,
@@ -107,7 +100,8 @@ def forget(
         quiet: No warnings.
     """
     set_up_jax()
-    from twinfold.models.checkpoint import check_free, load_run, save_run
+    from twinfold.adaptation.adapt import forget as forget_agents
+    from twinfold.training.run_directory import check_free, load_run, save_run
 
     check_free(out)
     model = load_run(run)
@@ -121,7 +115,7 @@ def forget(
             f"the nets were trained on the data of agent {trained[0]!r}{more}; what they learned "
             "from it stays until a new fit"
         )
-    left = model.forget(names)
+    left = forget_agents(model, names)
     if not quiet:
         for line in _calibration_left(model, left, len(names) > len(trained)):
             warn(line)
@@ -131,7 +125,7 @@ def forget(
 
 def _calibration_left(model: FittedModel, left: FittedModel, untrained: bool) -> list[str]:
     """What forgetting did to the band of everybody else."""
-    from twinfold.models.bands import promised_steps
+    from twinfold.uncertainty.intervals import promised_steps
 
     if model.conformal is None:
         return []

@@ -8,15 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from twinfold.cli.common import (
-    Flag,
-    Names,
-    interruptible,
-    print_json,
-    set_up_jax,
-    split,
-    talking,
-)
+from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
+from twinfold.cli.flags import Flag, Names, split
 from twinfold.errors import UsageError
 
 HELP = """Run the experiments of the PerSim paper, and others of their kind.
@@ -74,14 +67,14 @@ def run(
         quiet: Say nothing on standard error unless something is wrong.
         json: Print a record of what was done.
     """
-    from twinfold.bench.suite import load_suite
+    from twinfold.benchmark.suite import load_suite
 
     chosen = load_suite(suite)
     chosen.profile(profile)
     path = records_path(chosen.name, profile, records)
     set_up_jax()
-    from twinfold.bench.plan import Part, plan_run
-    from twinfold.bench.run import run_suite
+    from twinfold.benchmark.pending import Part, plan_run
+    from twinfold.benchmark.runner import run_suite
 
     part = Part(tasks=_asked(task), datasets=_asked(dataset), methods=_asked(method), agents=agent)
     if dry_run:
@@ -162,10 +155,11 @@ def table(
         short: One row per task and data set, with the agent that fares worst.
         json: Print a record instead.
     """
-    from twinfold.bench import summary, tables
-    from twinfold.bench.records import read_records
-    from twinfold.bench.suite import load_suite
-    from twinfold.files import atomic_write_text
+    from twinfold.benchmark import comparison as summary
+    from twinfold.benchmark import tables
+    from twinfold.benchmark.records import read_records
+    from twinfold.benchmark.suite import load_suite
+    from twinfold.utils.files import atomic_write_text
 
     chosen = load_suite(suite)
     found = chosen.profile(profile)
@@ -181,7 +175,7 @@ def table(
     if csv is not None:
         atomic_write_text(csv, tables.as_csv(entries))
     if plot is not None:
-        from twinfold.bench.picture import save_picture
+        from twinfold.benchmark.figure import save_picture
 
         save_picture(plot, chosen, entries)
     if out is None and not (short or json):

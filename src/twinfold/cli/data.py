@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from twinfold.cli.common import Flag, RoleFlags, console, print_json, set_up_jax, warn
+from twinfold.cli.console import console, print_json, set_up_jax, warn
+from twinfold.cli.flags import Flag, RoleFlags
 from twinfold.errors import InvalidDataError
 
 app = App(name="data", help="Collect, check and describe panel data.", help_format="plaintext")
@@ -46,8 +47,8 @@ def collect(
         json: Print a record instead of a sentence.
     """
     set_up_jax()
-    from twinfold.data.collect import collect as collect_panel
-    from twinfold.data.collect import provenance
+    from twinfold.benchmark.collect import collect as collect_panel
+    from twinfold.benchmark.collect import provenance
     from twinfold.data.io import save_panel
     from twinfold.tasks import get_task
 
@@ -131,9 +132,9 @@ def describe(
         plot: Picture of the coverage to write: .png, .pdf or .svg.
         json: Print a record instead of tables.
     """
+    from twinfold.data.describe import describe as describe_panel
     from twinfold.data.io import load_panel
-    from twinfold.data.summary import coverage_figure
-    from twinfold.data.summary import describe as describe_panel
+    from twinfold.report.data_figure import coverage_figure
 
     roles = (columns or RoleFlags()).roles()
     dataset = load_panel(table, roles)
@@ -143,7 +144,7 @@ def describe(
     if json:
         print_json(record)
         return
-    from twinfold.cli.show import show_description
+    from twinfold.cli.render import show_description
 
     show_description(console(), record)
     for line in dataset.warnings:

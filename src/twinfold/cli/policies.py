@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from twinfold.cli.common import Flag, console, print_json, set_up_jax
+from twinfold.cli.console import console, print_json, set_up_jax
+from twinfold.cli.flags import Flag
 
 app = App(
     name="policies",
@@ -77,6 +78,6 @@ def list_policies(*, json: Flag = False) -> None:
     if json:
         print_json({"policies": records})
         return
-    from twinfold.cli.show import show_policies
+    from twinfold.cli.render import show_policies
 
     show_policies(console(), records)

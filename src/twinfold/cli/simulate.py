@@ -5,23 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinfold.cli.common import (
-    Flag,
-    Words,
-    console,
-    numbers,
-    print_json,
-    set_up_jax,
-    state_numbers,
-    warn,
-    whole,
-)
+from twinfold.cli.console import console, print_json, set_up_jax, warn
+from twinfold.cli.flags import Flag, Words, numbers, state_numbers, whole
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from twinfold.models.ensemble import FittedModel
+    from twinfold.models.fitted_model import FittedModel
 
 _MOST_STEPS = 1_000_000  # of one question; a slip such as 0x2000000000 would fill the memory
 
@@ -91,7 +82,7 @@ def simulate(
     if agent is None or state is None or actions is None:
         raise UsageError(f"a single question also needs {' and '.join(missing)}")
     set_up_jax()
-    from twinfold.models.checkpoint import load_run
+    from twinfold.training.run_directory import load_run
 
     _answer_one(load_run(run), agent, state, actions, out, plot, min_support, strict, quiet, json)
 
@@ -114,8 +105,8 @@ def _answer_table(
         raise UsageError(f"--out {out} is the table of questions itself; choose another file")
     set_up_jax()
     from twinfold.data.io import read_table, write_table
-    from twinfold.models.checkpoint import load_run
-    from twinfold.whatif import QUERY, answer
+    from twinfold.simulation.what_if import QUERY, answer
+    from twinfold.training.run_directory import load_run
 
     model = load_run(run)
     table = read_table(queries, ids=[model.roles.agent, QUERY])
@@ -145,8 +136,8 @@ def _answer_one(
     quiet: bool,
     json: bool,
 ) -> None:
-    from twinfold.cli.show import plot_rollout, show_rollout
-    from twinfold.simulate import Simulator
+    from twinfold.cli.render import plot_rollout, show_rollout
+    from twinfold.simulation.simulator import Simulator
 
     rollout = Simulator(model, agent).rollout(
         state_numbers(state, model.roles.state),

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from twinfold.cli.common import (
-    Flag,
-    console,
-    print_json,
-    set_up_jax,
-    shown,
-    split,
-    talking,
-    warn,
-)
+from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
+from twinfold.cli.flags import Flag, shown, split
 
 if TYPE_CHECKING:
     from twinfold.report.tables import Table
@@ -72,9 +64,9 @@ def value(
         json: Print one record per agent instead of a table.
     """
     set_up_jax()
-    from twinfold.models.checkpoint import load_run
+    from twinfold.ope.policy_value import compare_policies, policy_value
     from twinfold.tasks import get_task
-    from twinfold.trust.value import compare_policies, policy_value
+    from twinfold.training.run_directory import load_run
 
     chosen = get_task(task)
     model = load_run(run)
@@ -109,7 +101,7 @@ def value(
 
 
 def _show(records: list[dict[str, Any]]) -> None:
-    from twinfold.cli.show import show_table
+    from twinfold.cli.render import show_table
 
     make = _differences if "a" in records[0] else _values
     out = console()

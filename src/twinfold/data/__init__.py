@@ -6,10 +6,12 @@ only when a table is read, checked or written.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twinfold.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from twinfold.data.describe import describe
     from twinfold.data.ids import match_ids
     from twinfold.data.io import (
         Manifest,
@@ -22,22 +24,20 @@ if TYPE_CHECKING:
     )
     from twinfold.data.panel import DataRanges, PanelDataset, Transitions
     from twinfold.data.roles import Roles
-    from twinfold.data.split import HeldOut, hold_out
-    from twinfold.data.summary import coverage_figure, describe
     from twinfold.data.validate import ValidationReport, check
+    from twinfold.data.windows import HeldOut, hold_out
 
 _HOME = {
     "DataRanges": "panel",
-    "HeldOut": "split",
+    "HeldOut": "windows",
     "Manifest": "io",
     "PanelDataset": "panel",
     "Roles": "roles",
     "Transitions": "panel",
     "ValidationReport": "validate",
     "check": "validate",
-    "coverage_figure": "summary",
-    "describe": "summary",
-    "hold_out": "split",
+    "describe": "describe",
+    "hold_out": "windows",
     "load_panel": "io",
     "manifest_path": "io",
     "match_ids": "ids",
@@ -56,7 +56,6 @@ __all__ = [
     "Transitions",
     "ValidationReport",
     "check",
-    "coverage_figure",
     "describe",
     "hold_out",
     "load_panel",
@@ -68,16 +67,6 @@ __all__ = [
     "write_table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load the module that holds a public name when the name is first used."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """The public names, whether loaded yet or not."""
-    return sorted(__all__)
+__getattr__ = lazy_exports(
+    __name__, {name: f"{__name__}.{module}" for name, module in _HOME.items()}
+)

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinfold.data.columns import NULL_TEXTS
-from twinfold.data.notes import LINE_KEY
+from twinfold.data.issues import LINE_KEY
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
-from twinfold.files import atomic_path, atomic_write_text
+from twinfold.utils.files import atomic_path, atomic_write_text
 
 pc: Any = pyarrow.compute  # its functions are made at run time; checkers see none
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.notes import Notes, counted
+from twinfold.data.issues import Notes, counted
 
 if TYPE_CHECKING:
     from twinfold.data.panel import PanelDataset

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask, Numbers, Times, as_flags, as_numbers, as_times
 from twinfold.data.ids import AgentId, did_you_mean, factorize_ids
-from twinfold.data.notes import Notes, counted, shorten
+from twinfold.data.issues import Notes, counted, shorten
 from twinfold.data.roles import Roles
-from twinfold.data.trajectories import Table, assemble, trajectories
+from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.errors import UsageError
 
 _LARGEST = 2.0**53  # integers above are not exact as floats

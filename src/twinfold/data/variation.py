@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.notes import Notes
+from twinfold.data.issues import Notes
 from twinfold.data.roles import Roles
 
 _MOST_LEVELS = 10  # taken once; where there are more, the levels are amounts or labels

@@ -1,1 +1,9 @@
-"""Learned dynamics: normalisation, the factor model, training, ensembles, run directories."""
+"""What a model is: nets and factors, normalisation, posterior, rollouts.
+
+- ``dynamics``: the seam; ``factor_model``: Z(s, a) u; ``linear`` and
+  ``linear_terms``: its linear part.
+- ``normalizer``, ``ranges``: units and ranges of the data.
+- ``posterior``, ``static_prior``: what is known of agents.
+- ``fitted_model``: what a fit returns; ``rollout``: predictions of many agents at once.
+- ``behaviour_policy``: the policy that the data followed; ``true_dynamics``: a task as dynamics.
+"""

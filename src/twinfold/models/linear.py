@@ -151,12 +151,17 @@ class LinearData(NamedTuple):
 
     def join(self, other: LinearData) -> LinearData:
         """The sums of these agents and of further ones."""
-        pairs = zip(self[:3], other[:3], strict=True)
-        return LinearData(*(np.concatenate(pair) for pair in pairs), *self[3:])
+        return self._replace(
+            gram=np.concatenate([self.gram, other.gram]),
+            moment=np.concatenate([self.moment, other.moment]),
+            energy=np.concatenate([self.energy, other.energy]),
+        )
 
     def add(self, agents: NDArray[np.integer], other: LinearData) -> LinearData:
         """These sums and further ones of some of the agents, ``other`` in the order of these."""
-        found = LinearData(*(values.copy() for values in self[:3]), *self[3:])
+        found = self._replace(
+            gram=self.gram.copy(), moment=self.moment.copy(), energy=self.energy.copy()
+        )
         for mine, theirs in zip(found[:3], other[:3], strict=True):
             np.add.at(mine, agents, theirs)
         return found

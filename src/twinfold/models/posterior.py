@@ -4,7 +4,7 @@ With the features Z(s, a) of a member fixed, the standardised target is linear i
 
     y = Z u + e,    e_d ~ N(0, sigma_d^2),    u ~ N(mu, Lambda^-1)
 
-with mu and Lambda from the training agents (empirical Bayes, ``models.empirical``) and sigma from
+with mu and Lambda from the training agents (``adaptation.empirical_bayes``) and sigma from
 held-out errors. An agent's data enters by sums over its transitions alone (W = diag(1 / sigma^2)):
 
     G = sum Z^T W Z,   b = sum Z^T W (y - Z mu),   c = sum (y - Z mu)^T W (y - Z mu)
@@ -31,15 +31,16 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from twinfold.data.panel import Transitions
-from twinfold.models.factor import FactorModel
+from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.static import OwnPrior, StaticPrior
+from twinfold.models.static_prior import OwnPrior, StaticPrior
 
 Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if they are large:
 _VALUES = 2**22  # numbers in their features and (r, r) products
 _HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
+_KNOWN = 1e20  # precision of a factor that is known
 
 
 class Prior(NamedTuple):
@@ -339,3 +340,45 @@ def features_of(
     code = np.pad(np.asarray(code), [(0, fill)] + [(0, 0)] * (code.ndim - 1))
     found = np.asarray(_features(members, inputs, code), np.float64)
     return found[:, : len(state)]
+
+
+def factor_draws(
+    posterior: Posterior, agents: NDArray[np.integer], n_draws: int, seed: int = 0
+) -> Floats:
+    """Draws of the factors of some agents, ``(M, U, n_draws, r)``; pairs mirror each other.
+
+    Args:
+        posterior: of all agents.
+        agents: ``(U,)`` indices.
+        n_draws: an odd number leaves the last one without its mirror image.
+        seed: of the standard normal numbers, which all agents share.
+    """
+    mean, covariance = posterior.take(agents).solve()
+    n_members, _, rank = mean.shape
+    rng = np.random.default_rng((seed, 5))
+    half = rng.standard_normal((n_members, -(-n_draws // 2), rank))
+    normal = np.stack([half, -half], axis=2).reshape(n_members, -1, rank)[:, :n_draws]
+    # Through eigenvectors: a covariance that has all but vanished in a direction stays usable. That
+    # of a member that diverged has none; its mean is not finite either.
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
+    root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    return mean[:, :, None] + np.einsum("murs,mks->mukr", root, normal)
+
+
+def with_fixed(precision: Floats, n_fixed: int, variance: Floats | None) -> Floats:
+    """Precision ``(r, r)`` of all factors from that of the nets' terms ``(k, k)``.
+
+    Args:
+        precision: of the nets' terms.
+        n_fixed: fixed columns; the factor of the first of them is known to be 1.
+        variance: ``(S,)``, of the own linear coefficients, the fixed columns but the first.
+    """
+    if not n_fixed:
+        return precision
+    own = np.zeros(n_fixed - 1) if variance is None else variance
+    known = np.append(_KNOWN, 1.0 / np.maximum(own, 1.0 / _KNOWN))
+    rank = n_fixed + len(precision)
+    whole = np.zeros((rank, rank))
+    whole[np.arange(n_fixed), np.arange(n_fixed)] = known
+    whole[n_fixed:, n_fixed:] = precision
+    return whole

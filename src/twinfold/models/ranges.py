@@ -1,7 +1,7 @@
 """The range of the data that a model was given: what lies outside, and what new data adds to it.
 
 Outside is no error: a prediction there is given with its support
-(:mod:`twinfold.models.support`), and said to be doubtful.
+(:mod:`twinfold.uncertainty.support`), and said to be doubtful.
 
 Axes: Q states asked about, K actions asked about, n agents of new data, D state columns, A action
 columns.
@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.notes import counted
+from twinfold.data.issues import counted
 from twinfold.data.panel import DataRanges, Transitions
-from twinfold.models.ensemble import FittedModel
+from twinfold.models.fitted_model import FittedModel
 
 Floats = NDArray[np.float64]
 

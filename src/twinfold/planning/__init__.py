@@ -5,22 +5,19 @@ Names load when they are used: the settings need no JAX, everything else does.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twinfold.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from twinfold.planning.box import DataBox
+    from twinfold.planning.build import make_planner, task_objective, task_planner
     from twinfold.planning.cem import CEM
-    from twinfold.planning.defaults import (
-        PAPER,
-        PlanConfig,
-        make_planner,
-        plan_config,
-        task_objective,
-        task_planner,
-    )
-    from twinfold.planning.episode import Episodes, run_agents, run_episodes
+    from twinfold.planning.config import PlanConfig
+    from twinfold.planning.data_range import DataBox
+    from twinfold.planning.fitted_value import PlanValue, learn_plan_value
+    from twinfold.planning.grid_value import GridValue, solve_grid_value
     from twinfold.planning.icem import ICEM
+    from twinfold.planning.mpc import Episodes, run_agents, run_episodes
     from twinfold.planning.mppi import MPPI
     from twinfold.planning.objective import (
         Objective,
@@ -29,10 +26,9 @@ if TYPE_CHECKING:
         member_traces,
         stack_of_one,
     )
-    from twinfold.planning.plan_value import PlanValue, learn_plan_value
     from twinfold.planning.planner import Evaluate, PlanInfo, Planner
+    from twinfold.planning.presets import PAPER, plan_config
     from twinfold.planning.shooting import RandomShooting, StickyShooting
-    from twinfold.planning.value import GridValue, solve_grid_value
 
 __all__ = [
     "CEM",
@@ -65,29 +61,21 @@ __all__ = [
 ]
 
 _MODULES = {
-    "box": ("DataBox",),
+    "build": ("make_planner", "task_objective", "task_planner"),
     "cem": ("CEM",),
-    "defaults": (
-        "PAPER",
-        "PlanConfig",
-        "make_planner",
-        "plan_config",
-        "task_objective",
-        "task_planner",
-    ),
-    "episode": ("Episodes", "run_agents", "run_episodes"),
+    "config": ("PlanConfig",),
+    "data_range": ("DataBox",),
+    "fitted_value": ("PlanValue", "learn_plan_value"),
+    "grid_value": ("GridValue", "solve_grid_value"),
     "icem": ("ICEM",),
+    "mpc": ("Episodes", "run_agents", "run_episodes"),
     "mppi": ("MPPI",),
     "objective": ("member_traces", "Objective", "make_evaluate", "member_returns", "stack_of_one"),
-    "plan_value": ("PlanValue", "learn_plan_value"),
     "planner": ("Evaluate", "PlanInfo", "Planner"),
+    "presets": ("PAPER", "plan_config"),
     "shooting": ("RandomShooting", "StickyShooting"),
-    "value": ("GridValue", "solve_grid_value"),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_exports(
+    __name__, {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+)

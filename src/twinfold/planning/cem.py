@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
-from twinfold.planning.sampling import (
+from twinfold.planning.noise import (
     coloured_noise,
     count_elites,
     middle_plan,
@@ -18,6 +17,7 @@ from twinfold.planning.sampling import (
     select_elites,
     within,
 )
+from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
 
 
 class CEM(Planner):

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from twinfold.planning.noise import coloured_noise, middle_plan, within
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
-from twinfold.planning.sampling import coloured_noise, middle_plan, within
 
 
 class MPPI(Planner):

@@ -29,11 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from twinfold.models.behaviour import AgentBehaviour
+from twinfold.models.behaviour_policy import AgentBehaviour
 from twinfold.models.dynamics import Dynamics
-from twinfold.planning.box import DataBox
+from twinfold.planning.data_range import DataBox
 from twinfold.planning.planner import Evaluate
-from twinfold.planning.support import SupportMap, unsupported
+from twinfold.planning.support_penalty import SupportMap, unsupported
 
 if TYPE_CHECKING:
     from twinfold.tasks.task import Task
@@ -59,7 +59,7 @@ class Objective(eqx.Module):
         terminated: ``(next_state) -> bool``, whether the episode ends there.
         terminal_value: ``(state) -> scalar``, the reward to be expected beyond the horizon if the
             episode has not ended by then; None counts as zero. A callable pytree such as
-            :class:`twinfold.planning.value.GridValue`, or a plain function.
+            :class:`twinfold.planning.grid_value.GridValue`, or a plain function.
         discount: gamma, per step, in (0, 1].
         progress: ``(state) -> scalar``, how far on the way to a distant goal a state is.
         progress_weight: worth of the most progress that a plan makes before the episode ends.

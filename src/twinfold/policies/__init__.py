@@ -6,8 +6,9 @@ train``. Nothing here imports JAX before a policy is asked for.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twinfold.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from twinfold.policies.library import AgentPolicy, get_policy
@@ -15,15 +16,12 @@ if TYPE_CHECKING:
 
 POLICY_NAMES: tuple[str, ...] = ("random", "test", "pure", "pure-eps-20", "pure-eps-40")
 
-_HOME = {"AgentPolicy": "library", "get_policy": "library", "shipped_records": "store"}
+_HOME = {
+    "AgentPolicy": "twinfold.policies.library",
+    "get_policy": "twinfold.policies.library",
+    "shipped_records": "twinfold.policies.store",
+}
 
 __all__ = ["POLICY_NAMES", "AgentPolicy", "get_policy", "shipped_records"]
 
-
-def __getattr__(name: str) -> Any:
-    """Load the module that holds a public name when the name is first used."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(__name__, _HOME)

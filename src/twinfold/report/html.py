@@ -13,8 +13,8 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
-from twinfold.files import atomic_write_text
 from twinfold.report.tables import Table
+from twinfold.utils.files import atomic_write_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

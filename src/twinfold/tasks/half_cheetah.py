@@ -31,9 +31,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
-from twinfold.cores import usable_cores
 from twinfold.errors import UsageError
 from twinfold.tasks.task import Task
+from twinfold.utils.cores import usable_cores
 
 if TYPE_CHECKING:
     from mujoco import MjModel  # pyright: ignore[reportAttributeAccessIssue]

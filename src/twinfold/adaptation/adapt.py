@@ -1,0 +1,345 @@
+"""New agents, and more data of known ones, without touching the nets.
+
+The posterior of an agent's factors depends on sums over its transitions (``posterior``). To adapt
+is to add to these sums and solve a system of r equations per member. Data may come in any order and
+in any parts, one transition at a time or a million; forgetting an agent drops its sums.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.adaptation.input_checks import (
+    check_columns,
+    level_codes,
+    range_doubts,
+    static_doubts,
+    step_doubts,
+)
+from twinfold.data.ids import AgentId, match_ids
+from twinfold.data.panel import DataRanges, PanelDataset, Transitions
+from twinfold.errors import UsageError
+from twinfold.models.behaviour_policy import Behaviour
+from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.posterior import (
+    Evidence,
+    Posterior,
+    gather,
+    misfit,
+)
+from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
+
+Floats = NDArray[np.float64]
+Warn = Callable[[str], None]
+
+MISFIT = 25.0
+"""Squared residuals over squared noise beyond which an agent is said not to fit, at the least."""
+
+
+def adapt(
+    model: FittedModel,
+    panel: PanelDataset,
+    *,
+    strict: bool = False,
+    warn: Warn | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FittedModel:
+    """A model that also knows the agents of a panel, in closed form.
+
+    New agents are added; data of known agents is added to what is known of them. The nets stay as
+    they are, and so do the predictions for all other agents. An agent without a transition is added
+    as the average one, with a band as wide as the population.
+
+    Args:
+        model: a fitted model.
+        panel: data with the same state and action columns, not used for this model before.
+        strict: refuse states and actions far outside the range of the data that the model was
+            given so far, rather than warn of them.
+        warn: receives what is doubtful about the data; None for ``warnings.warn``.
+        progress: receives ("adapting", rows done, rows in all).
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: columns, kind of action or angles differ from those of the model, or the time
+            step by half or more, or the model has had this very data already.
+        InvalidDataError: an action is none of the model's levels; or ``strict``, and something is
+            out of range.
+    """
+    data = panel_transitions(model, panel)
+    fingerprint = panel.fingerprint()
+    history = list(model.info.get("adapted", []))
+    had = [model.info.get(name) for name in ("fingerprint", "reserved_fingerprint")]
+    had += [model.info.get("source", {}).get("fingerprint")]  # of a table that some are reserved of
+    if fingerprint in [*had, *(row["fingerprint"] for row in history)]:
+        raise UsageError(
+            "the model has had this data already; counting it twice would make it too sure of it"
+        )
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
+    static = static_values(model, panel)
+    step_doubts(model, panel, warn)
+    range_doubts(model, panel, data, warn, strict=strict)
+    static_doubts(model, (*panel.agent_ids, *panel.left_out), static, warn)
+    ids = (*panel.agent_ids, *panel.left_out)
+    place = match_ids(model.agent_ids, list(ids))
+    unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).any(axis=1)
+    bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
+    if bare:
+        more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+        warn(
+            f"agent {bare[0]!r}{more}: no transition (two rows in a row are needed); "
+            "taken to be an average agent, with a band as wide as the population"
+        )
+    adapted = with_transitions(model, ids, data, progress, static)
+    _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
+    entry = {
+        "fingerprint": fingerprint,
+        "agents": len(ids),
+        "new_agents": int((place < 0).sum()),
+        "transitions": len(data),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    return replace(adapted, info={**model.info, "adapted": [*history, entry]})
+
+
+def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
+    """A panel's transitions as the model counts its actions.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: columns, kind of action or angles differ from those of the model, or the time
+            step by half or more.
+        InvalidDataError: an action is none of the model's levels.
+    """
+    known_posterior(model)
+    check_columns(model, panel)
+    data = panel.transitions()
+    if model.action_levels is None:
+        return data
+    return replace(data, action=level_codes(model, panel, data))
+
+
+def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
+    """The static columns that the model knows, ``(n, C)``: of ``agent_ids``, then ``left_out``.
+
+    NaN in columns that the panel does not have; None if the model or the panel has none.
+    """
+    known = known_posterior(model)
+    if known.static is None or panel.static is None:
+        return None
+    found = np.full((len(panel.static), len(model.roles.static)), np.nan)
+    for c, name in enumerate(model.roles.static):
+        if name in panel.roles.static:
+            found[:, c] = panel.static[:, panel.roles.static.index(name)]
+    return found
+
+
+def with_transitions(
+    model: FittedModel,
+    ids: tuple[AgentId, ...],
+    data: Transitions,
+    progress: Callable[[str, int, int], None] | None = None,
+    static: Floats | None = None,
+) -> FittedModel:
+    """``adapt`` without checks.
+
+    Args:
+        model: a fitted model with a posterior.
+        ids: of the agents that ``data.agent`` counts, known to the model or not.
+        data: transitions ordered by agent; actions as the model counts its levels.
+        progress: receives ("adapting", rows done, rows in all).
+        static: ``(n, C)``, the agents' static columns, NaN where not known; None if none is.
+    """
+    known = known_posterior(model)
+    found = gather(
+        model.members,
+        model.normalizer,
+        known.prior,
+        data,
+        len(ids),
+        None if progress is None else lambda done, of: progress("adapting", done, of),
+    )
+    place = match_ids(model.agent_ids, list(ids))
+    seen = agent_ranges(model, data, len(ids))
+    sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
+    return with_evidence(model, known, ids, place, found, static, seen, sums)
+
+
+def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
+    """A model that does not know some agents any more.
+
+    Their factors, sums, ranges and kept states are gone, as if they had never been adapted to, and
+    so is what a reserved agent says of the band, which then rests on the others (not in runs of an
+    older version, which do not know whose scores are whose). Nets that were trained on an agent's
+    data keep what they learned from it; only a new fit undoes that.
+
+    Args:
+        model: a fitted model.
+        agents: ids.
+
+    Raises:
+        UsageError: an id is unknown, or no agent is left.
+    """
+    gone = np.unique([model.agent_index(agent) for agent in agents]).astype(np.int64)
+    kept = np.setdiff1d(np.arange(len(model.agent_ids)), gone)
+    if not len(kept):
+        raise UsageError("no agent would be left; a model needs one")
+    behaviour = model.behaviour
+    if behaviour is not None:
+        behaviour = _replaced(behaviour, np.asarray(behaviour.factors)[kept])
+    sample, sample_agent, action = model.sample, model.sample_agent, model.sample_action
+    if sample_agent is not None:
+        stays = np.isin(sample_agent, kept)
+        if stays.any():
+            sample = sample[stays]
+            action = None if action is None else action[stays]
+            sample_agent = np.searchsorted(kept, sample_agent[stays]).astype(np.int32)
+        else:  # planning needs some states, so these stay, but of nobody
+            sample_agent = action = None
+    scores, usual, scored = model.conformal, model.reference, model.calibration_agent
+    if scored is not None:
+        stays = np.isin(scored, kept)
+        scores, usual = (
+            None if x is None or not stays.any() else x[stays] for x in (scores, usual)
+        )
+        scored = np.searchsorted(kept, scored[stays]).astype(np.int32) if stays.any() else None
+    return replace(
+        model,
+        members=_replaced(model.members, np.asarray(model.members.agents)[:, kept]),
+        agent_ids=tuple(model.agent_ids[n] for n in kept),
+        behaviour=behaviour,
+        posterior=None if model.posterior is None else model.posterior.take(kept),
+        sample=sample,
+        sample_agent=sample_agent,
+        sample_action=action,
+        conformal=scores,
+        reference=usual,
+        calibration_agent=scored,
+        added_ranges=ranges_of(model.added_ranges, kept),
+        sums=None if model.sums is None else model.sums.take(kept),
+    )
+
+
+def with_evidence(
+    model: FittedModel,
+    known: Posterior,
+    ids: tuple[AgentId, ...],
+    place: NDArray[np.integer],
+    found: Evidence,
+    static: Floats | None = None,
+    seen: DataRanges | None = None,
+    sums: LinearData | None = None,
+) -> FittedModel:
+    """The model with more evidence: of known agents at ``place``, of new ones where it is -1.
+
+    Args:
+        model: a fitted model.
+        known: its posterior.
+        ids: ``(n,)``, the agents.
+        place: ``(n,)``, where the model has them.
+        found: of the n agents.
+        static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
+            known is known by these from now on.
+        seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
+        sums: of the n agents' data, for linear models; None for none.
+    """
+    old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    evidence = known.evidence
+    if len(old):
+        evidence = evidence.add(place[old], found.take(old))
+    if len(new):
+        evidence = evidence.join(found.take(new))
+    n_before = len(model.agent_ids)
+    touched = np.concatenate([place[old], n_before + np.arange(len(new))]).astype(np.int64)
+    trained = np.concatenate([known.trained, np.zeros(len(new), bool)])
+    values = known.values
+    if values is not None:
+        values = np.concatenate([values, np.full((len(new), values.shape[1]), np.nan)])
+        if static is not None:
+            given = static[np.concatenate([old, new])]
+            values[touched] = np.where(np.isnan(given), values[touched], given)
+    if seen is not None:
+        seen = DataRanges(*(column[np.concatenate([old, new])] for column in seen))
+    linear = model.sums
+    if linear is not None:
+        sums = sums or LinearData.none(model.normalizer, len(ids), model.n_levels)
+        linear = linear.add(place[old], sums.take(old)).join(sums.take(new))
+    posterior = Posterior(known.prior, evidence, trained, known.static, values)
+    mean, _ = posterior.take(touched).solve()
+    before = np.asarray(model.members.agents)
+    factors = np.concatenate(
+        [before, np.zeros((len(before), len(new), before.shape[2]), before.dtype)], axis=1
+    )
+    factors[:, touched] = mean
+    behaviour = model.behaviour
+    if behaviour is not None:
+        behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0], touched))
+    return replace(
+        model,
+        members=_replaced(model.members, factors),
+        agent_ids=(*model.agent_ids, *(ids[n] for n in new)),
+        behaviour=behaviour,
+        posterior=posterior,
+        added_ranges=ranges_with(model, touched, len(new), seen),
+        sums=linear,
+    )
+
+
+def _policy_factors(
+    before: NDArray[Any], behaviour: Behaviour, factors: NDArray[Any], touched: NDArray[np.integer]
+) -> Floats:
+    """Factors as the policy of the data reads them: standardised like those it was learned with.
+
+    Those of agents that are not touched stay, to the last bit.
+    """
+    read = np.asarray(behaviour.factors, np.float64)
+    spread = before.std(axis=0)
+    slope = np.where(spread > 0, read.std(axis=0) / np.maximum(spread, 1e-30), 0.0)
+    found = np.zeros(factors.shape)
+    found[: len(read)] = read
+    found[touched] = (factors[touched] - before.mean(axis=0)) * slope + read.mean(axis=0)
+    return found
+
+
+def _replaced(holder: Any, factors: NDArray[Any]) -> Any:
+    name = "factors" if isinstance(holder, Behaviour) else "agents"
+    # Not dataclasses.replace: the arrays of a stack have an axis more than their annotations say.
+    return eqx.tree_at(lambda x: getattr(x, name), holder, jnp.asarray(factors, jnp.float32))
+
+
+def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None:
+    """Say which agents no choice of factors explains."""
+    known = known_posterior(model)
+    values = np.median(agent_misfit(model), axis=0)
+    usual = values[known.trained & (known.evidence.count > 0)]
+    limit = max(MISFIT, 4 * float(np.quantile(usual, 0.99)) if len(usual) else 0.0)
+    bad = index[values[index] > limit]
+    if len(bad):
+        worst = int(bad[values[bad].argmax()])
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        warn(
+            f"agent {model.agent_ids[worst]!r}{more}: the data does not fit any agent the model "
+            f"can express (squared errors {values[worst]:.3g} times the noise): contradictory "
+            "rows, another regime, or an agent unlike all others; its band is widened accordingly"
+        )
+
+
+def agent_misfit(model: FittedModel) -> Floats:
+    """Phi of every member and agent, ``(M, N)``: squared residuals over squared noise, at least 1.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+    """
+    known = known_posterior(model)
+    shift = np.asarray(model.members.agents, np.float64) - known.prior.mean[:, None]
+    return misfit(known.prior, known.evidence, shift)

@@ -1,0 +1,231 @@
+"""Empirical Bayes: what the agents that the nets were trained on say of others, and of themselves.
+
+Axes: M members, N agents, r rank, D state columns, K transitions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.panel import Transitions
+from twinfold.metrics import robust_scale
+from twinfold.models.factor_model import FactorModel
+from twinfold.models.linear import LinearFit
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import (
+    Evidence,
+    Posterior,
+    Prior,
+    features_of,
+    gather,
+    no_walls,
+    with_fixed,
+)
+from twinfold.models.static_prior import fit_static, widened_covariance
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 8192  # transitions whose features are held at once
+_SAMPLE = 2**14  # transitions that the noise of the training data is taken from
+_SELDOM = 0.2  # share of the transitions that may end at a wall
+_ALL_BUT = 0.99  # share of the errors at walls that their size is taken from
+_MOSTLY = 0.5  # share of the prior variance that own data leaves open
+_ROUNDS = 10  # of expectation maximisation
+_CLEAN = 0.05  # standard deviations of the target that the noise of clean data stays below
+_REWEIGHED = 2  # times that rows are weighed there by what their agent's factors explain
+_LEAST_NOISE = 1e-6  # standard deviations of the target
+
+
+def empirical_prior(
+    factors: Floats, noise: Floats, n_fixed: int = 0, variance: Floats | None = None
+) -> Prior:
+    """Mean and covariance of trained factors.
+
+    Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
+    differ: its spread is taken to be as large as its factors. Of the fixed columns' factors both
+    are known.
+
+    Args:
+        factors: ``(M, N, r)``.
+        noise: ``(M, D)``, in standard deviations of the target.
+        n_fixed: fixed columns of Z, the first ones.
+        variance: ``(S,)`` of the own linear coefficients, the fixed columns but the first.
+    """
+    values = np.asarray(factors, np.float64)
+    n_members, n_agents, rank = values.shape
+    mean = values.mean(axis=1)
+    mean[:, :n_fixed] = np.eye(1, n_fixed)[0]
+    net = values[..., n_fixed:]
+    if net.size:
+        deviation = net - mean[:, None, n_fixed:]
+        spread = np.square(deviation if n_agents > 1 else net).mean(axis=(1, 2)) + 1e-12
+        covariance = widened_covariance(deviation, spread)
+        if n_agents == 1:
+            covariance = spread[:, None, None] * np.eye(rank - n_fixed)
+        precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    else:
+        precision = np.zeros((n_members, 0, 0))
+    precision = np.stack([with_fixed(own, n_fixed, variance) for own in precision])
+    noise = np.maximum(noise, _LEAST_NOISE)
+    return Prior(mean, precision, noise, noise, no_walls(noise.shape[1]))
+
+
+def trained_posterior(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    held_out: Floats | None,
+    n_agents: int,
+    static: Floats | None = None,
+    linear: LinearFit | None = None,
+    weighed_again: bool = True,
+) -> Posterior:
+    """The posterior of the agents that the nets were trained on.
+
+    They are solved for as new agents are: with the noise that held-out data shows, and a prior that
+    is what they have in common. Where the noise is larger than that of the training data, which the
+    trained factors took up, the covariance of these is too wide; so it is estimated by expectation
+    maximisation (Dempster, Laird and Rubin 1977), as the covariance over agents of what is left
+    when each is known no better than its data allows.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        data: their transitions, those of an agent next to each other.
+        held_out: ``(D,)``, robust scale of held-out errors of one step, in standard deviations of
+            the target; None if there are none. A member that fits its own training data worse than
+            that has the noise of that.
+        n_agents: N.
+        static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
+            What these say is learned from the agents that are mostly known by their own data.
+        linear: the linear model that the members' fixed columns are of; None if they have none.
+        weighed_again: whether the weights of rows are those by the prior that comes out, as of new
+            agents; and where there is next to no noise, by what the agent's own factors explain: a
+            few transitions that the nets do not know would count for more than all others else. If
+            not, they are those by the prior to begin with, in half the time or less.
+    """
+    factors = np.asarray(members.agents, np.float64)
+    residual, target = _residuals(members, normalizer, data)
+    scale = np.stack([robust_scale(error, target) for error in residual])
+    scale = np.where(np.isfinite(scale), scale, np.inf)
+    noise = np.maximum(scale, 0.0 if held_out is None else held_out)
+    n_fixed, variance = members.n_fixed, None
+    if linear is not None:
+        variance = linear.variance
+        if members.rank == n_fixed and len(variance):
+            # Chosen in units of the noise: a larger noise leaves what it says of agents as it was.
+            column = np.array(linear.own)[:, 1]
+            variance = variance * np.square(np.median(noise, axis=0) / linear.noise)[column]
+    prior = empirical_prior(factors, noise, n_fixed, variance)
+    prior = prior._replace(walls=_walls(normalizer, data))
+    limited = prior.at_wall(normalizer.encode_state(data.next_state))
+    if limited.any():
+        residual, _ = _residuals(members, normalizer, data.select(limited))
+        there = np.stack([_trimmed_rms(error) for error in residual])
+        there = np.where(np.isfinite(there), there, np.inf)
+        prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
+    evidence = gather(members, normalizer, prior, data, n_agents)
+    prior, evidence = maximised(prior, evidence, n_fixed)
+    if weighed_again and members.rank > n_fixed and n_agents > 1:
+        clean = np.median(prior.noise, axis=0).max() < _CLEAN
+        evidence = evidence if clean else gather(members, normalizer, prior, data, n_agents)
+        for _ in range(_REWEIGHED if clean else 0):
+            own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
+            evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
+    known = Posterior(prior, evidence, np.ones(n_agents, bool))
+    if static is None:
+        return known
+    metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
+    before = np.linalg.inv(prior.precision)
+    after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
+    total = np.einsum("mrs,mrs->m", metric, before)
+    left = np.einsum("mrs,mnrs->mn", metric, after) / np.maximum(total, 1e-300)[:, None]
+    # Factors of the others are mostly the mean of all: that would hide what the columns say.
+    told = np.nanmedian(left, axis=0) < _MOSTLY
+    factors = known.solve()[0]
+    fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
+    if fitted is None:
+        return known
+    if n_fixed:  # what is known stays known
+        fitted.shift[:, 0], fitted.weights[..., 0] = 0.0, 0.0
+        fitted.precision[:, 0], fitted.precision[..., 0] = 0.0, 0.0
+        fitted.precision[:, 0, 0] = prior.precision[:, 0, 0]
+    return known._replace(static=fitted, values=static)
+
+
+def maximised(
+    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = _ROUNDS
+) -> tuple[Prior, Evidence]:
+    """Mean and covariance of the nets' factors by expectation maximisation.
+
+    The mean of the prior moves with them, and the evidence is counted from it.
+
+    Args:
+        prior: to begin with.
+        evidence: of the agents.
+        n_fixed: fixed columns, whose prior stays.
+        rounds: of both steps.
+    """
+    n_members, n_agents, rank = evidence.moment.shape
+    if rank == n_fixed or n_agents < 2:
+        return prior, evidence
+    net = slice(n_fixed, None)
+    for _ in range(rounds):
+        precision = prior.precision[:, None] + evidence.gram
+        covariance = np.linalg.inv(precision)
+        shift = np.linalg.solve(precision, evidence.moment[..., None])[..., 0]
+        sound = np.isfinite(shift).all(axis=(1, 2)) & np.isfinite(covariance).all(axis=(1, 2, 3))
+        move = np.zeros((n_members, rank))
+        move[sound, net] = shift[sound, :, net].mean(axis=1)
+        deviation = (shift - move[:, None])[..., net]
+        total = np.swapaxes(deviation, 1, 2) @ deviation + covariance[..., net, net].sum(axis=1)
+        # One more agent, isotropic, as for the trained factors.
+        size = np.einsum("mrr->m", total) / (n_agents * (rank - n_fixed)) + 1e-12
+        weight = min(1.0, (rank - n_fixed) / n_agents)
+        total += weight * size[:, None, None] * np.eye(rank - n_fixed)
+        found = prior.precision.copy()
+        # A member that diverged stays as it is.
+        found[sound, net, net] = np.linalg.inv(total[sound] / (n_agents + weight))
+        prior = prior._replace(mean=prior.mean + move, precision=found)
+        evidence = evidence.from_mean(move)
+    return prior, evidence
+
+
+def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
+    """Hard limits that few transitions end at, ``(2, D)``, standardised: the rarest ones.
+
+    A limit that many end at is no wall but what usually happens (a flag that is mostly 0): the nets
+    have learned it, and the other columns of these transitions tell agents apart.
+    """
+    standard = normalizer.encode_state(data.next_state)
+    walls, nowhere = np.stack([normalizer.low, normalizer.high]), no_walls(standard.shape[1])
+    at = np.stack([standard <= walls[0], standard >= walls[1]])  # (2, K, D)
+    while at.any(axis=(0, 2)).mean() > _SELDOM:  # all together, not each by itself
+        side, column = np.unravel_index(at.mean(axis=1).argmax(), walls.shape)
+        walls[side, column], at[side, :, column] = nowhere[side, column], False
+    return walls
+
+
+def _residuals(
+    members: FactorModel, normalizer: Normalizer, data: Transitions
+) -> tuple[Floats, Floats]:
+    """Residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
+    factors = np.asarray(members.agents, np.float64)
+    some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // _SAMPLE))])
+    target = normalizer.encode_target(some.state, some.next_state)
+    found = []
+    for first in range(0, len(some), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        features = features_of(members, normalizer, some.state[part], some.action[part])
+        predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, some.agent[part]])
+        found.append(target[part] - predicted)
+    return np.concatenate(found, axis=1), target
+
+
+def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
+    """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
+    size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
+    return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))

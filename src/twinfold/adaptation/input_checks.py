@@ -1,0 +1,171 @@
+"""Whether data fits a model: what is refused, and what is doubtful and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.time_step import joins, step_ratio, step_text
+from twinfold.errors import InvalidDataError, UsageError
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.ranges import (
+    STATE_MARGIN,
+    OutOfRange,
+    out_of_range,
+    outside_actions,
+    outside_states,
+)
+
+Floats = NDArray[np.float64]
+Warn = Callable[[str], None]
+
+_ROUNDING = 1e-6  # share of a value by which it may differ without a word
+
+STEP_DOUBT = 0.05
+"""Share of the model's time step by which that of other data may differ without a word."""
+
+
+def check_columns(model: FittedModel, panel: PanelDataset) -> None:
+    """Refuse data whose columns, kind of action, angles or time step are not the model's.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    mine, theirs = model.roles, panel.roles
+    if theirs.action_type != mine.action_type:
+        raise UsageError(
+            f"the action is {theirs.action_type}, but the model was fitted to {mine.action_type} "
+            "actions"
+        )
+    for what in ("state", "action", "angle"):
+        wanted, given = getattr(mine, what), getattr(theirs, what)
+        if wanted == given:
+            continue
+        lacking = [name for name in wanted if name not in given]
+        hint = did_you_mean(lacking[0], given, "columns") if lacking and given else ""
+        raise UsageError(
+            f"the model's {what} columns are {', '.join(map(repr, wanted)) or 'none'}, those of "
+            f"the data {', '.join(map(repr, given)) or 'none'}; give the same, in the same "
+            f"order.{hint}"
+        )
+    if not panel.n_transitions:
+        return  # of single rows nothing says how far apart they are
+    ratio = step_ratio(model.time_step, panel.time_step)
+    if ratio is None or not joins(np.array([ratio]), 1.0)[0]:
+        raise UsageError(
+            f"the time between two rows is {step_text(panel.time_step)}, in the model's data "
+            f"{step_text(model.time_step)}; resample the data, or fit a model of its own"
+        )
+
+
+def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:
+    """Return the actions as indices into the model's levels.
+
+    Raises:
+        InvalidDataError: an action is none of them.
+    """
+    mine, theirs = model.action_levels, panel.action_levels
+    assert mine is not None
+    assert theirs is not None
+    index = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1).astype(np.int32)
+    unknown = mine[index] != theirs
+    rows = np.flatnonzero(unknown[data.action])
+    if len(rows):
+        row = int(rows[0])
+        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+        raise InvalidDataError(
+            f"column {model.roles.action[0]!r}, agent {panel.agent_ids[data.agent[row]]!r}, step "
+            f"{int(data.step[row])} of its trajectory{more}: action {theirs[data.action[row]]} "
+            f"never occurs in the model's data; its levels: {', '.join(map(str, mine[:12]))}"
+        )
+    return index[np.asarray(data.action, np.int32)]
+
+
+def step_doubts(model: FittedModel, panel: PanelDataset, warn: Warn) -> None:
+    """Say that the time step is not quite that of the model's data."""
+    if not panel.n_transitions:
+        return
+    ratio = step_ratio(model.time_step, panel.time_step)
+    if ratio is not None and abs(ratio - 1) > STEP_DOUBT:
+        warn(
+            f"the time between two rows is {step_text(panel.time_step)}, in the model's data "
+            f"{step_text(model.time_step)}: taken as one step all the same; changes are "
+            f"{'larger' if ratio > 1 else 'smaller'} than the model's for that alone"
+        )
+
+
+def range_doubts(
+    model: FittedModel, panel: PanelDataset, data: Transitions, warn: Warn, *, strict: bool = False
+) -> None:
+    """Say what lies far outside the range of the data that the model was given so far.
+
+    Raises:
+        InvalidDataError: ``strict``, and something does.
+    """
+    parts = [outside_states(model, data.state, "state")]
+    if model.action_levels is None:
+        parts.append(outside_actions(model, np.asarray(data.action, np.float64)))
+
+    def where(part: OutOfRange, row: int) -> str:
+        agent = panel.agent_ids[data.agent[row]]
+        return f"agent {agent!r}, step {int(data.step[row])} of its trajectory"
+
+    line = out_of_range(parts, where, lambda part, rows: data.agent[rows], "agent")
+    if line is None:
+        return
+    if strict:
+        raise InvalidDataError(line)
+    warn(f"{line}; what is learned there is a guess")
+
+
+def static_doubts(
+    model: FittedModel, ids: Sequence[AgentId], static: Floats | None, warn: Warn
+) -> None:
+    """Say which static columns lack, which have changed, and which lie far outside the fit's."""
+    known = model.posterior
+    if known is None or known.static is None or known.values is None:
+        return
+    names, place = model.roles.static, match_ids(model.agent_ids, list(ids))
+    before = np.full((len(ids), len(names)), np.nan)
+    before[place >= 0] = known.values[place[place >= 0]]
+    given = np.full_like(before, np.nan) if static is None else static
+    lacking = np.isnan(given) & np.isnan(before)
+    bare = np.flatnonzero(lacking.any(axis=1))
+    if static is None and len(bare):
+        columns = ", ".join(map(repr, names))
+        warn(
+            f"no static columns among the roles of this data (the model's: {columns}): agents "
+            "without them begin as average ones"
+        )
+    for c, name in enumerate(names):
+        without = np.flatnonzero(lacking[:, c])
+        if static is not None and len(without):
+            warn(
+                f"{_several(ids, without)}: {name!r} (static) is not known; without all of "
+                "the static columns an agent begins as the average one"
+            )
+        low, high = known.static.low[c], known.static.high[c]
+        margin = STATE_MARGIN * (high - low) + _ROUNDING * max(abs(low), abs(high))
+        with np.errstate(invalid="ignore"):
+            far = np.flatnonzero((given[:, c] < low - margin) | (given[:, c] > high + margin))
+            moved = np.abs(given[:, c] - before[:, c]) > _ROUNDING * np.abs(before[:, c])
+        if len(far):
+            warn(
+                f"{_several(ids, far)}: {name!r} is {given[far[0], c]:g}, far outside the "
+                f"model's data ({low:g} to {high:g}); what it says of the agent is a guess"
+            )
+        changed = np.flatnonzero(moved)
+        if len(changed):
+            warn(
+                f"{_several(ids, changed)}: {name!r} (static) was {before[changed[0], c]:g} and is "
+                f"{given[changed[0], c]:g} now; the new value counts"
+            )
+
+
+def _several(ids: Sequence[AgentId], rows: NDArray[np.integer]) -> str:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return f"agent {ids[int(rows[0])]!r}{more}"

@@ -1,0 +1,160 @@
+"""One agent followed as its data comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twinfold.adaptation.adapt import with_evidence
+from twinfold.data.ids import AgentId, canonical_ids, match_ids
+from twinfold.data.panel import DataRanges, Transitions
+from twinfold.errors import UsageError, one_of
+from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.posterior import (
+    Evidence,
+    Posterior,
+    features_of,
+    prior_root,
+    solve,
+    whitened,
+)
+from twinfold.models.ranges import no_ranges
+
+Floats = NDArray[np.float64]
+
+
+class Tracker:
+    """One agent followed transition by transition.
+
+    Each observation takes well under a millisecond. The answer is that of ``adapt`` with all of the
+    observations at once, in any order.
+
+    Attributes:
+        model: the model as it was.
+        agent_id: the agent, known to the model or not.
+        evidence: what is known, of one agent.
+    """
+
+    def __init__(
+        self, model: FittedModel, agent: AgentId, static: Mapping[str, float] | None = None
+    ) -> None:
+        """Begin at what the model knows of the agent: nothing, if it is new.
+
+        Args:
+            model: a fitted model.
+            agent: the user's id.
+            static: static columns of the agent by name, where the model does not know them.
+
+        Raises:
+            RunError: the run is from before there was a posterior.
+            UsageError: the model has no such static column, or a value is no finite number.
+        """
+        known = known_posterior(model)
+        self.model, self.agent_id = model, canonical_ids([agent])[0]
+        index = int(match_ids(model.agent_ids, [self.agent_id])[0])
+        if index >= 0:
+            self.agent_id = model.agent_ids[index]
+            self.evidence = known.evidence.take(np.array([index])).copy()
+        else:
+            n_members, rank = known.prior.mean.shape
+            self.evidence = Evidence.none(n_members, 1, rank)
+        self._static = self._values(known, index, static or {})
+        one = Posterior(known.prior, self.evidence, np.zeros(1, bool), known.static, self._static)
+        self._own = one.own_prior
+        self._prior, self._roots = known.prior, prior_root(known.prior)
+        self._seen = no_ranges(model, 1)
+        self._sums = LinearData.none(model.normalizer, 1, model.n_levels)
+
+    def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
+        """``(1, C)``, the agent's static columns."""
+        names = self.model.roles.static if known.static is not None else ()
+        for name in static:
+            if name not in names:
+                raise UsageError(f"the model has no static column {name!r}; {one_of(names)}")
+        if known.values is None:
+            return None
+        values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
+        for name, value in static.items():
+            if not isinstance(value, Real) or not np.isfinite(value):
+                raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
+            values[0, names.index(name)] = value
+        return values
+
+    def observe(self, state: ArrayLike, action: Any, next_state: ArrayLike) -> None:
+        """Add one transition.
+
+        Args:
+            state: ``(D,)`` raw units, in the order of the state columns.
+            action: a level of the user's, or ``(A,)`` raw units.
+            next_state: ``(D,)``.
+
+        Raises:
+            UsageError: a shape does not fit, a value is not finite, or a level is unknown.
+        """
+        model = self.model
+        n_state = len(model.roles.state)
+        before, after = (np.asarray(x, np.float64).reshape(-1) for x in (state, next_state))
+        if len(before) != n_state or len(after) != n_state:
+            raise UsageError(f"a state needs {n_state} values: {', '.join(model.roles.state)}")
+        if model.action_levels is not None:
+            code = np.flatnonzero(model.action_levels == action)
+            if len(code) != 1:
+                levels = ", ".join(map(str, model.action_levels[:12]))
+                raise UsageError(f"unknown action {action!r}; the levels: {levels}")
+        else:
+            code = np.asarray(action, np.float64).reshape(1, -1)
+            if code.shape[1] != len(model.roles.action):
+                raise UsageError(f"an action needs {len(model.roles.action)} values")
+        if not (np.isfinite(before).all() and np.isfinite(after).all() and np.isfinite(code).all()):
+            raise UsageError(f"agent {self.agent_id!r}: a value of the transition is not finite")
+        norm = model.normalizer
+        features = features_of(model.members, norm, before[None], code)
+        target = norm.encode_target(before[None], after[None])
+        limited = self._prior.at_wall(norm.encode_state(after[None]))
+        gram, moment, energy, count = self.evidence
+        for m in range(len(features)):
+            z, residual = whitened(self._prior, m, self._roots[m], features[m], target, limited)
+            gram[m, 0] += z[0].T @ z[0]
+            moment[m, 0] += z[0].T @ residual[0]
+            energy[m, 0] += residual[0] @ residual[0]
+        count += 1
+        one = Transitions(
+            agent=np.zeros(1, np.int32),
+            state=before[None],
+            action=np.asarray(code, np.int32 if model.discrete else np.float64),
+            next_state=after[None],
+            segment=np.zeros(1, np.int32),
+            step=np.zeros(1, np.int32),
+        )
+        new = linear_data(norm, one, 1, model.n_levels)
+        self._sums = self._sums.add(np.zeros(1, np.int64), new)
+        states = np.stack([before, after])
+        acted = code if model.action_levels is None else np.full((1, 1), np.nan)
+        both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
+        self._seen = self._seen.union(both)
+
+    @property
+    def factors(self) -> Floats:
+        """``(M, r)``, the posterior mean now."""
+        return solve(self._prior, self.evidence, self._own)[0][:, 0]
+
+    @property
+    def covariance(self) -> Floats:
+        """``(M, r, r)``, the posterior covariance now."""
+        return solve(self._prior, self.evidence, self._own)[1][:, 0]
+
+    def updated(self) -> FittedModel:
+        """The model with what has been observed."""
+        known = known_posterior(self.model)
+        place = match_ids(self.model.agent_ids, [self.agent_id])
+        found = self.evidence
+        if place[0] >= 0:  # only what is new is added
+            found = found.minus(known.evidence.take(place))
+        return with_evidence(
+            self.model, known, (self.agent_id,), place, found, self._static, self._seen, self._sums
+        )

@@ -1,0 +1,272 @@
+"""Records of a suite beside the paper's figures, one entry per table cell. No JAX."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures
+from twinfold.benchmark.records import Record, differences
+from twinfold.benchmark.suite import Cell, Profile, Row, Suite
+from twinfold.config import FitConfig
+from twinfold.errors import UsageError
+
+OPTIMUM = "mountain_car_optimum.csv"  # beside the records
+_LONGEST = {"cart_pole": 200.0}  # a point per step
+# Methods of the paper's Table 2 that learn from recorded data alone.
+OFFLINE = ("persim", "cadm", "cadm-pets", "bcq-p", "bcq-a", "cql-p", "cql-a", "morel-p", "morel-a")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a table: what was measured, over all repeats, and the paper's figure.
+
+    Attributes:
+        row: task, data set, method and planner.
+        agent: id of the agent.
+        label: its physics, as the paper names it.
+        repeats: repeats that were run; 0 if the cell was not run.
+        wanted: repeats of the profile.
+        ours: mean over repeats of the RMSE or the return; NaN if one was not finite; None if not
+            run.
+        spread: standard deviation over repeats; over episodes if there is one repeat; else None.
+        low: lower end of the 95 % interval of an error that was measured once, else None.
+        high: its upper end.
+        r2: mean over repeats of the median R2 (errors only).
+        paper: the paper's figure, or None where it prints none.
+        paper_spread: its standard deviation (returns only).
+        paper_r2: the paper's median R2 (errors only).
+        best_offline: best return of an offline method of the paper, or None.
+        best_possible: best possible return, where it is known.
+        lower_is_better: whether this is an error.
+    """
+
+    row: Row
+    agent: int
+    label: str
+    repeats: int
+    wanted: int
+    ours: float | None
+    spread: float | None
+    low: float | None
+    high: float | None
+    r2: float | None
+    paper: float | None
+    paper_spread: float | None
+    paper_r2: float | None
+    best_offline: float | None
+    best_possible: float | None
+    lower_is_better: bool
+
+    def beats(self, figure: float | None) -> bool | None:
+        """Whether ours is at least as good; None if either is missing."""
+        if self.ours is None or figure is None:
+            return None
+        return self.ours <= figure if self.lower_is_better else self.ours >= figure
+
+    @property
+    def factor(self) -> float | None:
+        """How many times as good as the paper ours is: 2 for half the error, cost or return twice.
+
+        None where either is missing, or where the two returns differ in sign.
+        """
+        if self.ours is None or self.paper is None or not self.ours * self.paper > 0.0:
+            return None
+        costs = self.lower_is_better or self.paper < 0.0
+        return self.paper / self.ours if costs else self.ours / self.paper
+
+    def record(self) -> Record:
+        """The entry as plain values, for JSON and CSV."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "row"}
+        fields.pop("lower_is_better")
+        at_least_as_good = self.beats(self.paper)
+        return {
+            **self.row._asdict(),
+            "status": "run" if self.repeats else "not run",
+            **fields,
+            "factor": self.factor,
+            "at_least_as_good": at_least_as_good,
+        }
+
+
+def summarise(
+    suite: Suite, profile: Profile, records: Mapping[Cell, Record], folder: Path
+) -> list[Entry]:
+    """Entries of all rows and agents of a suite, in its order.
+
+    Args:
+        suite: gives the rows and agents.
+        profile: gives the repeats.
+        records: by cell.
+        folder: where the best possible returns are kept; those that are not there are left out.
+    """
+    wanted: dict[tuple[Row, int], list[Cell]] = {}
+    for row in suite.rows():
+        for agent in suite.agents:
+            wanted[row, agent] = []
+    for cell in suite.cells(profile):
+        wanted[Row(*cell[:4]), cell.agent].append(cell)
+    best = best_possible(folder) if suite.kind == "return" else {}
+    return [
+        _entry(
+            suite.kind, row, agent, len(cells), [records[c] for c in cells if c in records], best
+        )
+        for (row, agent), cells in wanted.items()
+    ]
+
+
+def _entry(
+    kind: str,
+    row: Row,
+    agent: int,
+    wanted: int,
+    records: list[Record],
+    best: Mapping[tuple[str, int], float],
+) -> Entry:
+    errors = kind == "prediction"
+    name = "rmse_mean" if errors else "mean"
+    figures = [record["figures"] for record in records]
+    values = [_number(row[name]) for row in figures]
+    r2 = [_number(row["r2_median"]) for row in figures] if errors else []
+    table = cast("TableName", "table1" if errors else "table2")
+    theirs = _paper(table, row, row.method).get(agent, {})
+    alone = figures[0] if len(figures) == 1 else {}
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    if not errors and alone.get("n", 1) > 1:
+        spread = _number(alone["std"])
+    offline = [
+        found[agent]["return_mean"]
+        for method in OFFLINE
+        if not errors and row.dataset and agent in (found := _paper(table, row, method))
+    ]
+    return Entry(
+        row=row,
+        agent=agent,
+        label=AGENT_LABELS[row.task][agent],
+        repeats=len(records),
+        wanted=wanted,
+        ours=statistics.fmean(values) if values else None,
+        spread=spread,
+        low=alone.get("rmse_low"),
+        high=alone.get("rmse_high"),
+        r2=statistics.fmean(r2) if r2 else None,
+        paper=theirs.get("rmse_mean" if errors else "return_mean"),
+        paper_spread=theirs.get("return_std"),
+        paper_r2=theirs.get("r2_median"),
+        best_offline=max(offline, default=None),
+        best_possible=best.get((row.task, agent)),
+        lower_is_better=errors,
+    )
+
+
+def _number(value: float | None) -> float:
+    """A figure of a record, where what is not finite is null."""
+    return math.nan if value is None else float(value)
+
+
+def _paper(table: TableName, row: Row, method: str) -> dict[int, dict[str, float]]:
+    try:
+        return paper_figures(table, row.task, row.dataset, method)
+    except UsageError:  # the paper does not have that row
+        return {}
+
+
+def best_possible(folder: Path) -> dict[tuple[str, int], float]:
+    """Best possible mean return by task and agent, where it is known."""
+    best = {
+        (task, agent): value
+        for task, value in _LONGEST.items()
+        for agent in range(len(AGENT_LABELS[task]))
+    }
+    path = folder / OPTIMUM
+    if path.is_file():
+        labels = AGENT_LABELS["mountain_car"]
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            agent = labels.index(row["gravity"])
+            best["mountain_car", agent] = float(row["optimal_return_mean"])
+    return best
+
+
+def budget_lines(
+    suite: Suite, profile: Profile, records: Mapping[Cell, Record]
+) -> list[tuple[str, str]]:
+    """By task: what was really run, from the records."""
+    lines = []
+    for task in suite.tasks:
+        cells = [cell for cell in suite.cells(profile) if cell.task == task]
+        own = [records[cell] for cell in cells if cell in records]
+        others = [record for record in own if _fitted_otherwise(suite, record)]
+        text = f"{len(own)} of {len(cells)} cells run{_budget(own)}"
+        if others:
+            sets = ", ".join(f"`{name}`" for name in dict.fromkeys(r["dataset"] for r in others))
+            text += (
+                f"; of these {len(others)} ({sets}) by fits with other settings than the suite's"
+            )
+        lines.append((task, text))
+    return lines
+
+
+def _fitted_otherwise(suite: Suite, record: Record) -> bool:
+    """Whether a record's fit had other settings than the suite has by now, the seed left aside."""
+    if record["settings"]["fit"] is None:
+        return False
+    default = FitConfig().model_dump(mode="json")
+    wanted = suite.fits[record["task"]].model_dump(mode="json")
+    return bool(
+        differences(record["settings"]["fit"] | {"seed": wanted["seed"]}, wanted, default.get)
+    )
+
+
+def _budget(own: list[Record]) -> str:
+    if not own:
+        return ""
+    repeats = _count(1 + max(record["repeat"] for record in own), "repeat")
+    text = f": {repeats}, {_each(_amount(record['budget']) for record in own)}"
+    fits = sorted({r["seconds"]["fit"] for r in own if r["seconds"]["fit"] is not None})
+    if fits:
+        text += f"; a fit took {_seconds(fits[0], fits[-1])}"
+    spent = sum(record["seconds"]["evaluation"] for record in own)
+    devices = _each(f"{_count(record['cores'], 'core')}, {record['device']}" for record in own)
+    dates = sorted({record["date"][:10] for record in own})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    versions = _each(record["twinfold"] for record in own)
+    return text + f"; evaluation {spent:.0f} s in all ({devices}); {when}, twinfold {versions}"
+
+
+def _amount(budget: Mapping[str, int]) -> str:
+    if "episodes" in budget:
+        return f"{_count(budget['episodes'], 'episode')} per agent and repeat"
+    trajectories = _count(budget["trajectories"], "trajectory", "trajectories")
+    return f"{trajectories} of {_count(budget['steps'], 'step')} per agent and repeat"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"1 {one}" if number == 1 else f"{number} {many or one + 's'}"
+
+
+def _each(words: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(words))
+
+
+def _seconds(low: float, high: float) -> str:
+    return f"{low:.0f} s" if round(low) == round(high) else f"{low:.0f} to {high:.0f} s"
+
+
+def as_record(
+    suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path
+) -> Record:
+    """Everything that the tables of a suite show, as one record."""
+    profile = suite.profile(profile_name)
+    entries = summarise(suite, profile, records, folder)
+    return {
+        "suite": suite.name,
+        "profile": profile_name,
+        "kind": suite.kind,
+        "entries": [entry.record() for entry in entries],
+        "budget": dict(budget_lines(suite, profile, records)),
+    }

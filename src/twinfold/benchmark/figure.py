@@ -1,0 +1,117 @@
+"""A suite's entries beside the paper's as a picture, through Matplotlib. No JAX."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twinfold.benchmark.comparison import Entry
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.tables import TITLES, method_name
+from twinfold.errors import UsageError, one_of
+from twinfold.utils.files import atomic_write_bytes
+
+# The field of a file that holds when or by what it was made; without it, equal records give
+# equal bytes.
+_MADE = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
+SUFFIXES = tuple(f".{name}" for name in _MADE)
+
+_OURS, _PAPER, _BEST = "#3b78d8", "#98a1ae", "#1d9a6c"
+
+
+def save_picture(path: str | os.PathLike[str], suite: Suite, entries: Sequence[Entry]) -> None:
+    """Draw ours beside the paper's, a panel per task and a line per row and agent.
+
+    Errors are on a logarithmic axis. What was not run shows the paper's figure alone.
+
+    Args:
+        path: where; the suffix chooses the format, one of ``SUFFIXES``.
+        suite: gives tasks and kind.
+        entries: of the suite.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"cannot draw into {Path(path).name!r} by its suffix; {one_of(SUFFIXES)}")
+    # Figures made without pyplot need no display and leave nothing behind.
+    from matplotlib.figure import Figure
+
+    by_task = {task: [e for e in entries if e.row.task == task] for task in suite.tasks}
+    longest = max(len(mine) for mine in by_task.values())
+    size = (1.2 + 4.2 * len(by_task), 1.8 + 0.2 * longest)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(by_task), squeeze=False)[0]
+    for panel, (task, mine) in zip(panels, by_task.items(), strict=True):
+        _draw(panel, mine, suite.kind == "prediction")
+        panel.set_title(TITLES[task], loc="left", fontsize=11)
+    found: dict[str, Any] = {}
+    for panel in panels:
+        found |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        found.values(), found, loc="outside lower center", ncols=max(1, len(found)), frameon=False
+    )
+    buffer = io.BytesIO()
+    form = suffix.removeprefix(".")
+    figure.savefig(buffer, format=form, dpi=150, metadata={_MADE[form]: None})
+    atomic_write_bytes(path, buffer.getvalue())
+
+
+def _draw(panel: Any, entries: Sequence[Entry], errors: bool) -> None:
+    names, places = [], []
+    place, row = 0.0, None
+    for entry in entries:
+        if row is not None and entry.row != row:
+            place += 0.7  # a gap between rows of the table
+        row = entry.row
+        names.append(f"{entry.row.dataset or method_name(entry.row)} · {entry.label}")
+        places.append(place)
+        place += 1.0
+    for figure, color, mark, label, size in (
+        ("best_possible", _BEST, "|", "best possible", 9),
+        ("paper", _PAPER, "D", "paper", 5),
+        ("ours", _OURS, "o", "twinfold", 5),
+    ):
+        values = [getattr(entry, figure) for entry in entries]
+        known = [k for k, value in enumerate(values) if value is not None and math.isfinite(value)]
+        if known:
+            panel.errorbar(
+                [values[k] for k in known],
+                [places[k] for k in known],
+                xerr=[*zip(*(_whiskers(entries[k], figure) for k in known), strict=True)],
+                fmt=mark,
+                color=color,
+                markersize=size,
+                markeredgewidth=2 if mark == "|" else None,
+                elinewidth=1.2,
+                label=label,
+            )
+    if errors:
+        panel.set_xscale("log")
+        panel.set_xlabel("RMSE in raw units, smaller is better")
+    else:
+        panel.set_xlabel("return per episode, larger is better")
+    panel.set_yticks(places, names, fontsize=7)
+    panel.set_ylim(place - 0.3, -0.7)
+    panel.grid(axis="x", alpha=0.3, linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _whiskers(entry: Entry, figure: str) -> tuple[float, float]:
+    """How far the interval reaches to the left and to the right."""
+    if figure == "paper":
+        spread = entry.paper_spread or 0.0
+    elif figure == "ours" and entry.ours is not None:
+        if entry.spread is None and entry.low is not None and entry.high is not None:
+            return max(0.0, entry.ours - entry.low), max(0.0, entry.high - entry.ours)
+        spread = entry.spread or 0.0
+    else:
+        spread = 0.0
+    # A logarithmic axis ends above zero.
+    left = min(spread, 0.99 * entry.ours) if entry.lower_is_better and entry.ours else spread
+    return left, spread

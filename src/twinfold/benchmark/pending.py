@@ -1,0 +1,135 @@
+"""What a run would do: the cells of a suite with their settings, compared with the records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinfold.benchmark.records import differences, read_records
+from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
+from twinfold.config import FitConfig
+from twinfold.errors import UsageError, one_of
+from twinfold.planning.config import PlanConfig
+from twinfold.planning.presets import plan_config
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a suite that is asked for; None stands for everything.
+
+    Attributes:
+        tasks: names of tasks.
+        datasets: names of data sets; a method without one is then left out.
+        methods: names of methods.
+        agents: ids of agents.
+    """
+
+    tasks: Collection[str] | None = None
+    datasets: Collection[str] | None = None
+    methods: Collection[str] | None = None
+    agents: Collection[int] | None = None
+
+    def of(self, suite: Suite, profile: Profile) -> list[Cell]:
+        """The cells of the part, in the order in which they are run.
+
+        Raises:
+            UsageError: a name is not in the suite, or nothing is left.
+        """
+        cells = list(suite.cells(profile))
+        for what, asked, valid in (
+            ("task", self.tasks, suite.tasks),
+            ("dataset", self.datasets, suite.datasets),
+            ("method", self.methods, suite.methods),
+            ("agent", self.agents, suite.agents),
+        ):
+            for name in asked or ():
+                if name not in valid:
+                    raise UsageError(
+                        f"suite {suite.name!r} has no {what} {name!r}; {one_of(valid)}"
+                    )
+            if asked is not None:
+                cells = [cell for cell in cells if getattr(cell, what) in asked]
+        if not cells:
+            raise UsageError(f"suite {suite.name!r} has no cell with all of what was asked for")
+        return cells
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        todo: cells to measure, in order.
+        done: cells that have a record with the same settings.
+        changed: recorded cells whose settings differ, with the differences.
+    """
+
+    todo: list[Cell]
+    done: list[Cell]
+    changed: dict[Cell, list[str]]
+
+
+def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None = None) -> Plan:
+    """Compare the cells of a suite with the records.
+
+    Raises:
+        UsageError: the profile or a name of the part does not exist.
+        RunError: the records are damaged or of another version.
+    """
+    profile = suite.profile(profile_name)
+    known = read_records(records)
+    plan = Plan([], [], {})
+    for cell in (part or Part()).of(suite, profile):
+        record = known.get(cell)
+        if record is None:
+            plan.todo.append(cell)
+            continue
+        wanted = settings_of(suite, profile, cell)
+        if differing := differences(record["settings"], wanted, _default):
+            plan.changed[cell] = differing
+        else:
+            plan.done.append(cell)
+    return plan
+
+
+def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
+    """Everything that a figure depends on, resolved; a record with other settings is another's."""
+    found: dict[str, Any] = {"data": None, "fit": None, "plan": None}
+    if METHODS[cell.method]:
+        found["data"] = {"agents": suite.data.agents, "seed": suite.data.seed + cell.repeat}
+        found["fit"] = fit_config(suite, cell).model_dump(mode="json")
+    if suite.kind == "prediction":
+        return {**found, "trajectories": profile.trajectories, "steps": profile.steps}
+    found["plan"] = planner_config(suite, cell).model_dump(mode="json")
+    return {**found, "episodes": profile.episodes_by_task.get(cell.task, profile.episodes)}
+
+
+def fit_config(suite: Suite, cell: Cell) -> FitConfig:
+    """Settings of the fit that a cell needs; every repeat has a seed of its own."""
+    config = suite.fits[cell.task]
+    return config.model_copy(update={"seed": config.seed + suite.data.seed + cell.repeat})
+
+
+def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
+    """Settings of a cell's planner: the paper's, or ours with the suite's changes."""
+    if cell.planner == "paper":
+        from twinfold.planning import defaults
+
+        return defaults.PAPER[cell.task]
+    from twinfold.tasks import get_task
+
+    changes = suite.plan.get(cell.task, {})
+    config = plan_config(cell.task, get_task(cell.task).action_type, **changes)
+    # Where nothing was fitted there is no training data to stay near to.
+    return config if METHODS[cell.method] else config.without_data()
+
+
+def _default(name: str) -> Any:
+    """The default of a setting by its dotted name; None if it has none."""
+    part, _, setting = name.partition(".")
+    model = {"fit": FitConfig, "plan": PlanConfig}.get(part)
+    if model is None or setting not in model.model_fields:
+        return None
+    return model().model_dump(mode="json")[setting]

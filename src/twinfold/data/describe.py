@@ -1,0 +1,103 @@
+"""What a data set holds, in numbers and in one picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.panel import PanelDataset
+
+if TYPE_CHECKING:
+    pass
+
+_QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
+_SHOWN_IDS = 20
+
+
+def describe(dataset: PanelDataset) -> dict[str, Any]:
+    """Size, balance and ranges of a data set, ready for JSON.
+
+    Returns:
+        ``agents``, ``transitions``, ``segments``, ``time_step``, ``transitions_per_agent``
+        (quantiles), ``state`` and ``action`` (by column: min, max, mean, std in the column's
+        units; over all rows for states, over transitions for actions), ``angle`` (the states that
+        are angles), ``static`` (the same numbers over the agents with a value; only with static
+        columns), ``action_levels`` (transitions by level, discrete only), ``reward`` (the same
+        numbers), ``terminated`` and ``truncated`` (trajectories that ended so), ``gaps`` (places
+        where a trajectory is split within an agent and episode), ``left_out`` (number and first
+        ids), ``warnings``.
+    """
+    data = dataset.transitions()
+    counts = np.bincount(data.agent, minlength=dataset.n_agents)
+    step = dataset.time_step
+    result: dict[str, Any] = {
+        "agents": dataset.n_agents,
+        "transitions": len(data),
+        "segments": dataset.n_segments,
+        "time_step": step if isinstance(step, float) else str(step),
+        "transitions_per_agent": {
+            name: float(np.quantile(counts, q)) for name, q in _QUANTILES.items()
+        },
+        "state": {
+            name: _summary(dataset.state[:, d]) for d, name in enumerate(dataset.roles.state)
+        },
+        "angle": list(dataset.roles.angle),
+        "action": {
+            name: _summary(values)
+            for name, values in zip(
+                dataset.roles.action, _actions(dataset, data.action), strict=True
+            )
+        },
+    }
+    if dataset.static is not None:
+        own = dataset.static[: dataset.n_agents]
+        result["static"] = {
+            name: _summary(values[~np.isnan(values)])
+            for name, values in zip(dataset.roles.static, own.T, strict=True)
+            if not np.isnan(values).all()
+        }
+    if dataset.action_levels is not None:
+        per_level = np.bincount(data.action, minlength=len(dataset.action_levels))
+        result["action_levels"] = {
+            int(level): int(count)
+            for level, count in zip(dataset.action_levels, per_level, strict=True)
+        }
+    if dataset.reward is not None:
+        result["reward"] = _summary(dataset.reward[np.isfinite(dataset.reward)])
+    for role in ("terminated", "truncated"):
+        flags = getattr(dataset, role)
+        if flags is not None:
+            result[role] = int(flags.sum())
+    result["gaps"] = _gaps(dataset)
+    result["left_out"] = {
+        "agents": len(dataset.left_out),
+        "first": list(dataset.left_out[:_SHOWN_IDS]),
+    }
+    result["warnings"] = list(dataset.warnings)
+    return result
+
+
+def _summary(values: NDArray[Any]) -> dict[str, float]:
+    return {
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+    }
+
+
+def _actions(dataset: PanelDataset, action: NDArray[Any]) -> NDArray[Any]:
+    """Actions of the transitions in the user's units, ``(A, K)``."""
+    if dataset.action_levels is not None:
+        return dataset.action_levels[action][None, :]
+    return action.T
+
+
+def _gaps(dataset: PanelDataset) -> int:
+    """Splits within one agent and episode."""
+    same = dataset.agent[1:] == dataset.agent[:-1]
+    if dataset.episode is not None:
+        same &= dataset.episode[1:] == dataset.episode[:-1]
+    return int(np.count_nonzero(same & (dataset.segment[1:] != dataset.segment[:-1])))

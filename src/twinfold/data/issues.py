@@ -1,0 +1,112 @@
+"""Wording of what is found in a table: rows and agents are named, repeated problems grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinfold.data.columns import Mask, Times
+from twinfold.data.ids import AgentId
+from twinfold.data.time_step import step_from_ticks
+
+LINE_KEY = "twinfold_csv_lines"
+"""Key of ``DataFrame.attrs``: ``[line of row 0, number of rows]`` if rows are lines of a CSV."""
+
+
+@dataclass
+class Notes:
+    """Problems and warnings found so far, and how to name a row and its agent."""
+
+    df: pd.DataFrame
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    agent: NDArray[np.int64] | None = None  # (rows of the table,) index into agent_ids
+    agent_ids: tuple[AgentId, ...] = ()
+
+    def row(self, row: int) -> str:
+        """A row from 0, with the line of the CSV it was read from if that is known."""
+        lines = self.df.attrs.get(LINE_KEY)
+        plain = isinstance(self.df.index, pd.RangeIndex) and self.df.index.start == 0
+        if lines and plain and lines[1] == len(self.df):
+            return f"row {row} (line {row + lines[0]})"
+        return f"row {row}"
+
+    def of(self, row: int) -> str:
+        """A row and its agent."""
+        if self.agent is None or self.agent[row] < 0:
+            return self.row(row)
+        return f"{self.row(row)}, agent {self.agent_ids[self.agent[row]]!r}"
+
+    def bad_rows(self, column: str, role: str, what: str, rows: Mask, advice: str) -> None:
+        """A problem of some rows: how many, and the first of them."""
+        found = np.flatnonzero(rows)
+        if len(found):
+            count = f"in {len(found)} rows, first at" if len(found) > 1 else "at"
+            self.problems.append(
+                f"column {column!r} ({role}): {what} {count} {self.of(int(found[0]))}; {advice}"
+            )
+
+    def duplicates(
+        self, order: NDArray[Any], twice: Mask, times: Times, column: str, episodes: bool
+    ) -> None:
+        """Rows that stand for the same moment; ``twice`` is per pair of sorted rows."""
+        found = np.flatnonzero(twice)
+        within, advice = "agent, episode and time", "keep one of them"
+        if not episodes:
+            within = "agent and time"
+            advice += ", or name the episode column if an agent has several trajectories"
+        if len(found):
+            first, second = int(order[found[0]]), int(order[found[0] + 1])
+            self.problems.append(
+                f"{counted(len(found), 'row')} with the same {within} as another, first "
+                f"{self.of(second)}: {column} {show_time(times, second)} is also in "
+                f"{self.row(first)}; {advice}"
+            )
+
+    def gaps(self, order: NDArray[Any], gaps: Mask, pairs: int, times: Times, step: float) -> None:
+        """Steps of unusual length; ``gaps`` is per pair of sorted rows."""
+        found = np.flatnonzero(gaps)
+        if not len(found) or self.agent is None:
+            return
+        first, second = int(order[found[0]]), int(order[found[0] + 1])
+        agents = len(np.unique(self.agent[order[found]]))
+        usual = step_from_ticks(step, times.values.dtype.kind)
+        self.warnings.append(
+            f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
+            f"{100 * len(found) / pairs:.2g} % of the steps differ by more than half from the "
+            f"usual {usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
+            f"split there, first between {self.row(first)} and {self.of(second)} "
+            f"({show_time(times, first)} to {show_time(times, second)})"
+        )
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 row``, ``2 rows``, ``2 queries``."""
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("ry") else f"{count} {noun}s"
+
+
+def some(ids: Sequence[AgentId], most: int = 5) -> str:
+    """The first few ids."""
+    more = ", ..." if len(ids) > most else ""
+    return ", ".join(repr(value) for value in ids[:most]) + more
+
+
+def shorten(value: Any, longest: int = 40) -> str:
+    """A value as Python shows it, cut if long."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def show_time(times: Times, row: int) -> str:
+    """A time as the user wrote it, near enough."""
+    value = times.values[row]
+    if times.values.dtype.kind == "M":
+        return str(pd.Timestamp(value))
+    return str(pd.Timedelta(value)) if times.values.dtype.kind == "m" else f"{value:.10g}"

@@ -1,0 +1,228 @@
+"""From the columns of a table to trajectories: sorting, splitting, and the arrays of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.angles import looks_like_degrees
+from twinfold.data.columns import Mask, Numbers, Times
+from twinfold.data.ids import AgentId, natural_key
+from twinfold.data.issues import Notes, counted, some
+from twinfold.data.outliers import spike_line
+from twinfold.data.roles import Roles
+from twinfold.data.time_step import find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.variation import action_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+_MANY_LEVELS = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """The used columns as arrays, in the order of the user's rows, ``(R,)`` each.
+
+    ``agent`` and ``episode`` are indices into their ids; ``flags`` holds those of ``terminated``
+    and ``truncated`` that the table has.
+    """
+
+    agent: NDArray[np.int64]
+    agent_ids: tuple[AgentId, ...]
+    episode: NDArray[np.int64]
+    episode_ids: tuple[AgentId, ...]
+    times: Times
+    states: list[Numbers]
+    actions: list[Numbers]
+    reward: Numbers | None
+    flags: dict[str, Mask]
+    static: Floats | None = None  # (agents, C), in the order of agent_ids
+
+
+class Rows(NamedTuple):
+    """Rows sorted into trajectories.
+
+    Attributes:
+        order: ``(R,)`` the user's row at each sorted place.
+        inner: ``(R,)`` whether the sorted row is followed by the next row of its trajectory.
+        episode: ``(R,)`` index into ``episode_ids``, sorted.
+        episode_ids: the user's episode ids, in their natural order.
+        flags: the table's flags, sorted, on the last rows of trajectories.
+        time_step: the usual time between rows.
+    """
+
+    order: NDArray[Any]
+    inner: Mask
+    episode: NDArray[Any]
+    episode_ids: tuple[AgentId, ...]
+    flags: dict[str, Mask]
+    time_step: float | pd.Timedelta
+
+
+def trajectories(
+    table: Table, roles: Roles, time_step: float | str | pd.Timedelta | None, notes: Notes
+) -> Rows:
+    """Sort the rows and find which follow each other; notes duplicates, gaps and early flags."""
+    order, episode, episode_ids = _sort(table)
+    agent, episode = table.agent[order], episode[order]
+    same = (agent[1:] == agent[:-1]) & (episode[1:] == episode[:-1])
+    gaps = np.diff(table.times.ticks[order])
+    twice = same & (gaps == 0)
+    notes.duplicates(order, twice, table.times, roles.time, roles.episode is not None)
+    kind = table.times.values.dtype.kind
+    step = find_step(gaps[same]) if time_step is None else ticks_from_step(time_step, kind)
+    step = 1.0 if step is None else step  # no two rows to join: any step will do
+    joined = same & joins(gaps, step)
+    notes.gaps(order, same & (gaps != 0) & ~joined, int(same.sum()), table.times, step)
+    flags = {role: flag[order] for role, flag in table.flags.items()}
+    joined, flags = _break_at_flags(flags, joined, order, roles, notes)
+    inner = np.r_[joined, False]
+    return Rows(order, inner, episode, episode_ids, flags, step_from_ticks(step, kind))
+
+
+def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, Any]:
+    """The fields of a ``PanelDataset``; agents without a transition are left out."""
+    agent = table.agent[rows.order]
+    active = np.bincount(agent[rows.inner], minlength=len(table.agent_ids)) > 0
+    left_out = tuple(table.agent_ids[i] for i in np.flatnonzero(~active))
+    if left_out:
+        count = f"{len(left_out)} of {counted(len(table.agent_ids), 'agent')}"
+        notes.warnings.append(f"{count} without a transition left out: {some(left_out)}")
+    keep = active[agent]
+    order, inner = rows.order[keep], rows.inner[keep]
+    state = np.column_stack([numbers.values[order] for numbers in table.states])
+    action: NDArray[Any] = np.column_stack([numbers.values[order] for numbers in table.actions])
+    action[~inner] = np.nan
+    acted = action[inner]
+    notes.warnings += _constant_lines(roles, state)
+    notes.warnings += action_lines(roles, acted, agent[keep][inner], order[inner], notes)
+    notes.warnings += _degree_lines(roles, state, inner)
+    notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
+    levels = None
+    if roles.action_type == "discrete":
+        distinct, index = np.unique(action[inner, 0], return_inverse=True)
+        levels = distinct.astype(np.int64)
+        action = np.full(len(order), -1, np.int32)
+        action[inner] = index
+        if len(levels) > _MANY_LEVELS:
+            notes.warnings.append(
+                f"column {roles.action[0]!r} (action) has {len(levels)} distinct values; "
+                'if they are amounts rather than choices, use action type "continuous"'
+            )
+    starts = np.r_[True, ~inner[:-1]]
+    by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
+    reward = None if table.reward is None else table.reward.values[order]
+    return {
+        "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),
+        "left_out": left_out,
+        "time_step": rows.time_step,
+        "action_levels": levels,
+        "agent": (np.cumsum(active) - 1)[agent[keep]].astype(np.int32),
+        "time": table.times.values[order],
+        "state": state,
+        "action": action,
+        "segment": (np.cumsum(starts) - 1).astype(np.int32),
+        "reward": None if reward is None else np.where(inner, reward, np.nan),
+        "terminated": rows.flags["terminated"][keep] if roles.terminated else None,
+        "truncated": rows.flags["truncated"][keep] if roles.truncated else None,
+        "episode": rows.episode[keep].astype(np.int32) if roles.episode else None,
+        "episode_ids": rows.episode_ids,
+        "time_zone": table.times.zone,
+        "static": None if table.static is None else table.static[by_use],
+    }
+
+
+def _sort(table: Table) -> tuple[NDArray[Any], NDArray[Any], tuple[AgentId, ...]]:
+    """Order of rows by agent, episode and time; episodes ``(R,)`` renumbered by id; their ids.
+
+    An agent's episodes follow each other by their first time; where time starts anew in each, by
+    their ids (``ep2`` before ``ep10``).
+    """
+    ticks, agent, ids = table.times.ticks, table.agent, table.episode_ids
+    if not ids:
+        return np.lexsort((ticks, agent)), table.episode, ids
+    by_id = sorted(range(len(ids)), key=lambda i: natural_key(ids[i]))
+    rank = np.empty(len(ids), np.int64)
+    rank[by_id] = np.arange(len(ids))
+    episode = rank[table.episode]
+    _, group = np.unique(agent * len(ids) + episode, return_inverse=True)
+    order = np.lexsort((ticks, group))
+    first = np.r_[True, np.diff(group[order]) > 0]
+    starts = ticks[order][first][group]
+    order = np.lexsort((ticks, episode, starts, agent))
+    return order, episode, tuple(ids[i] for i in by_id)
+
+
+def _break_at_flags(
+    flags: dict[str, Mask], joined: Mask, order: NDArray[Any], roles: Roles, notes: Notes
+) -> tuple[Mask, dict[str, Mask]]:
+    """Where trajectories go on, given that none goes on after a row flagged as its end.
+
+    ``flags`` and ``joined`` are sorted. If every flag stands one row before the end of a
+    trajectory, the flags belong to actions rather than states, as in many loggers, and are moved
+    to the row that the action led to.
+    """
+    ends = np.zeros(len(order), bool)
+    for flag in flags.values():
+        ends |= flag
+    inside = ends[:-1] & joined
+    if not inside.any():
+        return joined, flags
+    names = " and ".join(repr(getattr(roles, role)) for role in flags)
+    first = notes.of(int(order[np.argmax(inside)]))
+    before_last = joined & ~np.r_[joined[1:], False]
+    if np.array_equal(ends, np.r_[before_last & ends[:-1], False]):
+        notes.warnings.append(
+            f"every flag in {names} stands one row before the end of a trajectory (first at "
+            f"{first}); they are taken to belong to the action and moved to the last row"
+        )
+        return joined, {role: np.r_[False, flag[:-1]] for role, flag in flags.items()}
+    notes.warnings.append(
+        f"{names} is set at {counted(int(inside.sum()), 'row')} after which the agent goes on "
+        f"(first at {first}); a new trajectory begins there"
+    )
+    return joined & ~ends[:-1], flags
+
+
+def _degree_lines(roles: Roles, state: NDArray[Any], inner: Mask) -> Iterator[str]:
+    for name in roles.angle:
+        values = state[:, roles.state.index(name)]
+        if looks_like_degrees(values, inner):
+            yield (
+                f"column {name!r} (angle) looks like degrees (from {values.min():.6g} to "
+                f"{values.max():.6g}, with jumps of about 360); angles are in radians: multiply it "
+                "by pi/180"
+            )
+
+
+def _constant_lines(roles: Roles, state: NDArray[Any]) -> Iterator[str]:
+    for name, values in zip(roles.state, state.T, strict=True):
+        if np.all(values == values[0]):
+            yield f"column {name!r} (state) is constant ({values[0]:.6g})"
+
+
+def _spike_lines(
+    roles: Roles,
+    state: NDArray[Any],
+    action: NDArray[Any],
+    agent: NDArray[Any],
+    inner: Mask,
+    order: NDArray[Any],
+    notes: Notes,
+) -> Iterator[str]:
+    columns = [(name, "state", state[:, d]) for d, name in enumerate(roles.state)]
+    if roles.action_type == "continuous":
+        columns += [(name, "action", action[:, a]) for a, name in enumerate(roles.action)]
+    for name, role, values in columns:
+        if name in roles.angle:
+            continue
+        used = slice(None) if role == "state" else inner
+        line = spike_line(name, role, values, agent[used], order[used], notes)
+        if line is not None:
+            yield line

@@ -1,0 +1,192 @@
+"""What a fit returns: the ensemble, how to read its inputs, and batched rollouts of many agents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import NDArray
+
+from twinfold.config import FitConfig
+from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
+from twinfold.data.panel import DataRanges
+from twinfold.data.roles import Roles
+from twinfold.errors import RunError, UsageError
+from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
+from twinfold.models.factor_model import AgentDynamics, FactorModel, fold
+from twinfold.models.linear import LinearData
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Posterior, factor_draws
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def known_posterior(model: FittedModel) -> Posterior:
+    """The posterior of a model.
+
+    Raises:
+        RunError: the run is from before there was one.
+    """
+    if model.posterior is None:
+        raise RunError(
+            "this run was fitted by an older version of twinfold, without the posterior that "
+            "adaptation and its uncertainty need; fit again"
+        )
+    return model.posterior
+
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A fitted ensemble with everything needed to use it on the user's own ids and columns.
+
+    Attributes:
+        members: stack of M members (leading axis on every array).
+        normalizer: float64, on the host.
+        config: what it was fitted with.
+        roles: the user's columns.
+        agent_ids: the user's ids of the N agents, in the order of the factors.
+        action_levels: ``(L,)`` the user's discrete actions, or None.
+        time_step: between two rows.
+        ranges: of the data that the nets were trained on; plans keep to it.
+        band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
+            errors; None if nothing could be held out.
+        sample: ``(S, D)`` states of the training data, drawn at random; planning learns there what
+            states are worth.
+        behaviour: the policy that the data followed; None for discrete actions, or if not learned.
+        posterior: what is known of every agent's factors; None in runs of an older version.
+        sample_agent: ``(S,)``, index of the agent that each state of ``sample`` is of; None in runs
+            of an older version.
+        sample_action: ``(S, A)`` raw units or ``(S,)`` level indices, what was done there; None
+            likewise.
+        conformal: ``(n, H)``, by calibration agent and horizon, the largest error so far in units
+            of the uncalibrated band (:mod:`twinfold.uncertainty.conformal`); NaN beyond an agent's
+            data. None if no agents were reserved.
+        reference: ``(n, k)``, statistics of the calibration agents (``examine.STATISTICS``), what
+            is usual; None likewise.
+        calibration_agent: ``(n,)``, index of the agent that each row of these two is of; None
+            likewise, and in runs of an older version.
+        added_ranges: by agent, ``(N, D)`` and ``(N, A)``, of the data that the nets have not seen:
+            of reserved agents and of what ``adapt`` has added; NaN for agents without such data.
+            None if there is none.
+        sums: of the data of every agent, what linear models are made from: simple models that this
+            one is compared with. None in runs of an older version.
+        info: provenance and measured errors, as written to the run directory.
+    """
+
+    members: FactorModel
+    normalizer: Normalizer
+    config: FitConfig
+    roles: Roles
+    agent_ids: tuple[AgentId, ...]
+    action_levels: NDArray[np.int64] | None
+    time_step: float | pd.Timedelta
+    ranges: DataRanges
+    band: Floats | None
+    sample: Floats
+    behaviour: Behaviour | None = None
+    posterior: Posterior | None = None
+    sample_agent: NDArray[np.int32] | None = None
+    sample_action: NDArray[Any] | None = None
+    conformal: Floats | None = None
+    reference: Floats | None = None
+    calibration_agent: NDArray[np.int32] | None = None
+    added_ranges: DataRanges | None = None
+    sums: LinearData | None = None
+    info: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """A short line; the arrays would fill the screen."""
+        return (
+            f"FittedModel({len(self.agent_ids)} agents, {self.n_members} members, rank "
+            f"{self.members.rank}, state {list(self.roles.state)}, {self.roles.action_type} action "
+            f"{list(self.roles.action)})"
+        )
+
+    @property
+    def n_members(self) -> int:
+        """M."""
+        return len(self.members.agents)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are levels."""
+        return self.action_levels is not None
+
+    @property
+    def n_levels(self) -> int:
+        """L of a discrete action, 0 for continuous ones."""
+        return 0 if self.action_levels is None else len(self.action_levels)
+
+    @property
+    def known_ranges(self) -> DataRanges:
+        """Of all data that the model was given: what it is asked about is measured by these.
+
+        The table that was fitted, reserved agents included, and what was adapted to since.
+        """
+        if self.added_ranges is None:
+            return self.ranges
+        return self.ranges.union(self.added_ranges.over_agents())
+
+    def agent_index(self, agent: AgentId) -> int:
+        """Index of an agent by the user's id.
+
+        Raises:
+            UsageError: the agent was not in the training data; the message names the nearest ones.
+        """
+        index = int(match_ids(self.agent_ids, canonical_ids([agent]))[0])
+        if index < 0:
+            hint = did_you_mean(agent, self.agent_ids, "agents")
+            raise UsageError(f"unknown agent {agent!r}.{hint}")
+        return index
+
+    def dynamics(self, agent: AgentId, draws: int = 0) -> AgentDynamics:
+        """The members folded for one agent: a stack for the planner.
+
+        Args:
+            agent: the user's id.
+            draws: of the agent's factors from their posterior, for each member; then the stack has
+                M x draws members, and their spread is also what is not known of the agent. With 0
+                each member has its mean factors.
+
+        Raises:
+            UsageError: the agent is unknown.
+            RunError: draws of a run from before there was a posterior.
+        """
+        index, normalizer = self.agent_index(agent), self.normalizer.on_device()
+        if not draws:
+            return _fold_all(self.members, normalizer, self.members.agents[:, index, None])
+        factors = factor_draws(known_posterior(self), np.array([index]), draws)[:, 0]
+        return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32))
+
+    def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:
+        """What the data's policy would do with one agent; None if it was not learned.
+
+        Raises:
+            UsageError: the agent was not in the training data.
+        """
+        index = self.agent_index(agent)
+        if self.behaviour is None:
+            return None
+        return self.behaviour.of_agent(self.normalizer.on_device(), index)
+
+
+@jax.jit
+def _fold_all(
+    members: FactorModel, normalizer: Normalizer, factors: Float[Array, "M K r"]
+) -> AgentDynamics:
+    """A stack of M x K members, those with the same nets next to each other."""
+
+    def one(member: FactorModel, own: Array) -> AgentDynamics:
+        return jax.vmap(lambda u: fold(member, normalizer, u))(own)
+
+    stack = jax.vmap(one)(members, factors)
+    size = factors.shape[0] * factors.shape[1]
+    return jax.tree.map(lambda leaf: leaf.reshape(size, *leaf.shape[2:]), stack)

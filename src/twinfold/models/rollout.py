@@ -1,0 +1,238 @@
+"""Predictions with all that makes them uncertain: members that differ, and agents little known.
+
+    paths_m   rollout of member m with the agent's mean factors
+    sd        spread, over draws from the posterior of the factors, about each member's own path
+
+The draws are antithetic pairs, and the same standard normal numbers serve all agents and all
+questions: an answer does not depend on what else is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import NDArray
+
+from twinfold.metrics import centre
+from twinfold.models.factor_model import FactorModel
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Posterior, factor_draws
+
+if TYPE_CHECKING:
+    pass
+
+
+import equinox as eqx
+
+from twinfold.models.fitted_model import FittedModel
+
+_BATCH = 1024  # rollouts per call of the compiled program
+
+
+@functools.partial(jax.jit, static_argnames="n_steps")
+def _rollout_batch(
+    members: FactorModel,
+    normalizer: Normalizer,
+    agent: Int[Array, " Q"],
+    state: Float[Array, "Q D"],
+    actions: Array,
+    n_steps: int,
+) -> Float[Array, "M Q H D"]:
+    """Standardised states; members one after the other, each from its own predictions."""
+
+    def one_member(member: FactorModel) -> Float[Array, "Q H D"]:
+        factors = member.agents[agent]  # (Q, r)
+
+        def one_step(states: Array, action: Array) -> tuple[Array, Array]:
+            target = jax.vmap(member)(factors, normalizer.inputs(states), action)
+            states = normalizer.advance(states, target)
+            return states, states
+
+        _, path = jax.lax.scan(one_step, state, jnp.swapaxes(actions, 0, 1), length=n_steps)
+        return jnp.swapaxes(path, 0, 1)
+
+    return jax.lax.map(one_member, members)
+
+
+def rollout_members(
+    members: FactorModel,
+    normalizer: Normalizer,
+    agent: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> Floats:
+    """Open-loop predictions of every member for many (agent, start, actions) at once.
+
+    Runs in batches of one size, so that one compilation serves all tables of a similar length.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        agent: ``(Q,)`` indices.
+        state: ``(Q, D)`` starts, raw units.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+
+    Returns:
+        ``(M, Q, H, D)`` float64, raw units: the states after each action.
+    """
+    n_queries, horizon = actions.shape[:2]
+    n_members, n_state = len(members.agents), state.shape[-1]
+    out = np.empty((n_members, n_queries, horizon, n_state))
+    if not out.size:
+        return out
+    # Lengths are rounded up so that a table whose queries differ in length compiles few programs.
+    padded = next((size for size in (1, 8) if horizon <= size), -(-horizon // 16) * 16)
+    batch = min(_BATCH, 1 << (n_queries - 1).bit_length())
+    device = normalizer.on_device()
+    low = normalizer.decode_state(normalizer.low)
+    high = normalizer.decode_state(normalizer.high)
+    start = normalizer.encode_state(state).astype(np.float32)
+    codes = normalizer.encode_action(actions)
+    codes = codes.astype(np.int32 if actions.ndim == 2 else np.float32)
+    for first in range(0, n_queries, batch):
+        rows = slice(first, first + batch)
+        size = len(start[rows])
+        fill = [(0, batch - size), (0, padded - horizon)] + [(0, 0)] * (codes.ndim - 2)
+        path = _rollout_batch(
+            members,
+            device,
+            np.pad(np.asarray(agent[rows], np.int32), fill[:1]),
+            np.pad(start[rows], [fill[0], (0, 0)]),
+            np.pad(codes[rows], fill),
+            padded,
+        )
+        part = np.asarray(path)[:, :size, :horizon].astype(np.float64)
+        # Once more in raw units: what cannot be negative must not come out as -1e-9.
+        out[:, rows] = np.clip(normalizer.decode_state(part), low, high)
+    return out
+
+
+def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) -> Floats:
+    """How every agent would respond to the same probes: a gauge-free description of agents.
+
+    Factors are unique only up to a change of basis, and differ between members; what they predict
+    does not. Agents with like responses are alike.
+
+    Args:
+        model: a fitted model.
+        state: ``(P, D)`` raw units.
+        actions: ``(P,)`` level indices or ``(P, A)`` raw units.
+
+    Returns:
+        ``(N, P * D)``: predicted differences in units of their spread in the training data.
+    """
+    n_agents, (n_probes, n_state) = len(model.agent_ids), state.shape
+    paths = rollout_members(
+        model.members,
+        model.normalizer,
+        np.repeat(np.arange(n_agents), n_probes),
+        np.tile(state, (n_agents, 1)),
+        np.tile(actions, (n_agents, *[1] * (actions.ndim - 1)))[:, None],
+    )
+    change = centre(paths)[:, 0] - np.tile(state, (n_agents, 1))
+    return (change / model.normalizer.target_scale).reshape(n_agents, n_probes * n_state)
+
+
+Floats = NDArray[np.float64]
+
+DRAWS = 4
+"""Draws from the posterior for each member and question."""
+
+
+def rollout_factors(
+    model: FittedModel,
+    factors: Floats,
+    who: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> Floats:
+    """Open-loop predictions with given factors: ``(M, Q, K, H, D)``.
+
+    Args:
+        model: a fitted model.
+        factors: ``(M, U, K, r)``.
+        who: ``(Q,)``, which of the U.
+        state: ``(Q, D)`` raw units.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+    """
+    return _rolled(model.members, model.normalizer, factors, who, state, actions)
+
+
+def _rolled(
+    members: FactorModel,
+    normalizer: Normalizer,
+    factors: Floats,
+    who: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> Floats:
+    n_members, n_agents, n_draws, rank = factors.shape
+    table = factors.reshape(n_members, n_agents * n_draws, rank)
+    # Few sizes, few programs.
+    fill = (1 << (table.shape[1] - 1).bit_length()) - table.shape[1]
+    table = np.pad(table, [(0, 0), (0, fill), (0, 0)])
+    members = eqx.tree_at(lambda m: m.agents, members, jnp.asarray(table, jnp.float32))
+    index = (np.asarray(who)[:, None] * n_draws + np.arange(n_draws)).reshape(-1)
+    paths = rollout_members(
+        members,
+        normalizer,
+        index,
+        np.repeat(state, n_draws, axis=0),
+        np.repeat(actions, n_draws, axis=0),
+    )
+    return paths.reshape(n_members, len(state), n_draws, *paths.shape[2:])
+
+
+def predict_paths(
+    model: FittedModel, agent: NDArray[np.integer], state: Floats, actions: NDArray[Any]
+) -> tuple[Floats, Floats]:
+    """Open-loop predictions of every member, and how much the agent's own factors leave open.
+
+    Args:
+        model: a fitted model.
+        agent: ``(Q,)`` indices.
+        state: ``(Q, D)`` starts, raw units.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+
+    Returns:
+        Paths ``(M, Q, H, D)``, raw units, and standard deviations ``(Q, H, D)``: zero if the model
+        has no posterior, infinite where most members diverge.
+    """
+    if model.posterior is None:
+        paths = rollout_members(model.members, model.normalizer, agent, state, actions)
+        return paths, np.zeros(paths.shape[1:])
+    return posterior_paths(model.members, model.normalizer, model.posterior, agent, state, actions)
+
+
+def posterior_paths(
+    members: FactorModel,
+    normalizer: Normalizer,
+    posterior: Posterior,
+    agent: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+) -> tuple[Floats, Floats]:
+    """What ``predict_paths`` returns, of a model that is not finished yet.
+
+    Args:
+        members: a stack.
+        normalizer: float64, on the host.
+        posterior: of all agents.
+        agent: ``(Q,)`` indices.
+        state: ``(Q, D)`` starts, raw units.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+    """
+    paths = rollout_members(members, normalizer, agent, state, actions)
+    if not paths.size:
+        return paths, np.zeros(paths.shape[1:])
+    who, place = np.unique(agent, return_inverse=True)
+    factors = factor_draws(posterior, who, DRAWS)
+    drawn = _rolled(members, normalizer, factors, place, state, actions)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
+        variance = np.square(drawn - paths[:, :, None]).mean(axis=2)
+    return paths, np.sqrt(np.median(np.nan_to_num(variance, nan=np.inf), axis=0))

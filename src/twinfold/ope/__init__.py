@@ -1,0 +1,7 @@
+"""What a policy is worth, by the simulators: off-policy evaluation.
+
+- ``policy_value``: returns of policies with intervals, and which policy is better.
+- ``controllers``: what can act: a policy, or a planner.
+- ``posterior_rollouts``: rollouts in simulators drawn from the posterior.
+- ``estimates``: importance-weighted estimates from the recorded data alone.
+"""

@@ -1,0 +1,188 @@
+"""Who acts in a simulated world: a function of the state, a policy by name, or a planner.
+
+Axes: D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from twinfold.data.ids import AgentId
+from twinfold.errors import UsageError, one_of
+from twinfold.models.dynamics import Dynamics
+from twinfold.models.fitted_model import FittedModel
+from twinfold.planning.build import task_objective, task_planner
+from twinfold.planning.config import PlanConfig
+from twinfold.planning.objective import Objective, make_evaluate, proposals
+from twinfold.planning.planner import Planner
+from twinfold.planning.presets import plan_config
+from twinfold.policies import POLICY_NAMES, AgentPolicy, get_policy
+from twinfold.tasks.task import Task, agent_covariates
+
+# (state (D,), key) -> action, a name, or settings of a planner.
+PolicyLike = Callable[[Any, Any], Any] | str | PlanConfig
+
+VALID: tuple[str, ...] = (*POLICY_NAMES, "plan")
+"""Policies that have a name."""
+
+_FOR_ANYONE = ("random", "test")  # the same for every agent
+
+
+class Reactive(eqx.Module):
+    """A policy without memory, ``(state (D,), key) -> action``.
+
+    Attributes:
+        policy: a function, or a callable pytree whose arrays do not belong to the compiled program.
+    """
+
+    policy: Callable[[Any, Any], Any]
+
+    def init(self, key: Array) -> tuple[()]:
+        """Nothing is kept from one step to the next."""
+        del key
+        return ()
+
+    def act(self, memory: tuple[()], state: Array, key: Array) -> tuple[Array, tuple[()]]:
+        """The action now, and the memory for the next step."""
+        return jnp.asarray(self.policy(state, key)), memory
+
+
+class OfAgent(eqx.Module):
+    """A policy of the package for an agent: ``(state, key) -> action``.
+
+    Attributes:
+        policy: ``(covariates, state, key) -> action``.
+        covariates: the agent's true physics, which tell the policies apart.
+    """
+
+    policy: AgentPolicy = eqx.field(static=True)
+    covariates: Any
+
+    def __call__(self, state: Array, key: Array) -> Array:
+        """The action."""
+        return self.policy(self.covariates, state, key)
+
+
+class Planned(eqx.Module):
+    """Model-predictive control: a new plan at every step, made with the whole ensemble.
+
+    Attributes:
+        planner: how to search.
+        stack: the ensemble that plans, not the world that is acted in.
+        objective: what to plan for.
+    """
+
+    planner: Planner
+    stack: Dynamics
+    objective: Objective
+
+    def init(self, key: Array) -> Any:
+        """The planner's memory."""
+        return self.planner.init(key)
+
+    def act(self, memory: Any, state: Array, key: Array) -> tuple[Array, Any]:
+        """The first action of the plan from here."""
+        horizon: int = self.planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
+        proposed = proposals(self.stack, self.objective, state, horizon, jax.random.fold_in(key, 1))
+        evaluate = make_evaluate(self.stack, self.objective)
+        action, memory, _ = self.planner.plan(memory, evaluate, state, key, proposed)
+        return action, memory
+
+
+Controller = Reactive | Planned
+
+
+def make_controller(
+    policy: PolicyLike, model: FittedModel, task: object, agent: AgentId
+) -> Controller:
+    """What acts for one agent.
+
+    Args:
+        policy: a function, a name, or settings of a planner.
+        model: a fitted model.
+        task: a task; for a function, anything.
+        agent: the user's id, as the model has it.
+
+    Raises:
+        UsageError: an unknown name, a name without a task, a policy that depends on physics which
+            are not known, or a planner that does not fit the actions.
+    """
+    if not isinstance(policy, str | PlanConfig):
+        return Reactive(policy)
+    if not isinstance(task, Task):
+        raise UsageError(
+            f"policy {policy_name(policy)!r} is that of a task; without a task give a function "
+            "(state, key) -> action"
+        )
+    if policy == "plan":
+        policy = plan_config(task.name, task.action_type)
+    if isinstance(policy, PlanConfig):
+        stack = model.dynamics(agent, policy.draws)
+        objective = task_objective(policy, task, stack, model, agent)
+        return Planned(task_planner(policy, task), stack, objective)
+    if policy not in POLICY_NAMES:
+        raise UsageError(f"unknown policy {policy!r}; {one_of(VALID)}")
+    physics = average_physics(task) if policy in _FOR_ANYONE else _physics(model, task, agent)
+    return Reactive(OfAgent(get_policy(task, policy), physics))
+
+
+def is_planner(policy: PolicyLike) -> bool:
+    """Whether every action takes a search."""
+    return isinstance(policy, PlanConfig) or policy == "plan"
+
+
+def policy_name(policy: PolicyLike) -> str:
+    """As in records."""
+    if isinstance(policy, str):
+        return policy
+    if isinstance(policy, PlanConfig):
+        return "plan"
+    return str(getattr(policy, "__name__", type(policy).__name__))
+
+
+def average_physics(task: Task) -> Any:
+    """The middle of the range of the covariates: for what does not depend on them."""
+    return task.covariates((task.covariate_low + task.covariate_high) / 2)
+
+
+def check_action(model: FittedModel, controller: Controller, state: Array) -> None:
+    """Refuse a policy whose actions the model cannot read.
+
+    Raises:
+        UsageError: shape or kind of the action are wrong.
+    """
+    key = jax.random.key(0)
+    action, _ = eqx.filter_eval_shape(lambda: controller.act(controller.init(key), state, key))
+    levels, names = model.action_levels, model.roles.action
+    if levels is None:
+        fits = action.shape == (len(names),)
+        wanted = f"numbers of shape ({len(names)},): {', '.join(names)}"
+    else:
+        fits = action.shape == () and jnp.issubdtype(action.dtype, jnp.integer)
+        wanted = f"the index of a level, an integer from 0 to {len(levels) - 1}"
+    if not fits:
+        raise UsageError(
+            f"the policy gives actions of shape {action.shape} and type {action.dtype}; the model "
+            f"takes {wanted}"
+        )
+
+
+def _physics(model: FittedModel, task: Task, agent: AgentId) -> Any:
+    """True covariates, by which the behaviour policies of a task are dealt out to agents."""
+    source = model.info.get("source") or {}
+    n_agents, seed = source.get("n_agents"), source.get("seed")
+    known = task.test_agents
+    if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(seed, int):
+        known = agent_covariates(task, n_agents, seed)
+    if not isinstance(agent, int) or not 0 <= agent < len(known):
+        raise UsageError(
+            f"which of the behaviour policies is agent {agent!r}'s follows from its true physics, "
+            f"and those are not known; {one_of((*_FOR_ANYONE, 'plan', 'or a function'))}"
+        )
+    return task.covariates(known[agent])

@@ -1,0 +1,147 @@
+"""Worlds that an agent may live in, and a policy that acts in them.
+
+A world is one member of the ensemble with one draw of the agent's factors from their posterior in
+that member. Two kinds of ignorance meet in a set of worlds: which nets are right (the members
+differ), and which agent this is (the draws differ). A policy acts closed-loop: what it does depends
+on where its own actions have led.
+
+Axes: K worlds, S starts, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from twinfold.data.ids import AgentId
+from twinfold.models.dynamics import Dynamics
+from twinfold.models.factor_model import AgentDynamics, FactorModel, fold
+from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import factor_draws
+from twinfold.ope.controllers import Controller
+from twinfold.planning.data_range import DataBox
+from twinfold.planning.objective import map_members
+
+
+class Outcomes(NamedTuple):
+    """What became of a policy, ``(K, S)`` each.
+
+    Attributes:
+        returns: discounted sum of rewards; not finite if the rollout diverged.
+        steps: number of steps taken.
+        ended: whether the episode ended by itself.
+        outside: number of steps that led out of the range of the training data.
+    """
+
+    returns: Array | NDArray[Any]
+    steps: Array | NDArray[Any]
+    ended: Array | NDArray[Any]
+    outside: Array | NDArray[Any]
+
+
+def draw_worlds(model: FittedModel, agent: AgentId, n_worlds: int, seed: int = 0) -> AgentDynamics:
+    """Worlds of an agent, members in turn: a stack with a leading axis K on every array.
+
+    Args:
+        model: a fitted model.
+        agent: the user's id.
+        n_worlds: K.
+        seed: of the draws; mirrored pairs within each member.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: the agent is unknown.
+    """
+    known = known_posterior(model)
+    index = np.array([model.agent_index(agent)])
+    each = -(-n_worlds // model.n_members)
+    drawn = factor_draws(known, index, each, seed)[:, 0]  # (M, each, r)
+    factors = np.swapaxes(drawn, 0, 1).reshape(-1, drawn.shape[-1])[:n_worlds]
+    # Without the table of agents, how many there are does not matter to the compiled program.
+    nets = eqx.tree_at(lambda m: m.agents, model.members, model.members.agents[:, :1])
+    member = jnp.arange(n_worlds) % model.n_members
+    return _fold(nets, model.normalizer.on_device(), member, jnp.asarray(factors, jnp.float32))
+
+
+@jax.jit
+def _fold(
+    members: FactorModel, normalizer: Normalizer, member: Array, factors: Array
+) -> AgentDynamics:
+    def one(place: Array, own: Array) -> AgentDynamics:
+        return fold(jax.tree.map(lambda leaf: leaf[place], members), normalizer, own)
+
+    return jax.vmap(one)(member, factors)
+
+
+@eqx.filter_jit
+def act_in_worlds(
+    worlds: Dynamics,
+    controller: Controller,
+    reward: Callable[[Any, Any, Any], Any],
+    terminated: Callable[[Any], Any],
+    box: DataBox,
+    starts: Array,
+    keys: Array,
+    horizon: Array,
+    discount: Array,
+) -> Outcomes:
+    """Every start in every world, closed-loop, until the episode ends or the horizon is reached.
+
+    Start s has the same random numbers in all worlds and under all policies. Nothing is compiled
+    anew for another agent, horizon or discount.
+
+    Args:
+        worlds: a stack of K.
+        controller: acts.
+        reward: ``(state, action, next_state) -> scalar``.
+        terminated: ``(next_state) -> bool``.
+        box: where the training data lies.
+        starts: ``(S, D)`` raw units.
+        keys: ``(S,)``.
+        horizon: the most steps, an integer scalar.
+        discount: per step, a scalar.
+    """
+    pairs = jax.vmap(jax.random.split)(keys)  # (S, 2): of the controller's memory, of the steps
+    memory = jax.vmap(controller.init)(pairs[:, 0])
+
+    def one_world(dynamics: Dynamics) -> Outcomes:
+        def one_step(now: Any, key: Array, step: Array, weight: Array) -> Any:
+            carry, state, memory, alive, (total, steps, ended, outside) = now
+            action, memory = controller.act(memory, state, jax.random.fold_in(key, step))
+            carry, after = dynamics.step(carry, dynamics.encode(action), None)
+            finite = jnp.isfinite(after).all()
+            # Comparisons with NaN are false: such an episode would never end.
+            gained = jnp.where(finite, weight * reward(state, action, after), jnp.nan)
+            total = jnp.where(alive, total + gained, total)
+            steps = steps + alive
+            outside = outside + (alive & (box.excess(after) > 0))
+            ended = ended | (alive & finite & terminated(after))
+            alive = alive & ~ended & jnp.isfinite(total)
+            return carry, after, memory, alive, Outcomes(total, steps, ended, outside)
+
+        def unfinished(now: Any) -> Array:
+            step, _, (_, _, _, alive, _) = now
+            return (step < horizon) & alive.any()
+
+        def advance(now: Any) -> Any:
+            step, weight, here = now
+            over_starts = jax.vmap(one_step, in_axes=(0, 0, None, None))
+            return step + 1, weight * discount, over_starts(here, pairs[:, 1], step, weight)
+
+        n_starts = len(starts)
+        none = jnp.zeros(n_starts, jnp.int32)
+        first = Outcomes(jnp.zeros(n_starts), none, jnp.zeros(n_starts, bool), none)
+        alive = jnp.ones(n_starts, bool)
+        here = jax.vmap(dynamics.init)(starts), starts, memory, alive, first
+        begin = jnp.zeros((), jnp.int32), jnp.ones(()), here
+        return jax.lax.while_loop(unfinished, advance, begin)[2][4]
+
+    return map_members(one_world, worlds)

@@ -1,0 +1,162 @@
+"""Episodes in the true task: plan, act, repeat, as one compiled program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from twinfold.models.dynamics import Dynamics
+from twinfold.planning.objective import Objective, make_evaluate, proposals
+from twinfold.planning.planner import Planner
+from twinfold.tasks.task import Task
+from twinfold.utils.cores import usable_cores
+
+
+class Episodes(NamedTuple):
+    """Outcomes of E episodes of one agent.
+
+    Attributes:
+        returns: sum of the true rewards, ``(E,)``.
+        lengths: steps until the episode ended, ``(E,)``.
+    """
+
+    returns: Array | np.ndarray
+    lengths: Array | np.ndarray
+
+
+@eqx.filter_jit
+def run_episodes(
+    task: Task,
+    covariates: Any,
+    stack: Dynamics,
+    planner: Planner,
+    objective: Objective,
+    keys: Array,
+    *,
+    batch_size: int | None = None,
+) -> Episodes:
+    """Model-predictive control of one agent in the true task.
+
+    Agents that share task, planner and model structure share one program: weights, covariates and
+    a terminal value are arguments.
+
+    Args:
+        task: the true task; it steps the episode and pays the reward.
+        covariates: the agent's true covariates, ``task.covariates(row)``; the planner sees only
+            what ``stack`` predicts.
+        stack: ensemble for this agent, with a leading member axis on its array leaves.
+        planner: how to search.
+        objective: what to plan for.
+        keys: one key per episode, ``(E,)`` typed keys or ``(E, 2)``.
+        batch_size: episodes that run side by side (default: all); fewer take less memory.
+    """
+    evaluate = make_evaluate(stack, objective)
+
+    def unfinished(now: Any) -> Array:
+        _, _, _, ended, step, _ = now
+        return ~ended & (step < task.max_steps)
+
+    def advance(now: Any) -> Any:
+        key, state, memory, _, step, total = now
+        key, key_plan = jax.random.split(key)
+        # A key of its own: an episode without proposals is the same as ever.
+        key_propose = jax.random.fold_in(key_plan, 1)
+        horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
+        proposed = proposals(stack, objective, state, horizon, key_propose)
+        action, memory, _ = planner.plan(memory, evaluate, state, key_plan, proposed)
+        next_state = task.step(covariates, state, action)
+        total = total + task.reward(state, action, next_state)
+        return key, next_state, memory, task.terminated(next_state), step + 1, total
+
+    def one(key: Array) -> Episodes:
+        key, key_reset, key_init = jax.random.split(key, 3)
+        state = task.reset(covariates, key_reset)
+        start = (
+            key,
+            state,
+            planner.init(key_init),
+            jnp.zeros((), bool),
+            jnp.zeros((), jnp.int32),
+            jnp.zeros(()),
+        )
+        _, _, _, _, length, total = jax.lax.while_loop(unfinished, advance, start)
+        return Episodes(returns=total, lengths=length)
+
+    n_episodes = keys.shape[0]
+    if batch_size is None or batch_size >= n_episodes:
+        return jax.vmap(one)(keys)
+    return jax.lax.map(one, keys, batch_size=batch_size)
+
+
+def run_agents(
+    task: Task,
+    covariates: Sequence[Any],
+    stacks: Sequence[Dynamics],
+    planner: Planner,
+    objectives: Sequence[Objective],
+    keys: Array,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Episodes]:
+    """:func:`run_episodes` for several agents, on all cores.
+
+    The program is compiled once. On a CPU it keeps one core busy, so every agent's episodes are
+    dealt out to as many threads as there are cores. An episode's randomness depends on its key
+    alone, not on the number of threads.
+
+    Args:
+        task: the true task.
+        covariates: true covariates of each agent.
+        stacks: ensemble of each agent; all of one structure.
+        planner: how to search.
+        objectives: what to plan for, for each agent; all of one structure.
+        keys: ``(n_agents, E)`` typed keys or ``(n_agents, E, 2)``.
+        threads: default: one per core on a CPU, one on other devices.
+        progress: called with the number of finished jobs and of all jobs.
+
+    Returns:
+        Outcomes of each agent, as NumPy arrays ``(E,)``.
+    """
+    n_episodes = keys.shape[1]
+    if not len(covariates):
+        return []
+    if threads is None:
+        threads = usable_cores() if jax.default_backend() == "cpu" else 1
+    size = math.ceil(n_episodes / max(1, min(threads, n_episodes)))
+    n_parts = math.ceil(n_episodes / size)
+    # Every part has the same size, so that there is one program; surplus episodes are dropped.
+    wanted = np.minimum(np.arange(n_parts * size), n_episodes - 1).reshape(n_parts, size)
+    jobs = [(agent, part) for agent in range(len(covariates)) for part in range(n_parts)]
+
+    def inputs(agent: int, part: int) -> tuple[Any, ...]:
+        agent_keys = keys[agent][wanted[part]]
+        return task, covariates[agent], stacks[agent], planner, objectives[agent], agent_keys
+
+    program = run_episodes.lower(*inputs(0, 0)).compile()  # pyright: ignore
+
+    def run(job: tuple[int, int]) -> Episodes:
+        return jax.tree.map(np.asarray, program(*inputs(*job)))
+
+    pool = ThreadPoolExecutor(max_workers=max(1, threads))
+    try:
+        futures = [pool.submit(run, job) for job in jobs]
+        for count, _ in enumerate(as_completed(futures), start=1):
+            if progress is not None:
+                progress(count, len(jobs))
+        parts = [future.result() for future in futures]
+    finally:  # after an interrupt there is nothing to wait for: a running program may take long
+        pool.shutdown(wait=False, cancel_futures=True)
+    joined = []
+    for agent in range(len(covariates)):
+        mine = parts[agent * n_parts : (agent + 1) * n_parts]
+        joined.append(Episodes(*(np.concatenate(x)[:n_episodes] for x in zip(*mine, strict=True))))
+    return joined

@@ -1,0 +1,175 @@
+"""One plan for one agent, with what its simulator predicts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from twinfold.data.ids import AgentId
+from twinfold.errors import UsageError
+from twinfold.models.dynamics import Dynamics
+from twinfold.models.fitted_model import FittedModel
+from twinfold.planning.build import task_objective, task_planner
+from twinfold.planning.config import PlanConfig
+from twinfold.planning.objective import Objective, make_evaluate, proposals
+from twinfold.planning.planner import PlanInfo, Planner
+from twinfold.simulation.simulator import Rollout, Simulator
+from twinfold.tasks import Task
+from twinfold.uncertainty.support import abstention
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A plan and its predicted outcome.
+
+    Attributes:
+        task: name of the task that gave reward and termination.
+        agent: the user's id.
+        state: ``(D,)`` where the plan starts.
+        actions: ``(H,)`` the user's levels, or ``(H, A)``.
+        score: predicted return of the plan, terminal value included.
+        config: how it was searched for.
+        rollout: what the simulator predicts under the plan, and what stands behind it.
+        reason: why the plan should not be followed; None if nothing speaks against it.
+    """
+
+    task: str
+    agent: AgentId
+    state: NDArray[np.float64]
+    actions: NDArray[Any]
+    score: float
+    config: PlanConfig
+    rollout: Rollout
+    reason: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {
+            "kind": "plan",
+            "task": self.task,
+            "agent": self.agent,
+            "state": self.state.tolist(),
+            "actions": self.actions.tolist(),
+            "score": self.score,
+            "abstained": self.reason,
+            "plan": self.config.model_dump(mode="json"),
+            "prediction": self.rollout.to_frame().to_dict("list"),
+        }
+
+
+def plan_once(
+    model: FittedModel,
+    task: Task,
+    agent: AgentId,
+    state: Sequence[float] | None,
+    config: PlanConfig,
+    seed: int = 0,
+    min_support: float | None = None,
+    *,
+    strict: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> Plan:
+    """Plan for one agent from one state.
+
+    Args:
+        model: a run whose states and actions are those of the task.
+        task: gives reward and termination; its dynamics are not used.
+        agent: the user's id.
+        state: ``(D,)``; a start of the task if None.
+        config: how to plan.
+        seed: of the planner and of the start.
+        min_support: least support that each step of the plan must have; else the plan has a reason
+            not to follow it.
+        strict: refuse a state, or a plan with actions, outside the range of the data.
+        warn: receives what is doubtful about the plan; None for ``warnings.warn``.
+
+    Raises:
+        UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
+            or a planner that does not fit the actions; or ``strict``, and something is out of
+            range.
+    """
+    check_fits(model, task)
+    simulator = Simulator(model, agent)
+    key_start, key_plan = jax.random.split(jax.random.key(seed))
+    if state is None:
+        # A start does not depend on the hidden physics; the middle of their range will do.
+        middle = task.covariates((task.covariate_low + task.covariate_high) / 2)
+        start = np.asarray(task.reset(middle, key_start), np.float64)
+    else:
+        start = np.asarray(state, np.float64)
+        if start.shape != (len(task.state_names),) or not np.isfinite(start).all():
+            raise UsageError(
+                f"the state needs {len(task.state_names)} finite numbers "
+                f"({', '.join(task.state_names)}), not {start.tolist()}"
+            )
+    stack = model.dynamics(agent, config.draws)
+    info = _search(
+        stack,
+        task_planner(config, task),
+        task_objective(config, task, stack, model, agent),
+        jnp.asarray(start, jnp.float32),
+        key_plan,
+    )
+    chosen = np.asarray(info.actions)
+    actions = chosen if model.action_levels is None else model.action_levels[chosen]
+    rollout = simulator.rollout(start, actions, warn, strict=strict)
+    reason = None
+    if min_support is not None:
+        gone = rollout.support.score < min_support
+        if gone.any():
+            support = rollout.support.map(lambda values: values[None])
+            reason = abstention(support, gone[None], min_support)
+    return Plan(
+        task=task.name,
+        agent=simulator.agent_id,
+        state=start,
+        actions=actions,
+        score=float(info.score),
+        config=config,
+        rollout=rollout,
+        reason=reason,
+    )
+
+
+def check_fits(model: FittedModel, task: Task) -> None:
+    """Refuse a run whose states or actions are not those of a task.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    source = model.info.get("source") or {}
+    if source.get("task", task.name) != task.name:
+        raise UsageError(f"the run was fitted on data of {source['task']!r}, not of {task.name!r}")
+    if model.roles.state != task.state_names or model.roles.action_type != task.action_type:
+        raise UsageError(
+            f"the run does not fit task {task.name!r}: its state is {list(model.roles.state)} with "
+            f"a {model.roles.action_type} action, the task's is {list(task.state_names)} with a "
+            f"{task.action_type} one"
+        )
+    if model.action_levels is not None and list(model.action_levels) != list(
+        range(task.n_actions or 0)
+    ):
+        raise UsageError(
+            f"the run has seen the actions {model.action_levels.tolist()}, the task "
+            f"{task.name!r} has 0 to {(task.n_actions or 0) - 1}; collect more data"
+        )
+
+
+@eqx.filter_jit
+def _search(
+    stack: Dynamics, planner: Planner, objective: Objective, state: Array, key: Array
+) -> PlanInfo:
+    key_init, key_plan = jax.random.split(key)
+    key_propose = jax.random.fold_in(key_plan, 1)
+    memory = planner.init(key_init)
+    horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
+    proposed = proposals(stack, objective, state, horizon, key_propose)
+    return planner.plan(memory, make_evaluate(stack, objective), state, key_plan, proposed)[2]

@@ -1,0 +1,167 @@
+"""What a user asks of a simulator: states and actions, read, checked and paired.
+
+Axes: Q questions, H steps, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.ids import did_you_mean
+from twinfold.errors import UsageError
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
+
+Floats = NDArray[np.float64]
+
+GUESS = "such an answer is a guess, and its support says so"
+"""What is said of questions outside the range of the data."""
+
+STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
+"""What is said of a rollout that starts within the training data and leaves it."""
+
+_SHOWN = 12
+
+
+def level_index(
+    levels: NDArray[np.int64], values: Floats
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Index of each value among the sorted levels, and a mask of those that are no level."""
+    index = np.minimum(np.searchsorted(levels, values), len(levels) - 1).astype(np.int32)
+    return index, levels[index] != values
+
+
+def levels_text(levels: NDArray[np.int64]) -> str:
+    """The levels, or the first of many."""
+    more = f", ... ({len(levels)} in all)" if len(levels) > _SHOWN else ""
+    return ", ".join(str(value) for value in levels[:_SHOWN]) + more
+
+
+def read_state(model: FittedModel, state: Any) -> Floats:
+    """``(D,)`` or ``(Q, D)``."""
+    names = model.roles.state
+    if hasattr(state, "keys"):
+        given = {str(name): state[name] for name in state.keys()}  # noqa: SIM118 (a DataFrame's)
+        for name in given:
+            if name not in names:
+                hint = did_you_mean(name, names, "state columns")
+                raise UsageError(f"unknown state column {name!r}.{hint}")
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise UsageError(f"the state lacks {', '.join(map(repr, missing))}")
+        columns = [_numbers(given[name], f"state {name!r}") for name in names]
+        try:
+            values = np.stack(np.broadcast_arrays(*columns), axis=-1)
+        except ValueError:
+            raise UsageError("the columns of the state differ in length") from None
+    else:
+        values = _numbers(state, "the state")
+    if values.ndim not in (1, 2) or values.shape[-1] != len(names) or not values.size:
+        raise UsageError(
+            f"a state of shape {values.shape}: it must be ({len(names)},) or (Q, {len(names)}), "
+            f"one value per column {', '.join(map(repr, names))}"
+        )
+    for where in np.argwhere(~np.isfinite(values))[:1]:
+        raise UsageError(f"the state {names[where[-1]]!r} is {values[tuple(where)]:g}")
+    return values
+
+
+def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The user's values and what the model takes, ``(H[, A])`` or ``(Q, H[, A])``."""
+    names = model.roles.action
+    values = _numbers(actions, "the actions")
+    if not model.discrete and len(names) == 1 and values.ndim == 1:
+        values = values[:, None]
+    trailing = () if model.discrete else (len(names),)
+    own = values.ndim - len(trailing)
+    if own not in (1, 2) or values.shape[own:] != trailing or not values.size:
+        end = "" if model.discrete else f", {len(names)}"
+        single = "(H,)" if model.discrete else f"(H{end})"
+        raise UsageError(
+            f"actions of shape {values.shape}: they must be {single} or (Q, H{end}), "
+            f"H steps of {', '.join(map(repr, names))}"
+        )
+    for where in np.argwhere(~np.isfinite(values))[:1]:
+        raise UsageError(f"the action of {_place(where, own)} is {values[tuple(where)]:g}")
+    if model.action_levels is not None:
+        index, unknown = level_index(model.action_levels, values)
+        for where in np.argwhere(unknown)[:1]:
+            raise UsageError(
+                f"unknown action {values[tuple(where)]:g} in {_place(where, own)}; "
+                f"the levels of {names[0]!r}: {levels_text(model.action_levels)}"
+            )
+        return model.action_levels[index], index
+    return values, values
+
+
+def outside(
+    model: FittedModel, start: Floats, codes: NDArray[Any], *, single: bool, strict: bool
+) -> str | None:
+    """One line on first states ``(Q, D)`` and actions ``(Q, H[, A])`` far outside the data.
+
+    Args:
+        model: the fitted model.
+        start: first states, raw units.
+        codes: level indices, which are never outside, or raw units.
+        single: whether there is one question, which then needs no number.
+        strict: refuse them.
+
+    Raises:
+        UsageError: ``strict``, and something is outside; it names the first.
+    """
+    horizon = codes.shape[1]
+
+    def where(part: OutOfRange, row: int) -> str:
+        if part.noun != "action":
+            return "" if single else f"question {row}"
+        return _place(np.array([row % horizon] if single else [*divmod(row, horizon)]), 2 - single)
+
+    parts = asked_parts(model, start, codes.reshape(-1, *codes.shape[2:]))
+    line = out_of_range(parts, where)
+    if line is None or not strict:
+        return line
+    part = next(part for part in parts[::-1] if part.rows.any())
+    row, c = (int(i) for i in np.argwhere(part.excess > 0)[0])
+    place = where(part, row)
+    raise UsageError(
+        f"the {part.noun} {part.columns[c]!r}{' of ' if place else ''}{place} is out of range: "
+        f"{part.values[row, c]:g}; the training data has {part.low[c]:g} to {part.high[c]:g}"
+    )
+
+
+def asked_parts(model: FittedModel, start: Floats, codes: NDArray[Any]) -> list[OutOfRange]:
+    """Which first states ``(Q, D)`` and actions ``(K,)`` or ``(K, A)`` are outside the data."""
+    parts = [outside_states(model, start, "first state")]
+    return parts if model.discrete else [*parts, outside_actions(model, codes)]
+
+
+def pair(
+    start: Floats, given: NDArray[Any], codes: NDArray[Any], model: FittedModel
+) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
+    """States ``(Q, D)`` and actions ``(Q, H[, A])`` of the same questions."""
+    start = start if start.ndim == 2 else start[None]
+    if codes.ndim == (1 if model.discrete else 2):
+        given, codes = given[None], codes[None]
+    if len(start) != len(codes) and 1 not in (len(start), len(codes)):
+        raise UsageError(f"{len(start)} states, but {len(codes)} action sequences")
+    n = max(len(start), len(codes))
+
+    def repeat(values: NDArray[Any]) -> NDArray[Any]:
+        return np.broadcast_to(values, (n, *values.shape[1:]))
+
+    return repeat(start), repeat(given), repeat(codes)
+
+
+def _place(where: NDArray[np.intp], own: int) -> str:
+    """``step 3``, or ``step 3 of question 7``; both from 0."""
+    return f"step {where[0]}" if own == 1 else f"step {where[1]} of question {where[0]}"
+
+
+def _numbers(values: Any, what: str) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} must be numbers in a regular array, not {values!r}") from None

@@ -1,0 +1,256 @@
+"""Tables of what-if questions: many agents, starts and action sequences answered in one batch.
+
+A question (``query_id``) has one row per action: the agent, the time and the action, under the
+names of the training table. Its first row by time holds the state; below, the state is left empty
+(what stands there is not used). A last row without an action gives the time at which the
+question ends, and nothing else.
+
+An answer has one row per predicted state: ``query_id``, the agent, the time of the predicted state
+(one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``, and
+``support`` and ``basis``: what stands behind it.
+
+Axes: Q queries, K predicted states of all queries, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinfold.data.columns import Times
+from twinfold.data.issues import shorten
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.ranges import is_outside
+from twinfold.models.rollout import DRAWS, predict_paths
+from twinfold.simulation.inputs import GUESS, STRAYS
+from twinfold.simulation.query_table import QUERY, Queries, column, outside_line, read_queries
+from twinfold.simulation.simulator import Warn, prediction_columns
+from twinfold.uncertainty.intervals import band_factor, prediction_band
+from twinfold.uncertainty.support import (
+    THRESHOLD,
+    UNSUPPORTED,
+    Support,
+    abstention,
+    path_support,
+    support_columns,
+)
+from twinfold.utils.cores import usable_cores
+
+__all__ = ["QUERY", "answer"]
+
+_SLICE = 1024  # queries rolled out at once
+_VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
+_DATE_FORMS = (
+    "%Y-%m-%d",
+    *(f"%Y-%m-%d{sep}{clock}{zone}" for sep in " T" for zone in ("", "%z")
+      for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
+)  # fmt: skip
+
+
+def answer(
+    model: FittedModel,
+    queries: pd.DataFrame,
+    warn: Warn | None = None,
+    *,
+    min_support: float | None = None,
+    strict: bool = False,
+) -> pd.DataFrame:
+    """Answer every question of a table.
+
+    Ids and times keep their types; rows may come in any order. Queries are answered in the order
+    of their first appearance, their rows by time. Read the table of a CSV file with
+    ``read_table(path, ids=[QUERY, model.roles.agent])``.
+
+    Args:
+        model: the fitted model.
+        queries: the questions; further columns (episode, reward) are passed over.
+        warn: receives what is doubtful about the answers; None for ``warnings.warn``.
+        min_support: abstain from the first step on whose support is less: predictions are missing
+            there, and ``warn`` receives the reason.
+        strict: refuse the table if a question is outside the range of the data, rather than warn.
+
+    Raises:
+        UsageError: ``queries`` is no table.
+        InvalidDataError: a question cannot be answered; each line names the first query with the
+            problem and counts the others.
+    """
+    asked = read_queries(model, queries, strict=strict)
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
+    ids = column(queries, QUERY)
+
+    def name(query: int) -> str:
+        return f"query {shorten(ids.iloc[asked.first_row[query]])}"
+
+    far = outside_line(model, queries, asked)
+    if far is not None:
+        warn(f"{far}; {GUESS}")
+    if model.band is None:
+        warn(
+            "nothing was held out when the model was fitted: the band shows only how far the "
+            "members differ, which is too narrow"
+        )
+    middle, lower, upper = _predict(model, asked)
+    lost = is_outside(model, asked.start)
+    for rows, what in (
+        (~np.isfinite(middle).all(axis=-1), "the predictions diverge"),
+        (is_outside(model, middle), STRAYS),
+    ):
+        hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(rows), side="right") - 1)
+        hit = hit[~lost[hit]]  # said already, or said of the start
+        lost[hit] = True
+        if len(hit):
+            more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+            warn(f"{name(int(hit[0]))}{more}: {what}")
+    roles = model.roles
+    taken = {
+        QUERY: ids.iloc[asked.order].reset_index(drop=True),
+        roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
+        roles.time: _next_times(asked, column(queries, roles.time)),
+    }
+    found = _supports(model, asked, middle)
+    if min_support is not None:
+        gone = found.score < min_support
+        for values in (middle, lower, upper):
+            values[gone] = np.nan
+        if gone.any():
+            hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(gone), side="right") - 1)
+            part = slice(asked.offset[hit[0]], asked.offset[hit[0]] + asked.length[hit[0]])
+            own = found.map(lambda values: values[None, part])
+            more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+            warn(f"{name(int(hit[0]))}{more}: {abstention(own, gone[None, part], min_support)}")
+    columns = taken | prediction_columns(roles.state, middle, lower, upper, tuple(taken))
+    columns |= support_columns(found, tuple(columns))
+    return pd.DataFrame(columns, copy=False)
+
+
+def _supports(model: FittedModel, asked: Queries, middle: NDArray[np.float64]) -> Support:
+    """The support of each predicted state, ``(K,)`` arrays."""
+    before = np.roll(middle, 1, axis=0)
+    before[asked.offset] = asked.start
+    query = np.repeat(np.arange(len(asked.length)), asked.length)
+    found = path_support(model, asked.agent[query], before[:, None], asked.codes[:, None])
+    score, own, basis = found.map(lambda values: values[:, 0])
+    for first, length in zip(asked.offset, asked.length, strict=True):  # the least so far
+        part = slice(first, first + length)
+        score[part] = np.minimum.accumulate(score[part])
+    return Support(score, own, np.where(score < THRESHOLD, UNSUPPORTED, basis).astype(np.int8))
+
+
+def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], ...]:
+    """Centre, lower and upper, ``(K, D)`` each, in the order of ``asked.order``.
+
+    Queries of similar length go together, so that one long query does not stretch all others.
+    """
+    out = tuple(np.empty((len(asked.order), asked.start.shape[1])) for _ in range(3))
+    lengths, kind = np.unique(asked.length, return_inverse=True)
+    factor = np.array([band_factor(model, int(length))[0] for length in lengths])[kind]
+
+    def roll(job: tuple[int, NDArray[np.intp]]) -> None:
+        horizon, queries = job
+        step = np.arange(horizon)
+        place = asked.offset[queries, None] + step  # (q, H)
+        used = step < asked.length[queries, None]
+        # Past its end a query repeats its last action; what comes of it is not looked at.
+        last = asked.offset[queries] + asked.length[queries] - 1
+        codes = asked.codes[np.minimum(place, last[:, None])]
+        paths, unknown = predict_paths(model, asked.agent[queries], asked.start[queries], codes)
+        steps = np.broadcast_to(step + 1, used.shape)[used]
+        wider = np.broadcast_to(factor[queries, None], used.shape)[used]
+        found = prediction_band(model, paths[:, used], steps, unknown[used], wider)
+        for target, values in zip(out, found, strict=False):
+            target[place[used]] = values
+
+    draws = 0 if model.posterior is None else DRAWS
+    width = model.n_members * asked.start.shape[1] * (1 + draws)
+    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
+        for _ in pool.map(roll, _jobs(asked.length, width)):
+            pass
+    return out
+
+
+def _jobs(length: NDArray[np.intp], width: int) -> list[tuple[int, NDArray[np.intp]]]:
+    """Horizon and queries of each batch.
+
+    Horizons are powers of two, and from 32 on also halfway between: few programs to compile, and
+    at most a third of the steps for nothing.
+    """
+    power = 2 ** np.ceil(np.log2(length)).astype(np.int64)
+    between = power // 4 * 3
+    horizons = np.where((length <= between) & (power > 32), between, power)
+    jobs = []
+    for horizon in np.unique(horizons)[::-1].tolist():
+        queries = np.flatnonzero(horizons == horizon)
+        size = int(np.clip(_VALUES // (horizon * width), 1, _SLICE))
+        jobs += [(horizon, part) for part in np.array_split(queries, -(-len(queries) // size))]
+    return jobs
+
+
+def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
+    """The time of each predicted state: of the next row, or one step after the last."""
+    ticks = asked.times.ticks
+    step: Any = asked.step
+    if ticks.dtype.kind == "i" and float(step).is_integer():
+        step = int(step)
+    last = asked.next_row < 0
+    values = np.where(last, ticks[asked.order] + step, ticks[asked.next_row])
+    if asked.times.values.dtype.kind in "mM":
+        values = np.round(values).astype(np.int64).view(asked.times.values.dtype)
+        return _like_dates(pd.Series(values), asked, series)
+    return _like_numbers(values, series)
+
+
+def _like_numbers(values: NDArray[Any], series: pd.Series) -> pd.Series:
+    """Times in the column's own type, if it can hold them; text becomes numbers."""
+    out = pd.Series(values)
+    if pd.api.types.is_numeric_dtype(series.dtype) and series.dtype != out.dtype:
+        try:
+            cast = out.astype(series.dtype)
+        except (TypeError, ValueError, OverflowError):  # 0.5 in a column of whole numbers
+            return out
+        exact = pd.api.types.is_float_dtype(series.dtype) or bool((cast == out).all())
+        return cast if exact else out
+    return out
+
+
+def _like_dates(out: pd.Series, asked: Queries, series: pd.Series) -> pd.Series:
+    """Dates or durations in the column's own type, unit, time zone and spelling."""
+    times: Times = asked.times
+    if times.values.dtype.kind == "M" and times.zone is not None:
+        out = out.dt.tz_localize("UTC").dt.tz_convert(times.zone)
+    if getattr(series.dtype, "kind", "O") in "mM":
+        cast = out.astype(series.dtype)
+        return cast if bool((cast == out).all()) else out
+    if times.values.dtype.kind == "m":
+        return out
+    used = series.iloc[asked.order]
+    sample = used.iloc[0]
+    if isinstance(sample, str):
+        return _spelled(out, used)
+    if isinstance(sample, datetime.date) and not isinstance(sample, datetime.datetime):
+        return out.dt.date if bool((out == out.dt.normalize()).all()) else out
+    return out
+
+
+def _spelled(out: pd.Series, used: pd.Series) -> pd.Series:
+    """Dates as text the way the question's are written; left as dates if that is not found out."""
+    texts = used.astype(str)
+    few = texts.iloc[:: max(1, len(texts) // 100)]
+    for form in _DATE_FORMS:
+        read = pd.to_datetime(few, format=form, errors="coerce")
+        if read.isna().any() or not (read.dt.strftime(form) == few).all():
+            continue
+        written = out.dt.strftime(form)
+        if bool((pd.to_datetime(written, format=form, utc=True) == _as_utc(out)).all()):
+            return written
+    return out
+
+
+def _as_utc(dates: pd.Series) -> pd.Series:
+    return dates.dt.tz_localize("UTC") if dates.dt.tz is None else dates.dt.tz_convert("UTC")

@@ -1,0 +1,189 @@
+"""Training some members on some of the data, nets by gradient descent, factors in closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.config import FitConfig
+from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
+from twinfold.models.linear import LinearFit
+from twinfold.models.linear_terms import LinearTerms
+from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
+from twinfold.training.factor_regression import refit_factors
+from twinfold.training.head_refinement import polish_members
+from twinfold.training.train_step import TrainData, Unroll
+from twinfold.training.trainer import Job, Progress, run_jobs
+
+if TYPE_CHECKING:
+    from twinfold.training.run_directory import RunWriter
+
+
+class Problem(NamedTuple):
+    """What a fit is about; does not change during it.
+
+    Attributes:
+        data: all transitions.
+        n_agents: N.
+        action_size: L levels if discrete, else A columns.
+        discrete: kind of action.
+        angles: columns of the state that are angles.
+        config: settings.
+        progress: receives (what, steps done, steps in all).
+        writer: keeps the state of unfinished training.
+    """
+
+    data: Transitions
+    n_agents: int
+    action_size: int
+    discrete: bool
+    angles: tuple[int, ...]
+    config: FitConfig
+    progress: Progress | None = None
+    writer: RunWriter | None = None
+
+    @classmethod
+    def of(
+        cls,
+        dataset: PanelDataset,
+        data: Transitions,
+        config: FitConfig,
+        progress: Progress | None = None,
+        writer: RunWriter | None = None,
+    ) -> Problem:
+        """The problem that a panel poses; ``data`` are its transitions."""
+        levels = dataset.action_levels
+        roles = dataset.roles
+        return cls(
+            data=data,
+            n_agents=dataset.n_agents,
+            action_size=data.action.shape[1] if levels is None else len(levels),
+            discrete=levels is not None,
+            angles=tuple(roles.state.index(name) for name in roles.angle),
+            config=config,
+            progress=progress,
+            writer=writer,
+        )
+
+    def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
+        """Length of the second phase of training, 0 if no stretch of the data is long enough."""
+        config = self.config
+        if config.unroll == 1 or not len(unbroken(self.data, rows, config.unroll)):
+            return 0
+        return config.unroll_steps
+
+    def normalizer(self, rows: NDArray[np.int32]) -> Normalizer:
+        """Means and scales of some rows."""
+        data = self.data.select(rows)
+        direct = erratic_columns(data) if self.config.direct else ()
+        return fit_normalizer(data, self.angles, [d for d in direct if d not in self.angles])
+
+
+def train_members(
+    problem: Problem,
+    rows: NDArray[np.int32],
+    normalizer: Normalizer,
+    jobs: list[Job],
+    what: str,
+    linear: LinearFit | None = None,
+) -> tuple[list[FactorModel], NDArray[np.floating]]:
+    """Train members on some rows.
+
+    All rows go to the device, so that this and the next call are one compiled program.
+
+    Args:
+        problem: data and settings.
+        rows: numbers of the transitions to train on, ascending.
+        normalizer: of those rows.
+        jobs: the members.
+        what: name of this stage, for the progress.
+        linear: a model of those rows that the nets add to; None for nets alone.
+
+    Returns:
+        The members in the order of the jobs, and their last losses ``(J,)``.
+    """
+    data, config = problem.data, problem.config
+    codes = normalizer.encode_action(data.action)
+    states = normalizer.encode_state(data.state)
+    inputs = normalizer.inputs(states)
+    train_data = TrainData(
+        agent=jnp.asarray(data.agent, jnp.int32),
+        inputs=jnp.asarray(inputs, jnp.float32),
+        action=jnp.asarray(codes, jnp.int32 if problem.discrete else jnp.float32),
+        target=jnp.asarray(normalizer.encode_target(data.state, data.next_state), jnp.float32),
+    )
+
+    def init(job: Job) -> FactorModel:
+        return fresh_member(problem, normalizer, job.member, job.structure, linear)
+
+    unroll = None
+    if any(job.unrolled for job in jobs):
+        unroll = (
+            Unroll(
+                jnp.asarray(states, jnp.float32),
+                jnp.arange(config.unroll, dtype=jnp.int32),
+                normalizer.on_device(),
+            ),
+            unbroken(data, rows, config.unroll),
+        )
+    members, losses = run_jobs(
+        jobs, train_data, rows, init, config, problem.progress, problem.writer, what, unroll
+    )
+    variance = None if linear is None else linear.variance
+    members = refit_factors(members, train_data, rows, variance=variance)
+    polished = polish_members(members, train_data, rows, config.polish, problem.progress, variance)
+    return polished, losses
+
+
+# One program instead of one for every array.
+_init = jax.jit(init_factor_model, static_argnums=(1, 2, 3, 4, 5, 6, 7))
+
+
+def fresh_member(
+    problem: Problem,
+    normalizer: Normalizer,
+    member: int,
+    structure: Structure,
+    linear: LinearFit | None,
+) -> FactorModel:
+    """A member before its nets are trained; it predicts as the linear model does without them."""
+    config = problem.config
+    terms = None
+    if linear is not None:
+        terms = LinearTerms(jnp.asarray(linear.shared, jnp.float32), linear.own)
+    fresh = _init(
+        jax.random.fold_in(jax.random.key(config.seed), member),
+        config,
+        problem.n_agents,
+        len(normalizer.state_mean),
+        problem.action_size,
+        problem.discrete,
+        structure,
+        normalizer.n_inputs,
+        terms,
+    )
+    if linear is None or terms is None:
+        return fresh
+    agents = fresh.agents.at[:, : terms.size].set(jnp.asarray(linear.factors, jnp.float32))
+    return eqx.tree_at(lambda m: m.agents, fresh, agents)
+
+
+def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+    """Those of ``rows`` (ascending) that begin ``length`` consecutive transitions, all in it."""
+    if len(rows) < length:
+        return rows[:0]
+    last = rows[length - 1 :]
+    first = rows[: len(last)]
+    whole = (last - first == length - 1) & (data.segment[first] == data.segment[last])
+    return first[whole]
+
+
+def stacked(members: list[FactorModel]) -> FactorModel:
+    """A stack of members of the same structure."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)

@@ -1,0 +1,378 @@
+"""Choosing what a fit leaves open, on held-out offline data: a simple model, or nets, and which.
+
+    1. hold out the last transitions of some agents, of all agents where there is little data
+    2. fit the simple models in closed form: no change, drift, linear ones (``models.linear``)
+    3. train nets, briefly with every strength of shrinkage, then longer as long as that pays
+    4. keep the simplest that is not clearly worse than the best (the one-standard-error rule)
+
+The error is that of open-loop predictions over many steps, because a lower one-step loss often does
+not mean better rollouts. Simple models and nets are compared by their mean error over agents. Among
+nets, windows count by the logarithm of their error: a tenth off every agent's error is worth the
+same, whether the agent is easy or hard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.config import FitConfig
+from twinfold.data.panel import PanelDataset
+from twinfold.errors import UsageError
+from twinfold.models.factor_model import Structure, structures
+from twinfold.models.linear import WORDS, Kind
+from twinfold.training.ensemble import Problem, unbroken
+from twinfold.training.holdout_band import error_by_horizon, held_out_band
+from twinfold.training.recipes import CONTACT, FINE, followed
+from twinfold.training.simple_models import best_simple, simplest, standard_error
+from twinfold.training.trials import (
+    FEW,
+    HANDFUL,
+    MANY,
+    NO_NETS,
+    Candidate,
+    Trial,
+    Trials,
+    cut_folds,
+)
+
+Log = Callable[[str], None]
+Floats = NDArray[np.float64]
+_KEPT = 2  # strengths of shrinkage that are kept for longer training
+_ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
+_FINE = 0.2  # and below which there is next to no noise
+_PAYS = 0.99  # share of the error that longer training must get below to be worth going on
+_HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer,
+_OFTEN = 100  # or, after they have seen the data this many times, if they are worse at all
+
+
+class Choice(NamedTuple):
+    """What was chosen, and why.
+
+    Attributes:
+        candidate: linear model, structure, length of training and shrinkage.
+        config: settings of the nets' training.
+        band: ``(H, D)`` half-width of the prediction band by horizon, raw units; None if nothing
+            could be held out.
+        noise: ``(D,)``, robust scale of the held-out errors of one step, in standard deviations of
+            the target; None if nothing could be held out.
+        validation: what was measured, plain values.
+    """
+
+    candidate: Candidate
+    config: FitConfig
+    band: Floats | None
+    noise: Floats | None
+    validation: dict[str, Any]
+
+
+def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
+    """Choose a model by held-out error.
+
+    Args:
+        dataset: the panel.
+        problem: its transitions and the settings.
+        log: receives one line per thing worth knowing.
+    """
+    config = problem.config
+    options = structures(config, problem.action_size, problem.discrete)
+    unrolled = problem.unrolled_steps(np.arange(len(problem.data), dtype=np.int32))
+    if config.validation_share == 0:
+        log("nothing is held out (validation_share = 0): no held-out error and no band")
+        untried = Candidate(
+            None if config.linear in ("auto", "none") else config.linear,
+            options[0],
+            config.steps,
+            config.shrinkages[0],
+            unrolled,
+        )
+        return Choice(untried, config, None, None, {"held_out": 0})
+    folds = cut_folds(dataset, problem)
+    if not folds:
+        log("no agent has two transitions: nothing can be held out, so there is no band")
+        # So little data says nothing of how agents differ, nor of anything that is not a line.
+        kind: Kind | None = None if config.linear == "none" else "drift"
+        if config.linear not in ("auto", "none"):
+            kind = config.linear
+        structure = options[0] if kind is None else NO_NETS
+        simplest = Candidate(kind, structure, config.steps, max(config.shrinkages))
+        return Choice(simplest, config, None, None, {"held_out": 0})
+    trials = Trials(problem, folds)
+    n_out = sum(int(fold.held.mask.sum()) for fold in folds)
+    n_agents = len(np.unique(np.concatenate([fold.held.agent for fold in folds])))
+    horizon = max(fold.held.mask.shape[1] for fold in folds)
+    log(
+        f"the last {n_out} transitions of {n_agents} agents are held out"
+        + (f", at {len(folds)} places in time" if len(folds) > 1 else "")
+        + f", predicted up to {horizon} steps ahead"
+    )
+    idle = trials.simple(Candidate("no change"))
+    simple, tried = best_simple(trials, idle, log)
+    compared: list[dict[str, Any]] = []
+    if options[0].rank and (simple is None or len(problem.data) >= HANDFUL):
+        nets, trained, compared = _nets(trials, simple, idle, log)
+        tried += trained
+        chosen = _either(trials, simple, nets, log)
+    elif simple is not None:
+        chosen = simple
+    else:
+        raise UsageError("linear = 'none' and rank = 0 leave nothing to fit; change either")
+    candidate, error, baseline = chosen.candidate, chosen.mean, idle.mean
+    config = chosen.config
+    log(
+        f"  chosen: {_described(candidate)} (errors are in standard deviations of the state; "
+        f"predicting no change has a mean of {baseline:.4g})"
+    )
+    if tried:
+        log(f"  tried in all: {len(tried)} models, {len(folds)} folds each")
+    n_windows = sum(len(fold.held) for fold in folds)
+    if np.ceil((n_windows + 1) * config.band) > n_windows:
+        log(
+            f"warning: only {n_windows} held-out windows: the band is the largest error seen in "
+            f"them, too few for a {100 * config.band:.0f} % band"
+        )
+    if error > baseline:
+        log("warning: held-out predictions are worse than predicting no change; do not rely on it")
+    validation = {
+        "held_out": n_out,
+        "held_out_agents": n_agents,
+        "horizon": horizon,
+        "windows": n_windows,
+        "folds": len(folds),
+        "unit": "standard deviations of the state; over windows, of the RMSE over steps",
+        "trials": [_row(trial) for trial in tried],
+        "by_steps": {
+            str(trial.candidate.steps): float(f"{trial.typical:.6g}")
+            for trial in tried
+            if trial.config is config
+            and trial.candidate._replace(steps=0) == candidate._replace(steps=0)
+        },
+        "structures": compared,
+        "rmse": round(error, 6),
+        "persistence_rmse": round(baseline, 6),
+        "rmse_by_horizon": error_by_horizon(folds, chosen.paths),
+    }
+    unknown = None if chosen.unknown is None else chosen.unknown()
+    band = held_out_band(folds, chosen.paths, config.band, unknown)
+    return Choice(candidate, config, band, chosen.noise, validation)
+
+
+def _described(candidate: Candidate) -> str:
+    """A candidate in words."""
+    linear, structure, steps, shrinkage, *_ = candidate
+    words = "" if linear is None else WORDS[linear]
+    if candidate.parts:
+        parts = sorted(candidate.parts, reverse=True)
+        shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
+        words += f" ({shares})"
+    if not structure.rank:
+        return f"{words}, no nets"
+    nets = f"nets with {structure}, {steps} steps, shrinkage {shrinkage:g}"
+    return nets if linear is None else f"{words}, and {nets}"
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    """A trial as it is recorded."""
+    linear, structure, steps, shrinkage, _, ratio, parts = trial.candidate
+    return {
+        "linear": linear,
+        "own_to_noise": list(ratio),
+        "parts": {part.kind: float(f"{part.weight:.3g}") for part in parts},
+        "features": "joint" if structure.joint else "separable" if structure.rank else None,
+        "rank": structure.rank,
+        "steps": steps,
+        "shrinkage": shrinkage,
+        "geometric_mean": float(f"{trial.typical:.6g}"),
+        "mean": float(f"{trial.mean:.6g}"),
+    }
+
+
+def _nets(
+    trials: Trials, simple: Trial | None, idle: Trial, log: Log
+) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
+    """The best nets, all that were trained for some length, and all structures compared."""
+    config = trials.problem.config
+    lengths = _lengths(config)
+    beside = Candidate(None)
+    if simple is not None and config.linear != "auto":
+        beside = simple.candidate
+    best, tried, compared = _ladder(trials, config, lengths[:1], beside, simple, log)
+    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[:_KEPT]
+    if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
+        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+        shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
+    going = len(lengths) > 1 and _hopeful(trials, best, simple)
+    if going:
+        first = best
+        best, more, _ = _ladder(
+            trials, config, lengths[1:2], beside, simple, log, best, structure, shrinkages
+        )
+        tried += more
+        shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
+        pays = best.typical <= _PAYS * first.typical
+        going = len(lengths) > 2 and pays and _hopeful(trials, best, simple)
+    if _far(trials, best, simple, idle):
+        log("  far from what there is to predict: trying wide nets, trained on many steps")
+        wide = followed(config, CONTACT)
+        other, more, also = _ladder(trials, wide, _lengths(wide), beside, None, log)
+        tried, compared = tried + more, compared + also
+        if other.typical < best.typical:
+            return other, tried, compared
+    if going:
+        best, more, _ = _ladder(
+            trials, config, lengths[2:], beside, simple, log, best, structure, shrinkages
+        )
+        tried += more
+    if config.effort == "thorough" and best.mean < _FINE * idle.mean:
+        for recipe in FINE:
+            log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
+            fine = followed(config, recipe)
+            other, more, _ = _ladder(trials, fine, _lengths(fine), beside, None, log)
+            tried += more
+            best = min(best, other, key=_typical)
+    return best, tried, compared
+
+
+def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
+    """Whether nets may become better than the best simple model if they are trained for longer."""
+    if simple is None:
+        return True
+    seen = nets.candidate.steps * nets.config.batch_size
+    often = seen >= _OFTEN * len(trials.problem.data)
+    return nets.mean <= (1.0 if often else _HOPELESS) * simple.mean
+
+
+def _lengths(config: FitConfig) -> list[int]:
+    """Of training, the shortest first."""
+    lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
+    return lengths[:1] if config.effort == "quick" else lengths
+
+
+def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool:
+    """Whether there is much to be learned that short training of the default nets has not."""
+    config, data = trials.problem.config, trials.problem.data
+    long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
+    enough = len(data) >= (FEW if config.effort == "thorough" else MANY)
+    worth = simple is None or best.mean < simple.mean
+    return (
+        config.effort != "quick"
+        and config.direct is False
+        and best.mean > _ROOM * idle.mean
+        and worth
+        and enough
+        and len(long) >= len(trials.folds[0].rows) // 2
+    )
+
+
+def _ladder(
+    trials: Trials,
+    config: FitConfig,
+    lengths: list[int],
+    beside: Candidate,
+    simple: Trial | None,
+    log: Log,
+    best: Trial | None = None,
+    structure: Structure | None = None,
+    shrinkages: list[float] | None = None,
+) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
+    """Train nets for one length after the other, as long as that pays.
+
+    Args:
+        trials: the folds.
+        config: how to train.
+        lengths: of training, ascending.
+        beside: the linear model that the nets add to, if any.
+        simple: the best simple model, if training is to stop where nets are hopelessly behind it.
+        log: receives one line per trial.
+        best: what is there already.
+        structure: of the nets; chosen if None.
+        shrinkages: to begin with; the better two are kept for the next length.
+    """
+    problem = trials.problem._replace(config=config)
+    compared: list[dict[str, Any]] = []
+    if structure is None:
+        structure, compared = _structure(trials, config, beside, log)
+    unrolled = problem.unrolled_steps(trials.folds[0].rows)
+    shrinkages = list(config.shrinkages) if shrinkages is None else shrinkages
+    every: list[Trial] = []
+    for steps in lengths:
+        candidates = [
+            beside._replace(
+                structure=structure, steps=steps, shrinkage=shrinkage, unrolled=unrolled
+            )
+            for shrinkage in shrinkages
+        ]
+        tried = trials.nets(candidates, config, "choosing the schedule")
+        for trial in tried:
+            log(
+                f"  nets, {steps:>6} steps, shrinkage {trial.candidate.shrinkage:g}: held-out "
+                f"error {trial.mean:.4g} (geometric mean {trial.typical:.4g})"
+            )
+        tried.sort(key=_typical)
+        every += tried
+        before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
+        if before is not None and best.typical > _PAYS * before.typical:
+            break
+        if not _hopeful(trials, best, simple):
+            break
+        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:_KEPT])
+    assert best is not None
+    return best, every, compared
+
+
+def _typical(trial: Trial) -> float:
+    return trial.typical
+
+
+def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Trial:
+    """The simple model unless nets are better by more than chance."""
+    if simple is None:
+        return nets
+    chosen = (simple, nets)[simplest(trials, [simple, nets])]
+    assert simple.candidate.linear is not None
+    words = WORDS[simple.candidate.linear]
+    if chosen is simple:
+        log(f"  {words} predicts as well as anything here: nets have {nets.mean:.4g}")
+    else:
+        log(f"  nets predict better than the best simple model, {words}: {simple.mean:.4g}")
+    return chosen
+
+
+def _structure(
+    trials: Trials, config: FitConfig, beside: Candidate, log: Log
+) -> tuple[Structure, list[dict[str, Any]]]:
+    """The simplest structure within one standard error of the best, and all that were compared."""
+    options = structures(config, trials.problem.action_size, trials.problem.discrete)
+    if len(options) == 1:
+        return options[0], []
+    steps = max(1, round(config.structure_share * config.steps))
+    log(f"choosing the features: {len(options)} structures, {steps} steps each")
+    weakest = min(config.shrinkages)
+    candidates = [
+        beside._replace(structure=option, steps=steps, shrinkage=weakest) for option in options
+    ]
+    tried = trials.nets(candidates, config, "choosing the features")
+    errors = np.array([trials.by_agent(trial, log=True) for trial in tried])
+    best = int(errors.mean(axis=1).argmin())
+    excess = errors - errors[best]
+    mean, doubt = excess.mean(axis=1), standard_error(excess)
+    rows = []
+    for k, option in enumerate(options):
+        typical = float(np.exp(errors[k].mean()))
+        log(
+            f"  {option}: held-out error {typical:.4g}"
+            + (" (the lowest)" if k == best else f", {100 * np.expm1(mean[k]):.1f} % more")
+        )
+        rows.append(
+            {
+                "features": "joint" if option.joint else "separable",
+                "rank": option.rank,
+                "geometric_mean": float(f"{typical:.6g}"),
+                "log_excess": float(f"{mean[k]:.4g}"),
+                "standard_error": float(f"{doubt[k]:.4g}"),
+            }
+        )
+    return options[int(np.argmax(mean <= doubt))], rows

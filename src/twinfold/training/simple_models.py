@@ -1,0 +1,81 @@
+"""The best simple model on held-out data: the simplest that is hardly worse than the best.
+
+Where no kind is far better than the others, an average of all is safer than any: they err in
+different ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.models.linear import KINDS, WORDS, Part, ratios
+from twinfold.training.trials import FEW, HANDFUL, Candidate, Trial, Trials
+
+Log = Callable[[str], None]
+Floats = NDArray[np.float64]
+_CAUTION = 0.5  # standard errors that a richer model must be better by
+_SHARPNESS = 6  # power of the error that weights in an average of simple models fall with
+_HEDGE = 1.1  # times the best one's error that an average may have
+_LEAST_PART = 0.01  # share of such an average that is left out
+
+
+def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, list[Trial]]:
+    """The best simple model, and the best of every kind; none where nets alone are asked for."""
+    wanted = trials.problem.config.linear
+    if wanted == "none":
+        return None, []
+    log("trying simple models")
+    coarse = len(trials.problem.data) > FEW
+    tried = []
+    for kind in KINDS if wanted in ("auto", "average") else (wanted,):
+        if kind == "no change":
+            tried.append(idle)
+        else:
+            own = [trials.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse)]
+            tried.append(own[simplest(trials, own)])
+        log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
+    best = tried[simplest(trials, tried)]
+    if wanted != "average" and (wanted != "auto" or best is idle):
+        return best, tried
+    average = trials.simple(_average(trials, tried))
+    log(f"  {WORDS['average']}: held-out error {average.mean:.4g}")
+    # All agents share the few places in time that are held out: the kind that was the best there,
+    # say a drift that went on for years, need not be the best next. An average is hurt less.
+    hedged = wanted == "average" or average.mean <= _HEDGE * best.mean
+    return average if hedged else best, [*tried, average]
+
+
+def _average(trials: Trials, tried: list[Trial]) -> Candidate:
+    """An average of models, with weights by their errors."""
+    errors = np.array([trials.by_agent(trial).mean() for trial in tried])
+    weights = (errors / errors.min()) ** -_SHARPNESS
+    weights = np.where(weights < _LEAST_PART * weights.sum(), 0.0, weights)
+    parts = []
+    for trial, weight in zip(tried, weights / weights.sum(), strict=True):
+        if weight:
+            assert trial.candidate.linear is not None
+            parts.append(Part(float(weight), trial.candidate.linear, trial.candidate.ratio))
+    return Candidate("average", parts=tuple(parts))
+
+
+def simplest(trials: Trials, tried: list[Trial]) -> int:
+    """The first that is hardly worse than the best, by mean errors of agents.
+
+    Hardly worse is half a standard error of the difference, taken agent by agent. A whole one is
+    the usual rule; of panels of ten to a hundred agents it kept to models that are too simple.
+    """
+    errors = np.array([trials.by_agent(trial) for trial in tried])
+    if errors.shape[1] < 2 and len(trials.problem.data) < HANDFUL:  # it says nothing of chance
+        return 0
+    excess = errors - errors[errors.mean(axis=1).argmin()]
+    return int(np.argmax(excess.mean(axis=1) <= _CAUTION * standard_error(excess)))
+
+
+def standard_error(excess: Floats) -> Floats:
+    """Of the mean of each row."""
+    if excess.shape[1] < 2:
+        return np.zeros(len(excess))
+    return excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])

@@ -1,0 +1,372 @@
+"""Candidates for a model, tried on data held out: the simple models in closed form, and nets.
+
+Every candidate is fitted to what comes before a cut and predicts what comes after it, open loop.
+Where there is little data, every agent is cut, at three places in time.
+
+Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a window, M members.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.adaptation.empirical_bayes import trained_posterior
+from twinfold.config import FitConfig
+from twinfold.data.angles import wrap
+from twinfold.data.panel import PanelDataset
+from twinfold.data.windows import HeldOut, hold_out
+from twinfold.metrics import centre, robust_scale
+from twinfold.models.factor_model import FactorModel, Structure
+from twinfold.models.linear import (
+    ALIKE,
+    Kind,
+    LinearData,
+    LinearFit,
+    Part,
+    Ratio,
+    best_ridge,
+    fit_average,
+    fit_linear,
+    linear_data,
+    linear_features_of,
+    rollout_linear,
+)
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Posterior, features_of
+from twinfold.models.rollout import posterior_paths, rollout_members
+from twinfold.training.ensemble import Problem, fresh_member, stacked, train_members
+from twinfold.training.trainer import Job
+
+Floats = NDArray[np.float64]
+
+NO_NETS = Structure(joint=False, rank=0)
+
+HANDFUL = 20
+"""Transitions below which no nets are tried beside simple models."""
+
+FEW = 10_000
+"""Transitions below which every agent is cut, at three places in time."""
+
+MANY = 50_000
+"""Transitions above which trials do without the posterior, and wide nets are worth their time."""
+
+_ORIGINS = (1.0, 0.85, 0.7)  # shares of the data that there is, of few data
+# Held-out errors, in standard deviations, beyond which worse is not worse and better not better.
+WORST, BEST = 10.0, 1e-6
+_SAMPLE = 2**14  # held-out transitions that the noise is taken from
+
+
+class Fold(NamedTuple):
+    """What is trained on, and what is predicted.
+
+    Attributes:
+        rows: numbers of the transitions to train on, ascending.
+        normalizer: of those.
+        held: what follows.
+        angles: columns of the state that are angles.
+    """
+
+    rows: NDArray[np.int32]
+    normalizer: Normalizer
+    held: HeldOut
+    angles: tuple[int, ...] = ()
+
+    def difference(self, paths: Floats) -> Floats:
+        """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
+        error = paths - self.held.next_state
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            for d in self.angles:
+                error[..., d] = wrap(error[..., d])
+        return error
+
+    def rmse(self, paths: Floats) -> Floats:
+        """RMSE of each window ``(S,)`` over steps and coordinates, in standard deviations."""
+        mask = self.held.mask
+        error = self.difference(paths) / self.normalizer.state_scale
+        squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
+        return np.clip(np.sqrt(squared.sum(axis=1) / mask.sum(axis=1)), BEST, WORST)
+
+
+class Candidate(NamedTuple):
+    """What is tried.
+
+    Attributes:
+        linear: kind of the linear model; None for nets alone.
+        structure: of the nets; of rank 0 for none.
+        steps: length of their training.
+        shrinkage: penalty on the distance of their agent factors from the mean.
+        unrolled: length of the second phase.
+        ratio: how much agents' linear models differ.
+        parts: of an average of linear models.
+    """
+
+    linear: Kind | None
+    structure: Structure = NO_NETS
+    steps: int = 0
+    shrinkage: float = 0.0
+    unrolled: int = 0
+    ratio: Ratio = ALIKE
+    parts: tuple[Part, ...] = ()
+
+    def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
+        """The linear model of some data; None for nets alone."""
+        if self.linear is None:
+            return None
+        if self.linear == "average":
+            return fit_average(data, self.parts, ridge)
+        return fit_linear(data, self.linear, self.ratio, ridge)
+
+
+class Trial(NamedTuple):
+    """How a candidate did.
+
+    Attributes:
+        candidate: what was tried.
+        config: settings of the nets' training.
+        paths: of every fold, ``(S, H, D)``, raw units.
+        errors: of every fold, RMSE of each window over steps and columns ``(S,)``, in standard
+            deviations of the state.
+        noise: ``(D,)``, robust scale of the held-out errors of one step, in standard deviations of
+            the target.
+        unknown: finds, for every fold, what is not known of the agents' factors, as standard
+            deviations of the paths ``(S, H, D)``; None where agents are known by their own data.
+    """
+
+    candidate: Candidate
+    config: FitConfig
+    paths: list[Floats]
+    errors: list[Floats]
+    noise: Floats
+    unknown: Callable[[], list[Floats]] | None = None
+
+    @property
+    def typical(self) -> float:
+        """Geometric mean of the windows' errors."""
+        return float(np.exp(np.log(np.concatenate(self.errors)).mean()))
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean of them."""
+        return float(np.concatenate(self.errors).mean())
+
+
+def cut_folds(dataset: PanelDataset, problem: Problem) -> list[Fold]:
+    """Cut the agents' ends off, at more than one place in time where there is little data."""
+    config = problem.config
+    few = len(problem.data) <= FEW and config.effort != "quick"
+    share = 1.0 if len(problem.data) <= FEW else config.validation_share
+    folds = []
+    for origin in _ORIGINS if few else _ORIGINS[:1]:
+        least = 1 if len(problem.data) <= FEW else 3
+        mask, held = hold_out(
+            dataset,
+            share,
+            config.validation_suffix,
+            least,
+            least,
+            seed=config.seed,
+            origin=origin,
+        )
+        rows = np.flatnonzero(mask).astype(np.int32)
+        if len(held):
+            folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles))
+    return folds
+
+
+class Trials:
+    """Tries candidates on the same folds."""
+
+    def __init__(self, problem: Problem, folds: list[Fold]) -> None:
+        """Begin.
+
+        Args:
+            problem: data and settings.
+            folds: at least one.
+        """
+        self.problem, self.folds = problem, folds
+        levels = problem.action_size if problem.discrete else 0
+        self._linear = [
+            linear_data(fold.normalizer, problem.data.select(fold.rows), problem.n_agents, levels)
+            for fold in folds
+        ]
+        self._ridges: dict[int, float] = {}
+
+    def linear(self, candidate: Candidate, fold: int) -> LinearFit | None:
+        """The linear model of a fold's training data."""
+        if fold not in self._ridges:
+            self._ridges[fold] = best_ridge(self._linear[fold])
+        return candidate.fit_linear(self._linear[fold], self._ridges[fold])
+
+    def simple(self, candidate: Candidate) -> Trial:
+        """Try a linear model by itself."""
+        problem = self.problem
+        n_levels = problem.action_size if problem.discrete else 0
+        paths, errors, noises, fits = [], [], [], []
+        for f, fold in enumerate(self.folds):
+            linear, held, norm = self.linear(candidate, f), fold.held, fold.normalizer
+            assert linear is not None
+            fits.append(linear)
+            own = linear.coefficients(held.agent)
+            paths.append(rollout_linear(norm, own, held.state, held.action, n_levels))
+            errors.append(fold.rmse(paths[-1]))
+            agent, before, action, after = one_steps(held)
+            phi = linear_features_of(norm, norm.encode_state(before), action, n_levels)
+            predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
+            noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
+        noise = np.sqrt(np.square(noises).mean(axis=0))
+
+        def unknown() -> list[Floats]:
+            stacks = [
+                stacked([fresh_member(problem, fold.normalizer, 0, NO_NETS, linear)])
+                for fold, linear in zip(self.folds, fits, strict=True)
+            ]
+            return [
+                self._unknown(fold, stack, self._posterior(candidate, f, fold, stack))
+                for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True))
+            ]
+
+        few = len(problem.data) <= FEW
+        return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
+
+    def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
+        """Train each candidate's nets, side by side, and try them.
+
+        Args:
+            candidates: with the same linear model.
+            config: how to train.
+            what: name of this stage, for the progress.
+        """
+        problem, count = self.problem._replace(config=config), config.validation_members
+        stacks: list[list[FactorModel]] = [[] for _ in candidates]
+        folds = [
+            fold._replace(normalizer=problem.normalizer(fold.rows))
+            if config.direct != self.problem.config.direct
+            else fold
+            for fold in self.folds
+        ]
+        for f, fold in enumerate(folds):
+            jobs = [
+                Job(
+                    f"fold{f}-{what}-{_key(config, c)}-{m}",
+                    1000 + m,
+                    c.steps,
+                    c.shrinkage,
+                    c.structure,
+                    c.unrolled,
+                )
+                for c in candidates
+                for m in range(count)
+            ]
+            linear = self.linear(candidates[0], f)
+            members, _ = train_members(problem, fold.rows, fold.normalizer, jobs, what, linear)
+            for k in range(len(candidates)):
+                stacks[k].append(stacked(members[k * count : (k + 1) * count]))
+        return [
+            self._tried(candidate, config, folds, own)
+            for candidate, own in zip(candidates, stacks, strict=True)
+        ]
+
+    def _tried(
+        self,
+        candidate: Candidate,
+        config: FitConfig,
+        folds: list[Fold],
+        stacks: list[FactorModel],
+    ) -> Trial:
+        """Solve for the agents as a fit does, predict, and measure."""
+        paths, errors, noises = [], [], []
+        solved_stacks, posteriors = [], []
+        for f, (fold, stack) in enumerate(zip(folds, stacks, strict=True)):
+            if len(fold.rows) > MANY:  # agents are known by their own data, whatever the prior
+                paths.append(self._rolled(fold, stack))
+                errors.append(fold.rmse(paths[-1]))
+                noises.append(held_out_noise(fold, stack))
+                continue
+            posterior = self._posterior(candidate, f, fold, stack)
+            posteriors.append(posterior)
+            factors = jnp.asarray(posterior.solve()[0], jnp.float32)
+            solved = eqx.tree_at(lambda m: m.agents, stack, factors)
+            solved_stacks.append(solved)
+            paths.append(self._rolled(fold, solved))
+            errors.append(fold.rmse(paths[-1]))
+            noises.append(held_out_noise(fold, solved))
+        noise = np.sqrt(np.square(noises).mean(axis=0))
+        if len(self.problem.data) > FEW:
+            return Trial(candidate, config, paths, errors, noise)
+
+        def unknown() -> list[Floats]:
+            return [
+                self._unknown(*each) for each in zip(folds, solved_stacks, posteriors, strict=True)
+            ]
+
+        return Trial(candidate, config, paths, errors, noise, unknown)
+
+    def _posterior(
+        self, candidate: Candidate, number: int, fold: Fold, stack: FactorModel
+    ) -> Posterior:
+        """Of a fold's training data."""
+        return trained_posterior(
+            stack,
+            fold.normalizer,
+            self.problem.data.select(fold.rows),
+            held_out_noise(fold, stack),
+            self.problem.n_agents,
+            linear=self.linear(candidate, number),
+            weighed_again=False,
+        )
+
+    def _unknown(self, fold: Fold, stack: FactorModel, posterior: Posterior) -> Floats:
+        """``(S, H, D)``, raw units."""
+        held = fold.held
+        return posterior_paths(
+            stack, fold.normalizer, posterior, held.agent, held.state, held.action
+        )[1]
+
+    def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
+        """``(S, H, D)``, raw units."""
+        held = fold.held
+        return centre(rollout_members(stack, fold.normalizer, held.agent, held.state, held.action))
+
+    def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
+        """Mean errors of the agents ``(n,)``; of fewer than five agents those of the windows."""
+        agent = np.concatenate([fold.held.agent for fold in self.folds])
+        errors = np.concatenate(trial.errors)
+        errors = np.log(errors) if log else errors
+        _, index, counts = np.unique(agent, return_inverse=True, return_counts=True)
+        if len(counts) < 5:
+            return errors
+        return np.bincount(index, errors) / counts
+
+
+def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
+    """Robust scale ``(D,)`` of the errors of one step, in standard deviations of the target."""
+    agent, before, action, after = one_steps(fold.held)
+    features = features_of(stack, fold.normalizer, before, action)
+    factors = np.asarray(stack.agents, np.float64)[:, agent]
+    target = fold.normalizer.encode_target(before, after)
+    error = np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors))
+    return np.asarray(robust_scale(error.reshape(-1, error.shape[-1]), None), np.float64)
+
+
+def one_steps(
+    held: HeldOut,
+) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
+    """Agents, states, actions and next states of single steps of the windows, or of a sample."""
+    mask = held.mask
+    before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
+    rows = np.arange(len(before))[:: -(-len(before) // _SAMPLE)]
+    agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]
+    return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows]
+
+
+def _key(config: FitConfig, candidate: Candidate) -> str:
+    """Tells the jobs of a stage apart."""
+    digest = hashlib.sha256(repr((config, candidate)).encode()).hexdigest()
+    return digest[:16]

@@ -1,1 +1,0 @@
-"""How far a learned simulator can be trusted, and what it says a policy is worth."""

@@ -1,0 +1,76 @@
+"""Bands that hold over the whole course of a prediction, by split conformal prediction.
+
+Some agents are reserved: the nets never see them. Each is adapted to in closed form with all but
+the end of its last trajectory, and that end is predicted. Its score up to horizon h,
+
+    S_i(h) = max_{t <= h, d} |error_{t,d}| / width_{t,d}
+
+is how many times the uncalibrated band (``bands.uncalibrated_band``) would have to be widened to
+hold all of it. With q the ceil((n + 1) c)-th smallest of n scores, the band widened q times holds
+the whole course of a new agent with probability at least c,
+
+    P( |error_{t,d}| <= q width_{t,d} for all t <= h and all d ) >= c
+
+over the draw of all the agents, if the new agent is exchangeable with the reserved ones and its
+actions come from the same policy (Vovk et al. 2005; Lei et al. 2018). Not for each kind of agent by
+itself, not under another policy, not beyond h, and not given one particular set of reserved agents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from twinfold.adaptation.adapt import panel_transitions, static_values, with_transitions
+from twinfold.data.ids import match_ids
+from twinfold.data.panel import PanelDataset
+from twinfold.models.fitted_model import FittedModel
+from twinfold.uncertainty.holdout_evaluation import examine
+
+
+def reserve(
+    dataset: PanelDataset, n_reserved: int, seed: int = 0
+) -> tuple[PanelDataset, PanelDataset]:
+    """Split the agents at random: those to fit, and those reserved for calibration."""
+    order = np.random.default_rng((seed, 11)).permutation(dataset.n_agents)
+    chosen = np.sort(order[:n_reserved])
+    others = np.sort(order[n_reserved:])
+    ids = dataset.agent_ids
+    return (
+        dataset.select_agents([ids[n] for n in others]),
+        dataset.select_agents([ids[n] for n in chosen]),
+    )
+
+
+def default_reserved(n_agents: int) -> int:
+    """A tenth of the agents, at least 20 and at most 100; none of fewer than 60."""
+    return 0 if n_agents < 60 else min(100, max(20, n_agents // 10))
+
+
+def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
+    """The model with its reserved agents known and its band calibrated on them.
+
+    Args:
+        model: fitted without the reserved agents; has a posterior.
+        reserved: their data.
+    """
+    found = examine(model, reserved, anew=True)
+    data = panel_transitions(model, reserved)
+    static = static_values(model, reserved)
+    if static is not None:
+        static = static[: reserved.n_agents]
+    adapted = with_transitions(model, reserved.agent_ids, data, static=static)
+    info = {
+        **model.info,
+        "reserved_agents": reserved.n_agents,
+        "reserved_fingerprint": reserved.fingerprint(),
+    }
+    names = [reserved.agent_ids[n] for n in found.agent]
+    return replace(
+        adapted,
+        conformal=found.scores,
+        reference=found.statistics,
+        calibration_agent=match_ids(adapted.agent_ids, names).astype(np.int32),
+        info=info,
+    )

@@ -1,0 +1,206 @@
+"""Controls: what one would predict without the model, from what is known before the same ends.
+
+    constants       no change; the agent's mean so far; the mean of all
+    drift           no change but the agent's average change per step
+    pooled linear   y = W [1, x, a], ridge, one W for all agents
+    own linear      W_n = W + D_n, drawn to the pooled one
+
+Means and drifts of single agents are drawn to those of all by as much as the rows within agents
+differ more than the agents do (a random effect, by the method of moments). The ridge is chosen by
+one-step errors on agents left out. D_n is the best linear prediction of N(0, kappa sigma^2)
+deviations, kappa by the likelihood (Laird and Ware 1982), column by column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.angles import wrap
+from twinfold.data.panel import Transitions
+from twinfold.data.windows import Ends
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.linear import LinearData, fit_linear, linear_features_of
+
+Floats = NDArray[np.float64]
+
+CONSTANT = ("persistence", "own mean", "mean of all")
+"""Predictions that do not move."""
+
+SIMPLE = (*CONSTANT, "drift", "pooled linear model", "own linear model")
+"""What needs no more than a spreadsheet; a model has to be as good as the best of them."""
+
+CONTROLS = (*SIMPLE, "average agent", "another agent", "other actions")
+"""All, the last ones by the model itself, of which something was taken away."""
+
+_KAPPAS = np.r_[0.0, 10.0 ** np.arange(-4, 3.5, 0.5)]  # 0: agents are alike
+_TINY = 1e-12
+_RECENT = 10  # rows from which a mean needs no help of older ones
+
+
+class States(NamedTuple):
+    """States of agents that the model has had before, raw units.
+
+    Attributes:
+        agent: ``(K,)``, index into the panel's agents.
+        state: ``(K, D)``.
+    """
+
+    agent: NDArray[np.integer]
+    state: Floats
+
+
+def simple_controls(
+    model: FittedModel,
+    before: Transitions,
+    ends: Ends,
+    kept: States,
+    others: LinearData | None = None,
+) -> dict[str, Floats]:
+    """What the simple controls predict, ``(S, H, D)`` each, raw units.
+
+    Args:
+        model: of the panel's agents alone, its ``sums`` of what is known of them.
+        before: what comes before the ends.
+        ends: what is predicted.
+        kept: further states of the same agents, from the run.
+        others: sums of further agents, that say what agents have in common; None for none.
+    """
+    norm, horizon, own_sums = model.normalizer, ends.mask.shape[1], model.sums
+    assert own_sums is not None
+    sums = own_sums if others is None else own_sums.join(others)
+    start = _standard(model, ends.state)
+    states = _standard(model, np.concatenate([before.state, ends.state, kept.state]))
+    agent = np.concatenate([before.agent, ends.agent, kept.agent]).astype(np.int64)
+    own, _ = shrunk_means(*totals(states, agent, len(model.agent_ids)))
+    # What the run keeps may be of another time: of all agents, what came just before says more.
+    recent = states[: len(before) + len(start)] if len(before) >= _RECENT else states
+    everyone = recent.mean(axis=0) if len(recent) else np.zeros(states.shape[1])
+    rate = drifts(sums)[ends.agent] * norm.target_scale / norm.state_scale
+    steps = np.arange(1, horizon + 1)[:, None]
+    pooled = fit_linear(sums, "pooled").shared
+    deviations = own_deviations(sums, pooled)
+
+    # Nothing leaves the range of what was seen by more than that range.
+    low, high = (f(states, axis=0) if len(states) else start[:0].sum(0) for f in (np.min, np.max))
+    reach = high - low + 1e-9
+    free = np.isin(np.arange(states.shape[1]), norm.angles)
+    low = np.where(free, -np.inf, np.maximum(low - reach, norm.low))
+    high = np.where(free, np.inf, np.minimum(high + reach, norm.high))
+
+    def raw(standard: Floats) -> Floats:
+        path = np.broadcast_to(standard, (len(start), horizon, start.shape[1]))
+        return norm.decode_state(np.clip(path, low, high))
+
+    unlimited = replace(norm, target_low=-np.inf, target_high=np.inf)
+
+    def linear(weights: Floats) -> Floats:
+        state, path = start, []
+        for h in range(horizon):
+            phi = linear_features_of(norm, state, ends.action[:, h], model.n_levels)
+            target = np.einsum("sq,sqd->sd", phi, weights)
+            state = np.clip(unlimited.advance(state, target), low, high)
+            path.append(state)
+        return raw(np.stack(path, axis=1)) if path else raw(start[:, None])
+
+    return {
+        "persistence": np.broadcast_to(ends.state[:, None], ends.next_state.shape),
+        "own mean": raw(own[ends.agent][:, None]),
+        "mean of all": raw(everyone[None, None]),
+        "drift": raw(start[:, None] + steps * rate[:, None]),
+        "pooled linear model": linear(np.broadcast_to(pooled, (len(start), *pooled.shape))),
+        "own linear model": linear(pooled + deviations[ends.agent]),
+    }
+
+
+def shrunk_means(count: Floats, total: Floats, squares: Floats) -> tuple[Floats, Floats]:
+    """Mean of each agent, drawn to the mean of all, and that mean: ``(N, D)`` and ``(D,)``.
+
+        w_n = tau^2 / (tau^2 + sigma^2 / k_n)
+
+    with sigma^2 the variance within agents, tau^2 that between them beyond what sigma^2 explains,
+    and k_n the agent's rows. Without rows, zero.
+
+    Args:
+        count: ``(N,)``, rows of each agent.
+        total: ``(N, D)``, their sums.
+        squares: ``(N, D)``, sums of their squares.
+    """
+    rows, there = float(count.sum()), count > 0
+    groups = int(there.sum())
+    if not groups:
+        return np.zeros_like(total), np.zeros(total.shape[1])
+    mean, everyone = total / np.maximum(count, 1)[:, None], total.sum(axis=0) / rows
+    if groups < 2 or rows == groups:  # nothing tells agents from rows
+        return np.where(there[:, None] & (rows > groups), mean, everyone), everyone
+    within = np.maximum((squares - total * mean).sum(axis=0), 0.0) / (rows - groups)
+    size = (rows - np.square(count).sum() / rows) / (groups - 1)
+    between = (count[:, None] * np.square(mean - everyone) * there[:, None]).sum(axis=0)
+    between = np.maximum(between / (groups - 1) - within, 0.0) / size
+    share = between / np.maximum(between + within / np.maximum(count, 1)[:, None], _TINY)
+    return np.where(there[:, None], everyone + share * (mean - everyone), everyone), everyone
+
+
+def drifts(sums: LinearData) -> Floats:
+    """Average change per step of each agent, shrunk, ``(N, D)``, in units of the target."""
+    still = sums.gram @ sums.still  # of phi and the target of no change
+    total = sums.moment[:, 0] - still[:, 0]
+    cross = np.einsum("qd,nqd->nd", sums.still, 2 * sums.moment - still)
+    return shrunk_means(sums.count, total, np.maximum(sums.energy - cross, 0.0))[0]
+
+
+def own_deviations(sums: LinearData, pooled: Floats) -> Floats:
+    """What each agent's weights add to the pooled ones, ``(N, q, D)``.
+
+    Of an agent with sums G and r (moments of what the pooled model leaves),
+
+        D_n = (G + I / kappa)^-1 r
+        log L(kappa) = -1/2 [K log(sum e_n(kappa) / K) + sum log det(I + kappa G_n)]
+
+    with e_n the penalised squares that are left and K the transitions.
+    """
+    left = sums.moment - sums.gram @ pooled
+    energy = sums.energy - np.einsum("qd,nqd->nd", pooled, sums.moment + left)
+    values, vectors = np.linalg.eigh(sums.gram)  # (N, q), (N, q, q)
+    values = np.maximum(values, 0.0)
+    turned = np.einsum("nqk,nqd->nkd", vectors, left)
+    rows = max(float(sums.count.sum()), 1.0)
+    # Rounding of sums leaves about this much of the squares: less cannot be told from nothing.
+    least = _TINY * np.maximum(sums.energy.sum(axis=0), _TINY)
+    loss = []
+    for kappa in _KAPPAS:
+        explained = np.square(turned) * (kappa / (1 + kappa * values))[..., None]
+        squares = np.maximum(energy.sum(axis=0) - explained.sum(axis=(0, 1)), least)
+        loss.append(rows * np.log(squares / rows) + np.log1p(kappa * values).sum())
+    kappa = _KAPPAS[np.argmin(loss, axis=0)]  # (D,)
+    weight = kappa / (1 + kappa * values[..., None])
+    return np.einsum("nqk,nkd->nqd", vectors, weight * turned)
+
+
+def totals(
+    values: Floats, agent: NDArray[np.integer], n_agents: int
+) -> tuple[Floats, Floats, Floats]:
+    """Return rows, sums and sums of squares by agent: ``(N,)``, ``(N, D)`` and ``(N, D)``.
+
+    Args:
+        values: ``(K, D)``.
+        agent: ``(K,)``, whose they are.
+        n_agents: N.
+    """
+    count = np.bincount(agent, minlength=n_agents).astype(np.float64)
+    total, squares = np.zeros((2, n_agents, values.shape[1]))
+    np.add.at(total, agent, values)
+    np.add.at(squares, agent, np.square(values))
+    return count, total, squares
+
+
+def _standard(model: FittedModel, state: Floats) -> Floats:
+    """Standardised states; of an angle, the way from the mean direction."""
+    standard = model.normalizer.encode_state(state)
+    for d in model.normalizer.angles:
+        scale = model.normalizer.state_scale[d]
+        standard[:, d] = wrap(standard[:, d] * scale) / scale
+    return standard

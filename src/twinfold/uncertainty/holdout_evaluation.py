@@ -1,0 +1,401 @@
+"""How a model does on the ends of some agents' data, beside controls that ought to do worse.
+
+Every agent's last trajectory is cut (``calibrate.split_ends``); its end is predicted open loop from
+its recorded actions. An agent is known by what the model knows of it, or, if it is new, by what
+comes before its end. From prediction and truth follow, agent by agent, a few statistics that say
+how well it fits (``STATISTICS``). Those of the reserved agents are kept in the run: they are what
+is usual, and data of another kind stands out against them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.adaptation.adapt import panel_transitions, static_values
+from twinfold.data.angles import wrap
+from twinfold.data.ids import match_ids
+from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.windows import Ends, split_ends
+from twinfold.metrics import centre, spread
+from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.linear import linear_data
+from twinfold.models.posterior import Posterior, features_of, gather
+from twinfold.models.rollout import predict_paths, rollout_members
+from twinfold.uncertainty.controls import States, simple_controls
+from twinfold.uncertainty.intervals import course_scores, uncalibrated_band
+
+Floats = NDArray[np.float64]
+
+STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
+"""What is measured of each agent; the larger, the worse.
+
+level: log of the root mean square of the one-step residuals, in units of the noise.
+course: log of the largest error of the course, in units of the uncalibrated band.
+memory: mean over columns of the residuals' correlation from one step to the next.
+drift: largest correlation of a column's residuals with time.
+change: log of the residuals' size in the later half over that in the earlier one.
+reaction: log of the error under the recorded actions over that under actions drawn at random.
+identity: log of the error with the agent's factors over that with the average agent's.
+"""
+
+ALIKE = 0.01
+"""Difference of two actions that is none, in standard deviations of those of the fit."""
+
+_LEAST, _MOST = 1e-9, 10.0  # errors, in standard deviations of the state
+_SHORTEST = 4  # steps from which memory, drift and change are defined
+_FEATURES = 2**23  # numbers of features held at once
+
+
+class Redrawn(NamedTuple):
+    """What becomes of predictions if recorded actions are replaced by others, drawn at random.
+
+    Attributes:
+        rmse: ``(S,)``, errors under the drawn actions, as ``Examined.rmse``.
+        moved: ``(S,)``, how far predictions under drawn and recorded actions are apart, likewise.
+        same: ``(S,)``, share of the steps at which the drawn action is the recorded one.
+    """
+
+    rmse: Floats
+    moved: Floats
+    same: Floats
+
+
+class Examined(NamedTuple):
+    """Predictions of S ends, at most one per agent.
+
+    Attributes:
+        agent: ``(S,)``, index into the panel's agents.
+        ends: what followed.
+        model: of the panel's agents alone, as they were known.
+        middle: ``(S, H, D)``, predicted, raw units.
+        width: ``(S, H, D)``, half-width of the uncalibrated band.
+        error: ``(S, H, D)``, in standard deviations of the state.
+        rmse: ``(S,)``, over steps and columns.
+        controls: by name (``controls.CONTROLS``), ``(S,)`` like ``rmse``.
+        by_horizon: by name, "model" included, ``(S, H)`` root mean square over columns.
+        residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end.
+        scores: ``(S, H)``, by ``course_scores``.
+        statistics: ``(S, len(STATISTICS))``; NaN where an end is too short.
+        disagreement: ``(S,)``, spread of the members' predictions, in standard deviations of the
+            state, over steps and columns as ``rmse`` is.
+        redrawn: under actions all of which are drawn at random.
+        redrawn_columns: under actions of which one column is, by column; empty if there is a single
+            one, or if that was not asked for.
+        steady: ``(S,)``, whether the agent's recorded actions never vary, before its end or in it.
+    """
+
+    agent: NDArray[np.int32]
+    ends: Ends
+    model: FittedModel
+    middle: Floats
+    width: Floats
+    error: Floats
+    rmse: Floats
+    controls: dict[str, Floats]
+    by_horizon: dict[str, Floats]
+    residual: Floats
+    scores: Floats
+    statistics: Floats
+    disagreement: Floats
+    redrawn: Redrawn
+    redrawn_columns: tuple[Redrawn, ...]
+    steady: NDArray[np.bool_]
+
+
+def examine(
+    model: FittedModel,
+    panel: PanelDataset,
+    *,
+    anew: bool = False,
+    seed: int = 0,
+    columns: bool = False,
+) -> Examined:
+    """Predict the ends of a panel's agents; of agents that the model knows, whole trajectories.
+
+    Args:
+        model: a fitted model with a posterior.
+        panel: data with the model's columns.
+        anew: whether agents that the model knows are to be known by the panel's data alone; for
+            data that the model has had.
+        seed: of the random controls.
+        columns: whether to draw each action column by itself too.
+
+    Raises:
+        RunError: the run is from before there was a posterior.
+        UsageError: columns, kind of action, angles or time step differ from those of the model.
+        InvalidDataError: an action is none of the model's levels.
+    """
+    data = panel_transitions(model, panel)
+    known = match_ids(model.agent_ids, list(panel.agent_ids)) >= 0
+    # In a run of an older version simple models know nothing of an agent but what is given here.
+    before, ends = split_ends(data, whole=known & (not anew) & (model.sums is not None))
+    seen = as_known(model, panel, before, anew)
+    index = ends.agent
+    paths, unknown = predict_paths(seen, index, ends.state, ends.action)
+    steps = np.arange(1, ends.mask.shape[1] + 1)
+    middle, width, _ = uncalibrated_band(seen, paths, steps, unknown)
+    scale = model.normalizer.state_scale
+
+    def difference(predicted: Floats) -> Floats:
+        error = predicted - ends.next_state
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            for name in model.roles.angle:
+                d = model.roles.state.index(name)
+                error[..., d] = wrap(error[..., d])
+        return error
+
+    raw = difference(middle)
+    others = None
+    if model.sums is not None:
+        given = match_ids(list(panel.agent_ids), list(model.agent_ids)) >= 0
+        others = model.sums.take(np.flatnonzero(~given))
+    predicted = simple_controls(seen, before, ends, _kept_states(model, panel), others)
+    drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
+    predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
+
+    def redrawn(action: NDArray[Any], path: Floats) -> Redrawn:
+        error = _overall(_rms(difference(path) / scale), ends.mask)
+        with np.errstate(invalid="ignore"):  # of a member that diverged
+            away = difference(path - middle + ends.next_state)
+        moved = _overall(_rms(away / scale), ends.mask)
+        return Redrawn(error, moved, _share_alike(seen, action, ends.action, ends.mask))
+
+    one_by_one = _by_column(seen, ends, drawn) if columns else []
+    errors = {name: difference(values) / scale for name, values in predicted.items()}
+    errors["model"] = raw / scale
+    by_horizon = {name: _rms(error) for name, error in errors.items()}
+    overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
+    rmse = overall.pop("model")
+    residual = _residuals(seen, ends)
+    scores = course_scores(raw, width, ends.mask)
+    return Examined(
+        agent=index,
+        ends=ends,
+        model=seen,
+        middle=middle,
+        width=width,
+        error=errors["model"],
+        rmse=rmse,
+        controls=overall,
+        by_horizon=by_horizon,
+        residual=residual,
+        scores=scores,
+        statistics=_statistics(residual, scores, ends.mask, rmse, overall),
+        disagreement=_overall(_rms(spread(paths) / scale), ends.mask),
+        redrawn=redrawn(drawn, predicted["other actions"]),
+        redrawn_columns=tuple(redrawn(*pair) for pair in one_by_one),
+        steady=_steady(seen, before, ends),
+    )
+
+
+def as_known(
+    model: FittedModel, panel: PanelDataset, before: Transitions, anew: bool
+) -> FittedModel:
+    """A model of the panel's agents alone, in the panel's order.
+
+    Args:
+        model: the fitted model.
+        panel: the agents.
+        before: what new agents are known by.
+        anew: whether that goes for all agents.
+    """
+    whole = known_posterior(model)
+    prior, evidence, trained = whole[:3]
+    place = match_ids(model.agent_ids, list(panel.agent_ids))
+    n_agents = panel.n_agents
+    known = np.flatnonzero(place >= 0) if not anew else np.zeros(0, np.int64)
+    own = gather(model.members, model.normalizer, prior, before, n_agents)
+    both = own.copy()
+    for mine, theirs in zip(both[:3], evidence[:3], strict=True):
+        mine[:, known] = theirs[:, place[known]]
+    both.count[known] = evidence.count[place[known]]
+    flags = np.zeros(n_agents, bool)
+    flags[known] = trained[place[known]]
+    values = None
+    if whole.values is not None:
+        values = np.full((n_agents, whole.values.shape[1]), np.nan)
+        given = static_values(model, panel)
+        if given is not None:
+            values = given[:n_agents]
+        there = np.flatnonzero((place >= 0) & np.isnan(values).any(axis=1))
+        values[there] = whole.values[place[there]]
+        # Known agents are examined as they are known, whatever the panel says of them.
+        values[known] = whole.values[place[known]]
+    sums = linear_data(model.normalizer, before, n_agents, model.n_levels)
+    if model.sums is not None:
+        for mine, theirs in zip(sums[:3], model.sums[:3], strict=True):
+            mine[known] = theirs[place[known]]
+    posterior = Posterior(prior, both, flags, whole.static, values)
+    factors = posterior.solve()[0]
+    factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
+    return replace(
+        model,
+        members=eqx.tree_at(lambda m: m.agents, model.members, jnp.asarray(factors, jnp.float32)),
+        agent_ids=panel.agent_ids,
+        behaviour=None,
+        posterior=posterior,
+        calibration_agent=None,
+        sums=sums,
+    )
+
+
+def _kept_states(model: FittedModel, panel: PanelDataset) -> States:
+    """States of the panel's agents that the run keeps of its training data."""
+    if model.sample_agent is None:
+        return States(np.zeros(0, np.int64), np.zeros((0, len(model.roles.state))))
+    place = match_ids(list(panel.agent_ids), list(model.agent_ids))  # of the model's agents
+    agent = place[model.sample_agent]
+    return States(agent[agent >= 0], model.sample[agent >= 0])
+
+
+def _drawn_actions(ends: Ends, rng: np.random.Generator) -> NDArray[Any]:
+    """Actions of the ends, each drawn at random from all of them, ``(S, H, ...)``."""
+    pool = ends.action[ends.mask]
+    return pool[rng.integers(0, len(pool), ends.mask.shape)] if len(pool) else ends.action
+
+
+def _model_controls(
+    seen: FittedModel, ends: Ends, drawn: NDArray[Any], rng: np.random.Generator
+) -> dict[str, Floats]:
+    """What the model predicts without the agent, or without its actions, ``(S, H, D)`` each."""
+    prior = known_posterior(seen).prior
+    members, norm, index = seen.members, seen.normalizer, ends.agent
+
+    def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
+        return centre(rollout_members(stack, norm, agent, ends.state, action))
+
+    average = eqx.tree_at(
+        lambda m: m.agents, members, jnp.asarray(prior.mean[:, None], jnp.float32)
+    )
+    # Every agent takes the place of another: a random circle, no agent its own neighbour.
+    circle = rng.permutation(len(index))
+    other = np.empty_like(index)
+    other[circle] = index[np.roll(circle, 1)]
+    return {
+        "average agent": rolled(average, np.zeros_like(index), ends.action),
+        "another agent": rolled(members, other, ends.action),
+        "other actions": rolled(members, index, drawn),
+    }
+
+
+def _by_column(
+    seen: FittedModel, ends: Ends, drawn: NDArray[Any]
+) -> list[tuple[NDArray[Any], Floats]]:
+    """Actions of which one column is drawn at random, and what is predicted; by column."""
+    width = ends.action.shape[2] if ends.action.ndim == 3 else 1
+    if width == 1:
+        return []
+    pairs = []
+    for column in range(width):
+        action = ends.action.copy()
+        action[..., column] = drawn[..., column]
+        paths = rollout_members(seen.members, seen.normalizer, ends.agent, ends.state, action)
+        pairs.append((action, centre(paths)))
+    return pairs
+
+
+def _alike(model: FittedModel, one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether actions are the same, or as good as."""
+    if model.action_levels is not None:
+        return one == two
+    away = model.normalizer.encode_action(one) - model.normalizer.encode_action(two)
+    return (np.abs(away) <= ALIKE).all(axis=-1)
+
+
+def _share_alike(
+    model: FittedModel, one: NDArray[Any], two: NDArray[Any], mask: NDArray[np.bool_]
+) -> Floats:
+    same = _alike(model, one, two) & mask
+    return same.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+
+
+def _steady(seen: FittedModel, before: Transitions, ends: Ends) -> NDArray[np.bool_]:
+    """Whether all of an agent's actions are the same, ``(S,)``."""
+    first = ends.action[:, :1]
+    same = _alike(seen, ends.action, np.broadcast_to(first, ends.action.shape))
+    steady = np.all(same | ~ends.mask, axis=1)
+    place = np.full(len(seen.agent_ids), -1)
+    place[ends.agent] = np.arange(len(ends.agent))
+    row = place[before.agent]
+    known = row >= 0
+    other = ~_alike(seen, before.action[known], first[row[known], 0])
+    steady[row[known][other]] = False
+    return steady
+
+
+def _residuals(seen: FittedModel, ends: Ends) -> Floats:
+    """One-step residuals in units of the noise, robust over members, ``(S, H, D)``."""
+    norm, mask = seen.normalizer, ends.mask
+    prior = known_posterior(seen).prior
+    state = np.concatenate([ends.state[:, None], ends.next_state[:, :-1]], axis=1)[mask]
+    action, after = ends.action[mask], ends.next_state[mask]
+    agent = np.broadcast_to(ends.agent[:, None], mask.shape)[mask]
+    factors = np.asarray(seen.members.agents, np.float64)
+    out = np.empty(after.shape)
+    size = max(64, _FEATURES // (seen.n_members * after.shape[1] * seen.members.rank))
+    for first in range(0, len(out), size):
+        part = slice(first, first + size)
+        features = features_of(seen.members, norm, state[part], action[part])
+        predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
+        # A member that diverged does not count.
+        known = np.isfinite(predicted).all(axis=(1, 2))
+        middle = np.median(predicted[known] if known.any() else predicted, axis=0)
+        out[part] = norm.encode_target(state[part], after[part]) - middle
+    found = np.full((*mask.shape, after.shape[1]), np.nan)
+    there = prior.at_wall(norm.encode_state(after))
+    usual, at_walls = (np.median(noise, axis=0) for noise in (prior.noise, prior.limit_noise))
+    found[mask] = out / np.where(there[:, None], at_walls, usual)
+    return found
+
+
+def _rms(error: Floats) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = np.sqrt(np.square(error).mean(axis=-1))
+    return np.clip(np.nan_to_num(value, nan=_MOST, posinf=_MOST), _LEAST, _MOST)
+
+
+def _overall(by_step: Floats, mask: NDArray[np.bool_]) -> Floats:
+    squared = np.where(mask, by_step**2, 0.0).sum(axis=1)
+    return np.sqrt(squared / np.maximum(mask.sum(axis=1), 1))
+
+
+def _statistics(
+    residual: Floats,
+    scores: Floats,
+    mask: NDArray[np.bool_],
+    rmse: Floats,
+    controls: dict[str, Floats],
+) -> Floats:
+    """``(S, len(STATISTICS))``."""
+    out = np.full((len(mask), len(STATISTICS)), np.nan)
+    for s, length in enumerate(mask.sum(axis=1)):
+        r = residual[s, :length]
+        size = np.sqrt(np.square(r).mean(axis=1))
+        out[s, 0] = _log(np.sqrt(np.square(size).mean()))
+        out[s, 1] = _log(scores[s, length - 1])
+        if length >= _SHORTEST:
+            out[s, 2] = np.mean([_correlation(x[1:], x[:-1]) for x in r.T])
+            out[s, 3] = max(abs(_correlation(x, np.arange(length, dtype=np.float64))) for x in r.T)
+            half = length // 2
+            later, earlier = (np.sqrt(np.square(x).mean()) for x in (size[half:], size[:half]))
+            out[s, 4] = _log(later) - _log(earlier)
+    out[:, 5] = np.log(rmse) - np.log(controls["other actions"])
+    out[:, 6] = np.log(rmse) - np.log(controls["average agent"])
+    return out
+
+
+def _log(value: Any) -> Any:
+    return np.log(np.clip(np.nan_to_num(value, nan=1e12, posinf=1e12), 1e-12, 1e12))
+
+
+def _correlation(x: Floats, y: Floats) -> float:
+    """Pearson's, 0 where one of the two does not vary."""
+    a, b = x - x.mean(), y - y.mean()
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if np.isfinite(norm) and norm > 0 else 0.0

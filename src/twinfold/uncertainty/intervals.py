@@ -1,0 +1,125 @@
+"""Bands about predictions: from held-out errors, disagreement and what is unknown of an agent."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.metrics import centre, spread
+from twinfold.models.fitted_model import FittedModel
+
+Floats = NDArray[np.float64]
+
+
+def band_factor(model: FittedModel, horizon: int) -> tuple[float, bool]:
+    """How many times the band is widened for a course of some steps, and whether that is a promise.
+
+    Without reserved agents the factor is 1: the band holds held-out ends of known agents. Past
+    the longest calibrated horizon that of the longest is used, without a promise.
+    """
+    scores = model.conformal
+    if scores is None:
+        return 1.0, False
+    factor, _ = conformal_factor(scores, model.config.band, horizon)
+    if math.isfinite(factor) and horizon <= scores.shape[1]:
+        return factor, True
+    shorter = (conformal_factor(scores, model.config.band, h)[0] for h in range(horizon, 0, -1))
+    return next((value for value in shorter if math.isfinite(value)), 1.0), False
+
+
+def prediction_band(
+    model: FittedModel,
+    paths: Floats,
+    steps: NDArray[np.integer],
+    unknown: Floats | float = 0.0,
+    factor: Floats | float = 1.0,
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Centre, lower, upper and spread, each ``(..., D)``.
+
+        centre +- q sqrt(b_h^2 + (z spread)^2),   spread^2 = spread over members^2 + unknown^2
+
+    with b_h the half-width ``model.band`` after h steps, from held-out errors, z the normal
+    quantile of the nominal coverage, and q the factor. Beyond the longest horizon H0 that was held
+    out, b grows in proportion to the horizon: ``b_H0 * h / H0``. The band stays within the hard
+    limits of the states (``Normalizer.low``, ``high``).
+
+    Args:
+        model: the fitted model.
+        paths: ``(M, ..., D)``, raw units.
+        steps: ``(...)``, or what broadcasts to it: number of actions taken, from 1.
+        unknown: ``(..., D)``, standard deviation by what is not known of the agent.
+        factor: ``(...)`` or a number, by ``band_factor``.
+    """
+    middle, wide, sd = uncalibrated_band(model, paths, steps, unknown)
+    wide = wide * np.asarray(factor)[..., None]
+    norm = model.normalizer
+    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
+    lower = np.minimum(np.clip(middle - wide, low, high), middle)
+    upper = np.maximum(np.clip(middle + wide, low, high), middle)
+    return middle, lower, upper, sd
+
+
+def uncalibrated_band(
+    model: FittedModel, paths: Floats, steps: NDArray[np.integer], unknown: Floats | float
+) -> tuple[Floats, Floats, Floats]:
+    """Centre, half-width of the band before any calibration, and spread, each ``(..., D)``.
+
+    Args:
+        model: the fitted model.
+        paths: ``(M, ..., D)``, raw units.
+        steps: ``(...)``, or what broadcasts to it: number of actions taken, from 1.
+        unknown: ``(..., D)``, standard deviation by what is not known of the agent.
+    """
+    middle, sd = centre(paths), np.hypot(spread(paths), unknown)
+    quantile = statistics.NormalDist().inv_cdf(0.5 + model.config.band / 2)
+    # A member that diverged leaves no finite spread: nothing is known, so nothing is excluded.
+    wide = quantile * np.where(np.isfinite(sd), sd, np.inf)
+    if model.band is not None:
+        longest = len(model.band)
+        half = model.band[np.minimum(steps, longest) - 1]
+        wide = np.hypot(half * np.maximum(steps / longest, 1.0)[..., None], wide)
+    return middle, wide, sd
+
+
+def conformal_factor(scores: Floats, coverage: float, horizon: int) -> tuple[float, int]:
+    """How many times to widen a band for the course of h steps, and by how many agents that is.
+
+    Args:
+        scores: S_i(h) ``(n, H)``, NaN where an agent's data ends before.
+        coverage: c.
+        horizon: h; beyond H the factor of H.
+
+    Returns:
+        The factor, infinite if there are too few agents to say, and the number of agents that
+        reach that far.
+    """
+    column = scores[:, min(horizon, scores.shape[1]) - 1]
+    known = np.sort(column[~np.isnan(column)])
+    rank = math.ceil((len(known) + 1) * coverage)
+    return (float(known[rank - 1]) if rank <= len(known) else math.inf), len(known)
+
+
+def promised_steps(scores: Floats | None, coverage: float) -> int:
+    """For how many steps whole courses are promised by the calibration agents; 0 for none."""
+    if scores is None:
+        return 0
+    steps = range(scores.shape[1], 0, -1)
+    return next((h for h in steps if math.isfinite(conformal_factor(scores, coverage, h)[0])), 0)
+
+
+def course_scores(error: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """S_i(h), ``(S, H)``: NaN beyond the mask, infinite where a prediction is not finite.
+
+    Args:
+        error: ``(S, H, D)``.
+        width: ``(S, H, D)``, half-widths of the uncalibrated band.
+        mask: ``(S, H)``.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.abs(error) / width
+    ratio = np.where(np.abs(error) == 0, 0.0, ratio)  # nothing is wrong, however narrow the band
+    ratio = np.where(np.isnan(ratio), np.inf, ratio).max(axis=-1)
+    return np.where(mask, np.maximum.accumulate(ratio, axis=1), np.nan)

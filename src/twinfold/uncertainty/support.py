@@ -1,0 +1,254 @@
+"""What stands behind a prediction: the agent's own data, other agents' data, or nothing.
+
+Three figures for every state and action on the way of a prediction:
+
+    own    share of the prior variance of the prediction that the agent's own data has taken away
+           (``own_share``); the rest is borrowed from the population
+    near   1 where the training data is as dense as where it usually is, falling to 0 at twice the
+           distance that 95 % of the data keeps from its neighbours
+    agree  1 where the members agree as on the training data, falling to 0 at four times the
+           disagreement that 95 % of the data stays below
+
+The support of a step is near x agree; that of a prediction after h steps the least so far, because
+a prediction is no better than the worst step it went through.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.posterior import Evidence, Prior, features_of
+from twinfold.utils.cores import usable_cores
+
+Floats = NDArray[np.float64]
+
+UNSUPPORTED, BORROWED, OWN = 0, 1, 2
+BASIS = ("unsupported", "borrowed", "own data")
+"""Names of what a prediction rests on, by number."""
+
+THRESHOLD = 0.5
+"""Support below which a prediction is called unsupported; own share from which it is own data."""
+
+NEIGHBOURS = 3
+"""Of a state and action, over which the distance is averaged."""
+
+FADE_DISTANCE, FADE_DISAGREEMENT = 2.0, 4.0
+"""Times what is usual, where nothing is left."""
+
+LEVEL_DISTANCE = 10.0
+"""Of two levels of a discrete action: neither stands for the other."""
+
+_QUANTILE = 0.95
+_FEATURES = 2**23  # numbers of features held at once
+
+
+class Support(NamedTuple):
+    """``...`` as asked.
+
+    Attributes:
+        score: ``(..., H)`` in [0, 1], the least support up to each step.
+        own: ``(..., H)`` in [0, 1], share of the agent's own data; NaN if the run has no posterior.
+        basis: ``(..., H)`` int, an index into ``BASIS``.
+    """
+
+    score: Floats
+    own: Floats
+    basis: NDArray[np.int8]
+
+    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Support:
+        """The same function of each array."""
+        return Support(function(self.score), function(self.own), function(self.basis))
+
+
+class Usual(NamedTuple):
+    """What is usual on the training data.
+
+    Attributes:
+        tree: of the inputs of the nets and the actions.
+        distance: to the nearest neighbours, that 95 % of the data keeps.
+        disagreement: of the members, that 95 % of the data stays below; the noise, if that is more.
+    """
+
+    tree: Any
+    distance: float
+    disagreement: float
+
+
+_references: weakref.WeakKeyDictionary[FittedModel, Usual] = weakref.WeakKeyDictionary()
+
+
+def path_support(
+    model: FittedModel,
+    agent: NDArray[np.integer],
+    states: Floats,
+    actions: NDArray[Any],
+    usual: FittedModel | None = None,
+) -> Support:
+    """The support of predictions along their way.
+
+    Args:
+        model: a fitted model.
+        agent: ``(Q,)`` indices.
+        states: ``(Q, H, D)``, from which each action is taken: the start, then predicted states.
+        actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        usual: model of which the training agents show what is usual; ``model`` if None.
+    """
+    n_queries, horizon, n_state = states.shape
+    flat = states.reshape(-1, n_state)
+    codes = actions.reshape(-1, *actions.shape[2:])
+    who = np.repeat(agent, horizon)
+    reference = usual_support(usual or model)
+    finite = np.asarray(np.isfinite(flat).all(axis=1))
+    safe = np.where(finite[:, None], flat, model.normalizer.state_mean)
+    away = _distance(reference.tree, _inputs(model, safe, codes))
+    apart, own = _members(model, who, safe, codes)
+    near = _fade(away / reference.distance, FADE_DISTANCE)
+    agree = _fade(apart / reference.disagreement, FADE_DISAGREEMENT)
+    step = np.where(finite, near * agree, 0.0).reshape(n_queries, horizon)
+    score = np.minimum.accumulate(step, axis=1)
+    own = own.reshape(n_queries, horizon)
+    basis = np.where(own >= THRESHOLD, OWN, BORROWED)
+    basis = np.where(score < THRESHOLD, UNSUPPORTED, basis).astype(np.int8)
+    return Support(score, own, basis)
+
+
+def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray[Any]) -> Floats:
+    """How much of a prediction an agent's own data determines, as against the population: [0, 1].
+
+        1 - tr_W(Z (Lambda + G)^-1 Z^T) / tr_W(Z Lambda^-1 Z^T)
+
+    the share of the prior variance of the prediction that the agent's data has taken away, the mean
+    over the members. 0 for an agent without data.
+
+    Args:
+        prior: of all agents.
+        evidence: of the agents.
+        features: ``(M, K, D, r)``, Z of the queries.
+        agent: ``(K,)``, whose.
+    """
+    # With a covariance S = L L^T, tr_W(Z S Z^T) is the sum of squares of W^(1/2) Z L.
+    before = _root(np.linalg.inv(prior.precision))  # (M, r, r)
+    who, place = np.unique(agent, return_inverse=True)
+    after = _root(np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who]))  # (M, n, r, r)
+    z = features / prior.noise[:, None, :, None]
+    total, left = np.empty(z.shape[:2]), np.empty(z.shape[:2])
+    for m in range(len(z)):
+        for out, root in ((total, before[m]), (left, after[m, place])):
+            part = z[m] @ root  # (K, D, r)
+            out[m] = np.einsum("kdr,kdr->k", part, part)
+    share = 1.0 - left / np.maximum(total, 1e-300)
+    return np.clip(share, 0.0, 1.0).mean(axis=0)
+
+
+def _root(covariance: NDArray[np.floating]) -> Floats:
+    """L with L L^T the covariance ``(..., r, r)``, however badly conditioned."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+
+
+def abstention(support: Support, gone: NDArray[np.bool_], least: float) -> str:
+    """Why there is no prediction where ``gone``, ``(Q, H)``, in a sentence."""
+    query, step = (int(i) for i in np.argwhere(gone)[0])
+    return (
+        f"no prediction from step {step + 1} on: its support is "
+        f"{support.score[query, step]:.2f}, below {least:g}; neither the agent nor others were "
+        "seen in such states under such actions, or the members of the model contradict each other"
+    )
+
+
+def support_columns(support: Support, taken: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Columns ``support`` and ``basis``, an underscore added where the name is taken."""
+    table: dict[str, NDArray[Any]] = {}
+    names = np.asarray(BASIS, dtype=object)
+    for name, values in (("support", support.score), ("basis", names[support.basis])):
+        column = name
+        while column in taken:
+            column += "_"
+        table[column] = values.reshape(-1)
+    return table
+
+
+def _fade(ratio: Floats, end: float) -> Floats:
+    """1 up to 1, then linear to 0 at ``end``; 0 for what is not finite."""
+    return np.nan_to_num(np.clip((end - ratio) / (end - 1), 0.0, 1.0), nan=0.0)
+
+
+def _inputs(model: FittedModel, state: Floats, action: NDArray[Any]) -> Floats:
+    """What distances are measured in: inputs of the nets, and the action.
+
+    Two levels of a discrete action are as far apart as it takes for neither to stand for the other.
+    """
+    norm = model.normalizer
+    inputs = norm.inputs(norm.encode_state(state))
+    if model.action_levels is None:
+        return np.concatenate([inputs, norm.encode_action(action)], axis=1)
+    marks = np.eye(len(model.action_levels))[np.asarray(action, np.int64)]
+    return np.concatenate([inputs, LEVEL_DISTANCE * marks], axis=1)
+
+
+def _distance(tree: Any, inputs: Floats, skip: int = 0) -> Floats:
+    """Mean distance to the nearest neighbours, ``skip`` of them left out."""
+    count = min(NEIGHBOURS + skip, tree.n)
+    found = np.asarray(tree.query(inputs, k=count, workers=usable_cores())[0]).reshape(
+        len(inputs), count
+    )
+    return found[:, min(skip, count - 1) :].mean(axis=1)
+
+
+def _members(
+    model: FittedModel, agent: NDArray[np.integer], state: Floats, action: NDArray[Any]
+) -> tuple[Floats, Floats]:
+    """How far the members' one-step predictions are apart, and the agent's own share: ``(K,)``."""
+    n_state, rank = state.shape[1], model.members.rank
+    size = max(64, _FEATURES // (model.n_members * n_state * rank))
+    factors = np.asarray(model.members.agents, np.float64)
+    apart, own = np.empty(len(state)), np.full(len(state), np.nan)
+    for first in range(0, len(state), size):
+        part = slice(first, first + size)
+        features = features_of(model.members, model.normalizer, state[part], action[part])
+        with np.errstate(invalid="ignore", over="ignore"):  # where predictions have diverged
+            target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
+            away = np.abs(target - np.median(target, axis=0))
+            apart[part] = np.median(away, axis=0).mean(axis=-1)
+            if model.posterior is not None:
+                prior, evidence = model.posterior[:2]
+                own[part] = own_share(prior, evidence, features, agent[part])
+    return apart, own
+
+
+def usual_support(model: FittedModel) -> Usual:
+    """Measured once per model."""
+    if model not in _references:
+        _references[model] = _measure(model)
+    return _references[model]
+
+
+def _measure(model: FittedModel) -> Usual:
+    from scipy.spatial import KDTree
+
+    state = model.sample
+    action: Any = model.sample_action
+    agent: Any = model.sample_agent
+    if action is None or agent is None:  # a run of an older version: any action, any agent
+        rng = np.random.default_rng(0)
+        agent = rng.integers(0, len(model.agent_ids), len(state))
+        if model.action_levels is not None:
+            action = rng.integers(0, len(model.action_levels), len(state))
+        else:
+            low, high = model.ranges.action_low, model.ranges.action_high
+            action = rng.uniform(low, high, (len(state), len(low)))
+    tree = KDTree(_inputs(model, state, action))
+    # A point's nearest neighbour is itself.
+    distance = np.quantile(_distance(tree, tree.data, skip=1), _QUANTILE)
+    apart = np.quantile(_members(model, agent, state, action)[0], _QUANTILE)
+    # Members that have learned the noise by heart agree on the data far better than is meant.
+    noise = 0.0
+    if model.posterior is not None:
+        noise = float(np.median(model.posterior.prior.noise, axis=0).mean())
+    return Usual(tree, max(float(distance), 1e-9), max(float(apart), noise, 1e-9))

@@ -1,0 +1,1 @@
+"""Small helpers, each with one home."""

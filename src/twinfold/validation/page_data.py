@@ -1,0 +1,121 @@
+"""What the page of a validation draws: errors, calibration, worst agents, support, statistics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.panel import PanelDataset
+from twinfold.models.fitted_model import FittedModel
+from twinfold.uncertainty.holdout_evaluation import STATISTICS, Examined
+from twinfold.uncertainty.intervals import band_factor
+from twinfold.uncertainty.support import BASIS, path_support
+from twinfold.validation import coverage, model_checks
+
+Floats = NDArray[np.float64]
+
+_WORST_SHOWN = 6  # agents whose trajectories a record holds
+
+
+def pictures(
+    model: FittedModel, panel: PanelDataset, found: Examined, known: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """What the page draws: errors by horizon, calibration, worst agents, support."""
+    mask = found.ends.mask
+    reach = int((mask.sum(axis=0) > 0).sum())
+    by_horizon = {
+        name: [float(np.median(values[mask[:, h], h])) for h in range(reach)]
+        for name, values in found.by_horizon.items()
+        if name not in ("other actions",)
+    }
+    support = path_support(found.model, found.agent, _before(found), found.ends.action, usual=model)
+    share = [
+        [float((support.basis[mask[:, h], h] == kind).mean()) for h in range(reach)]
+        for kind in range(len(BASIS))
+    ]
+    return {
+        "by_horizon": by_horizon,
+        "calibration": _calibration(model, found, known),
+        "support": dict(zip(BASIS, share, strict=True)),
+        "worst": _worst(model, panel, found),
+        "statistics": {
+            name: {
+                "agents": [_number(value) for value in found.statistics[:, k]],
+                "reference": []
+                if model.reference is None
+                else [_number(value) for value in model.reference[:, k]],
+            }
+            for k, name in enumerate(STATISTICS)
+        },
+        "ids": [panel.agent_ids[n] for n in found.agent],
+        "factor_map": model_checks.factor_map(model),
+    }
+
+
+def _before(found: Examined) -> Floats:
+    """The states that actions are taken from, ``(S, H, D)``: the start, then predictions."""
+    return np.concatenate([found.ends.state[:, None], found.middle[:, :-1]], axis=1)
+
+
+def _calibration(
+    model: FittedModel, found: Examined, known: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Share of whole courses within the band, by nominal coverage; of new agents if enough."""
+    if model.conformal is None:
+        return None
+    levels = np.arange(0.05, 1.0, 0.05)
+    rows, _ = coverage.promised_rows(found, known)
+    horizon = int(np.median(found.ends.mask[rows].sum(axis=1)))
+    own = found.scores[rows, horizon - 1]
+    own = own[~np.isnan(own)]
+    seen = [
+        float((own <= band_factor(_at(model, float(level)), horizon)[0]).mean()) for level in levels
+    ]
+    return {
+        "nominal": levels.round(2).tolist(),
+        "observed": seen,
+        "horizon": horizon,
+        "agents": len(own),
+    }
+
+
+def _at(model: FittedModel, level: float) -> FittedModel:
+    return replace(model, config=model.config.model_copy(update={"band": level}))
+
+
+def _worst(model: FittedModel, panel: PanelDataset, found: Examined) -> list[dict[str, Any]]:
+    """Trajectories of the agents with the largest errors, in units of the band."""
+    lengths = found.ends.mask.sum(axis=1)
+    last = found.scores[np.arange(len(lengths)), lengths - 1]
+    norm = model.normalizer
+    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
+    rows = []
+    for s in np.argsort(-np.nan_to_num(last, nan=-np.inf))[:_WORST_SHOWN]:
+        part = slice(0, int(lengths[s]))
+        factor, _ = band_factor(model, int(lengths[s]))
+        wide = factor * found.width[s, part]
+        lower = np.clip(found.middle[s, part] - wide, low, high)
+        upper = np.clip(found.middle[s, part] + wide, low, high)
+        rows.append(
+            {
+                "agent": panel.agent_ids[found.agent[s]],
+                "score": _number(last[s]),
+                "columns": list(model.roles.state),
+                "truth": found.ends.next_state[s, part].tolist(),
+                "predicted": _numbers(found.middle[s, part]),
+                "lower": _numbers(lower),
+                "upper": _numbers(upper),
+            }
+        )
+    return rows
+
+
+def _numbers(values: Floats) -> list[list[float | None]]:
+    return [[_number(value) for value in row] for row in values]
+
+
+def _number(value: Any) -> float | None:
+    return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from twinfold.benchmark.pending import Part, planner_config
+from twinfold.benchmark.suite import DATASETS, Cell, Row, Suite, load_suite
+from twinfold.errors import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MINIMAL = {
+    "name": "mine",
+    "kind": "return",
+    "tasks": ["cart_pole"],
+    "datasets": ["random"],
+    "methods": ["persim"],
+    "profiles": {"quick": {}},
+}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["table1", "table2"])
+def test_the_papers_suites_cover_the_papers_rows(name: str) -> None:
+    suite = load_suite(ROOT / "suites" / f"{name}.toml")
+    rows = set(suite.rows())
+    planner = "twinfold" if name == "table2" else None
+    for task in ("mountain_car", "cart_pole", "half_cheetah"):
+        assert {Row(task, dataset, "persim", planner) for dataset in DATASETS} <= rows
+        if name == "table2":
+            assert Row(task, None, "true-env-mpc", "twinfold") in rows
+            assert Row(task, None, "true-env-mpc", "paper") in rows
+    assert suite.agents == (0, 1, 2, 3, 4)
+    paper = suite.profile("paper")
+    assert paper.repeats == 5
+    assert (paper.trajectories, paper.steps) == (200, 50)
+    assert paper.episodes == 20
+    assert suite.data.agents == 500
+    cells = list(suite.cells(paper))
+    assert len(set(cells)) == len(cells)
+    # Nothing is left out of the profile that stands for the paper's protocol.
+    n_learned = 3 * 4 * 5 * 5
+    assert len(cells) == n_learned + (3 * 2 * 5 if name == "table2" else 0)
+
+
+def test_the_papers_suites_share_their_fits() -> None:
+    first, second = (load_suite(ROOT / "suites" / f"{name}.toml") for name in ("table1", "table2"))
+    assert first.fits == second.fits
+    # A stranger's table gets the same treatment: an effort, and nothing that is set per task.
+    assert first.effort == second.effort == "thorough"
+    assert not first.fit
+    assert all(fit.model_fields_set == {"effort"} for fit in first.fits.values())
+    assert first.data == second.data
+
+
+def test_a_suite_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert load_suite("table1").name == "table1"
+    with pytest.raises(UsageError, match="no suite 'table9'; valid: table1, table2"):
+        load_suite("table9")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="none in suites/, so give the path"):
+        load_suite("table1")
+
+
+def test_a_method_without_a_fit_has_one_repeat_and_no_data(tiny_returns: Suite) -> None:
+    cells = list(tiny_returns.cells(tiny_returns.profile("paper")))
+    learned = [cell for cell in cells if cell.method == "persim"]
+    true = [cell for cell in cells if cell.method == "true-env-mpc"]
+    assert {cell.repeat for cell in learned} == {0, 1}
+    assert {cell.dataset for cell in learned} == {"random"}
+    assert {(cell.repeat, cell.dataset) for cell in true} == {(0, None)}
+    assert {cell.planner for cell in true} == {"twinfold", "paper"}
+
+
+def test_a_profile_leaves_cells_out(tiny_returns: Suite) -> None:
+    left_out = Cell("mountain_car", None, "true-env-mpc", "paper", 3, 0)
+    assert left_out in list(tiny_returns.cells(tiny_returns.profile("quick")))
+    cells = list(tiny_returns.cells(tiny_returns.profile("paper")))
+    assert left_out not in cells
+    assert left_out._replace(agent=0) in cells
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"tasks": ["pendulum"]}, "unknown task 'pendulum'; valid: mountain_car, cart_pole, half"),
+        ({"datasets": ["expert"]}, "unknown dataset 'expert'; valid: pure, random, pure-eps-20"),
+        ({"datasets": []}, "no datasets; valid: pure, random"),
+        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, true-env-mpc"),
+        ({"methods": ["persim", "persim"]}, "a method is named twice"),
+        ({"planners": {"persim": ["mine"]}}, "unknown planner 'mine'; valid: twinfold, paper"),
+        ({"planners": {"cadm": ["paper"]}}, "unknown method in .planners. 'cadm'; valid: persim"),
+        ({"agents": [0, 7]}, "unknown agent 7; valid: 0, 1, 2, 3, 4"),
+        ({"fit": {"mountain_car": {}}}, "unknown task in .fit. 'mountain_car'; valid: cart_pole"),
+        (
+            {"profiles": {"quick": {"without": [{"planner": "cem"}]}}},
+            "unknown planner in without 'cem'; valid: twinfold, paper",
+        ),
+        (
+            {"profiles": {"quick": {"episodes_by_task": {"acrobot": 3}}}},
+            "unknown task in episodes_by_task 'acrobot'; valid: cart_pole",
+        ),
+        (
+            {"kind": "prediction", "methods": ["true-env-mpc"]},
+            "'true-env-mpc' predicts nothing; kind 'prediction' takes valid: persim",
+        ),
+    ],
+)
+def test_a_name_that_does_not_exist_is_told_with_those_that_do(changes, named) -> None:
+    with pytest.raises(UsageError, match=named):
+        Suite.model_validate({**MINIMAL, **changes})
+
+
+HEAD = """
+name = "mine"
+kind = "return"
+tasks = ["cart_pole"]
+datasets = ["random"]
+methods = ["persim"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("name = ", "cannot read the suite"),
+        ("episodes = 3\n", "unknown setting 'episodes'; valid: name, kind, title"),
+        ("[profiles.quick]\nepisode = 3\n", "unknown setting .*valid: repeats, trajectories"),
+        ("[profiles.quick]\nepisodes = 0\n", "'profiles.quick.episodes' cannot be 0"),
+        ("[profiles.quick]\nwithout = [{ agent = 3 }]\n", "valid: task, dataset, method, planner"),
+        ("[data]\nn = 3\n[profiles.quick]\n", "unknown setting 'data.n'; valid: agents, seed"),
+        ("", "setting 'profiles' is missing"),
+        (
+            "[fit.cart_pole]\nranks = 3\n[profiles.quick]\n",
+            r"\[fit.cart_pole\]: unknown setting 'ranks'; valid: .*rank",
+        ),
+        (
+            "[plan.cart_pole]\nrisks = 3\n[profiles.quick]\n",
+            r"\[plan.cart_pole\]: unknown setting 'risks'; valid: planner",
+        ),
+        (
+            "[plan.cart_pole]\nhorizon = 0\n[profiles.quick]\n",
+            r"\[plan.cart_pole\]: setting 'horizon' cannot be 0",
+        ),
+        (
+            'fits_of = "none.toml"\n[profiles.quick]\n',
+            "cannot read the suite .*none.toml",
+        ),
+        (
+            'fits_of = "tiny.toml"\neffort = "quick"\n[profiles.quick]\n',
+            "come from fits_of; give them there",
+        ),
+        (
+            'fits_of = "tiny.toml"\n[data]\nagents = 3\n[profiles.quick]\n',
+            "come from fits_of; give them there",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_where_and_why(folder: Path, text, named) -> None:
+    path = write(folder, HEAD + text)
+    with pytest.raises(UsageError, match=named) as error:
+        load_suite(path)
+    assert "mine.toml" in str(error.value)
+
+
+def test_the_data_is_kept_to_where_something_was_fitted() -> None:
+    suite = load_suite(ROOT / "suites" / "table2.toml")
+    cells = {cell.method: cell for cell in suite.cells(suite.profile("quick"))
+             if (cell.task, cell.planner) == ("half_cheetah", "twinfold")}  # fmt: skip
+    learned, true = (planner_config(suite, cells[m]) for m in ("persim", "true-env-mpc"))
+    assert learned.behaviour > 0
+    assert learned.disagreement > 0
+    assert not true.needs_data
+
+
+def test_the_part_that_is_asked_for(tiny_returns: Suite) -> None:
+    profile = tiny_returns.profile("quick")
+    part = Part(tasks=["cart_pole"], agents=[3])
+    assert [cell[:5] for cell in part.of(tiny_returns, profile)] == [
+        ("cart_pole", "random", "persim", "twinfold", 3),
+        ("cart_pole", None, "true-env-mpc", "twinfold", 3),
+        ("cart_pole", None, "true-env-mpc", "paper", 3),
+    ]
+    with pytest.raises(UsageError, match="has no dataset 'pure'; valid: random"):
+        Part(datasets=["pure"]).of(tiny_returns, profile)
+    with pytest.raises(UsageError, match="has no cell with all of"):
+        Part(datasets=["random"], methods=["true-env-mpc"]).of(tiny_returns, profile)
+    with pytest.raises(UsageError, match="has no profile 'full'; valid: quick, paper"):
+        tiny_returns.profile("full")
+
+
+def test_a_suite_with_a_script_of_its_own_says_so() -> None:
+    with pytest.raises(UsageError, match=r"its own script: python benchmarks/faults\.py run"):
+        load_suite(ROOT / "suites" / "faults.toml")

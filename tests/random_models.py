@@ -1,0 +1,194 @@
+"""Fitted models without a fit: random members, for what does not depend on training.
+
+With courses of agents that the first of these members moves, for what depends on data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from twinfold.adaptation.empirical_bayes import trained_posterior
+from twinfold.config import FitConfig
+from twinfold.data.panel import DataRanges, PanelDataset, Transitions
+from twinfold.data.roles import Roles
+from twinfold.models.factor_model import FactorModel, init_factor_model, structures
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.rollout import rollout_members
+
+LEVELS = np.array([-1, 0, 5, 7])
+
+
+def build_model(
+    *,
+    discrete: bool = True,
+    n_agents: int = 5,
+    n_state: int = 3,
+    n_action: int = 2,
+    seed: int = 0,
+    agent_ids: tuple[Any, ...] | None = None,
+    time_step: Any = 1.0,
+    band: bool = True,
+    angles: tuple[int, ...] = (),
+    direct: tuple[int, ...] = (),
+    posterior: bool = False,
+    lengths: Sequence[int] = (12,),
+    **settings: Any,
+) -> FittedModel:
+    """Random members on a random scale; the first state has a floor, the last one a ceiling.
+
+    An angle has neither, and a scale of about one radian. With ``posterior`` the agents have had
+    data, of so many transitions each in turn: courses by the first member, with a little noise.
+    """
+    config = FitConfig.parse({"members": 3, "state_net": (16,), "rank": 3, "seed": seed} | settings)
+    rng = np.random.default_rng(seed)
+    size = len(LEVELS) if discrete else n_action
+    (structure, *_) = structures(config, size, discrete)
+    low, high = np.full(n_state, -np.inf), np.full(n_state, np.inf)
+    low[0], high[-1] = -0.7, 0.7
+    low[list(angles)], high[list(angles)] = -np.inf, np.inf
+    columns = 0 if discrete else n_action
+    keep = np.ones(n_state)
+    keep[list(direct)] = 0.0
+    state_mean, state_scale = rng.normal(size=n_state) * 3, rng.uniform(0.5, 2, n_state)
+    normalizer = Normalizer(
+        state_mean=state_mean,
+        state_scale=state_scale,
+        keep=keep,
+        target_mean=np.where(keep, rng.normal(size=n_state) * 0.1, state_mean),
+        target_scale=np.where(keep, rng.uniform(0.1, 0.3, n_state), state_scale),
+        action_mean=rng.normal(size=columns),
+        action_scale=rng.uniform(0.5, 2, columns),
+        low=low,
+        high=high,
+        target_low=np.full(n_state, -2.0),  # passed by few predictions
+        target_high=np.full(n_state, 2.0),
+        wave_mean=rng.uniform(-0.5, 0.5, 2 * len(angles)),
+        wave_scale=rng.uniform(0.3, 1, 2 * len(angles)),
+        angles=angles,
+    )
+
+    def one(key: jax.Array) -> FactorModel:
+        return init_factor_model(
+            key, config, n_agents, n_state, size, discrete, structure, normalizer.n_inputs
+        )
+
+    width = 1 if discrete else n_action
+    model = FittedModel(
+        members=jax.vmap(one)(jax.random.split(jax.random.key(seed), config.members)),
+        normalizer=normalizer,
+        config=config,
+        roles=Roles(
+            agent="unit",
+            time="t",
+            state=tuple(f"s{d}" for d in range(n_state)),
+            action=tuple(f"a{a}" for a in range(width)),
+            action_type="discrete" if discrete else "continuous",
+            angle=tuple(f"s{d}" for d in angles),
+        ),
+        agent_ids=tuple(f"u{n}" for n in range(n_agents)) if agent_ids is None else agent_ids,
+        action_levels=LEVELS if discrete else None,
+        time_step=time_step,
+        ranges=DataRanges(
+            rng.normal(size=n_state), rng.normal(size=n_state), np.zeros(width), np.ones(width)
+        ),
+        sample=rng.normal(size=(40, n_state)),
+        band=np.abs(rng.normal(size=(7, n_state))) if band else None,
+        info={
+            "fingerprint": "abc",
+            "features": "joint" if structure.joint else "separable",
+            "rank": structure.rank,
+            "validation": {"rmse": 0.1},
+        },
+    )
+    if not posterior:
+        return model
+    data = panel_of(model, np.resize(lengths, n_agents), own_factors(model))
+    rows = transitions_of(model, data)
+    known = trained_posterior(model.members, normalizer, rows, None, n_agents)
+    factors = jnp.asarray(known.solve()[0], jnp.float32)
+    return replace(
+        model,
+        ranges=data.data_ranges(),
+        sample=rows.state,
+        sample_agent=rows.agent,
+        members=eqx.tree_at(lambda m: m.agents, model.members, factors),
+        posterior=known,
+        info={
+            **model.info,
+            "fingerprint": data.fingerprint(),
+            "agents": n_agents,
+            "made_with": own_factors(model).tolist(),
+        },
+    )
+
+
+def own_factors(model: FittedModel) -> Any:
+    """``(N, r)``, the agents as the first member had them when their data was made."""
+    if "made_with" in model.info:
+        return np.array(model.info["made_with"])
+    return np.asarray(model.members.agents, np.float64)[0]
+
+
+def course_table(
+    model: FittedModel,
+    lengths: Any,
+    factors: Any,
+    *,
+    ids: Sequence[Any] | None = None,
+    seed: int = 1,
+    noise: float = 0.05,
+) -> pd.DataFrame:
+    """A course of so many transitions for each row of factors ``(K, r)``, by the first member.
+
+    Noise is in standard deviations of the target. What the member says is not limited, so that it
+    is linear in the factors.
+    """
+    rng, n_agents = np.random.default_rng(seed), len(factors)
+    ends = {name: np.full(len(model.roles.state), np.inf) for name in ("high", "target_high")}
+    ends |= {name.replace("high", "low"): -value for name, value in ends.items()}
+    norm = replace(model.normalizer, **ends)
+    n_steps, n_state = max(*lengths, 1), len(model.roles.state)
+    start = norm.state_mean + 0.5 * norm.state_scale * rng.normal(size=(n_agents, n_state))
+    if model.discrete:
+        actions: Any = rng.integers(0, len(LEVELS), (n_agents, n_steps)).astype(np.int32)
+    else:
+        spread = rng.normal(size=(n_agents, n_steps, len(model.roles.action)))
+        actions = norm.action_mean + norm.action_scale * spread
+    first = jax.tree.map(lambda leaf: leaf[:1], model.members)
+    first = eqx.tree_at(lambda m: m.agents, first, jnp.asarray(factors, jnp.float32)[None])
+    path = rollout_members(first, norm, np.arange(n_agents), start, actions)[0]
+    path = path + noise * norm.target_scale * rng.normal(size=path.shape)
+    names = model.agent_ids if ids is None else tuple(ids)
+    tables = []
+    for n, length in enumerate(lengths):
+        states = np.concatenate([start[n, None], path[n]])[: length + 1]
+        table = {model.roles.agent: [names[n]] * (length + 1), model.roles.time: range(length + 1)}
+        table |= {name: states[:, d] for d, name in enumerate(model.roles.state)}
+        given = LEVELS[actions[n], None] if model.discrete else actions[n]
+        for a, name in enumerate(model.roles.action):
+            table[name] = [*given[:length, a].tolist(), None]
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def panel_of(model: FittedModel, lengths: Any, factors: Any, **options: Any) -> PanelDataset:
+    """``course_table`` as a panel."""
+    return PanelDataset.from_frame(course_table(model, lengths, factors, **options), model.roles)
+
+
+def transitions_of(model: FittedModel, panel: PanelDataset) -> Transitions:
+    """With actions as the model counts its levels."""
+    data = panel.transitions()
+    if panel.action_levels is None:
+        return data
+    place = np.searchsorted(LEVELS, panel.action_levels).astype(np.int32)
+    return replace(data, action=place[np.asarray(data.action, np.int32)])

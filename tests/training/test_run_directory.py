@@ -1,0 +1,438 @@
+"""Run directories: what is written is what is read, damage is named, nothing is half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twinfold.adaptation.adapt import adapt, forget
+from twinfold.config import FitConfig
+from twinfold.errors import RunError, UsageError
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.rollout import predict_paths, rollout_members
+from twinfold.simulation.simulator import Simulator
+from twinfold.training import run_directory as checkpoint
+from twinfold.training.run_directory import VERSION, RunWriter, load_run, save_run
+from twinfold.uncertainty.conformal import calibrate
+
+Build = Callable[..., FittedModel]
+FILES = ["agents.json", "config.toml", "metrics.jsonl", "model.safetensors", "run.json"]
+
+
+def assert_same(got: FittedModel, expected: FittedModel) -> None:
+    """Every array bit for bit, everything else equal and of the same type."""
+    for a, b in (
+        (got.members, expected.members),
+        (got.normalizer, expected.normalizer),
+        (got.ranges, expected.ranges),
+        (got.action_levels, expected.action_levels),
+        (got.band, expected.band),
+        (got.posterior, expected.posterior),
+        (got.sample_agent, expected.sample_agent),
+        (got.conformal, expected.conformal),
+        (got.reference, expected.reference),
+        (got.calibration_agent, expected.calibration_agent),
+    ):
+        assert jax.tree.structure(a) == jax.tree.structure(b)
+        for leaf, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+            assert leaf.dtype == other.dtype
+            np.testing.assert_array_equal(leaf, other)
+    assert got.agent_ids == expected.agent_ids
+    assert [type(x) for x in got.agent_ids] == [type(x) for x in expected.agent_ids]
+    assert (got.config, got.roles, got.info) == (expected.config, expected.roles, expected.info)
+    assert got.time_step == expected.time_step
+    assert type(got.time_step) is type(expected.time_step)
+
+
+@pytest.fixture
+def run(random_model: Build, tmp_path: Path) -> Path:
+    save_run(random_model(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {},
+        {"discrete": False, "band": False},
+        {"discrete": False, "n_state": 1, "n_action": 1, "state_net": (8, 8), "action_net": ()},
+        {"members": 1, "n_agents": 1, "activation": "tanh", "learning_rate": 1e-5},
+        {"time_step": pd.Timedelta("1h 30min 0.25s")},
+        {"time_step": pd.Timedelta(1, "ns")},
+        {"agent_ids": ("007", "7", "é/ü", "", "3f0c8a5e-58e1-4f0e-8d7c-0a1b2c3d4e5f")},
+        {"agent_ids": (5, -1, 2**60, 0, 3)},
+        {"agent_ids": (0.5, 1.25, -3.0, 1e300, 2.0)},
+        {"features": "joint", "rank": "auto"},
+        {"features": "joint", "angles": (2, 0), "direct": (1,), "discrete": False},
+        {"angles": (1,), "state_net": (8, 4)},
+        {"posterior": True, "lengths": (12, 1, 3)},
+        {"posterior": True, "discrete": False, "members": 1, "features": "joint"},
+    ],
+)
+def test_saving_and_loading_is_the_identity(
+    random_model: Build, settings_: dict[str, Any], tmp_path: Path
+) -> None:
+    model = random_model(**settings_)
+    save_run(model, tmp_path / "a" / "run")
+    again = load_run(tmp_path / "a" / "run")
+    assert_same(again, model)
+    assert sorted(path.name for path in (tmp_path / "a" / "run").iterdir()) == FILES
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["run"]
+    save_run(again, tmp_path / "b")
+    blobs = [(tmp_path / p / "model.safetensors").read_bytes() for p in ("a/run", "b")]
+    assert blobs[0] == blobs[1]
+
+
+def test_what_calibration_and_adaptation_add_survives(
+    random_model: Build, courses: Any, tmp_path: Path
+) -> None:
+    model = random_model(posterior=True)
+    factors = np.random.default_rng(0).normal(size=(4, 3))
+    panels = [
+        courses.panel(model, [8, 5], factors[rows], ids=ids, seed=7)
+        for rows, ids in ((slice(2), ["a", "b"]), (slice(2, 4), ["c", "d"]))
+    ]
+    model = adapt(calibrate(model, panels[0]), panels[1], warn=lambda line: None)
+    assert model.conformal is not None
+    assert np.isnan(model.conformal).any()
+    save_run(model, tmp_path / "run")
+    again = load_run(tmp_path / "run")
+    assert_same(again, model)
+    # And what follows is the same: more data, less of it, predictions.
+    more = courses.panel(model, [4, 3], factors[:2], ids=["e", "u2"], seed=8)
+    one, other = (adapt(m, more, warn=lambda line: None) for m in (again, model))
+    np.testing.assert_array_equal(one.members.agents, other.members.agents)
+    for left in (again, model):
+        assert forget(left, ["a", "d"]).agent_ids == (*random_model().agent_ids, "b", "c")
+    asked = np.zeros(1, int), model.normalizer.state_mean[None], np.array([[0, 3, 1]], np.int32)
+    for a, b in zip(predict_paths(again, *asked), predict_paths(model, *asked), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_of_version_3_predicts_but_does_not_adapt(
+    random_model: Build, courses: Any, tmp_path: Path
+) -> None:
+    model = random_model(posterior=True)
+    save_run(model, tmp_path / "run")
+    path = tmp_path / "run" / "model.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    new = ("prior.", "evidence.", "trained", "sample_agent", "conformal", "reference")
+    old = {name: array for name, array in arrays.items() if not name.startswith(new)}
+    assert len(arrays) - len(old) == 11
+    safetensors.numpy.save_file(old, path)
+    edit(tmp_path / "run", version=3, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    again = load_run(tmp_path / "run")
+    assert again.posterior is again.sample_agent is again.conformal is None
+    rollouts = [
+        Simulator(m, "u1").rollout(model.normalizer.state_mean, [5, 0, 7], lambda line: None)
+        for m in (again, model)
+    ]
+    np.testing.assert_array_equal(rollouts[0].members, rollouts[1].members)
+    assert np.all(rollouts[0].spread <= rollouts[1].spread)
+    panel = courses.panel(model, [4], np.ones((1, 3)), ids=["new"])
+    with pytest.raises(RunError, match=r"older version of twinfold.*; fit again"):
+        adapt(again, panel)
+    save_run(again, tmp_path / "again")  # it stays readable
+    assert load_run(tmp_path / "again").posterior is None
+
+
+def test_a_run_without_a_noise_of_its_own_at_limits_is_read(
+    random_model: Build, tmp_path: Path
+) -> None:
+    model = random_model(posterior=True)
+    save_run(model, tmp_path / "run")
+    path = tmp_path / "run" / "model.safetensors"
+    arrays = safetensors.numpy.load_file(path)
+    del arrays["prior.limit_noise"], arrays["prior.walls"]
+    safetensors.numpy.save_file(arrays, path)
+    edit(tmp_path / "run", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    posterior = load_run(tmp_path / "run").posterior
+    assert posterior is not None
+    np.testing.assert_array_equal(posterior.prior.limit_noise, posterior.prior.noise)
+    assert not posterior.prior.at_wall(np.full((1, 3), 1e9)).any()
+
+
+def test_predictions_survive_bit_for_bit(random_model: Build, run: Path) -> None:
+    rng = np.random.default_rng(0)
+    question = np.arange(5), rng.normal(size=(5, 3)), rng.integers(0, 4, (5, 8))
+    paths = [
+        rollout_members(model.members, model.normalizer, *question)
+        for model in (random_model(), load_run(run))
+    ]
+    np.testing.assert_array_equal(paths[0], paths[1])
+
+
+def test_the_written_config_is_the_config(random_model: Build, tmp_path: Path) -> None:
+    config = {
+        "state_net": (8, 4),
+        "learning_rate": 1e-07,
+        "schedules": (0.5, 1.0),
+        "activation": "silu",
+        "seed": 2**40,
+        "action_net": (),
+    }
+    model = random_model(**config)
+    save_run(model, tmp_path / "run")
+    assert FitConfig.load(tmp_path / "run" / "config.toml") == model.config
+
+
+@pytest.mark.parametrize("length", [0, 7, 500, -1])
+def test_a_truncated_model_is_an_error(run: Path, length: int) -> None:
+    path = run / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(RunError, match=r"model\.safetensors is damaged .*restore it .* or fit"):
+        load_run(run)
+
+
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=25)
+def test_any_flipped_bit_is_noticed(
+    random_model: Build, tmp_path_factory: pytest.TempPathFactory, where: float, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("flip") / "run"
+    save_run(random_model(), folder)
+    path = folder / "model.safetensors"
+    blob = bytearray(path.read_bytes())
+    blob[int(where * len(blob))] ^= 1 << bit
+    path.write_bytes(bytes(blob))
+    with pytest.raises(RunError, match="damaged"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("name", ["run.json", "agents.json", "model.safetensors"])
+def test_a_missing_file_is_named(run: Path, name: str) -> None:
+    (run / name).unlink()
+    with pytest.raises(RunError, match=name.replace(".", r"\.")):
+        load_run(run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "agents.json"])
+@pytest.mark.parametrize("content", [b"", b'{"format": ', b"\xff\xfe\x00"])
+def test_unreadable_json_is_named(run: Path, name: str, content: bytes) -> None:
+    (run / name).write_bytes(content)
+    with pytest.raises(RunError, match=name.replace(".", r"\.")):
+        load_run(run)
+
+
+def edit(run: Path, **changes: Any) -> None:
+    record = json.loads((run / "run.json").read_text())
+    for name, value in changes.items():
+        if value is None:
+            del record[name]
+        else:
+            record[name] = value
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def test_another_version_is_refused(run: Path) -> None:
+    edit(run, version=VERSION + 1)
+    told = rf"has version {VERSION + 1} .* reads versions 3 to {VERSION}; fit again"
+    with pytest.raises(RunError, match=told):
+        load_run(run)
+
+
+def test_a_run_from_before_joint_features_and_angles_is_refused(run: Path) -> None:
+    """Version 1 had neither the kind of features in its record nor an angle role."""
+    record = json.loads((run / "run.json").read_text())
+    del record["roles"]["angle"], record["info"]["features"]
+    edit(run, version=1, roles=record["roles"], info=record["info"])
+    with pytest.raises(
+        RunError, match=rf"has version 1 .* reads versions 3 to {VERSION}; fit again"
+    ):
+        load_run(run)
+
+
+def test_a_run_without_states_of_the_data_is_refused(run: Path) -> None:
+    """Version 2 had no sample of states, which planning learns from."""
+    edit(run, version=2)
+    with pytest.raises(
+        RunError, match=rf"has version 2 .* reads versions 3 to {VERSION}; fit again"
+    ):
+        load_run(run)
+
+
+@pytest.mark.parametrize("content", [{"format": "other"}, {}, [1], "text", 3])
+def test_a_foreign_run_json_is_refused(run: Path, content: Any) -> None:
+    (run / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="was not written by twinfold"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("name", ["roles", "config", "time_step", "info", "sha256"])
+def test_a_run_json_without_a_part_is_damaged(run: Path, name: str) -> None:
+    edit(run, **{name: None})
+    with pytest.raises(RunError, match="damaged"):
+        load_run(run)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"info": {"features": "separable", "rank": 4}},
+        {"info": {"features": "joint", "rank": 3}},
+        {"info": {"features": "separable"}},
+        {"info": {"features": "separable", "rank": "auto"}},
+        {"config": {"members": 2, "rank": 3, "state_net": [16]}},
+        {"config": {"colour": "red"}},
+        {"roles": {"agent": "unit"}},
+        {"time_step": {"timedelta": "soon"}},
+        {"time_step": "soon"},
+    ],
+)
+def test_a_run_json_that_does_not_fit_the_arrays_is_damaged(
+    run: Path, changes: dict[str, Any]
+) -> None:
+    edit(run, **changes)
+    with pytest.raises(RunError, match="is damaged"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a"] * 6, [], 5, None, {"a": 1}])
+def test_agents_that_do_not_fit_the_arrays_are_damage(run: Path, ids: Any) -> None:
+    (run / "agents.json").write_text(json.dumps(ids))
+    with pytest.raises(RunError, match="is damaged"):
+        load_run(run)
+
+
+def test_no_run_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run directory .*; `twinfold fit DATA --out"):
+        load_run(tmp_path / "nothing")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunError, match="no run directory"):
+        load_run(tmp_path / "file")
+    with pytest.raises(RunError, match=r"is not a run directory: it has no run\.json"):
+        load_run(tmp_path)
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    RunWriter(tmp_path / "run", FitConfig(), "data").close()
+    with pytest.raises(RunError, match=r"did not finish; the same `twinfold fit` command goes on"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "dangling link"])
+def test_what_exists_is_not_overwritten(random_model: Build, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "run"
+    if kind == "directory":
+        out.mkdir()
+    elif kind == "file":
+        out.write_text("mine")
+    else:
+        out.symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match="run exists; choose another directory or remove it"):
+        save_run(random_model(), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert kind != "file" or out.read_text() == "mine"
+
+
+def test_a_run_that_appears_meanwhile_is_not_overwritten(
+    random_model: Build, tmp_path: Path
+) -> None:
+    model = random_model()
+    writer = RunWriter(tmp_path / "run", model.config, "data")
+    writer.save_state("m", 500, np.zeros(1), checkpoint.TrainState(*[np.ones((1, 2))] * 2))  # type: ignore[arg-type]
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UsageError, match="exists"):
+        writer.finish(model)
+    writer.close()
+    (tmp_path / "run").rmdir()
+    writer = RunWriter(tmp_path / "run", model.config, "data")
+    assert writer.resumed  # nothing of the work is lost
+    assert list(writer.partial.glob("state-*"))
+    writer.finish(model)
+    assert_same(load_run(tmp_path / "run"), model)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written(random_model: Build, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot write"):
+        save_run(random_model(), tmp_path / "run")
+
+
+def test_a_parent_that_is_a_file(random_model: Build, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot write"):
+        save_run(random_model(), tmp_path / "file" / "run")
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    first = RunWriter(tmp_path / "run", FitConfig(), "data")
+    with pytest.raises(RunError, match="another fit is writing to"):
+        RunWriter(tmp_path / "run", FitConfig(), "data")
+    other = RunWriter(tmp_path / "other", FitConfig(), "data")  # elsewhere is free
+    other.close()
+    first.close()
+    RunWriter(tmp_path / "run", FitConfig(), "data").close()
+
+
+@pytest.mark.parametrize(("config", "data"), [({"seed": 1}, "data"), ({}, "other data")])
+def test_a_partial_run_of_something_else_is_refused(
+    tmp_path: Path, config: dict[str, Any], data: str
+) -> None:
+    RunWriter(tmp_path / "run", FitConfig(), "data").close()
+    with pytest.raises(RunError, match=r"other data or with other settings.*remove") as caught:
+        RunWriter(tmp_path / "run", FitConfig.parse(config), data)
+    assert "run.partial" in str(caught.value)
+    # And the refusal itself, kept alive by its traceback, does not keep the rightful owner out.
+    writer = RunWriter(tmp_path / "run", FitConfig(), "data")
+    assert writer.resumed
+    writer.close()
+
+
+def test_saving_over_an_interrupted_fit_is_refused(random_model: Build, tmp_path: Path) -> None:
+    model = random_model()
+    RunWriter(tmp_path / "run", model.config, model.info["fingerprint"]).close()
+    with pytest.raises(RunError, match="interrupted fit") as caught:
+        save_run(model, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    RunWriter(tmp_path / "run", model.config, model.info["fingerprint"]).close()
+    del caught
+
+
+def test_nothing_is_at_out_before_the_end(
+    random_model: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = random_model(), []
+    real = os.rename
+
+    def look(source: Any, target: Any) -> None:
+        seen.append((tmp_path / "run").exists())
+        inside = sorted(path.name for path in Path(source).iterdir())
+        assert inside == FILES  # complete before it gets its name
+        real(source, target)
+
+    monkeypatch.setattr(checkpoint.os, "rename", look)
+    save_run(model, tmp_path / "run")
+    assert seen == [False]
+    assert_same(load_run(tmp_path / "run"), model)
+
+
+def test_metrics_are_one_record_a_line(random_model: Build, tmp_path: Path) -> None:
+    model = random_model()
+    writer = RunWriter(tmp_path / "run", model.config, "data")
+    state = checkpoint.TrainState(*[np.ones((2, 3), np.float32)] * 2)  # type: ignore[arg-type]
+    writer.save_state("a+b", 500, np.array([0.5, 0.25]), state)
+    kept = writer.load_state("a+b", state)
+    assert kept is not None
+    assert kept[0] == 500
+    np.testing.assert_array_equal(kept[1], [0.5, 0.25])
+    assert writer.load_state("a", state) is None
+    writer.finish(model)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"job": "a+b", "step": 500, "loss": [0.5, 0.25]},
+        {"validation": {"rmse": 0.1}},
+    ]

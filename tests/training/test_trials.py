@@ -1,0 +1,194 @@
+"""Candidates tried on held-out data: what simple models and nets leave of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.adaptation.adapt import adapt, forget
+from twinfold.config import FitConfig
+from twinfold.data.panel import PanelDataset
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.linear import KINDS, Ratio
+from twinfold.models.rollout import rollout_members
+from twinfold.training.ensemble import Problem
+from twinfold.training.fit import fit
+from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.trials import Candidate, Trials, cut_folds
+
+ROLES = {
+    "agent": "id",
+    "time": "t",
+    "state": ["x"],
+    "action": ["a"],
+    "action_type": "continuous",
+}
+SETTINGS: dict[str, Any] = {
+    "members": 2,
+    "steps": 1000,
+    "schedules": (1.0,),
+    "shrinkages": (0.3,),
+    "state_net": (16,),
+    "action_net": (8,),
+    "rank": 4,
+    "behaviour_steps": 0,
+}
+
+
+def table(kind: str, n_agents: int = 30, n_rows: int = 15, noise: float = 0.1) -> PanelDataset:
+    """Agents of one kind of system; ``noise`` in each step."""
+    rng = np.random.default_rng(1)
+    frames = []
+    for n in range(n_agents):
+        level, x = rng.normal(), rng.normal()
+        rows = []
+        for t in range(n_rows):
+            a = rng.normal()
+            rows.append((f"agent {n}", t, x, a if t < n_rows - 1 else np.nan))
+            change = {
+                "walk": 0.0,
+                "drift": 0.5,
+                "pooled": -0.3 * x + 0.5 * a,
+                "levels": -0.5 * (x - 3 * level) + 0.5 * a,
+                "bent": -0.5 * x + 1.5 * np.sin(2 * x) * np.sign(a) + level * np.cos(2 * a),
+            }[kind]
+            x = x + change + noise * rng.normal()
+        frames.append(pd.DataFrame(rows, columns=["id", "t", "x", "a"]))
+    return PanelDataset.from_frame(pd.concat(frames), ROLES)
+
+
+def fitted(kind: str, **changes: Any) -> tuple[FittedModel, list[str]]:
+    lines: list[str] = []
+    config = FitConfig(**{**SETTINGS, **changes})
+    return fit(table(kind), config, log=lines.append), lines
+
+
+@pytest.mark.parametrize(
+    ("system", "kinds"),
+    [
+        ("walk", {"no change", "drift"}),
+        ("drift", {"drift", "own drift"}),
+        ("pooled", {"pooled", "levels"}),
+        ("levels", {"levels", "slopes"}),
+    ],
+)
+def test_the_model_is_no_richer_than_the_system(system: str, kinds: set[str]) -> None:
+    model, lines = fitted(system)
+    found = model.info["validation"]
+    kind = model.info["linear"]
+    if kind == "average":  # mostly of models that are no richer
+        parts = next(trial["parts"] for trial in found["trials"] if trial["linear"] == "average")
+        kind = max(parts, key=parts.get)
+    assert kind in kinds
+    assert model.info["rank"] == 0
+    assert model.n_members == 1
+    assert any("predicts as well as anything here" in line for line in lines)
+    assert found["rmse"] <= found["persistence_rmse"] * 1.02
+
+
+def test_what_no_line_explains_gets_nets() -> None:
+    config = {"steps": 4000, "state_net": (64,), "action_net": (32,), "rank": 12}
+    rows = {"n_agents": 60, "n_rows": 40, "noise": 0.0}
+    lines: list[str] = []
+    model = fit(table("bent", **rows), FitConfig(**{**SETTINGS, **config}), log=lines.append)
+    assert model.info["linear"] is None
+    assert model.info["rank"] == 12
+    assert any("nets predict better than the best simple model" in line for line in lines)
+
+
+def test_a_simple_model_goes_through_all_that_a_run_can_do(tmp_path: Any) -> None:
+    """Saved and loaded, folded for planning, adapted to a new agent, forgotten again."""
+    model, _ = fitted("levels")
+    save_run(model, tmp_path / "run")
+    again = load_run(tmp_path / "run")
+    question = np.arange(3), np.zeros((3, 1)), np.full((3, 4, 1), 0.5)
+    paths = rollout_members(model.members, model.normalizer, *question)
+    np.testing.assert_array_equal(
+        rollout_members(again.members, again.normalizer, *question), paths
+    )
+    assert again.members.linear is not None
+    assert again.members.linear.own == model.members.linear.own  # pyright: ignore
+    dynamics = again.dynamics("agent 1")
+
+    def one(member: Any) -> Any:
+        state, action = jnp.zeros(1), jnp.full(1, 0.5)
+        return member.step(member.init(state), member.encode(action), None)[1]
+
+    folded = jax.vmap(one)(dynamics)
+    np.testing.assert_allclose(np.asarray(folded)[:, 0], paths[:, 1, 0, 0], rtol=1e-4, atol=1e-5)
+    newcomer = table("levels").to_frame()
+    newcomer = newcomer[newcomer["id"] == "agent 1"].assign(id="newcomer", x=lambda f: f["x"] + 0.0)
+    adapted = adapt(again, PanelDataset.from_frame(newcomer, ROLES), warn=lambda line: None)
+    start, action = question[1][:1], question[2][:1]
+    known, new = (
+        rollout_members(adapted.members, adapted.normalizer, np.array([n]), start, action)
+        for n in (1, 30)
+    )
+    # The same rows, known in the same way.
+    np.testing.assert_allclose(new, known, rtol=1e-3, atol=1e-3)
+    assert forget(adapted, ["newcomer"]).agent_ids == model.agent_ids
+
+
+@pytest.mark.parametrize("linear", ["pooled", "levels", "average"])
+def test_nets_can_be_told_to_learn_what_a_linear_model_leaves(linear: Any, tmp_path: Any) -> None:
+    model, _ = fitted("levels", linear=linear, rank=3)
+    assert model.info["linear"] == linear
+    if model.info["rank"]:
+        assert model.members.rank > 3
+        np.testing.assert_array_equal(model.members.agents[..., 0], 1.0)
+    save_run(model, tmp_path / "run")
+    assert load_run(tmp_path / "run").members.rank == model.members.rank
+
+
+def test_simple_models_are_tried_as_they_are_fitted() -> None:
+    """The held-out paths are those of the linear model alone, refitted to each fold."""
+    dataset = table("levels")
+    problem = Problem.of(dataset, dataset.transitions(), FitConfig(**SETTINGS))
+    folds = cut_folds(dataset, problem)
+    assert len(folds) == 3  # there is little data: three places in time
+    for fold in folds:
+        seen = problem.data.select(fold.rows)
+        assert set(fold.held.agent.tolist()) == set(range(30))  # every agent counts
+        for n in range(30):
+            assert (seen.agent == n).sum() >= 1
+    trials = Trials(problem, folds)
+    errors = {kind: trials.simple(Candidate(kind)).mean for kind in KINDS[:2]}
+    errors["levels"] = trials.simple(Candidate("levels", ratio=Ratio(3.0))).mean
+    assert errors["levels"] < 0.7 * min(errors["no change"], errors["drift"])
+
+
+def test_one_wild_value_does_not_move_the_others() -> None:
+    """A value of a million in one agent's row."""
+    dataset = table("pooled")
+    frame = dataset.to_frame()
+    frame.loc[frame.index[37], "x"] = 1e6
+    wild = PanelDataset.from_frame(frame, ROLES)
+    lines: list[str] = []
+    config = FitConfig(**SETTINGS)
+    models = [fit(dataset, config), fit(wild, config, log=lines.append)]
+    assert any("values far from all others" in line for line in lines)
+    assert models[0].band is not None
+    steps = len(models[0].band)
+    question = np.arange(10, 20), np.zeros((10, 1)), np.full((10, steps, 1), 0.5)
+    clean, other = (rollout_members(m.members, m.normalizer, *question)[0] for m in models)
+    assert np.all(np.abs(clean - other) < models[0].band)
+
+
+@pytest.mark.parametrize(("n_agents", "n_rows"), [(1, 2), (1, 8), (2, 3), (3, 2)])
+def test_a_handful_of_rows_is_fitted(n_agents: int, n_rows: int) -> None:
+    model = fit(table("pooled", n_agents, n_rows), FitConfig(**{**SETTINGS, "steps": 50}))
+    question = np.zeros(1, int), np.zeros((1, 1)), np.zeros((1, 5, 1))
+    assert np.isfinite(rollout_members(model.members, model.normalizer, *question)).all()
+
+
+def test_a_state_that_never_changes_stays() -> None:
+    frame = table("pooled").to_frame().assign(x=7.0)
+    model = fit(PanelDataset.from_frame(frame, ROLES), FitConfig(**SETTINGS))
+    question = np.zeros(1, int), np.full((1, 1), 7.0), np.zeros((1, 5, 1))
+    paths = rollout_members(model.members, model.normalizer, *question)
+    np.testing.assert_allclose(paths, 7.0, atol=1e-3)
