@@ -126,7 +126,7 @@ class Tracker:
         one = Transitions(
             agent=np.zeros(1, np.int32),
             state=before[None],
-            action=np.asarray(code, np.int32 if model.discrete else np.float64),
+            action=code.astype(np.int32) if model.discrete else code.astype(np.float64),
             next_state=after[None],
             segment=np.zeros(1, np.int32),
             step=np.zeros(1, np.int32),
