@@ -146,7 +146,7 @@ def compare_plans(run: Path, n_agents: int, steps: int, names: str | None) -> No
         config = plan_config(task.name, task.action_type, **change)
         identity = {
             "what": "plan",
-            "data": model.info["source"]["policy"],
+            "data": model.info.source["policy"],
             "variant": name,
             "steps": steps,
             "agents": list(agents),
@@ -176,7 +176,7 @@ def take_apart(run: Path) -> None:
     model, task = load_run(run), get_task("half_cheetah")
     excess = jax.jit(jax.vmap(DataBox.of_model(model, 0.0).excess))
     for agent, found in enumerate(predict(model, task, range(5), trajectories=100)):
-        identity = {"what": "error", "data": model.info["source"]["policy"], "agent": agent}
+        identity = {"what": "error", "data": model.info.source["policy"], "agent": agent}
         if done(identity):
             continue
         true = found.true[:, 1:]
@@ -230,7 +230,7 @@ def time_step(run: Path, repeats: int) -> None:
         evaluate = make_evaluate(stack, objective)
         return planner.plan(memory, evaluate, state, key, found)
 
-    state = jax.numpy.asarray(model.sample[0], jax.numpy.float32)
+    state = jax.numpy.asarray(model.sample.state[0], jax.numpy.float32)
     memory, key = planner.init(jax.random.key(0)), jax.random.key(1)
     functions = {
         name: functools.partial(plan, memory, state, key, stack, objective, planner)

@@ -92,8 +92,10 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
     from twinfold.benchmark.collect import task_roles
     from twinfold.data.panel import DataRanges
     from twinfold.models.factor_model import init_factor_model
-    from twinfold.models.fitted_model import FittedModel
+    from twinfold.models.fitted_model import DataSample, FittedModel
+    from twinfold.models.linear import LinearData
     from twinfold.models.normalizer import Normalizer
+    from twinfold.models.posterior import Posterior
 
     if task.n_actions is None:
         raise SystemExit(f"{task.name} has continuous actions; choose a task with discrete ones")
@@ -104,22 +106,24 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
 
     zeros, ones = np.zeros(n_state), np.ones(n_state)
     scale = (task.state_high - task.state_low) / 4
+    members = jax.vmap(one)(jax.random.split(jax.random.key(config.seed), config.members))
+    # Small differences: 50 steps of random weights stay within ordinary numbers.
+    normalizer = Normalizer(
+        state_mean=zeros,
+        state_scale=scale,
+        keep=ones,
+        target_mean=zeros,
+        target_scale=0.01 * scale,
+        wave_mean=np.zeros(0),
+        wave_scale=np.zeros(0),
+        action_mean=np.zeros(0),
+        action_scale=np.zeros(0),
+        low=-np.inf * ones,
+        high=np.inf * ones,
+    )
     return FittedModel(
-        members=jax.vmap(one)(jax.random.split(jax.random.key(config.seed), config.members)),
-        # Small differences: 50 steps of random weights stay within ordinary numbers.
-        normalizer=Normalizer(
-            state_mean=zeros,
-            state_scale=scale,
-            keep=ones,
-            target_mean=zeros,
-            target_scale=0.01 * scale,
-            wave_mean=np.zeros(0),
-            wave_scale=np.zeros(0),
-            action_mean=np.zeros(0),
-            action_scale=np.zeros(0),
-            low=-np.inf * ones,
-            high=np.inf * ones,
-        ),
+        members=members,
+        normalizer=normalizer,
         config=config,
         roles=task_roles(task),
         agent_ids=tuple(range(n_agents)),
@@ -127,5 +131,7 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
         time_step=1.0,
         ranges=DataRanges(task.state_low, task.state_high, np.zeros(1), np.full(1, levels - 1.0)),
         band=np.linspace(0.01, 0.1, 50)[:, None] * scale,
-        sample=np.zeros((1, n_state)),
+        sample=DataSample(np.zeros((1, n_state)), np.zeros(1, np.int32), np.zeros(1, np.int32)),
+        posterior=Posterior.certain(np.asarray(members.agents, np.float64), n_state),
+        sums=LinearData.none(normalizer, n_agents, levels),
     )

@@ -90,7 +90,7 @@ def run(what: str, agents: int, rows: int, reserved: int, seed: int) -> None:
         except TwinfoldError as error:
             verdicts[name] = "refused: " + str(error).splitlines()[0]
     record = identity | {
-        "chosen": model.info["linear"] or f"nets of rank {model.info['rank']}",
+        "chosen": model.info.linear or f"nets of rank {model.info.rank}",
         "verdicts": verdicts,
         "seconds": round(time.perf_counter() - begun, 1),
     }

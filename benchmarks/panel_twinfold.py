@@ -202,4 +202,5 @@ def _verdict(
 
 def chosen_record(model: twinfold.FittedModel) -> dict[str, Any]:
     """Return what the fit chose, as far as the run says it."""
-    return {name: model.info[name] for name in CHOSEN if name in model.info}
+    info = model.info.to_dict()
+    return {name: info[name] for name in CHOSEN if name in info}

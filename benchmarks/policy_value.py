@@ -73,9 +73,9 @@ def run_with_posterior(path: Path) -> Any:
     model = load_run(path)
     if model.posterior is not None:
         return model
-    source = model.info["source"]
+    source = model.info.source
     panel = collect(get_task(source["task"]), source["policy"], source["n_agents"], source["seed"])
-    if panel.fingerprint() != model.info["fingerprint"]:
+    if panel.fingerprint() != model.info.fingerprint:
         raise SystemExit(f"{path}: the data cannot be made again")
     posterior = trained_posterior(
         model.members, model.normalizer, panel.transitions(), None, panel.n_agents
@@ -118,7 +118,7 @@ def measure(path: Path, draws: int, n_starts: int, episodes: int) -> None:
     from twinfold.tasks import get_task
 
     model = run_with_posterior(path)
-    source = model.info["source"]
+    source = model.info.source
     task = get_task(source["task"])
     for name, policy in policies(task).items():
         identity = {

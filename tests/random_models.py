@@ -20,9 +20,12 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges, PanelDataset, Transitions
 from twinfold.data.roles import Roles
 from twinfold.models.factor_model import FactorModel, init_factor_model, structures
-from twinfold.models.fitted_model import FittedModel
+from twinfold.models.fitted_model import DataSample, FittedModel
+from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import Posterior
 from twinfold.models.rollout import rollout_members
+from twinfold.models.run_info import RunInfo
 
 LEVELS = np.array([-1, 0, 5, 7])
 
@@ -82,8 +85,9 @@ def build_model(
         )
 
     width = 1 if discrete else n_action
+    members = jax.vmap(one)(jax.random.split(jax.random.key(seed), config.members))
     model = FittedModel(
-        members=jax.vmap(one)(jax.random.split(jax.random.key(seed), config.members)),
+        members=members,
         normalizer=normalizer,
         config=config,
         roles=Roles(
@@ -100,14 +104,22 @@ def build_model(
         ranges=DataRanges(
             rng.normal(size=n_state), rng.normal(size=n_state), np.zeros(width), np.ones(width)
         ),
-        sample=rng.normal(size=(40, n_state)),
+        sample=DataSample(
+            rng.normal(size=(40, n_state)),
+            rng.integers(0, size, 40).astype(np.int32)
+            if discrete
+            else rng.uniform(size=(40, n_action)),
+            rng.integers(0, n_agents, 40).astype(np.int32),
+        ),
+        posterior=Posterior.certain(np.asarray(members.agents, np.float64), n_state),
+        sums=LinearData.none(normalizer, n_agents, size if discrete else 0),
         band=np.abs(rng.normal(size=(7, n_state))) if band else None,
-        info={
-            "fingerprint": "abc",
-            "features": "joint" if structure.joint else "separable",
-            "rank": structure.rank,
-            "validation": {"rmse": 0.1},
-        },
+        info=RunInfo(
+            fingerprint="abc",
+            features="joint" if structure.joint else "separable",
+            rank=structure.rank,
+            validation={"rmse": 0.1},
+        ),
     )
     if not posterior:
         return model
@@ -118,23 +130,22 @@ def build_model(
     return replace(
         model,
         ranges=data.data_ranges(),
-        sample=rows.state,
-        sample_agent=rows.agent,
+        sample=DataSample(rows.state, rows.action, rows.agent),
+        sums=linear_data(normalizer, rows, n_agents, model.n_levels),
         members=eqx.tree_at(lambda m: m.agents, model.members, factors),
         posterior=known,
-        info={
-            **model.info,
-            "fingerprint": data.fingerprint(),
-            "agents": n_agents,
-            "made_with": own_factors(model).tolist(),
-        },
+        info=model.info.changed(
+            fingerprint=data.fingerprint(),
+            agents=n_agents,
+            source={"made_with": own_factors(model).tolist()},
+        ),
     )
 
 
 def own_factors(model: FittedModel) -> Any:
     """``(N, r)``, the agents as the first member had them when their data was made."""
-    if "made_with" in model.info:
-        return np.array(model.info["made_with"])
+    if "made_with" in model.info.source:
+        return np.array(model.info.source["made_with"])
     return np.asarray(model.members.agents, np.float64)[0]
 
 

@@ -17,7 +17,7 @@ from twinfold.adaptation.adapt import MISFIT, adapt, agent_misfit, forget, with_
 from twinfold.adaptation.online import Tracker
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
-from twinfold.errors import InvalidDataError, RunError, UsageError
+from twinfold.errors import InvalidDataError, UsageError
 from twinfold.metrics import centre
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior, solve
@@ -121,9 +121,9 @@ def test_a_new_agent_is_found_from_a_few_transitions(
     mean = known(model).prior.mean[0]
     assert np.abs(found - true).max() < 0.2 < 0.5 < np.abs(mean - true).max()
     assert known(adapted).trained.tolist() == [True] * 5 + [False] * 2
-    entry = adapted.info["adapted"][-1]
-    assert (entry["agents"], entry["new_agents"], entry["transitions"]) == (2, 2, 30)
-    assert "adapted" not in model.info  # nobody's record was changed
+    entry = adapted.info.adapted[-1]
+    assert (entry.agents, entry.new_agents, entry.transitions) == (2, 2, 30)
+    assert model.info.adapted == ()  # nobody's record was changed
     assert model.agent_ids == tuple(f"u{n}" for n in range(5))
 
 
@@ -134,7 +134,7 @@ def test_more_data_of_a_known_agent_joins_what_is_known(random_model: Build, cou
     assert adapted.agent_ids == model.agent_ids
     assert known(adapted).evidence.count.tolist() == [12, 12, 21, 12, 12]
     assert known(adapted).trained.all()
-    assert adapted.info["adapted"][-1]["new_agents"] == 0
+    assert adapted.info.adapted[-1].new_agents == 0
     one, other = covariance(adapted)[0, 2], covariance(model)[0, 2]
     assert np.trace(one) < np.trace(other)
     assert_same_agents(adapted, model, ["u0", "u1", "u3", "u4"])
@@ -192,7 +192,7 @@ def test_two_parts_are_as_good_as_one(
     for other in (forward, backward):
         assert_close_agents(other, one, ["a", "u1", "c"])
         assert_same_agents(other, one, ["u0", "u2", "u3", "u4"])
-    assert len(forward.info["adapted"]) == 2
+    assert len(forward.info.adapted) == 2
 
 
 def test_the_order_of_agents_does_not_matter(random_model: Build, courses: Any) -> None:
@@ -242,7 +242,7 @@ def test_to_forget_a_newcomer_gives_back_the_model_before(
     assert left.agent_ids == model.agent_ids
     assert_same_agents(left, model, model.agent_ids)
     np.testing.assert_array_equal(left.sample, model.sample)
-    np.testing.assert_array_equal(left.sample_agent, model.sample_agent)
+    np.testing.assert_array_equal(left.sample.agent, model.sample.agent)
     some = forget(adapted, ["new 0", "u2"])
     assert some.agent_ids == ("u0", "u1", "u3", "u4", "new 1")
     assert_same_agents(some, adapted, some.agent_ids)
@@ -253,32 +253,25 @@ def test_scores_of_a_forgotten_reserved_agent_are_gone(random_model: Build, cour
     factors = np.random.default_rng(0).normal(size=(4, 3))
     panel = courses.panel(model, [8, 1, 6, 7], factors, ids=["a", "b", "c", "d"], seed=7)
     model = calibrate(model, panel)
-    scores, usual, scored = model.conformal, model.reference, model.calibration_agent
-    assert scores is not None
-    assert usual is not None
-    assert scored is not None
+    assert model.calibration is not None
+    scores, statistics, scored = model.calibration
     # One transition leaves nothing to predict from: three of the four have a score.
     assert [model.agent_ids[n] for n in scored] == ["a", "c", "d"]
     left = forget(model, ["c", "u1"])
-    assert left.calibration_agent is not None
-    assert [left.agent_ids[n] for n in left.calibration_agent] == ["a", "d"]
-    np.testing.assert_array_equal(left.conformal, scores[[0, 2]])
-    np.testing.assert_array_equal(left.reference, usual[[0, 2]])
-    none = forget(model, ["a", "c", "d"])
-    assert none.conformal is none.reference is none.calibration_agent is None
-    again = forget(replace(model, calibration_agent=None), ["c"])  # an older run
-    np.testing.assert_array_equal(again.conformal, scores)
+    assert left.calibration is not None
+    assert [left.agent_ids[n] for n in left.calibration.agent] == ["a", "d"]
+    np.testing.assert_array_equal(left.calibration.scores, scores[[0, 2]])
+    np.testing.assert_array_equal(left.calibration.statistics, statistics[[0, 2]])
+    assert forget(model, ["a", "c", "d"]).calibration is None
 
 
 def test_states_of_a_forgotten_agent_are_gone(random_model: Build) -> None:
     model = random_model(posterior=True)
-    assert model.sample_agent is not None
     left = forget(model, ["u1", "u3", "u1"])
-    assert left.sample_agent is not None
     for n, name in enumerate(left.agent_ids):
-        rows = model.sample[model.sample_agent == model.agent_index(name)]
-        np.testing.assert_array_equal(left.sample[left.sample_agent == n], rows)
-    assert len(left.sample) == 36
+        rows = model.sample.state[model.sample.agent == model.agent_index(name)]
+        np.testing.assert_array_equal(left.sample.state[left.sample.agent == n], rows)
+    assert len(left.sample.state) == 36
 
 
 def test_states_do_not_pass_to_other_agents_when_those_they_are_of_are_gone(
@@ -288,8 +281,8 @@ def test_states_do_not_pass_to_other_agents_when_those_they_are_of_are_gone(
     adapted = adapt(model, newcomers(model, courses, [9, 4]), warn=ignore)
     left = forget(adapted, model.agent_ids)
     assert left.agent_ids == ("new 0", "new 1")
-    assert left.sample_agent is None  # nobody knows whose they were
-    assert len(forget(left, ["new 0"]).sample) == len(left.sample) > 0
+    assert np.all(left.sample.agent == -1)  # nobody knows whose they were
+    assert len(forget(left, ["new 0"]).sample.state) == len(left.sample.state) > 0
 
 
 def test_what_cannot_be_forgotten_is_named(random_model: Build) -> None:
@@ -298,9 +291,6 @@ def test_what_cannot_be_forgotten_is_named(random_model: Build) -> None:
         forget(model, ["u1", "u9"])
     with pytest.raises(UsageError, match="no agent would be left"):
         forget(model, model.agent_ids)
-    bare = forget(replace(model, posterior=None), ["u1"])
-    assert bare.agent_ids == ("u0", "u2", "u3", "u4")
-    assert bare.posterior is None
 
 
 # Doubts
@@ -537,19 +527,6 @@ def test_levels_are_matched_by_value_not_by_place(random_model: Build, courses: 
     adapted = adapt(model, panel, warn=ignore)
     expected = with_transitions(model, ("a",), courses.transitions(model, panel))
     assert_same_agents(adapted, expected, adapted.agent_ids)
-
-
-def test_a_run_without_a_posterior_says_what_to_do(random_model: Build, courses: Any) -> None:
-    model = random_model(posterior=True)
-    panel, old = newcomers(model, courses, [4]), replace(model, posterior=None)
-    for ask in (
-        lambda: adapt(old, panel),
-        lambda: agent_misfit(old),
-        lambda: with_transitions(old, ("a",), panel.transitions()),
-        lambda: Tracker(old, "u0"),
-    ):
-        with pytest.raises(RunError, match=r"older version of twinfold.*; fit again"):
-            ask()
 
 
 # Ids

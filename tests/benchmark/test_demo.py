@@ -68,7 +68,7 @@ def test_the_demo_from_nothing_and_again(
     assert len(pd.read_csv(out / "what_if.csv")) == 20
     model = load_run(out / "run")
     assert model.config.seed == 0
-    assert "covariates" not in model.info["source"]
+    assert "covariates" not in model.info.source
 
     (out / "run.partial").mkdir()  # as an interrupted demo leaves it
     (out / "run.partial" / "identity.json").write_text("{}")

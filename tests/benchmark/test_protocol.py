@@ -27,7 +27,7 @@ SOURCE = {"task": "cart_pole", "policy": "random", "n_agents": 60, "seed": 0}
 
 
 def with_source(model: FittedModel, **source: Any) -> FittedModel:
-    return dataclasses.replace(model, info={**model.info, "source": source})
+    return dataclasses.replace(model, info=model.info.changed(source=source))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_record_says_where_everything_comes_from(carts: FittedModel) -> None:
     record = evaluate_prediction(carts, CART, [0, 17], trajectories=2, steps=3)
     assert record["task"] == "cart_pole"
     assert (record["dataset"], record["data_seed"]) == ("random", 0)
-    assert record["fingerprint"] == carts.info["fingerprint"]
+    assert record["fingerprint"] == carts.info.fingerprint
     assert record["fit"] == carts.config.model_dump(mode="json")
     assert record["paper"] == {
         str(agent): row for agent, row in paper_figures("table1", "cart_pole", "random").items()

@@ -51,8 +51,8 @@ def test_a_run_writes_a_record_per_cell_and_does_nothing_twice(bench: Any) -> No
     assert second["seeds"]["evaluation"] == 3
     (run,) = Path("runs/bench").iterdir()
     model = load_run(run)
-    assert model.info["fingerprint"] == first["fitted"]["fingerprint"]
-    assert model.info["source"] == {
+    assert model.info.fingerprint == first["fitted"]["fingerprint"]
+    assert model.info.source == {
         "task": "cart_pole",
         "policy": "random",
         "n_agents": 12,

@@ -78,7 +78,7 @@ def start() -> Any:
 def cart_run(small_cart_pole: FittedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 60 cart-poles that knows where its data is from."""
     source = {"task": "cart_pole", "policy": "random", "n_agents": 60, "seed": 0}
-    model = dataclasses.replace(small_cart_pole, info={**small_cart_pole.info, "source": source})
+    model = dataclasses.replace(small_cart_pole, info=small_cart_pole.info.changed(source=source))
     path = tmp_path_factory.mktemp("runs") / "carts"
     save_run(model, path)
     return path

@@ -230,12 +230,12 @@ def test_what_becomes_of_the_band_is_said(
     panel = collect(get_task("cart_pole"), "random", 72, 7)
     reserved = panel.select_agents(panel.agent_ids[60:])
     model = calibrate(small_cart_pole, reserved)
-    assert model.conformal is not None
-    n_scores = len(model.conformal)
+    assert model.calibration is not None
+    n_scores = len(model.calibration.scores)
     assert 9 <= n_scores <= 12
     save_run(model, tmp_path / "run")
-    scored = [str(model.agent_ids[n]) for n in model.calibration_agent]  # pyright: ignore
-    before = promised_steps(model.conformal, 0.9)
+    scored = [str(model.agent_ids[n]) for n in model.calibration.agent]
+    before = promised_steps(model)
     assert before > 0
     for gone in (1, n_scores - 8, n_scores):
         out = tmp_path / f"r{gone}"
@@ -244,7 +244,7 @@ def test_what_becomes_of_the_band_is_said(
         )
         assert done.code == 0
         told = f"warning: the band was calibrated on {n_scores} agents, {n_scores - gone} are left"
-        after = promised_steps(load_run(out).conformal, 0.9)
+        after = promised_steps(load_run(out))
         now = f"{after} steps" if after else "nothing"
         lost = f": 90 % were promised for {before} steps, now {now}"
         assert done.err == told + (lost if after < before else "") + "\n"
@@ -305,10 +305,10 @@ def test_reserved_agents_get_simulators_and_are_not_counted_twice(
     assert done.out.startswith(f"{out}: 12 simulators")
     model = load_run(out)
     assert sorted(map(int, model.agent_ids)) == list(range(12))
-    assert model.info["agents"] == 8
-    assert model.info["reserved_agents"] == 4
-    assert model.conformal is not None
-    assert len(model.conformal) == 4
+    assert model.info.agents == 8
+    assert model.info.reserved_agents == 4
+    assert model.calibration is not None
+    assert len(model.calibration.scores) == 4
     twice = twinfold("adapt", out, cart_table, "--out", tmp_path / "r")
     assert (twice.code, twice.out) == (2, "")
     assert "has had this data already" in twice.err

@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def with_info(run: Path, out: Path, **source: Any) -> Path:
     """The run with another origin."""
     model = load_run(run)
-    save_run(replace(model, info={**model.info, "source": source}), out)
+    save_run(replace(model, info=model.info.changed(source=source)), out)
     return out
 
 
@@ -237,20 +237,10 @@ def test_a_table_that_moved_or_changed(twinfold: Any, place: Place, tmp_path: Pa
     assert "does not say which table" in done.err
 
 
-def test_a_run_without_a_posterior(twinfold: Any, place: Place, tmp_path: Path) -> None:
-    model = replace(load_run(place.run), posterior=None, conformal=None, reference=None)
-    save_run(model, tmp_path / "old")
-    done = twinfold("validate", tmp_path / "old", place.fresh)
-    assert (done.code, done.out) == (1, "")
-    assert "fit again" in done.err
-
-
 def test_no_reserved_agents(twinfold: Any, place: Place, tmp_path: Path) -> None:
     model = load_run(place.run)
     trained = [
-        name
-        for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True)  # pyright: ignore[reportOptionalMemberAccess]
-        if seen
+        name for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True) if seen
     ]
     part = tmp_path / "part.parquet"
     save_panel(load_panel(place.table).select_agents(trained), part)

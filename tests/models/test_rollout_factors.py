@@ -87,18 +87,6 @@ def test_the_unknown_is_the_spread_over_draws(
     assert unknown.max() > 0.05
 
 
-def test_without_a_posterior_nothing_is_said_to_be_unknown(random_model: Build) -> None:
-    model = random_model(posterior=True)
-    asked = questions(model, [0, 3])
-    bare_paths, unknown = predict_paths(replace(model, posterior=None), *asked)
-    paths, some = predict_paths(model, *asked)
-    np.testing.assert_array_equal(paths, bare_paths)
-    assert np.all(unknown == 0)
-    assert some.max() > 0
-    empty = predict_paths(model, *(x[:0] for x in asked))
-    assert (empty[0].shape, empty[1].shape) == ((3, 0, 5, 3), (0, 5, 3))
-
-
 def test_an_agent_with_more_data_leaves_less_unknown(random_model: Build) -> None:
     model = random_model(posterior=True, members=1, lengths=(12, 1))
     posterior = known(model)
@@ -145,15 +133,6 @@ def test_samples_are_rollouts_of_draws(random_model: Build, number: int) -> None
             one, model.normalizer, np.array([0]), state[None], np.array([[1, 2, 0]], np.int32)
         )
         np.testing.assert_allclose(drawn[k], path[m, 0], rtol=1e-4, atol=1e-4)
-
-
-def test_samples_of_a_run_without_a_posterior_are_the_members(random_model: Build) -> None:
-    model = replace(random_model(posterior=True), posterior=None)
-    simulator = Simulator(model, "u2")
-    state, levels = model.normalizer.state_mean, [0, 5, -1]
-    drawn = simulator.sample(state, levels, 6)
-    expected = simulator.rollout(state, levels, lambda line: None).members
-    np.testing.assert_allclose(drawn, np.concatenate([expected, expected]), rtol=1e-5, atol=1e-5)
 
 
 def test_rollouts_of_given_factors_are_those_of_agents_that_have_them(random_model: Build) -> None:

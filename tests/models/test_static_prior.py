@@ -469,7 +469,7 @@ def test_a_fit_learns_what_they_say() -> None:
     )
     lines: list[str] = []
     model = fit(PanelDataset.from_frame(frame, roles), config, log=lines.append)
-    assert model.info["static_explained"] > 0.8
+    assert (model.info.static_explained or 0) > 0.8
     assert any("the static columns ('tag', 'odd') explain" in line for line in lines)
     assert known(model).values is not None
     # Agents of a single row: what they do follows from the column alone.
@@ -486,4 +486,4 @@ def test_a_fit_learns_what_they_say() -> None:
     assert after("new u1") == pytest.approx(0.05, abs=0.1)
     lot: Any = dict(zip(frame["unit"].unique(), rng.permutation(40), strict=True))
     noise = PanelDataset.from_frame(frame.assign(tag=pd.Series(frame["unit"]).map(lot)), roles)
-    assert fit(noise, config).info["static_explained"] < 0.3
+    assert (fit(noise, config).info.static_explained or 0) < 0.3

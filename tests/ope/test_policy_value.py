@@ -19,11 +19,13 @@ import pytest
 from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import UsageError
 from twinfold.models.factor_model import FactorModel, Layer
-from twinfold.models.fitted_model import FittedModel
+from twinfold.models.fitted_model import DataSample, FittedModel
+from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, factor_draws
+from twinfold.models.run_info import RunInfo
 from twinfold.ope.policy_value import Goal, compare_policies, policy_value
 from twinfold.ope.posterior_rollouts import draw_worlds
 from twinfold.planning.build import task_objective, task_planner
@@ -52,23 +54,24 @@ def linear(sd: float, n_agents: int = 1, members: int = 2) -> FittedModel:
     one = np.ones((members, 1))
     nowhere = np.array([[-np.inf], [np.inf]])
     prior = Prior(one, np.full((members, 1, 1), sd**-2), one, one, nowhere)
+    normalizer = Normalizer(
+        state_mean=zero,
+        state_scale=unit,
+        keep=unit,
+        target_mean=zero,
+        target_scale=unit,
+        wave_mean=np.zeros(0),
+        wave_scale=np.zeros(0),
+        action_mean=zero,
+        action_scale=unit,
+        low=-infinite,
+        high=infinite,
+        target_low=-infinite,
+        target_high=infinite,
+    )
     return FittedModel(
         members=jax.tree.map(lambda leaf: jnp.stack([leaf] * members), member),
-        normalizer=Normalizer(
-            state_mean=zero,
-            state_scale=unit,
-            keep=unit,
-            target_mean=zero,
-            target_scale=unit,
-            wave_mean=np.zeros(0),
-            wave_scale=np.zeros(0),
-            action_mean=zero,
-            action_scale=unit,
-            low=-infinite,
-            high=infinite,
-            target_low=-infinite,
-            target_high=infinite,
-        ),
+        normalizer=normalizer,
         config=FitConfig(members=members, rank=1),
         roles=Roles(agent="unit", time="t", state=("s",), action=("a",), action_type="continuous"),
         agent_ids=tuple(f"u{n}" for n in range(n_agents)),
@@ -76,7 +79,8 @@ def linear(sd: float, n_agents: int = 1, members: int = 2) -> FittedModel:
         time_step=1.0,
         ranges=DataRanges(-10 * unit, 10 * unit, -unit, unit),
         band=None,
-        sample=np.zeros((1, 1)),
+        sample=DataSample(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1, np.int32)),
+        sums=LinearData.none(normalizer, n_agents, 0),
         posterior=Posterior(prior, Evidence.none(members, n_agents, 1), np.zeros(n_agents, bool)),
     )
 
@@ -127,7 +131,6 @@ def test_returns_are_those_of_a_loop(small_cart_pole: FittedModel, reference: An
     found = policy_value(
         model, goal, 3, upright, starts=STARTS, draws=5, discount=0.97, coverage=0.5
     )
-    assert model.posterior is not None
     factors = factor_draws(model.posterior, np.array([3]), 2)[:, 0]
     expected, steps = np.zeros((5, 3)), 0
     for k in range(5):
@@ -280,7 +283,6 @@ def test_the_order_of_starts_does_not_matter() -> None:
 
 def test_an_agent_with_data_is_better_known() -> None:
     model = linear(0.3, n_agents=2)
-    assert model.posterior is not None
     none = model.posterior.evidence
     evidence = none._replace(gram=none.gram.copy(), count=np.array([0, 100]))
     evidence.gram[:, 1] = 1000.0
@@ -361,17 +363,11 @@ def test_what_cannot_be_used_is_said(
         policy_value(small_cart_pole, task, agent, policy, **options)
 
 
-def test_a_model_must_know_what_it_does_not_know(small_cart_pole: FittedModel) -> None:
-    old = dataclasses.replace(small_cart_pole, posterior=None)
-    with pytest.raises(RunError, match="without the posterior"):
-        policy_value(old, CART, 3, "random")
-
-
 def test_behaviour_policies_need_the_physics_of_the_agent(small_cart_pole: FittedModel) -> None:
     with pytest.raises(UsageError, match="not known; valid: random, test, plan"):
         policy_value(small_cart_pole, CART, 30, "pure")  # the model was not told its source
     source = {"task": "cart_pole", "policy": "random", "n_agents": 60, "seed": 0}
-    told = dataclasses.replace(small_cart_pole, info={"source": source})
+    told = dataclasses.replace(small_cart_pole, info=RunInfo(source=source))
     assert policy_value(told, CART, 30, "pure", n_starts=2, horizon=5).value > 0
 
 

@@ -33,9 +33,9 @@ def model(request: Any) -> FittedModel:
 def asked(model: FittedModel, wide: float = 1.5) -> tuple[Any, Any]:
     """States in and around the data, one of them not finite, and actions."""
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, len(model.sample), 60)
+    rows = rng.integers(0, len(model.sample.state), 60)
     scale = model.normalizer.state_scale
-    states = model.sample[rows] + wide * scale * rng.uniform(0, 1, (60, 1)) * rng.normal(
+    states = model.sample.state[rows] + wide * scale * rng.uniform(0, 1, (60, 1)) * rng.normal(
         size=(60, len(scale))
     )
     states[7] = np.nan
@@ -60,7 +60,7 @@ def without_limits(model: FittedModel) -> FittedModel:
 def test_one_step_is_as_supported_as_in_a_prediction(model: FittedModel) -> None:
     states, actions = asked(model)
     fewer = thinned(model)
-    assert min(256, len(model.sample)) <= len(fewer.sample) <= 512
+    assert min(256, len(model.sample.state)) <= len(fewer.sample) <= 512
     expected = path_support(
         fewer, np.full(60, 2), states[:, None].astype(np.float64), actions[:, None]
     ).score[:, 0]
@@ -84,10 +84,10 @@ def test_a_plan_pays_for_the_steps_behind_which_nothing_stands(model: FittedMode
     found = SupportMap.of_model(model)
     # Of members that agree far better than the noise: these agree on nothing.
     support = dataclasses.replace(found, disagreement=0.1 * found.disagreement)
-    start = jnp.asarray(model.sample[3], jnp.float32)
+    start = jnp.asarray(model.sample.state[3], jnp.float32)
     actions = jnp.asarray(some_actions(model, (PLANS, HORIZON)))
     # Ends for some members and plans, and early for some.
-    low = float(np.quantile(model.sample[:, 0], 0.3))
+    low = float(np.quantile(model.sample.state[:, 0], 0.3))
     fields: dict[str, Any] = {"discount": 0.9, "box": box}
     plain = Objective(lambda s, a, n: jnp.sum(a) * 1.0, lambda s: s[0] < low, **fields)
     priced = dataclasses.replace(plain, support=support, support_cost=0.7)

@@ -119,15 +119,6 @@ def test_members_keep_to_their_own_predictions(small_cart_pole: FittedModel) -> 
         assert np.all(alone.spread > 0)  # by what the member does not know of the agent
 
 
-def test_without_a_posterior_one_member_knows_no_spread(small_cart_pole: FittedModel) -> None:
-    bare = dataclasses.replace(only(small_cart_pole, 1), posterior=None)
-    rollout = Simulator(bare, 3).rollout(START, [0, 1, 1])
-    assert np.all(rollout.spread == 0)
-    known = Simulator(only(small_cart_pole, 1), 3).rollout(START, [0, 1, 1])
-    assert np.array_equal(known.centre, rollout.centre)
-    assert np.all(known.upper - known.lower > rollout.upper - rollout.lower)
-
-
 def test_many_questions_are_each_answered_as_if_alone(small_continuous: FittedModel) -> None:
     rng = np.random.default_rng(0)
     starts = rng.uniform([0, 20], [2, 30], (5, 2))
@@ -259,7 +250,7 @@ def test_a_single_continuous_action_column_needs_no_axis(small_continuous: Fitte
             action_low=small_continuous.ranges.action_low[:1],
             action_high=small_continuous.ranges.action_high[:1],
         ),
-        sample_action=np.asarray(small_continuous.sample_action)[:, :1],
+        sample=small_continuous.sample._replace(action=small_continuous.sample.action[:, :1]),
     )
     simulator = Simulator(model, "T-000/é")
     short = simulator.rollout(TANK, [0.1, 0.5])

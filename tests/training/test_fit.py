@@ -124,8 +124,8 @@ def assert_same(got: FittedModel, expected: FittedModel) -> None:
     for leaf, other in zip(leaves(got), leaves(expected), strict=True):
         np.testing.assert_array_equal(leaf, other)
     assert got.agent_ids == expected.agent_ids
-    assert got.info["validation"] == expected.info["validation"]
-    assert got.info["training_loss"] == expected.info["training_loss"]
+    assert got.info.validation == expected.info.validation
+    assert got.info.training_loss == expected.info.training_loss
 
 
 # Quality
@@ -172,7 +172,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
     # The wrong agent's twin is no better than the average one: ids and factors belong together.
     shuffled = np.roll(np.arange(n_agents), 1)
     assert own_error < 0.3 * error(model, shuffled)
-    validation = model.info["validation"]
+    validation = model.info.validation
     assert validation["rmse"] < 0.3 * validation["persistence_rmse"]
 
 
@@ -186,15 +186,15 @@ def test_what_a_fit_tells(tiny: PanelDataset, uninterrupted: FittedModel) -> Non
     assert model.n_members == 2
     assert model.members.rank == 4
     assert not model.discrete
-    assert model.info["transitions"] == tiny.n_transitions == 77
-    assert model.info["fingerprint"] == tiny.fingerprint()
-    assert len(model.info["training_loss"]) == 2
-    validation = model.info["validation"]
+    assert model.info.transitions == tiny.n_transitions == 77
+    assert model.info.fingerprint == tiny.fingerprint()
+    assert len(model.info.training_loss) == 2
+    validation = model.info.validation
     trials = {trial["steps"]: trial for trial in validation["trials"]}
     assert set(trials) == {300, 1200}
     chosen = min(trials.values(), key=lambda trial: trial["geometric_mean"])
-    assert model.info["steps"] == chosen["steps"]
-    assert model.info["shrinkage"] == chosen["shrinkage"] == 0.01
+    assert model.info.steps == chosen["steps"]
+    assert model.info.shrinkage == chosen["shrinkage"] == 0.01
     assert validation["rmse"] == pytest.approx(chosen["mean"], rel=1e-4)
     assert validation["rmse"] >= chosen["geometric_mean"]
     assert model.band is not None
@@ -212,14 +212,14 @@ def test_a_fit_tells_which_features_it_chose_and_why(tiny: PanelDataset) -> None
         "choosing the schedule",
         "training",
     ]
-    compared = model.info["validation"]["structures"]
+    compared = model.info.validation["structures"]
     assert [(row["features"], row["rank"]) for row in compared] == [("separable", 4), ("joint", 4)]
-    assert model.info["features"] in ("separable", "joint")
-    assert model.members.joint == (model.info["features"] == "joint")
-    assert model.info["rank"] == model.members.rank == 4
+    assert model.info.features in ("separable", "joint")
+    assert model.members.joint == (model.info.features == "joint")
+    assert model.info.rank == model.members.rank == 4
     text = "\n".join(lines)
     assert "choosing the features: 2 structures, 100 steps each" in text
-    assert f"chosen: nets with {model.info['features']} features of rank 4" in text
+    assert f"chosen: nets with {model.info.features} features of rank 4" in text
 
 
 def test_polishing_goes_on_where_training_stopped(tiny: PanelDataset) -> None:
@@ -247,8 +247,8 @@ def one_step_error(model: FittedModel, dataset: PanelDataset) -> float:
 def test_a_run_keeps_states_of_the_data_as_they_are(tiny: PanelDataset) -> None:
     model = fit(tiny, TINY)
     known = {tuple(row) for row in tiny.transitions().state.tolist()}
-    assert len(model.sample)
-    assert {tuple(row) for row in model.sample.tolist()} <= known
+    assert len(model.sample.state)
+    assert {tuple(row) for row in model.sample.state.tolist()} <= known
 
 
 def test_the_seed_decides(tiny: PanelDataset, uninterrupted: FittedModel) -> None:
@@ -338,20 +338,20 @@ def test_the_held_out_error_is_of_data_never_seen(monkeypatch: pytest.MonkeyPatc
         assert np.isin(own[n][0], own[0][0]).all()
         assert equal(own[n], others[n])
         assert not equal(own[n], thirds[n])
-    assert other.info["validation"]["rmse"] > plain.info["validation"]["rmse"]
+    assert other.info.validation["rmse"] > plain.info.validation["rmse"]
     # And the final members see everything.
     for stage in (final, other_final):
         np.testing.assert_array_equal(stage[0], np.arange(77))
     assert not equal(final[1:], other_final[1:])
-    assert third.info["transitions"] == 77
+    assert third.info.transitions == 77
 
 
 def test_nothing_held_out(tiny: PanelDataset) -> None:
     lines: list[str] = []
     model = fit(tiny, TINY.model_copy(update={"validation_share": 0}), log=lines.append)
     assert model.band is None
-    assert model.info["validation"] == {"held_out": 0}
-    assert model.info["steps"] == TINY.steps
+    assert model.info.validation == {"held_out": 0}
+    assert model.info.steps == TINY.steps
     assert any("nothing is held out" in line for line in lines)
 
 
@@ -373,7 +373,7 @@ def test_small_and_uneven_panels(lengths: list[int], held_out: bool) -> None:
     model = fit(dataset, TINY.model_copy(update={"steps": 300}))
     assert model.agent_ids == tuple(f"P-{n}/ä" for n in range(len(lengths)))
     assert (model.band is not None) == held_out
-    assert model.info["transitions"] == sum(lengths) - len(lengths)
+    assert model.info.transitions == sum(lengths) - len(lengths)
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(model.members))
     data = dataset.transitions()
     paths = rollout_members(
@@ -436,14 +436,13 @@ def test_reserved_agents_calibrate_the_band_and_are_known(
         strict=True,
     ):  # nothing but the factors of more agents
         np.testing.assert_array_equal(got[:, :7] if got.shape == (2, 12, 4) else got, expected)
-    assert model.posterior is not None
     assert model.posterior.trained.tolist() == [True] * 7 + [False] * 5
-    assert model.info["agents"] == 7
-    assert model.info["reserved_agents"] == 5
-    assert model.conformal is not None
-    assert np.isfinite(model.conformal[:, :5]).all()  # half of eleven transitions
-    assert np.isnan(model.conformal[:, 5:]).all()
-    assert np.all(np.diff(model.conformal[:, :5], axis=1) >= 0)
+    assert model.info.agents == 7
+    assert model.info.reserved_agents == 5
+    assert model.calibration is not None
+    assert np.isfinite(model.calibration.scores[:, :5]).all()  # half of eleven transitions
+    assert np.isnan(model.calibration.scores[:, 5:]).all()
+    assert np.all(np.diff(model.calibration.scores[:, :5], axis=1) >= 0)
     simulator = Simulator(model, reserved.agent_ids[2])
     state, actions = reserved.state[0], [0.1, -0.3, 0.2, 0.0, 0.4]
     rollouts = [simulator.rollout(state, actions[:h], lambda line: None) for h in (4, 5)]
@@ -451,7 +450,8 @@ def test_reserved_agents_calibrate_the_band_and_are_known(
     assert [rollout.simultaneous for rollout in rollouts] == [True, True, False]
     assert not Simulator(alone, used.agent_ids[2]).rollout(state, actions[:4]).simultaneous
     again = load_run(tmp_path / "run")
-    np.testing.assert_array_equal(again.conformal, model.conformal)
+    assert again.calibration is not None
+    np.testing.assert_array_equal(again.calibration.scores, model.calibration.scores)
     np.testing.assert_array_equal(again.members.agents, model.members.agents)
     # A twin of an agent that the nets have never seen, from its eleven transitions.
     data = reserved.transitions()
@@ -483,7 +483,9 @@ def test_a_partial_run_with_other_reserved_agents_is_refused(
     assert any("interrupted fit" in line for line in lines)
     whole = fit(used, config, reserved=reserved)
     assert_same(model, whole)
-    np.testing.assert_array_equal(model.conformal, whole.conformal)
+    assert model.calibration is not None
+    assert whole.calibration is not None
+    np.testing.assert_array_equal(model.calibration.scores, whole.calibration.scores)
 
 
 def test_an_agent_is_not_fitted_and_reserved_at_once(
@@ -507,7 +509,7 @@ def test_a_run_directory_holds_the_model(
     assert_same(model, uninterrupted)
     again = load_run(out)
     assert_same(again, uninterrupted)
-    assert again.info["source"] == {"made": "here"}
+    assert again.info.source == {"made": "here"}
     assert [path.name for path in out.parent.iterdir()] == ["run"]
     with pytest.raises(UsageError, match="exists"):
         fit(tiny, TINY, out=out)

@@ -248,7 +248,7 @@ def test_wrapped_and_counted_angles_train_to_the_same_model(features: Any) -> No
         rollout_members(model.members, model.normalizer, *question) for model in models
     ]
     np.testing.assert_allclose(paths[0], paths[1], atol=1e-2)
-    validations = [model.info["validation"] for model in models]
+    validations = [model.info.validation for model in models]
     for name in ("rmse", "persistence_rmse"):
         assert validations[0][name] == pytest.approx(validations[1][name], rel=1e-2)
     for model in models:

@@ -79,13 +79,13 @@ def fitted(kind: str, **changes: Any) -> tuple[FittedModel, list[str]]:
 )
 def test_the_model_is_no_richer_than_the_system(system: str, kinds: set[str]) -> None:
     model, lines = fitted(system)
-    found = model.info["validation"]
-    kind = model.info["linear"]
+    found = model.info.validation
+    kind = model.info.linear
     if kind == "average":  # mostly of models that are no richer
         parts = next(trial["parts"] for trial in found["trials"] if trial["linear"] == "average")
         kind = max(parts, key=parts.get)
     assert kind in kinds
-    assert model.info["rank"] == 0
+    assert model.info.rank == 0
     assert model.n_members == 1
     assert any("predicts as well as anything here" in line for line in lines)
     assert found["rmse"] <= found["persistence_rmse"] * 1.02
@@ -96,8 +96,8 @@ def test_what_no_line_explains_gets_nets() -> None:
     rows = {"n_agents": 60, "n_rows": 40, "noise": 0.0}
     lines: list[str] = []
     model = fit(table("bent", **rows), FitConfig(**{**SETTINGS, **config}), log=lines.append)
-    assert model.info["linear"] is None
-    assert model.info["rank"] == 12
+    assert model.info.linear is None
+    assert model.info.rank == 12
     assert any("nets predict better than the best simple model" in line for line in lines)
 
 
@@ -137,8 +137,8 @@ def test_a_simple_model_goes_through_all_that_a_run_can_do(tmp_path: Any) -> Non
 @pytest.mark.parametrize("linear", ["pooled", "levels", "average"])
 def test_nets_can_be_told_to_learn_what_a_linear_model_leaves(linear: Any, tmp_path: Any) -> None:
     model, _ = fitted("levels", linear=linear, rank=3)
-    assert model.info["linear"] == linear
-    if model.info["rank"]:
+    assert model.info.linear == linear
+    if model.info.rank:
         assert model.members.rank > 3
         np.testing.assert_array_equal(model.members.agents[..., 0], 1.0)
     save_run(model, tmp_path / "run")

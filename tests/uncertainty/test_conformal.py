@@ -125,8 +125,8 @@ def test_scores_are_those_of_new_agents_whose_end_is_hidden(
     panel = courses.panel(model, lengths, factors, ids=ids, seed=6)
     data = courses.transitions(model, panel)
     calibrated = calibrate(model, panel)
-    scores = calibrated.conformal
-    assert scores is not None
+    assert calibrated.calibration is not None
+    scores = calibrated.calibration.scores
     assert scores.shape == (3, 50)  # one agent has a single transition
     before, _ = split_ends(data)
     partly = with_transitions(model, panel.agent_ids, before)
@@ -167,7 +167,7 @@ def test_reserved_agents_are_then_known_by_all_of_their_data(
     np.testing.assert_array_equal(calibrated.members.agents, adapted.members.agents)
     assert known(calibrated).evidence.count.tolist() == [12] * 5 + [11, 6, 1]
     assert known(calibrated).trained.tolist() == [True] * 5 + [False] * 3
-    assert calibrated.info["reserved_agents"] == 3
+    assert calibrated.info.reserved_agents == 3
     with pytest.raises(UsageError, match="has had this data already"):
         adapt(calibrated, panel, warn=ignore)
 
@@ -192,14 +192,14 @@ def test_the_calibrated_band_is_the_plain_one_as_many_times_wider(
     factors = np.random.default_rng(3).normal(size=(12, 3))
     ids = [f"r{n}" for n in range(12)]
     calibrated = calibrate(model, courses.panel(model, [12] * 12, factors, ids=ids, seed=6))
-    assert calibrated.conformal is not None
+    assert calibrated.calibration is not None
     state, levels = model.normalizer.state_mean, [5, 0, -1, 7]
     plain, wide = (
         Simulator(m, "u1").rollout(state, levels, ignore)
-        for m in (replace(calibrated, conformal=None), calibrated)
+        for m in (replace(calibrated, calibration=None), calibrated)
     )
     assert (plain.simultaneous, wide.simultaneous) == (False, True)
-    factor = sorted(calibrated.conformal[:, 3])[math.ceil(13 * 0.9) - 1]
+    factor = sorted(calibrated.calibration.scores[:, 3])[math.ceil(13 * 0.9) - 1]
     np.testing.assert_array_equal(wide.centre, plain.centre)
     np.testing.assert_allclose(wide.upper - wide.centre, factor * (plain.upper - plain.centre))
     far = Simulator(calibrated, "u1").rollout(state, [5] * 7, ignore)  # the ends have six steps
@@ -210,8 +210,8 @@ def test_reserved_agents_without_an_end_promise_nothing(random_model: Build, cou
     model = random_model(posterior=True)
     panel = courses.panel(model, [1, 1], np.ones((2, 3)), ids=["a", "b"])
     calibrated = calibrate(model, panel)
-    assert calibrated.conformal is not None
-    assert calibrated.conformal.shape == (0, 50)
+    assert calibrated.calibration is not None
+    assert calibrated.calibration.scores.shape == (0, 50)
     assert calibrated.agent_ids == (*model.agent_ids, "a", "b")
     rollout = Simulator(calibrated, "a").rollout(model.normalizer.state_mean, [5, 0], ignore)
     assert not rollout.simultaneous

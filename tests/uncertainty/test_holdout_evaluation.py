@@ -12,7 +12,6 @@ import pytest
 from twinfold import FittedModel, Simulator
 from twinfold.adaptation.adapt import with_transitions
 from twinfold.data.windows import split_ends
-from twinfold.models.fitted_model import known_posterior
 from twinfold.models.posterior import no_walls
 from twinfold.uncertainty.controls import CONTROLS
 from twinfold.uncertainty.holdout_evaluation import (
@@ -49,7 +48,7 @@ def test_residuals_at_a_wall_are_in_units_of_the_noise_there(
     random_model: Build, courses: Any
 ) -> None:
     model = without_walls(random_model(posterior=True))
-    posterior = known_posterior(model)
+    posterior = model.posterior
     factors = np.random.default_rng(3).normal(size=(2, 3))
     panel = courses.panel(model, [11, 9], factors, ids=["u0", "u3"], seed=6)  # known as they are
 
@@ -115,11 +114,11 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     assert kept.agent_ids == ("u2", "x", "u0")
     np.testing.assert_array_equal(theirs[:, 0], mine[:, 2])
     np.testing.assert_array_equal(theirs[:, 2], mine[:, 0])
-    assert known_posterior(kept).trained.tolist() == [True, False, True]
-    assert known_posterior(kept).evidence.count.tolist() == [12, 5, 12]
+    assert kept.posterior.trained.tolist() == [True, False, True]
+    assert kept.posterior.evidence.count.tolist() == [12, 5, 12]
     anew = as_known(model, panel, before, anew=True)
-    assert known_posterior(anew).evidence.count.tolist() == [5, 5, 5]
-    assert not known_posterior(anew).trained.any()
+    assert anew.posterior.evidence.count.tolist() == [5, 5, 5]
+    assert not anew.posterior.trained.any()
     np.testing.assert_allclose(np.asarray(anew.members.agents)[:, 1], theirs[:, 1], rtol=1e-6)
 
 

@@ -157,19 +157,6 @@ def test_own_data_counts_step_by_step(random_model: Build, courses: Any) -> None
     assert 0 < shares[1] < shares[3] < 1
 
 
-def test_a_run_without_a_posterior_has_no_own_share(random_model: Build, courses: Any) -> None:
-    model, rows = with_sample(random_model(posterior=True), courses)
-    found = single(replace(model, posterior=None), rows)
-    assert np.isnan(found.own).all()
-    assert model.posterior is not None
-    prior = model.posterior.prior
-    quiet = model.posterior._replace(prior=prior._replace(noise=1e-9 * prior.noise))
-    np.testing.assert_array_equal(found.score, single(replace(model, posterior=quiet), rows).score)
-    assert OWN not in found.basis
-    # Members that agree better than the noise do not make others look bad.
-    assert np.all(found.score <= single(model, rows).score)
-
-
 def test_columns_give_way_to_names_in_use() -> None:
     found = Support(np.array([1.0, 0.2]), np.zeros(2), np.array([BORROWED, UNSUPPORTED], np.int8))
     table = support_columns(found, ("support", "t"))

@@ -64,7 +64,7 @@ def world(models: Any) -> World:
     trained = models.panel_of(model, [24] * TRAINED, factors)
     model = replace(model, sample_action=models.transitions_of(model, trained).action)
     calibrated = calibrate(model, again([f"r{n}" for n in range(RESERVED)], 6))
-    assert trained.fingerprint() == model.info["fingerprint"]
+    assert trained.fingerprint() == model.info.fingerprint
     import pandas as pd
 
     both = [trained.to_frame(), again([f"r{n}" for n in range(RESERVED)], 6).to_frame()]

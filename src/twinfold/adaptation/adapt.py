@@ -30,7 +30,7 @@ from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import DataRanges, PanelDataset, Transitions
 from twinfold.errors import UsageError
 from twinfold.models.behaviour_policy import Behaviour
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.posterior import (
     Evidence,
@@ -39,6 +39,7 @@ from twinfold.models.posterior import (
     misfit,
 )
 from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
+from twinfold.models.run_info import Adaptation
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -70,7 +71,6 @@ def adapt(
         progress: receives ("adapting", rows done, rows in all).
 
     Raises:
-        RunError: the run is from before there was a posterior.
         UsageError: columns, kind of action or angles differ from those of the model, or the time
             step by half or more, or the model has had this very data already.
         InvalidDataError: an action is none of the model's levels; or ``strict``, and something is
@@ -78,10 +78,7 @@ def adapt(
     """
     data = panel_transitions(model, panel)
     fingerprint = panel.fingerprint()
-    history = list(model.info.get("adapted", []))
-    had = [model.info.get(name) for name in ("fingerprint", "reserved_fingerprint")]
-    had += [model.info.get("source", {}).get("fingerprint")]  # of a table that some are reserved of
-    if fingerprint in [*had, *(row["fingerprint"] for row in history)]:
+    if model.info.has_had(fingerprint):
         raise UsageError(
             "the model has had this data already; counting it twice would make it too sure of it"
         )
@@ -102,26 +99,24 @@ def adapt(
         )
     adapted = with_transitions(model, ids, data, progress, static)
     _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
-    entry = {
-        "fingerprint": fingerprint,
-        "agents": len(ids),
-        "new_agents": int((place < 0).sum()),
-        "transitions": len(data),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    return replace(adapted, info={**model.info, "adapted": [*history, entry]})
+    entry = Adaptation(
+        fingerprint=fingerprint,
+        agents=len(ids),
+        new_agents=int((place < 0).sum()),
+        transitions=len(data),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    return replace(adapted, info=model.info.changed(adapted=(*model.info.adapted, entry)))
 
 
 def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     """A panel's transitions as the model counts its actions.
 
     Raises:
-        RunError: the run is from before there was a posterior.
         UsageError: columns, kind of action or angles differ from those of the model, or the time
             step by half or more.
         InvalidDataError: an action is none of the model's levels.
     """
-    known_posterior(model)
     check_columns(model, panel)
     data = panel.transitions()
     if model.action_levels is None:
@@ -134,7 +129,7 @@ def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
 
     NaN in columns that the panel does not have; None if the model or the panel has none.
     """
-    known = known_posterior(model)
+    known = model.posterior
     if known.static is None or panel.static is None:
         return None
     found = np.full((len(panel.static), len(model.roles.static)), np.nan)
@@ -160,7 +155,7 @@ def with_transitions(
         progress: receives ("adapting", rows done, rows in all).
         static: ``(n, C)``, the agents' static columns, NaN where not known; None if none is.
     """
-    known = known_posterior(model)
+    known = model.posterior
     found = gather(
         model.members,
         model.normalizer,
@@ -172,16 +167,15 @@ def with_transitions(
     place = match_ids(model.agent_ids, list(ids))
     seen = agent_ranges(model, data, len(ids))
     sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
-    return with_evidence(model, known, ids, place, found, static, seen, sums)
+    return with_evidence(model, known, ids, place, found, sums, static, seen)
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     """A model that does not know some agents any more.
 
     Their factors, sums, ranges and kept states are gone, as if they had never been adapted to, and
-    so is what a reserved agent says of the band, which then rests on the others (not in runs of an
-    older version, which do not know whose scores are whose). Nets that were trained on an agent's
-    data keep what they learned from it; only a new fit undoes that.
+    so is what a reserved agent says of the band, which then rests on the others. Nets that were
+    trained on an agent's data keep what they learned from it; only a new fit undoes that.
 
     Args:
         model: a fitted model.
@@ -197,36 +191,16 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     behaviour = model.behaviour
     if behaviour is not None:
         behaviour = _replaced(behaviour, np.asarray(behaviour.factors)[kept])
-    sample, sample_agent, action = model.sample, model.sample_agent, model.sample_action
-    if sample_agent is not None:
-        stays = np.isin(sample_agent, kept)
-        if stays.any():
-            sample = sample[stays]
-            action = None if action is None else action[stays]
-            sample_agent = np.searchsorted(kept, sample_agent[stays]).astype(np.int32)
-        else:  # planning needs some states, so these stay, but of nobody
-            sample_agent = action = None
-    scores, usual, scored = model.conformal, model.reference, model.calibration_agent
-    if scored is not None:
-        stays = np.isin(scored, kept)
-        scores, usual = (
-            None if x is None or not stays.any() else x[stays] for x in (scores, usual)
-        )
-        scored = np.searchsorted(kept, scored[stays]).astype(np.int32) if stays.any() else None
     return replace(
         model,
         members=_replaced(model.members, np.asarray(model.members.agents)[:, kept]),
         agent_ids=tuple(model.agent_ids[n] for n in kept),
         behaviour=behaviour,
-        posterior=None if model.posterior is None else model.posterior.take(kept),
-        sample=sample,
-        sample_agent=sample_agent,
-        sample_action=action,
-        conformal=scores,
-        reference=usual,
-        calibration_agent=scored,
+        posterior=model.posterior.take(kept),
+        sums=model.sums.take(kept),
+        sample=model.sample.take(kept),
+        calibration=None if model.calibration is None else model.calibration.take(kept),
         added_ranges=ranges_of(model.added_ranges, kept),
-        sums=None if model.sums is None else model.sums.take(kept),
     )
 
 
@@ -236,9 +210,9 @@ def with_evidence(
     ids: tuple[AgentId, ...],
     place: NDArray[np.integer],
     found: Evidence,
+    sums: LinearData,
     static: Floats | None = None,
     seen: DataRanges | None = None,
-    sums: LinearData | None = None,
 ) -> FittedModel:
     """The model with more evidence: of known agents at ``place``, of new ones where it is -1.
 
@@ -248,10 +222,10 @@ def with_evidence(
         ids: ``(n,)``, the agents.
         place: ``(n,)``, where the model has them.
         found: of the n agents.
+        sums: of the n agents' data, for linear models.
         static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
             known is known by these from now on.
         seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
-        sums: of the n agents' data, for linear models; None for none.
     """
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
     evidence = known.evidence
@@ -270,10 +244,7 @@ def with_evidence(
             values[touched] = np.where(np.isnan(given), values[touched], given)
     if seen is not None:
         seen = DataRanges(*(column[np.concatenate([old, new])] for column in seen))
-    linear = model.sums
-    if linear is not None:
-        sums = sums or LinearData.none(model.normalizer, len(ids), model.n_levels)
-        linear = linear.add(place[old], sums.take(old)).join(sums.take(new))
+    linear = model.sums.add(place[old], sums.take(old)).join(sums.take(new))
     posterior = Posterior(known.prior, evidence, trained, known.static, values)
     mean, _ = posterior.take(touched).solve()
     before = np.asarray(model.members.agents)
@@ -319,7 +290,7 @@ def _replaced(holder: Any, factors: NDArray[Any]) -> Any:
 
 def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None:
     """Say which agents no choice of factors explains."""
-    known = known_posterior(model)
+    known = model.posterior
     values = np.median(agent_misfit(model), axis=0)
     usual = values[known.trained & (known.evidence.count > 0)]
     limit = max(MISFIT, 4 * float(np.quantile(usual, 0.99)) if len(usual) else 0.0)
@@ -335,11 +306,7 @@ def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None
 
 
 def agent_misfit(model: FittedModel) -> Floats:
-    """Phi of every member and agent, ``(M, N)``: squared residuals over squared noise, at least 1.
-
-    Raises:
-        RunError: the run is from before there was a posterior.
-    """
-    known = known_posterior(model)
+    """Return phi of every member and agent, ``(M, N)``: squares over squared noise, at least 1."""
+    known = model.posterior
     shift = np.asarray(model.members.agents, np.float64) - known.prior.mean[:, None]
     return misfit(known.prior, known.evidence, shift)

@@ -13,7 +13,7 @@ from twinfold.adaptation.adapt import with_evidence
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
 from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.posterior import (
     Evidence,
@@ -51,10 +51,9 @@ class Tracker:
             static: static columns of the agent by name, where the model does not know them.
 
         Raises:
-            RunError: the run is from before there was a posterior.
             UsageError: the model has no such static column, or a value is no finite number.
         """
-        known = known_posterior(model)
+        known = model.posterior
         self.model, self.agent_id = model, canonical_ids([agent])[0]
         index = int(match_ids(model.agent_ids, [self.agent_id])[0])
         if index >= 0:
@@ -150,11 +149,11 @@ class Tracker:
 
     def updated(self) -> FittedModel:
         """The model with what has been observed."""
-        known = known_posterior(self.model)
+        known = self.model.posterior
         place = match_ids(self.model.agent_ids, [self.agent_id])
         found = self.evidence
         if place[0] >= 0:  # only what is new is added
             found = found.minus(known.evidence.take(place))
         return with_evidence(
-            self.model, known, (self.agent_id,), place, found, self._static, self._seen, self._sums
+            self.model, known, (self.agent_id,), place, found, self._sums, self._static, self._seen
         )

@@ -75,12 +75,11 @@ def run_demo(
     log(f"   valid; {dataset.n_transitions} transitions")
 
     log("3. fitting")
-    kept = {key: value for key, value in source.items() if key != "covariates"}
     model = fit(
         dataset,
         FitConfig(seed=seed),
         out=out / "run",
-        source=kept,
+        source=source,
         log=lambda line: log(f"   {line}"),
         progress=progress,
     )
@@ -138,11 +137,11 @@ def _write_page(
     paper_lowest = min(row["return_mean"] for row in paper_returns.values())
     median = errors["median_over_agents"]
     best = dict.fromkeys(range(5), BEST_RETURN)
-    validation = model.info["validation"]
+    validation = model.info.validation
     summary = [
         f"From one trajectory of random actions per agent, {dataset.n_transitions} transitions in "
         f"all, twinfold learned {dataset.n_agents} personal simulators in "
-        f"{model.info['seconds']:.0f} seconds. Planning in them keeps the pole of the hardest of "
+        f"{model.info.seconds:.0f} seconds. Planning in them keeps the pole of the hardest of "
         f"the five test agents up for {lowest:.0f} of {BEST_RETURN:.0f} steps.",
         "Agents differ in the force of their motor and the length of their pole. "
         "The model never sees either.",
@@ -182,7 +181,7 @@ def _write_page(
                 figures.validation_curve(
                     [int(steps) for steps in validation["by_steps"]],
                     list(validation["by_steps"].values()),
-                    model.info["steps"],
+                    model.info.steps,
                     validation["rmse_by_horizon"],
                     length_name="steps",
                 )
@@ -209,7 +208,7 @@ def _write_page(
             + ", ".join(number(row["rmse_mean"]) for row in paper_errors.values()),
         ),
         Fact("lowest mean return", f"{lowest:.1f}", f"of 200; paper {paper_lowest:.1f}"),
-        Fact("time in all", f"{seconds:.0f} s", f"on {model.info['device']}"),
+        Fact("time in all", f"{seconds:.0f} s", f"on {model.info.device}"),
     ]
     write_page(
         path,
@@ -217,7 +216,7 @@ def _write_page(
         summary,
         sections,
         facts,
-        f"twinfold {model.info['twinfold']} · seed {seed} · CartPole, random policy",
+        f"twinfold {model.info.twinfold} · seed {seed} · CartPole, random policy",
     )
 
 

@@ -320,7 +320,7 @@ def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> ND
         UsageError: the run does not fit the task, or an agent's physics are not known.
     """
     check_fits(model, task)
-    source = model.info.get("source") or {}
+    source = model.info.source
     n_agents, drawn = source.get("n_agents"), source.get("seed")
     known = task.test_agents
     if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):
@@ -334,15 +334,15 @@ def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> ND
 
 
 def _head(model: FittedModel, task: Task, seed: int) -> Record:
-    source = model.info.get("source") or {}
+    source = model.info.source
     return {
         "twinfold": __version__,
         "task": task.name,
         "dataset": source.get("policy"),
         "data_seed": source.get("seed"),
-        "fingerprint": model.info.get("fingerprint"),
+        "fingerprint": model.info.fingerprint,
         "fit": model.config.model_dump(mode="json"),
-        "fit_steps": model.info.get("steps"),
+        "fit_steps": model.info.steps,
         "seed": seed,
     }
 
@@ -354,7 +354,7 @@ def _label(task: Task, agent: int) -> str:
 
 def _paper(table: Any, task: Task, model: FittedModel) -> Record:
     """The paper's figures for PerSim on the same kind of data, by agent; {} if it has none."""
-    return _figures(table, task, (model.info.get("source") or {}).get("policy"), "persim")
+    return _figures(table, task, model.info.source.get("policy"), "persim")
 
 
 def _figures(table: Any, task: Task, dataset: str | None, method: str) -> Record:

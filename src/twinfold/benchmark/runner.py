@@ -170,7 +170,6 @@ class _Session:
                 raise RunError(f"{error}\nor remove {out}: this command then fits anew") from None
         else:
             source = provenance(task, cell.dataset, n_agents, seed)
-            source.pop("covariates")  # hidden physics stays out of the run
             model = fit(
                 dataset,
                 config,
@@ -229,7 +228,7 @@ class _Session:
             "fitted": None if model is None else _fitted(model),
             "seeds": {"data_and_fit": None if model is None else first, "evaluation": seed},
             "seconds": {
-                "fit": None if model is None else model.info.get("seconds"),
+                "fit": None if model is None else model.info.seconds,
                 "evaluation": round(time.perf_counter() - begun, 2),
             },
             "device": jax.devices()[0].device_kind,
@@ -247,10 +246,8 @@ def _shown(record: Record) -> str:
 
 def _fitted(model: FittedModel) -> dict[str, Any]:
     """What a fit was made from and what it chose: its single values, and the held-out error."""
-    single = {
-        name: value for name, value in model.info.items() if isinstance(value, str | int | float)
-    }
-    validation = model.info.get("validation") or {}
+    single = {name: value for name, value in model.info if isinstance(value, str | int | float)}
+    validation = model.info.validation
     return {
         **single,
         "held_out_error": validation.get("rmse"),

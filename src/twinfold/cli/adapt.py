@@ -67,13 +67,13 @@ def adapt(
             progress=talk.progress,
         )
         save_run(adapted, out)
-    entry = adapted.info["adapted"][-1]
+    entry = adapted.info.adapted[-1]
     if json:
-        print_json({"run": str(out), **entry})
+        print_json({"run": str(out), **entry.model_dump()})
         return
     print(
-        f"{out}: {len(adapted.agent_ids)} simulators, {entry['new_agents']} of them new, from "
-        f"{entry['transitions']} transitions"
+        f"{out}: {len(adapted.agent_ids)} simulators, {entry.new_agents} of them new, from "
+        f"{entry.transitions} transitions"
     )
 
 
@@ -117,26 +117,24 @@ def forget(
         )
     left = forget_agents(model, names)
     if not quiet:
-        for line in _calibration_left(model, left, len(names) > len(trained)):
+        for line in _calibration_left(model, left):
             warn(line)
     save_run(left, out)
     console().print(f"{out}: {len(left.agent_ids)} simulators", soft_wrap=True)
 
 
-def _calibration_left(model: FittedModel, left: FittedModel, untrained: bool) -> list[str]:
+def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
     """What forgetting did to the band of everybody else."""
     from twinfold.uncertainty.intervals import promised_steps
 
-    if model.conformal is None:
+    if model.calibration is None:
         return []
-    if model.calibration_agent is None:
-        told = "the run is of an older version: what forgotten agents say of the band stays"
-        return [told] if untrained else []
-    n_before, n_left = len(model.conformal), 0 if left.conformal is None else len(left.conformal)
+    n_before = len(model.calibration.agent)
+    n_left = 0 if left.calibration is None else len(left.calibration.agent)
     if n_left == n_before:
         return []
     line = f"the band was calibrated on {n_before} agents, {n_left} are left"
-    before, after = (promised_steps(m.conformal, m.config.band) for m in (model, left))
+    before, after = (promised_steps(m) for m in (model, left))
     if after < before:
         promised = f"{after} steps" if after else "nothing"
         line += f": {100 * left.config.band:g} % were promised for {before} steps, now {promised}"
@@ -145,4 +143,4 @@ def _calibration_left(model: FittedModel, left: FittedModel, untrained: bool) ->
 
 def _trained(model: FittedModel, name: str) -> bool:
     index = model.agent_index(name)
-    return model.posterior is None or bool(model.posterior.trained[index])
+    return bool(model.posterior.trained[index])

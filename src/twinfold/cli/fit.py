@@ -142,7 +142,6 @@ def fit(
             talk.line(f"warning: {line}")
         manifest = read_manifest(table) if roles is None else None
         source = dict(manifest.source) if manifest is not None else {}
-        source.pop("covariates", None)  # hidden physics stays out of the run
         source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
         n_reserved = _reserved(reserve, dataset.n_agents)
         used, reserved = dataset, None
@@ -160,9 +159,11 @@ def fit(
         )
         talk.line(f"ask: {_example(dataset, out)}")
     if json:
-        print_json({"run": str(out), "config": chosen.model_dump(mode="json"), **model.info})
+        print_json(
+            {"run": str(out), "config": chosen.model_dump(mode="json"), **model.info.to_dict()}
+        )
         return
-    error = model.info["validation"].get("rmse")
+    error = model.info.validation.get("rmse")
     known = "" if error is None else f", held-out error {error:.3g} standard deviations"
     print(f"{out}: {dataset.n_agents} simulators{known}")
 

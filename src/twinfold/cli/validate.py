@@ -94,13 +94,11 @@ def validate(
         raise UsageError(f"--out {out} is a file; give a folder")
     set_up_jax()
     from twinfold.data.io import load_panel
-    from twinfold.models.fitted_model import known_posterior
     from twinfold.training.run_directory import load_run
     from twinfold.validation.data_overlap import made_from
     from twinfold.validation.validate import validate as examine_run
 
     model = load_run(run)
-    known_posterior(model)  # an old run is refused before a table is read
     if data is None:
         table = _fitted_table(model)
         roles = (columns or RoleFlags()).roles() or model.roles  # whatever a manifest says
@@ -166,7 +164,7 @@ def _fitted_table(model: FittedModel) -> Path:
     Raises:
         UsageError: the run does not say, or it is not there any more.
     """
-    kept = (model.info.get("source") or {}).get("table")
+    kept = model.info.source.get("table")
     if not isinstance(kept, str):
         raise UsageError(
             "the run does not say which table it was made from; give data: "

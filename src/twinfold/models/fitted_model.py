@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,32 +15,66 @@ from twinfold.config import FitConfig
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import UsageError
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
 from twinfold.models.factor_model import AgentDynamics, FactorModel, fold
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, factor_draws
+from twinfold.models.run_info import RunInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-def known_posterior(model: FittedModel) -> Posterior:
-    """The posterior of a model.
-
-    Raises:
-        RunError: the run is from before there was one.
-    """
-    if model.posterior is None:
-        raise RunError(
-            "this run was fitted by an older version of twinfold, without the posterior that "
-            "adaptation and its uncertainty need; fit again"
-        )
-    return model.posterior
-
-
 Floats = NDArray[np.float64]
+
+
+class DataSample(NamedTuple):
+    """States of the training data, drawn at random, and what was done there.
+
+    Attributes:
+        state: ``(S, D)`` raw units.
+        action: ``(S, A)`` raw units or ``(S,)`` level indices.
+        agent: ``(S,)``, index of the agent that each is of; -1 if the model has forgotten it.
+    """
+
+    state: Floats
+    action: NDArray[Any]
+    agent: NDArray[np.int32]
+
+    def take(self, agents: NDArray[np.integer]) -> DataSample:
+        """Return the sample of some agents, numbered anew; planning needs some states.
+
+        If there is none of these agents, the states stay, but of nobody.
+        """
+        stays = np.isin(self.agent, agents)
+        if not stays.any():
+            return self._replace(agent=np.full_like(self.agent, -1))
+        place = np.searchsorted(agents, self.agent[stays]).astype(np.int32)
+        return DataSample(self.state[stays], self.action[stays], place)
+
+
+class Calibration(NamedTuple):
+    """What agents that the nets have not seen say of the model.
+
+    Attributes:
+        scores: ``(n, H)``, by agent and horizon, the largest error so far in units of the
+            uncalibrated band (:mod:`twinfold.uncertainty.conformal`); NaN beyond an agent's data.
+        statistics: ``(n, k)``, of each agent (``holdout_evaluation.STATISTICS``).
+        agent: ``(n,)``, index of the agent that each row is of.
+    """
+
+    scores: Floats
+    statistics: Floats
+    agent: NDArray[np.int32]
+
+    def take(self, agents: NDArray[np.integer]) -> Calibration | None:
+        """Return what some agents say, numbered anew; None if nothing is left."""
+        stays = np.isin(self.agent, agents)
+        if not stays.any():
+            return None
+        place = np.searchsorted(agents, self.agent[stays]).astype(np.int32)
+        return Calibration(self.scores[stays], self.statistics[stays], place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,28 +90,17 @@ class FittedModel:
         action_levels: ``(L,)`` the user's discrete actions, or None.
         time_step: between two rows.
         ranges: of the data that the nets were trained on; plans keep to it.
+        sample: of the training data; planning learns there what states are worth.
+        posterior: what is known of every agent's factors.
+        sums: of the data of every agent, what linear models are made from: simple models that this
+            one is compared with.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
-        sample: ``(S, D)`` states of the training data, drawn at random; planning learns there what
-            states are worth.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
-        posterior: what is known of every agent's factors; None in runs of an older version.
-        sample_agent: ``(S,)``, index of the agent that each state of ``sample`` is of; None in runs
-            of an older version.
-        sample_action: ``(S, A)`` raw units or ``(S,)`` level indices, what was done there; None
-            likewise.
-        conformal: ``(n, H)``, by calibration agent and horizon, the largest error so far in units
-            of the uncalibrated band (:mod:`twinfold.uncertainty.conformal`); NaN beyond an agent's
-            data. None if no agents were reserved.
-        reference: ``(n, k)``, statistics of the calibration agents (``examine.STATISTICS``), what
-            is usual; None likewise.
-        calibration_agent: ``(n,)``, index of the agent that each row of these two is of; None
-            likewise, and in runs of an older version.
+        calibration: by agents that the nets have not seen; None if none were reserved.
         added_ranges: by agent, ``(N, D)`` and ``(N, A)``, of the data that the nets have not seen:
             of reserved agents and of what ``adapt`` has added; NaN for agents without such data.
             None if there is none.
-        sums: of the data of every agent, what linear models are made from: simple models that this
-            one is compared with. None in runs of an older version.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -89,18 +112,14 @@ class FittedModel:
     action_levels: NDArray[np.int64] | None
     time_step: float | pd.Timedelta
     ranges: DataRanges
-    band: Floats | None
-    sample: Floats
+    sample: DataSample
+    posterior: Posterior
+    sums: LinearData
+    band: Floats | None = None
     behaviour: Behaviour | None = None
-    posterior: Posterior | None = None
-    sample_agent: NDArray[np.int32] | None = None
-    sample_action: NDArray[Any] | None = None
-    conformal: Floats | None = None
-    reference: Floats | None = None
-    calibration_agent: NDArray[np.int32] | None = None
+    calibration: Calibration | None = None
     added_ranges: DataRanges | None = None
-    sums: LinearData | None = None
-    info: dict[str, Any] = field(default_factory=dict, repr=False)
+    info: RunInfo = field(default_factory=RunInfo, repr=False)
 
     def __repr__(self) -> str:
         """A short line; the arrays would fill the screen."""
@@ -158,12 +177,11 @@ class FittedModel:
 
         Raises:
             UsageError: the agent is unknown.
-            RunError: draws of a run from before there was a posterior.
         """
         index, normalizer = self.agent_index(agent), self.normalizer.on_device()
         if not draws:
             return _fold_all(self.members, normalizer, self.members.agents[:, index, None])
-        factors = factor_draws(known_posterior(self), np.array([index]), draws)[:, 0]
+        factors = factor_draws(self.posterior, np.array([index]), draws)[:, 0]
         return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32))
 
     def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:

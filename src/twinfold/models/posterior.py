@@ -41,6 +41,7 @@ _CHUNK = 8192  # transitions whose features are held at once, fewer if they are 
 _VALUES = 2**22  # numbers in their features and (r, r) products
 _HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
 _KNOWN = 1e20  # precision of a factor that is known
+_SURE = 1e12  # precision of what is certain
 
 
 class Prior(NamedTuple):
@@ -159,6 +160,28 @@ class Posterior(NamedTuple):
     trained: NDArray[np.bool_]
     static: StaticPrior | None = None
     values: Floats | None = None
+
+    @classmethod
+    def certain(cls, factors: Floats, n_state: int) -> Posterior:
+        """Return a posterior that leaves nothing open about agents.
+
+        Args:
+            factors: of all agents, ``(M, N, r)``.
+            n_state: D.
+        """
+        n_members, n_agents, rank = factors.shape
+        mean, identity = factors.mean(axis=1), np.eye(rank)
+        away = factors - mean[:, None]
+        evidence = Evidence(
+            np.tile(_SURE * identity, (n_members, n_agents, 1, 1)),
+            _SURE * away,
+            _SURE * np.square(away).sum(axis=-1),
+            np.ones(n_agents, np.int64),
+        )
+        noise = np.ones((n_members, n_state))
+        precision = np.tile(identity, (n_members, 1, 1))
+        prior = Prior(mean, precision, noise, noise, no_walls(n_state))
+        return cls(prior, evidence, np.ones(n_agents, bool))
 
     def take(self, agents: NDArray[np.integer]) -> Posterior:
         """Of some agents."""

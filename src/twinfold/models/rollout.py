@@ -200,12 +200,9 @@ def predict_paths(
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
 
     Returns:
-        Paths ``(M, Q, H, D)``, raw units, and standard deviations ``(Q, H, D)``: zero if the model
-        has no posterior, infinite where most members diverge.
+        Paths ``(M, Q, H, D)``, raw units, and standard deviations ``(Q, H, D)``, infinite where
+        most members diverge.
     """
-    if model.posterior is None:
-        paths = rollout_members(model.members, model.normalizer, agent, state, actions)
-        return paths, np.zeros(paths.shape[1:])
     return posterior_paths(model.members, model.normalizer, model.posterior, agent, state, actions)
 
 

@@ -175,7 +175,7 @@ def check_action(model: FittedModel, controller: Controller, state: Array) -> No
 
 def _physics(model: FittedModel, task: Task, agent: AgentId) -> Any:
     """True covariates, by which the behaviour policies of a task are dealt out to agents."""
-    source = model.info.get("source") or {}
+    source = model.info.source
     n_agents, seed = source.get("n_agents"), source.get("seed")
     known = task.test_agents
     if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(seed, int):

@@ -153,7 +153,6 @@ def policy_value(
         seed: of draws, starts and the policy.
 
     Raises:
-        RunError: the run is from before there was a posterior.
         UsageError: an argument cannot be used; the message lists what can.
     """
     setting = _Setting(model, task, agent, draws, discount, coverage, seed)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from twinfold.data.ids import AgentId
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.factor_model import AgentDynamics, FactorModel, fold
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import factor_draws
 from twinfold.ope.controllers import Controller
@@ -57,10 +57,9 @@ def draw_worlds(model: FittedModel, agent: AgentId, n_worlds: int, seed: int = 0
         seed: of the draws; mirrored pairs within each member.
 
     Raises:
-        RunError: the run is from before there was a posterior.
         UsageError: the agent is unknown.
     """
-    known = known_posterior(model)
+    known = model.posterior
     index = np.array([model.agent_index(agent)])
     each = -(-n_worlds // model.n_members)
     drawn = factor_draws(known, index, each, seed)[:, 0]  # (M, each, r)

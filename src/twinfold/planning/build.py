@@ -180,7 +180,7 @@ def _with_plan_value(
         objective,
         task_planner(search, task),
         model.normalizer,
-        model.sample,
+        model.sample.state,
         jax.random.key(0),
     )
     return dataclasses.replace(objective, terminal_value=value)

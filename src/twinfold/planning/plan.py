@@ -145,7 +145,7 @@ def check_fits(model: FittedModel, task: Task) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    source = model.info.get("source") or {}
+    source = model.info.source
     if source.get("task", task.name) != task.name:
         raise UsageError(f"the run was fitted on data of {source['task']!r}, not of {task.name!r}")
     if model.roles.state != task.state_names or model.roles.action_type != task.action_type:

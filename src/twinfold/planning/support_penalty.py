@@ -27,7 +27,7 @@ from twinfold.uncertainty.support import (
 )
 
 if TYPE_CHECKING:
-    from twinfold.models.fitted_model import FittedModel
+    from twinfold.models.fitted_model import DataSample, FittedModel
 
 _POINTS = 512  # of the data that a step is compared with
 
@@ -107,17 +107,10 @@ class SupportMap(eqx.Module):
 
 def thinned(model: FittedModel) -> FittedModel:
     """The model with fewer of the states that it keeps, evenly taken."""
-    every = -(-len(model.sample) // _POINTS)
-
-    def some(values: Any) -> Any:
-        return None if values is None else values[::every]
-
-    return replace(
-        model,
-        sample=some(model.sample),
-        sample_agent=some(model.sample_agent),
-        sample_action=some(model.sample_action),
-    )
+    every = -(-len(model.sample.state) // _POINTS)
+    state, action, agent = model.sample
+    few = DataSample(state[::every], action[::every], agent[::every])
+    return replace(model, sample=few)
 
 
 def unsupported(

@@ -235,11 +235,7 @@ class Simulator:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; what is drawn there is a guess")
         each = -(-n // model.n_members)
         index = np.array([self.index])
-        if model.posterior is None:
-            mean = np.asarray(model.members.agents)[:, index, None]
-            factors = np.repeat(mean, each, axis=2).astype(np.float64)
-        else:
-            factors = factor_draws(model.posterior, index, each, seed)
+        factors = factor_draws(model.posterior, index, each, seed)
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None])
         flat = np.swapaxes(drawn[:, 0], 0, 1).reshape(-1, *drawn.shape[3:])
         return flat[:n]

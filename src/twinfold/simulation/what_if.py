@@ -167,8 +167,7 @@ def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], .
         for target, values in zip(out, found, strict=False):
             target[place[used]] = values
 
-    draws = 0 if model.posterior is None else DRAWS
-    width = model.n_members * asked.start.shape[1] * (1 + draws)
+    width = model.n_members * asked.start.shape[1] * (1 + DRAWS)
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for _ in pool.map(roll, _jobs(asked.length, width)):
             pass

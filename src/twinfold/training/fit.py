@@ -35,10 +35,11 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.errors import UsageError
 from twinfold.models.behaviour_policy import fit_behaviour
 from twinfold.models.factor_model import FactorModel
-from twinfold.models.fitted_model import FittedModel
+from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
+from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import FEWEST
 from twinfold.training.ensemble import Problem, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Log, choose
@@ -180,35 +181,33 @@ def _fit(
         time_step=dataset.time_step,
         ranges=dataset.data_ranges(),
         band=band,
-        sample=data.state[sample],
+        sample=DataSample(data.state[sample], data.action[sample], data.agent[sample]),
         behaviour=behaviour,
         posterior=posterior,
-        sample_agent=data.agent[sample],
-        sample_action=data.action[sample],
         sums=sums,
-        info={
-            "twinfold": __version__,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "device": jax.devices()[0].platform,
-            "fingerprint": fingerprint,
-            "source": dict(source or {}),
-            "agents": dataset.n_agents,
-            "transitions": len(data),
-            "linear": candidate.linear,
-            "own": [] if linear is None else [list(pair) for pair in linear.own],
-            "features": "joint" if candidate.structure.joint else "separable",
-            "rank": candidate.structure.rank,
-            "steps": candidate.steps,
-            "unrolled_steps": candidate.unrolled,
-            "shrinkage": candidate.shrinkage,
-            "static_explained": explained,
-            "behaviour_explained": None if behaviour is None else float(behaviour.explained),
-            "validation": validation,
-            "training_loss": [round(float(value), 8) for value in losses],
-            "seconds": round(time.perf_counter() - begun, 2),
-        },
+        info=RunInfo(
+            twinfold=__version__,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            python=platform.python_version(),
+            jax=jax.__version__,
+            device=jax.devices()[0].platform,
+            fingerprint=fingerprint,
+            source=dict(source or {}),
+            agents=dataset.n_agents,
+            transitions=len(data),
+            linear=candidate.linear,
+            own=() if linear is None else linear.own,
+            features="joint" if candidate.structure.joint else "separable",
+            rank=candidate.structure.rank,
+            steps=candidate.steps,
+            unrolled_steps=candidate.unrolled,
+            shrinkage=candidate.shrinkage,
+            static_explained=explained,
+            behaviour_explained=None if behaviour is None else float(behaviour.explained),
+            validation=validation,
+            training_loss=tuple(round(float(value), 8) for value in losses),
+            seconds=round(time.perf_counter() - begun, 2),
+        ),
     )
     if reserved is not None:
         model = calibrate(model, reserved)

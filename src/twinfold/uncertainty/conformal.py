@@ -25,7 +25,7 @@ import numpy as np
 from twinfold.adaptation.adapt import panel_transitions, static_values, with_transitions
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
-from twinfold.models.fitted_model import FittedModel
+from twinfold.models.fitted_model import Calibration, FittedModel
 from twinfold.uncertainty.holdout_evaluation import examine
 
 
@@ -61,16 +61,14 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
     if static is not None:
         static = static[: reserved.n_agents]
     adapted = with_transitions(model, reserved.agent_ids, data, static=static)
-    info = {
-        **model.info,
-        "reserved_agents": reserved.n_agents,
-        "reserved_fingerprint": reserved.fingerprint(),
-    }
+    info = model.info.changed(
+        reserved_agents=reserved.n_agents, reserved_fingerprint=reserved.fingerprint()
+    )
     names = [reserved.agent_ids[n] for n in found.agent]
     return replace(
         adapted,
-        conformal=found.scores,
-        reference=found.statistics,
-        calibration_agent=match_ids(adapted.agent_ids, names).astype(np.int32),
+        calibration=Calibration(
+            found.scores, found.statistics, match_ids(adapted.agent_ids, names).astype(np.int32)
+        ),
         info=info,
     )

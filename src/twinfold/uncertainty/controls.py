@@ -58,7 +58,7 @@ def simple_controls(
     before: Transitions,
     ends: Ends,
     kept: States,
-    others: LinearData | None = None,
+    others: LinearData,
 ) -> dict[str, Floats]:
     """What the simple controls predict, ``(S, H, D)`` each, raw units.
 
@@ -67,11 +67,9 @@ def simple_controls(
         before: what comes before the ends.
         ends: what is predicted.
         kept: further states of the same agents, from the run.
-        others: sums of further agents, that say what agents have in common; None for none.
+        others: sums of further agents, that say what agents have in common.
     """
-    norm, horizon, own_sums = model.normalizer, ends.mask.shape[1], model.sums
-    assert own_sums is not None
-    sums = own_sums if others is None else own_sums.join(others)
+    norm, horizon, sums = model.normalizer, ends.mask.shape[1], model.sums.join(others)
     start = _standard(model, ends.state)
     states = _standard(model, np.concatenate([before.state, ends.state, kept.state]))
     agent = np.concatenate([before.agent, ends.agent, kept.agent]).astype(np.int64)

@@ -23,7 +23,7 @@ from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.windows import Ends, split_ends
 from twinfold.metrics import centre, spread
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import linear_data
 from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.rollout import predict_paths, rollout_members
@@ -127,14 +127,12 @@ def examine(
         columns: whether to draw each action column by itself too.
 
     Raises:
-        RunError: the run is from before there was a posterior.
         UsageError: columns, kind of action, angles or time step differ from those of the model.
         InvalidDataError: an action is none of the model's levels.
     """
     data = panel_transitions(model, panel)
     known = match_ids(model.agent_ids, list(panel.agent_ids)) >= 0
-    # In a run of an older version simple models know nothing of an agent but what is given here.
-    before, ends = split_ends(data, whole=known & (not anew) & (model.sums is not None))
+    before, ends = split_ends(data, whole=known & (not anew))
     seen = as_known(model, panel, before, anew)
     index = ends.agent
     paths, unknown = predict_paths(seen, index, ends.state, ends.action)
@@ -151,10 +149,8 @@ def examine(
         return error
 
     raw = difference(middle)
-    others = None
-    if model.sums is not None:
-        given = match_ids(list(panel.agent_ids), list(model.agent_ids)) >= 0
-        others = model.sums.take(np.flatnonzero(~given))
+    given = match_ids(list(panel.agent_ids), list(model.agent_ids)) >= 0
+    others = model.sums.take(np.flatnonzero(~given))
     predicted = simple_controls(seen, before, ends, _kept_states(model, panel), others)
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
     predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
@@ -205,7 +201,7 @@ def as_known(
         before: what new agents are known by.
         anew: whether that goes for all agents.
     """
-    whole = known_posterior(model)
+    whole = model.posterior
     prior, evidence, trained = whole[:3]
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     n_agents = panel.n_agents
@@ -228,9 +224,8 @@ def as_known(
         # Known agents are examined as they are known, whatever the panel says of them.
         values[known] = whole.values[place[known]]
     sums = linear_data(model.normalizer, before, n_agents, model.n_levels)
-    if model.sums is not None:
-        for mine, theirs in zip(sums[:3], model.sums[:3], strict=True):
-            mine[known] = theirs[place[known]]
+    for mine, theirs in zip(sums[:3], model.sums[:3], strict=True):
+        mine[known] = theirs[place[known]]
     posterior = Posterior(prior, both, flags, whole.static, values)
     factors = posterior.solve()[0]
     factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
@@ -240,18 +235,16 @@ def as_known(
         agent_ids=panel.agent_ids,
         behaviour=None,
         posterior=posterior,
-        calibration_agent=None,
+        calibration=None,
         sums=sums,
     )
 
 
 def _kept_states(model: FittedModel, panel: PanelDataset) -> States:
     """States of the panel's agents that the run keeps of its training data."""
-    if model.sample_agent is None:
-        return States(np.zeros(0, np.int64), np.zeros((0, len(model.roles.state))))
     place = match_ids(list(panel.agent_ids), list(model.agent_ids))  # of the model's agents
-    agent = place[model.sample_agent]
-    return States(agent[agent >= 0], model.sample[agent >= 0])
+    agent = np.where(model.sample.agent >= 0, place[model.sample.agent], -1)
+    return States(agent[agent >= 0], model.sample.state[agent >= 0])
 
 
 def _drawn_actions(ends: Ends, rng: np.random.Generator) -> NDArray[Any]:
@@ -264,7 +257,7 @@ def _model_controls(
     seen: FittedModel, ends: Ends, drawn: NDArray[Any], rng: np.random.Generator
 ) -> dict[str, Floats]:
     """What the model predicts without the agent, or without its actions, ``(S, H, D)`` each."""
-    prior = known_posterior(seen).prior
+    prior = seen.posterior.prior
     members, norm, index = seen.members, seen.normalizer, ends.agent
 
     def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
@@ -332,7 +325,7 @@ def _steady(seen: FittedModel, before: Transitions, ends: Ends) -> NDArray[np.bo
 def _residuals(seen: FittedModel, ends: Ends) -> Floats:
     """One-step residuals in units of the noise, robust over members, ``(S, H, D)``."""
     norm, mask = seen.normalizer, ends.mask
-    prior = known_posterior(seen).prior
+    prior = seen.posterior.prior
     state = np.concatenate([ends.state[:, None], ends.next_state[:, :-1]], axis=1)[mask]
     action, after = ends.action[mask], ends.next_state[mask]
     agent = np.broadcast_to(ends.agent[:, None], mask.shape)[mask]

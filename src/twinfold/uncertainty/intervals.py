@@ -20,9 +20,9 @@ def band_factor(model: FittedModel, horizon: int) -> tuple[float, bool]:
     Without reserved agents the factor is 1: the band holds held-out ends of known agents. Past
     the longest calibrated horizon that of the longest is used, without a promise.
     """
-    scores = model.conformal
-    if scores is None:
+    if model.calibration is None:
         return 1.0, False
+    scores = model.calibration.scores
     factor, _ = conformal_factor(scores, model.config.band, horizon)
     if math.isfinite(factor) and horizon <= scores.shape[1]:
         return factor, True
@@ -102,10 +102,11 @@ def conformal_factor(scores: Floats, coverage: float, horizon: int) -> tuple[flo
     return (float(known[rank - 1]) if rank <= len(known) else math.inf), len(known)
 
 
-def promised_steps(scores: Floats | None, coverage: float) -> int:
-    """For how many steps whole courses are promised by the calibration agents; 0 for none."""
-    if scores is None:
+def promised_steps(model: FittedModel) -> int:
+    """Return for how many steps whole trajectories are promised by the reserved agents."""
+    if model.calibration is None:
         return 0
+    scores, coverage = model.calibration.scores, model.config.band
     steps = range(scores.shape[1], 0, -1)
     return next((h for h in steps if math.isfinite(conformal_factor(scores, coverage, h)[0])), 0)
 

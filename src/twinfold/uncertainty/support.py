@@ -216,9 +216,8 @@ def _members(
             target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
             away = np.abs(target - np.median(target, axis=0))
             apart[part] = np.median(away, axis=0).mean(axis=-1)
-            if model.posterior is not None:
-                prior, evidence = model.posterior[:2]
-                own[part] = own_share(prior, evidence, features, agent[part])
+            prior, evidence = model.posterior[:2]
+            own[part] = own_share(prior, evidence, features, agent[part])
     return apart, own
 
 
@@ -232,23 +231,11 @@ def usual_support(model: FittedModel) -> Usual:
 def _measure(model: FittedModel) -> Usual:
     from scipy.spatial import KDTree
 
-    state = model.sample
-    action: Any = model.sample_action
-    agent: Any = model.sample_agent
-    if action is None or agent is None:  # a run of an older version: any action, any agent
-        rng = np.random.default_rng(0)
-        agent = rng.integers(0, len(model.agent_ids), len(state))
-        if model.action_levels is not None:
-            action = rng.integers(0, len(model.action_levels), len(state))
-        else:
-            low, high = model.ranges.action_low, model.ranges.action_high
-            action = rng.uniform(low, high, (len(state), len(low)))
+    state, action, agent = model.sample
     tree = KDTree(_inputs(model, state, action))
     # A point's nearest neighbour is itself.
     distance = np.quantile(_distance(tree, tree.data, skip=1), _QUANTILE)
     apart = np.quantile(_members(model, agent, state, action)[0], _QUANTILE)
     # Members that have learned the noise by heart agree on the data far better than is meant.
-    noise = 0.0
-    if model.posterior is not None:
-        noise = float(np.median(model.posterior.prior.noise, axis=0).mean())
+    noise = float(np.median(model.posterior.prior.noise, axis=0).mean())
     return Usual(tree, max(float(distance), 1e-9), max(float(apart), noise, 1e-9))

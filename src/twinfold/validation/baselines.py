@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from twinfold.models.fitted_model import known_posterior
 from twinfold.uncertainty.controls import SIMPLE
 from twinfold.uncertainty.holdout_evaluation import Examined
 from twinfold.validation.check import Check, Needed, Status
@@ -245,9 +244,9 @@ def not_worse(found: Examined, rules: Criteria = CRITERIA) -> Check:
     )
 
 
-def as_promised(found: Examined, info: Mapping[str, Any], rules: Criteria = CRITERIA) -> Check:
+def as_promised(found: Examined, own: Mapping[str, Any], rules: Criteria = CRITERIA) -> Check:
     """Whether errors are of the size of those on what the fit held out, relative to no change."""
-    name, own = "against the run's own error", info.get("validation") or {}
+    name = "against the run's own error"
     error, base = own.get("rmse"), own.get("persistence_rmse")
     n = len(found.rmse)
     if not error or not base or n < 3:
@@ -314,7 +313,7 @@ def fitted_on(found_known: NDArray[np.integer], rules: Criteria = CRITERIA) -> C
 
 def trained_counts(found: Any) -> NDArray[np.integer]:
     """Transitions of the agents of a model that its nets were trained on."""
-    known = known_posterior(found)
+    known = found.posterior
     return known.evidence.count[known.trained]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from twinfold.adaptation.adapt import panel_transitions
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.validation.check import Check
 from twinfold.validation.thresholds import CRITERIA, Criteria
 
@@ -18,22 +18,15 @@ def made_from(model: FittedModel, panel: PanelDataset) -> bool:
     The run keeps fingerprints: of its whole table, of the agents that were fitted, of those that
     were reserved, and of every table that it was adapted to. A table whose agents are all known and
     whose trained agents are those that were fitted counts too.
-
-    Raises:
-        RunError: the run is from before there was a posterior.
     """
-    trained = known_posterior(model).trained
-    info = model.info
-    had = [info.get("fingerprint"), info.get("reserved_fingerprint")]
-    had += [(info.get("source") or {}).get("fingerprint")]
-    had += [row["fingerprint"] for row in info.get("adapted", [])]
-    if panel.fingerprint() in had:
+    trained = model.posterior.trained
+    if model.info.has_had(panel.fingerprint()):
         return True
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     names = [name for name, n in zip(panel.agent_ids, place, strict=True) if n >= 0 and trained[n]]
     if (place < 0).any() or not names:
         return False
-    return panel.select_agents(names).fingerprint() == info.get("fingerprint")
+    return panel.select_agents(names).fingerprint() == model.info.fingerprint
 
 
 def already_had(model: FittedModel, panel: PanelDataset, rules: Criteria = CRITERIA) -> list[Check]:
@@ -41,17 +34,15 @@ def already_had(model: FittedModel, panel: PanelDataset, rules: Criteria = CRITE
 
     Nothing is said where the data has no agent of whom the run keeps states.
     """
-    if model.sample_agent is None:
-        return []
     place = match_ids(list(panel.agent_ids), list(model.agent_ids))  # of the model's agents
     data = panel_transitions(model, panel)
     there = {
         (int(agent), state.tobytes()) for agent, state in zip(data.agent, data.state, strict=True)
     }
-    agent = place[model.sample_agent]
+    agent = np.where(model.sample.agent >= 0, place[model.sample.agent], -1)
     kept = [
         (int(n), state.tobytes())
-        for n, state in zip(agent[agent >= 0], model.sample[agent >= 0], strict=True)
+        for n, state in zip(agent[agent >= 0], model.sample.state[agent >= 0], strict=True)
     ]
     if len(kept) < rules.fewest:
         return []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from twinfold.adaptation.adapt import panel_transitions
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Evidence, gather
 from twinfold.validation.check import Check, Status
 from twinfold.validation.thresholds import CRITERIA, Criteria
@@ -27,7 +27,7 @@ def same_agents(
     known = np.flatnonzero(place >= 0)
     if not len(known) or len(model.agent_ids) < 2:
         return None
-    prior, data = known_posterior(model).prior, panel_transitions(model, panel)
+    prior, data = model.posterior.prior, panel_transitions(model, panel)
 
     def evidence_of(rows: Transitions) -> Evidence:
         found = gather(model.members, model.normalizer, prior, rows, panel.n_agents)
@@ -51,7 +51,7 @@ def _earlier(data: Transitions) -> NDArray[np.bool_]:
 
 def _energy(model: FittedModel, evidence: Evidence) -> Floats:
     """Mean squared residual of the data of S agents under each of N simulators, ``(S, N)``."""
-    prior = known_posterior(model).prior
+    prior = model.posterior.prior
     shift = np.asarray(model.members.agents, np.float64) - prior.mean[:, None]  # (M, N, r)
     energy = evidence.energy[..., None] - 2 * np.einsum("msr,mnr->msn", evidence.moment, shift)
     for m in range(len(shift)):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adapt import MISFIT, agent_misfit
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import features_of
 from twinfold.models.rollout import rollout_members
 from twinfold.uncertainty.holdout_evaluation import Examined
@@ -34,7 +34,7 @@ def misfits(model: FittedModel) -> Check:
     """
     from scipy import stats
 
-    known = known_posterior(model)
+    known = model.posterior
     has = np.flatnonzero(known.evidence.count > 0)
     values = np.median(agent_misfit(model), axis=0)[has]
     size = np.log(values)
@@ -181,18 +181,10 @@ def numerical_rank(model: FittedModel, seed: int, rules: Criteria = CRITERIA) ->
 
 def own_data(model: FittedModel, rules: Criteria = CRITERIA) -> Check:
     """How much of the agents' predictions, where the data lies, is determined by their own data."""
-    known = known_posterior(model)
-    if model.sample_action is None:
-        return Check(
-            "coverage by own data",
-            "unknown",
-            "no sample",
-            "",
-            "The run keeps no sample to look at.",
-        )
-    rows = np.arange(len(model.sample))[:: max(1, len(model.sample) // _PROBES)]
+    known = model.posterior
+    rows = np.arange(len(model.sample.state))[:: max(1, len(model.sample.state) // _PROBES)]
     features = features_of(
-        model.members, model.normalizer, model.sample[rows], model.sample_action[rows]
+        model.members, model.normalizer, model.sample.state[rows], model.sample.action[rows]
     )
     n_agents = len(model.agent_ids)
     agents = np.random.default_rng(0).permutation(n_agents)[:_AGENTS]
@@ -227,7 +219,7 @@ def factor_map(model: FittedModel) -> dict[str, Any]:
     plane = (left * values)[:, :2]
     if plane.shape[1] < 2:
         plane = np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
-    known = known_posterior(model)
+    known = model.posterior
     chosen = _chosen(model, 0)
     return {
         "ids": [model.agent_ids[n] for n in chosen],
@@ -249,16 +241,8 @@ def _responses(model: FittedModel, seed: int) -> Floats:
     """Predicted targets ``(M, N', P D)`` of agents at probes, standardised."""
     agents = _chosen(model, seed)
     rng = np.random.default_rng((seed, 19))
-    rows = rng.permutation(len(model.sample))[:_PROBES]
-    action: Any = model.sample_action
-    if action is not None:
-        action = action[rows]
-    elif model.action_levels is not None:
-        action = rng.integers(0, len(model.action_levels), len(rows))
-    else:
-        size = (len(rows), len(model.ranges.action_low))
-        action = rng.uniform(model.ranges.action_low, model.ranges.action_high, size)
-    state = model.sample[rows]
+    rows = rng.permutation(len(model.sample.state))[:_PROBES]
+    state, action = model.sample.state[rows], model.sample.action[rows]
     n_agents, n_probes = len(agents), len(rows)
     paths = rollout_members(
         model.members,

@@ -45,8 +45,8 @@ def pictures(
             name: {
                 "agents": [_number(value) for value in found.statistics[:, k]],
                 "reference": []
-                if model.reference is None
-                else [_number(value) for value in model.reference[:, k]],
+                if model.calibration is None
+                else [_number(value) for value in model.calibration.statistics[:, k]],
             }
             for k, name in enumerate(STATISTICS)
         },
@@ -64,7 +64,7 @@ def _calibration(
     model: FittedModel, found: Examined, known: NDArray[np.bool_]
 ) -> dict[str, Any] | None:
     """Share of whole courses within the band, by nominal coverage; of new agents if enough."""
-    if model.conformal is None:
+    if model.calibration is None:
         return None
     levels = np.arange(0.05, 1.0, 0.05)
     rows, _ = coverage.promised_rows(found, known)

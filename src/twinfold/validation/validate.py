@@ -22,7 +22,7 @@ from twinfold.adaptation.input_checks import Warn, step_doubts
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.fitted_model import FittedModel, known_posterior
+from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS
 from twinfold.uncertainty.holdout_evaluation import ALIKE, Examined, examine
 from twinfold.validation import (
@@ -90,11 +90,9 @@ def validate(
         rules: the numbers that decide.
 
     Raises:
-        RunError: the run is from before there was a posterior.
         UsageError: columns differ from those of the model; there is nothing to examine; or an agent
             has no group.
     """
-    known_posterior(model)  # an old run is refused
     if seen:
         panel = _reserved(model, panel)
     step_doubts(model, panel, warn or functools.partial(warnings.warn, stacklevel=2))
@@ -106,7 +104,8 @@ def validate(
         )
     own_groups = groups_of(found, panel.agent_ids, groups)
     band, fresh = model.config.band, not seen
-    by_group = coverage_by_group(found, model.conformal, band, fresh, own_groups, rules)
+    scores = None if model.calibration is None else model.calibration.scores
+    by_group = coverage_by_group(found, scores, band, fresh, own_groups, rules)
     results = [
         *check_evidence(model, found, rules),
         *check_panel(model, panel, found, seen, rules),
@@ -125,7 +124,7 @@ def validate(
         "fresh": fresh,
         "nominal": band,
         "agents": len(found.rmse),
-        "trained_agents": int(known_posterior(model).trained.sum()),
+        "trained_agents": int(model.posterior.trained.sum()),
         "controls": {name: baselines.compare(found, name).to_dict() for name in CONTROLS},
         "best_control": baselines.best_simple(found),
         "criteria": {**asdict(rules), "action_step": ALIKE},
@@ -158,6 +157,9 @@ def check_panel(
     """The checks of how the panel's agents fit; arguments as of ``validate``."""
     known = _known(model, panel, found, seen)
     help_ = remedy(model, found, rules)
+    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
+    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
+    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     results = [
         *(
             baselines.better(
@@ -170,7 +172,7 @@ def check_panel(
             )
             for control in CONSTANT
         ),
-        baselines.as_promised(found, model.info, rules),
+        baselines.as_promised(found, model.info.validation, rules),
         *(
             baselines.better(
                 f"against {control}", found, control, advice=advice, worst="warn", rules=rules
@@ -179,16 +181,16 @@ def check_panel(
         ),
         action_sensitivity.reacts(found, rules),
         baselines.break_even(found, rules),
-        *coverage.coverage(found, model.conformal, model.config.band, not seen, known, rules),
+        *coverage.coverage(found, scores, model.config.band, not seen, known, rules),
     ]
     if seen:
         return results
     results += [
         *already_had(model, panel, rules),
         *_described(model, panel, found),
-        coverage.transforms(found, model.conformal, known, rules),
-        *reference_shift.shifts(found, model.reference, known, rules),
-        reference_shift.outliers(found, model.reference, panel.agent_ids, known, rules),
+        coverage.transforms(found, scores, known, rules),
+        *reference_shift.shifts(found, reference, known, rules),
+        reference_shift.outliers(found, reference, panel.agent_ids, known, rules),
     ]
     identity = same_agents(model, panel, rules)
     return results if identity is None else [*results, identity]
@@ -225,7 +227,7 @@ _PERSONAL = {
 def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
     """Those agents of the run's own data that the nets have not seen."""
     place = match_ids(model.agent_ids, list(panel.agent_ids))
-    trained = known_posterior(model).trained
+    trained = model.posterior.trained
     names = [
         name for name, n in zip(panel.agent_ids, place, strict=True) if n >= 0 and not trained[n]
     ]
@@ -239,7 +241,7 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
 
 def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list[Check]:
     """Whether new agents are known by their static columns, as the reserved agents were."""
-    values = known_posterior(found.model).values
+    values = found.model.posterior.values
     if values is None:
         return []
     new = match_ids(model.agent_ids, list(panel.agent_ids)) < 0

@@ -1,0 +1,107 @@
+"""Where a model comes from: what it was fitted on, what was chosen, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+HIDDEN = ("covariates",)
+"""Keys of a source that tell the hidden physics of simulated agents."""
+
+
+class Adaptation(BaseModel):
+    """One table that a model was adapted to.
+
+    Attributes:
+        fingerprint: of the table.
+        agents: how many it has.
+        new_agents: of these, agents that the model did not know.
+        transitions: how many it has.
+        created: when, in ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    agents: int
+    new_agents: int
+    transitions: int
+    created: str
+
+
+class RunInfo(BaseModel):
+    """Provenance and measured errors of a fitted model, as ``run.json`` has them.
+
+    Attributes:
+        twinfold: version that fitted it; likewise ``python`` and ``jax``.
+        created: when, in ISO 8601.
+        device: kind of device that it was fitted on.
+        fingerprint: of the data that the nets were trained on.
+        source: where that data came from. Hidden physics of simulated agents is left out, whoever
+            passes it.
+        agents: that the nets were trained on; ``transitions`` likewise.
+        linear: kind of the linear part; None if there is none.
+        own: pairs (feature, state column) of the linear coefficients that agents have of their own.
+        features: "separable" or "joint".
+        rank: number of latent terms of the nets.
+        steps: of training; ``unrolled_steps``: of these, on predictions over several steps.
+        shrinkage: of the factors in training.
+        static_explained: share of the differences between agents that static columns explain.
+        behaviour_explained: share of the actions that the learned policy of the data explains.
+        validation: errors on what the fit held out.
+        training_loss: last loss of each member.
+        seconds: that the fit took.
+        reserved_agents: that the band is calibrated on.
+        reserved_fingerprint: of their data.
+        adapted: what the model was adapted to since.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    twinfold: str = ""
+    created: str = ""
+    python: str = ""
+    jax: str = ""
+    device: str = ""
+    fingerprint: str = ""
+    source: dict[str, Any] = Field(default_factory=dict)
+    agents: int = 0
+    transitions: int = 0
+    linear: str | None = None
+    own: tuple[tuple[int, int], ...] = ()
+    features: str = "separable"
+    rank: int = 0
+    steps: int = 0
+    unrolled_steps: int = 0
+    shrinkage: float = 0.0
+    static_explained: float | None = None
+    behaviour_explained: float | None = None
+    validation: dict[str, Any] = Field(default_factory=dict)
+    training_loss: tuple[float, ...] = ()
+    seconds: float = 0.0
+    reserved_agents: int = 0
+    reserved_fingerprint: str | None = None
+    adapted: tuple[Adaptation, ...] = ()
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _without_hidden(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {key: item for key, item in value.items() if key not in HIDDEN}
+
+    def has_had(self, fingerprint: str) -> bool:
+        """Return whether data of this fingerprint has gone into the model."""
+        table = self.source.get("fingerprint")  # of a table of which some agents were reserved
+        had = (self.fingerprint, self.reserved_fingerprint, table)
+        return fingerprint in had or any(fingerprint == part.fingerprint for part in self.adapted)
+
+    def changed(self, **fields: Any) -> RunInfo:
+        """Return a copy with some fields replaced."""
+        return self.model_copy(update=fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON has them."""
+        return self.model_dump(mode="json")
