@@ -13,18 +13,23 @@ Fits are shortened by changing the defaults of ``FitConfig``, and evaluations by
 
 from __future__ import annotations
 
+import ast
 import functools
+import importlib
+import pkgutil
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+import twinfold
 from twinfold import cli
 from twinfold.benchmark import protocol as evaluate
 from twinfold.config import FitConfig
@@ -162,6 +167,42 @@ def test_the_walk_through_of_the_readme_makes_what_it_says(short: None) -> None:
 def test_the_python_of_the_readme_is_short() -> None:
     (example,) = (b.body for b in blocks(ROOT / "README.md") if b.language == "python")
     assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
+
+
+PACKAGES = [
+    "twinfold",
+    *(
+        f"twinfold.{module.name}"
+        for module in pkgutil.iter_modules(twinfold.__path__)
+        if module.ispkg
+    ),
+]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *EXAMPLES], ids=lambda path: path.name)
+def test_what_is_shown_imports_public_names_only(path: Path) -> None:
+    """What a page or an example imports is exported by ``twinfold`` or one of its packages."""
+    source = [path.read_text(encoding="utf-8")]
+    if path.suffix == ".md":
+        source = [block.body for block in blocks(path) if block.language == "python"]
+    for node in (node for text in source for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("twinfold"):
+            assert node.module in PACKAGES, f"{path.name} imports from inside {node.module}"
+            exported = importlib.import_module(node.module).__all__
+            assert {alias.name for alias in node.names} <= set(exported), (
+                f"{path.name}: {node.module}"
+            )
+
+
+def test_public_names_are_there_whatever_was_imported_before() -> None:
+    """A function keeps its place when the module of the same name is imported before it."""
+    for module in pkgutil.walk_packages(twinfold.__path__, "twinfold."):
+        if module.name != "twinfold.__main__":
+            importlib.import_module(module.name)
+    for package in map(importlib.import_module, PACKAGES):
+        for name in getattr(package, "__all__", ()):
+            value = getattr(package, name)
+            assert not isinstance(value, types.ModuleType), f"{package.__name__}.{name} is a module"
 
 
 def table(page: str, columns: int) -> list[list[str]]:
