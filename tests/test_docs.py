@@ -216,7 +216,7 @@ def table(page: str, columns: int) -> list[list[str]]:
 def test_the_settings_of_a_fit_are_documented_as_they_are() -> None:
     import json
 
-    rows = table("method.md", 3)
+    rows = table("settings.md", 3)
     documented = {row[0]: row[1] for row in rows if row[0] in FitConfig.model_fields}
     defaults = FitConfig().model_dump(mode="json")
     assert documented == {name: json.dumps(value) for name, value in defaults.items()}
@@ -228,6 +228,25 @@ def test_the_defaults_of_planning_are_documented_as_they_are() -> None:
     for name, config in configs.items():
         values = config.planner, config.candidates, config.horizon, config.terminal_value
         assert documented[name] == [str(value) for value in values]
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    """``python docs/make_api.py`` makes it; names are compared, not what is said of them."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = {
+        part.split("`")[0]: re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+        for part in text.split("\n## `")[1:]
+    }
+    public = {name: getattr(importlib.import_module(name), "__all__", []) for name in PACKAGES}
+    assert {name: sorted(names) for name, names in shown.items()} == {
+        name: sorted(names) for name, names in public.items() if names
+    }, "run: python docs/make_api.py"
+
+
+def test_the_map_names_every_page() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\((\w+\.md)[)#]", text))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
 
 
 @pytest.mark.parametrize(
