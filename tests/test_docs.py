@@ -271,6 +271,23 @@ def test_measured_figures_are_those_of_the_records() -> None:
     assert shown.strip() == made.strip()
 
 
+def test_the_times_of_fits_are_those_of_the_records() -> None:
+    import json
+    from statistics import median
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").replace(",", "").split())
+    suite = (ROOT / "results" / "table1-quick.md").read_text(encoding="utf-8")
+    spans = re.findall(r"a fit took (\d+ to \d+) s", suite)
+    assert len(spans) == 3
+    for span in spans:
+        assert span in readme
+    lines = (ROOT / "results" / "panels.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = (row for row in map(json.loads, lines) if row["model"] == "twinfold")
+    times = [row["seconds"] for row in rows if "seconds" in row]
+    least, most, middle = (f"{value:.0f}" for value in (min(times), max(times), median(times)))
+    assert f"{least} to {most} s a fit median {middle} s" in readme
+
+
 @pytest.mark.parametrize(
     ("page", "script"),
     [
