@@ -22,6 +22,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,6 +242,22 @@ def test_the_api_page_has_every_public_name() -> None:
     assert {name: sorted(names) for name, names in shown.items()} == {
         name: sorted(names) for name, names in public.items() if names
     }, "run: python docs/make_api.py"
+
+
+def test_contributing_shows_the_layout_as_it_is() -> None:
+    """Every room is in the table, in the order of imports, and every path that is named exists."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)/` \|", text.split("## House rules")[0], re.MULTILINE)
+    rooms = [room for room in rooms if (ROOT / "src" / "twinfold" / room).is_dir()]
+    assert {f"twinfold.{room}" for room in rooms} == set(PACKAGES) - {"twinfold"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c["type"] == "layers" and "cli" in c["layers"])
+    depth = {room: k for k, layer in enumerate(layers) for room in re.findall(r"\w+", layer)}
+    assert [depth[room] for room in rooms] == sorted(depth[room] for room in rooms)
+    for path in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|toml|md))`", text):
+        where = [ROOT / path, ROOT / "src" / "twinfold" / path, ROOT / "src" / path]
+        assert any(place.exists() for place in where), path
 
 
 def test_the_map_names_every_page() -> None:
