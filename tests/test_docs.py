@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import importlib.util
 import pkgutil
 import re
 import runpy
@@ -193,6 +194,16 @@ def test_what_is_shown_imports_public_names_only(path: Path) -> None:
             assert {alias.name for alias in node.names} <= set(exported), (
                 f"{path.name}: {node.module}"
             )
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_names_in_the_text_exist(page: Path) -> None:
+    """Every ``twinfold.x.y`` in code marks is a package, a module or what one of them holds."""
+    text = page.read_text(encoding="utf-8")
+    for name in sorted(set(re.findall(r"`(twinfold(?:\.\w+)+)[`(]", text))):
+        holder, _, last = name.rpartition(".")
+        module = importlib.import_module(holder)
+        assert hasattr(module, last) or importlib.util.find_spec(name), f"{page.name}: {name}"
 
 
 def test_public_names_are_there_whatever_was_imported_before() -> None:
