@@ -68,9 +68,9 @@ def summary(module: str, name: str) -> str:
             text = ast.get_docstring(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if ast.unparse(target) == name and is_text:
-                text = str(ast.literal_eval(after.value))
+            if ast.unparse(target) == name and isinstance(after, ast.Expr):
+                below = after.value
+                text = str(below.value) if isinstance(below, ast.Constant) else None
     return first_line(text or "")
 
 
