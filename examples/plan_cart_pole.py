@@ -9,9 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from twinfold import FitConfig, fit
-from twinfold.benchmark.collect import collect, provenance
-from twinfold.benchmark.protocol import evaluate_return, true_covariates
+from twinfold import FitConfig, collect, fit
+from twinfold.benchmark import evaluate_return, provenance, true_covariates
 from twinfold.planning import Objective, StickyShooting, make_evaluate
 from twinfold.tasks import get_task
 

@@ -13,18 +13,25 @@ Fits are shortened by changing the defaults of ``FitConfig``, and evaluations by
 
 from __future__ import annotations
 
+import ast
 import functools
+import importlib
+import importlib.util
+import pkgutil
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+import twinfold
 from twinfold import cli
 from twinfold.benchmark import protocol as evaluate
 from twinfold.config import FitConfig
@@ -164,6 +171,52 @@ def test_the_python_of_the_readme_is_short() -> None:
     assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
 
 
+PACKAGES = [
+    "twinfold",
+    *(
+        f"twinfold.{module.name}"
+        for module in pkgutil.iter_modules(twinfold.__path__)
+        if module.ispkg
+    ),
+]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *EXAMPLES], ids=lambda path: path.name)
+def test_what_is_shown_imports_public_names_only(path: Path) -> None:
+    """What a page or an example imports is exported by ``twinfold`` or one of its packages."""
+    source = [path.read_text(encoding="utf-8")]
+    if path.suffix == ".md":
+        source = [block.body for block in blocks(path) if block.language == "python"]
+    for node in (node for text in source for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("twinfold"):
+            assert node.module in PACKAGES, f"{path.name} imports from inside {node.module}"
+            exported = importlib.import_module(node.module).__all__
+            assert {alias.name for alias in node.names} <= set(exported), (
+                f"{path.name}: {node.module}"
+            )
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_names_in_the_text_exist(page: Path) -> None:
+    """Every ``twinfold.x.y`` in code marks is a package, a module or what one of them holds."""
+    text = page.read_text(encoding="utf-8")
+    for name in sorted(set(re.findall(r"`(twinfold(?:\.\w+)+)[`(]", text))):
+        holder, _, last = name.rpartition(".")
+        module = importlib.import_module(holder)
+        assert hasattr(module, last) or importlib.util.find_spec(name), f"{page.name}: {name}"
+
+
+def test_public_names_are_there_whatever_was_imported_before() -> None:
+    """A function keeps its place when the module of the same name is imported before it."""
+    for module in pkgutil.walk_packages(twinfold.__path__, "twinfold."):
+        if module.name != "twinfold.__main__":
+            importlib.import_module(module.name)
+    for package in map(importlib.import_module, PACKAGES):
+        for name in getattr(package, "__all__", ()):
+            value = getattr(package, name)
+            assert not isinstance(value, types.ModuleType), f"{package.__name__}.{name} is a module"
+
+
 def table(page: str, columns: int) -> list[list[str]]:
     """Rows of all Markdown tables of a page with that many columns, without code marks."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -175,7 +228,7 @@ def table(page: str, columns: int) -> list[list[str]]:
 def test_the_settings_of_a_fit_are_documented_as_they_are() -> None:
     import json
 
-    rows = table("method.md", 3)
+    rows = table("settings.md", 3)
     documented = {row[0]: row[1] for row in rows if row[0] in FitConfig.model_fields}
     defaults = FitConfig().model_dump(mode="json")
     assert documented == {name: json.dumps(value) for name, value in defaults.items()}
@@ -187,6 +240,41 @@ def test_the_defaults_of_planning_are_documented_as_they_are() -> None:
     for name, config in configs.items():
         values = config.planner, config.candidates, config.horizon, config.terminal_value
         assert documented[name] == [str(value) for value in values]
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    """``python docs/make_api.py`` makes it; names are compared, not what is said of them."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = {
+        part.split("`")[0]: re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+        for part in text.split("\n## `")[1:]
+    }
+    public = {name: getattr(importlib.import_module(name), "__all__", []) for name in PACKAGES}
+    assert {name: sorted(names) for name, names in shown.items()} == {
+        name: sorted(names) for name, names in public.items() if names
+    }, "run: python docs/make_api.py"
+
+
+def test_contributing_shows_the_layout_as_it_is() -> None:
+    """Every room is in the table, in the order of imports, and every path that is named exists."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)/` \|", text.split("## House rules")[0], re.MULTILINE)
+    rooms = [room for room in rooms if (ROOT / "src" / "twinfold" / room).is_dir()]
+    assert {f"twinfold.{room}" for room in rooms} == set(PACKAGES) - {"twinfold"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c["type"] == "layers" and "cli" in c["layers"])
+    depth = {room: k for k, layer in enumerate(layers) for room in re.findall(r"\w+", layer)}
+    assert [depth[room] for room in rooms] == sorted(depth[room] for room in rooms)
+    for path in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|toml|md))`", text):
+        where = [ROOT / path, ROOT / "src" / "twinfold" / path, ROOT / "src" / path]
+        assert any(place.exists() for place in where), path
+
+
+def test_the_map_names_every_page() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\((\w+\.md)[)#]", text))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +297,23 @@ def test_measured_figures_are_those_of_the_records() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         made += done.stdout + "\n"
     assert shown.strip() == made.strip()
+
+
+def test_the_times_of_fits_are_those_of_the_records() -> None:
+    import json
+    from statistics import median
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").replace(",", "").split())
+    suite = (ROOT / "results" / "table1-quick.md").read_text(encoding="utf-8")
+    spans = re.findall(r"a fit took (\d+ to \d+) s", suite)
+    assert len(spans) == 3
+    for span in spans:
+        assert span in readme
+    lines = (ROOT / "results" / "panels.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = (row for row in map(json.loads, lines) if row["model"] == "twinfold")
+    times = [row["seconds"] for row in rows if "seconds" in row]
+    least, most, middle = (f"{value:.0f}" for value in (min(times), max(times), median(times)))
+    assert f"{least} to {most} s a fit median {middle} s" in readme
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+# Loaded at once: it has the name of its module, which would take its place if it were loaded later.
+from twinfold.data.describe import describe
 from twinfold.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from twinfold.data.describe import describe
     from twinfold.data.ids import match_ids
     from twinfold.data.io import (
         Manifest,
@@ -36,7 +37,6 @@ _HOME = {
     "Transitions": "panel",
     "ValidationReport": "validate",
     "check": "validate",
-    "describe": "describe",
     "hold_out": "windows",
     "load_panel": "io",
     "manifest_path": "io",

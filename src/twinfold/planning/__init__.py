@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         member_traces,
         stack_of_one,
     )
+    from twinfold.planning.plan import Plan, plan_once
     from twinfold.planning.planner import Evaluate, PlanInfo, Planner
     from twinfold.planning.presets import PAPER, plan_config
     from twinfold.planning.shooting import RandomShooting, StickyShooting
@@ -40,6 +41,7 @@ __all__ = [
     "Evaluate",
     "GridValue",
     "Objective",
+    "Plan",
     "PlanConfig",
     "PlanInfo",
     "PlanValue",
@@ -52,6 +54,7 @@ __all__ = [
     "member_returns",
     "member_traces",
     "plan_config",
+    "plan_once",
     "run_agents",
     "run_episodes",
     "solve_grid_value",
@@ -71,6 +74,7 @@ _MODULES = {
     "mpc": ("Episodes", "run_agents", "run_episodes"),
     "mppi": ("MPPI",),
     "objective": ("member_traces", "Objective", "make_evaluate", "member_returns", "stack_of_one"),
+    "plan": ("Plan", "plan_once"),
     "planner": ("Evaluate", "PlanInfo", "Planner"),
     "presets": ("PAPER", "plan_config"),
     "shooting": ("RandomShooting", "StickyShooting"),

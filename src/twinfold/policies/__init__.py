@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twinfold.policies.store import shipped_records
 
 POLICY_NAMES: tuple[str, ...] = ("random", "test", "pure", "pure-eps-20", "pure-eps-40")
+"""Names of the policies that data can be collected with."""
 
 _HOME = {
     "AgentPolicy": "twinfold.policies.library",
