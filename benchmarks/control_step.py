@@ -62,7 +62,7 @@ if __name__ == "__main__":
     task, config = get_task(args.task), FitConfig()
     OBJECTIVE = Objective.of_task(task)
     stack = random_model(task, config).dynamics(3)
-    planner = StickyShooting(task.n_actions or 0, args.candidates, args.horizon)
+    planner = StickyShooting(task.n_actions or 0, candidates=args.candidates, horizon=args.horizon)
     memory, state = planner.init(jax.random.key(0)), jnp.zeros(len(task.state_names))
     keys = iter(jax.random.split(jax.random.key(1), 10 * args.repeats + 10))
     actions = planner.propose(memory, next(keys))

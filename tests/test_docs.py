@@ -238,7 +238,8 @@ def test_the_defaults_of_planning_are_documented_as_they_are() -> None:
     documented = {row[0]: row[1:] for row in table("planning.md", 5)}
     configs = {**BY_TASK, **{f"other, {kind}": config for kind, config in GENERIC.items()}}
     for name, config in configs.items():
-        values = config.planner, config.candidates, config.horizon, config.terminal_value
+        how = config.search
+        values = how.planner, how.candidates, how.horizon, config.objective.terminal_value
         assert documented[name] == [str(value) for value in values]
 
 

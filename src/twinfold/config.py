@@ -15,88 +15,84 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class FitConfig(BaseModel):
-    """How to learn a simulator for every agent. The defaults are meant for data never seen before.
+    """The settings of a fit. The defaults are meant for data never seen before.
 
-    Attributes:
-        features: "separable" ones are products of a function of the state and one of the action
-            (the paper's); "joint" ones are functions of both, for dynamics in which what an action
-            does depends on the state in many ways, such as contacts; "auto" tries both on
-            held-out data.
-        rank: number of latent terms of the nets; "auto" tries some on held-out data, 0 is no nets.
-        linear: the linear model that there is beside the nets, or without them: "no change",
-            "drift", "own drift", "pooled", "levels", "slopes" (:mod:`twinfold.models.linear`), or
-            an "average" of those; "none" for nets alone; "auto" compares all of them, without nets,
-            with nets alone, on held-out data, and keeps the simplest that is not clearly worse than
-            the best.
-        effort: how much is tried: "quick" (seconds), "normal" (minutes) or "thorough".
-        direct: whether a state column whose next value has little to do with the present one (no
-            change is a worse guess than the mean) is predicted itself; else its difference is.
-        members: size of the ensemble; members differ by initialisation and by shuffling.
-        state_net: hidden widths of the state net.
-        action_net: hidden widths of the action net (continuous actions only; discrete ones have
-            a free factor vector per level).
-        activation: of both nets.
-        learning_rate: Adam's peak, reached at once and taken to zero along a cosine.
-        weight_decay: of the nets, decoupled from the gradient, per unit of learning rate; keeps
-            predictions tame where there is no data.
-        batch_size: transitions per step.
-        steps: longest training, in steps per member.
-        unroll: horizon of a second phase of training, on predictions over that many steps, each
-            from the one before; 1 leaves the phase out. For dynamics in which small errors grow
-            fast, such as contacts.
-        unroll_steps: length of that phase, in steps per member.
-        polish: rounds in which the last layer and the agents' factors are solved for in closed form
-            after training, in turns. For data almost free of noise whose errors grow fast in a
-            rollout. A round costs transitions times (last hidden width x rank)^2.
-        schedules: shares of ``steps`` that are tried on held-out data, the shortest first; a longer
-            one only where the one before paid.
-        shrinkages: penalties on the squared distance of agent factors from their mean (on the
-            standardised loss, summed over agents, divided by the number of transitions) that are
-            tried, all with the shortest schedule and the better two with longer ones. Noisy or
-            scarce data asks for more, clean data for less.
-        behaviour_steps: length of training of the policy that the data followed (continuous actions
-            only), which planning can keep to; 0 leaves it out.
-        structure_share: share of ``steps`` for which each kind of features and rank is tried.
-        validation_share: share of the agents whose last transitions are held out while the model is
-            chosen, all of them where there are at most 10,000 transitions; 0 trains ``steps`` with
-            the first shrinkage on everything, without a held-out error.
-        validation_suffix: share of such an agent's transitions that is held out.
-        validation_members: members trained for every pair that is tried.
-        band: nominal coverage of the prediction band, of whole trajectories.
-        seed: of everything that is random.
+    The text below a setting is its help on the command line, where it has a flag.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     features: Literal["auto", "separable", "joint"] = "separable"
+    """Features of the nets: separable (state times action, as in the paper), joint (of both, for
+    dynamics in which what an action does depends on the state in many ways, such as contacts), or
+    auto: by held-out error."""
     rank: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = "auto"
+    """Latent terms of the nets; auto tries some on held-out data, 0 is no nets."""
     linear: Literal["auto", "none"] | Kind = "auto"
+    """The linear model without or beside the nets: none, no change, drift, own drift, pooled,
+    levels, slopes, an average of those, or auto: all of them, without nets and with nets alone,
+    are compared on held-out data, and the simplest that is not clearly worse than the best is
+    kept."""
     effort: Literal["quick", "normal", "thorough"] = "normal"
+    """Effort of the search: quick (seconds), normal (minutes) or thorough (tens of minutes)."""
     direct: bool = False
+    """Predict a state column itself, and not its difference, where its next value has little to do
+    with the present one (no change is a worse guess than the mean)."""
     members: int = Field(default=5, ge=1, le=100)
+    """Size of the ensemble; members differ by initialisation and by shuffling."""
     state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
+    """Hidden widths of the state net, such as 128 or 64,64."""
     action_net: tuple[Width, ...] = (64,)
+    """Hidden widths of the action net (continuous actions; a discrete one has a free vector per
+    level); 0 for a linear one."""
     activation: Literal["relu", "silu", "hard_swish", "tanh"] = "relu"
+    """Activation of both nets: relu, silu, hard_swish or tanh."""
     learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    """Peak of the learning rate, reached at once; it falls to zero along a cosine."""
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Decay of the nets' weights, decoupled from the gradient, per unit of learning rate; keeps
+    predictions tame where there is no data."""
     batch_size: int = Field(default=128, ge=1)
+    """Transitions per training step."""
     steps: int = Field(default=50_000, ge=1)
+    """Longest training, in steps per member; shorter ones are tried on held-out data too."""
     unroll: int = Field(default=1, ge=1, le=1000)
+    """Horizon of a second phase of training, on predictions over that many steps, each from the one
+    before; 1 leaves the phase out. For dynamics in which small errors grow fast, such as
+    contacts."""
     unroll_steps: int = Field(default=2000, ge=1)
+    """Length of that phase, in steps per member."""
     polish: int = Field(default=0, ge=0, le=100)
+    """Rounds in which the last layer and the agents' factors are solved for in closed form after
+    training, in turns. For data almost free of noise whose errors grow fast in a rollout. A round
+    costs transitions times (last hidden width x rank)^2."""
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 1.0), min_length=1
     )
+    """Shares of the steps that are tried on held-out data, the shortest first; a longer one only
+    where the one before paid."""
     shrinkages: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
         default=(0.001, 0.3, 3.0, 30.0), min_length=1
     )
+    """Strengths of the pull of agents to each other that are tried on held-out data: penalties on
+    the squared distance of agents' factors from their mean. Noisy or scarce data asks for more."""
     behaviour_steps: int = Field(default=5000, ge=0)
+    """Length of training of the policy that the data followed (continuous actions only), which
+    planning can keep to; 0 leaves it out."""
     structure_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the steps for which each kind of features and rank is tried."""
     validation_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of the agents of which the last part is held out while the model is chosen (all of them
+    where there are at most 10,000 transitions); 0 for none: all steps are trained with the first
+    shrinkage, and there is no held-out error."""
     validation_suffix: float = Field(default=0.3, gt=0, lt=1)
+    """Share of such an agent's transitions that is held out."""
     validation_members: int = Field(default=1, ge=1, le=100)
+    """Members trained for every pair of schedule and shrinkage that is tried."""
     band: float = Field(default=0.9, gt=0, lt=1)
+    """Nominal coverage of the prediction band, of whole trajectories."""
     seed: int = Field(default=0, ge=0)
+    """Seed of everything that is random."""
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> FitConfig:

@@ -172,9 +172,7 @@ def test_an_agent_that_was_not_in_the_data(carts: FittedModel) -> None:
 
 def test_the_true_dynamics_make_no_error() -> None:
     plan = plan_config("cart_pole", "discrete", candidates=100, horizon=15)
-    cautious = plan.replace(
-        risk=0.5, cvar=0.5, disagreement=1.0, out_of_range="truncate", behaviour=0.3
-    )
+    cautious = plan.replace(risk=0.5, disagreement=1.0, out_of_range="penalise", behaviour=0.3)
     record = evaluate_true(CART, [0, 3], episodes=2, plan=cautious)
     assert [row["mean"] for row in record["agents"]] == [200.0, 200.0]
     assert (record["kind"], record["method"], record["dataset"]) == ("return", "true-env-mpc", None)

@@ -17,7 +17,7 @@ from twinfold.benchmark import protocol as evaluate
 from twinfold.benchmark.eta import Clock, duration
 from twinfold.benchmark.records import VERSION
 from twinfold.benchmark.suite import Cell
-from twinfold.planning.config import PlanConfig
+from twinfold.planning.config import ObjectiveSettings, PlanConfig
 from twinfold.planning.presets import PAPER
 from twinfold.training.run_directory import load_run
 
@@ -124,7 +124,7 @@ def test_the_true_dynamics_are_planned_in_with_both_planners(
     assert [call[:4] for call in calls] == [("cart_pole", [3], 2, 3)] * 2
     ours, theirs = (call[4] for call in calls)
     assert isinstance(ours, PlanConfig)
-    assert (ours.candidates, ours.disagreement, ours.behaviour) == (8, 0.0, 0.0)
+    assert (ours.search.candidates, ours.objective) == (8, ObjectiveSettings())
     assert theirs == PAPER["cart_pole"]
     first, second = lines(Path("results/tiny-returns-quick.jsonl"))
     assert (first["dataset"], first["planner"], second["planner"]) == (None, "twinfold", "paper")

@@ -174,9 +174,9 @@ def test_the_data_is_kept_to_where_something_was_fitted() -> None:
     cells = {cell.method: cell for cell in suite.cells(suite.profile("quick"))
              if (cell.task, cell.planner) == ("half_cheetah", "twinfold")}  # fmt: skip
     learned, true = (planner_config(suite, cells[m]) for m in ("persim", "true-env-mpc"))
-    assert learned.behaviour > 0
-    assert learned.disagreement > 0
-    assert not true.needs_data
+    assert learned.objective.behaviour > 0
+    assert learned.objective.disagreement > 0
+    assert not true.objective.needs_data
 
 
 def test_the_part_that_is_asked_for(tiny_returns: Suite) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from twinfold import FitConfig, __version__
+from twinfold import FitConfig, __version__, cli
 
 COMMANDS = [
     "",
@@ -42,6 +42,17 @@ def test_help_teaches(twinfold: Any, command: str) -> None:
     # A box row that starts with a flag has words of explanation behind it.
     for row in re.findall(r"│ [* ] +(--.*?)│|│ (--.*?)│", done.out):
         assert re.search(r"[a-z]{2,}", re.sub(r"--[\w-]+ +[A-Z.]*", "", "".join(row))), row
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_list_of_commands_says_what_they_say(twinfold: Any, command: str) -> None:
+    summary = cli.COMMANDS[command][1]
+    assert f"\n\n{summary}\n" in "\n" + twinfold(command, "--help").out
+
+
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    code = "import sys, twinfold.cli as c; c.main(['--help']); sys.exit('pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize(

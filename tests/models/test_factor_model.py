@@ -198,7 +198,7 @@ def test_a_folded_agent_predicts_what_the_member_predicts(
         inputs = normalizer.inputs(standard)
         standard = normalizer.advance(standard, member(member.agents[4], inputs, code))
         moved |= not np.allclose(before, standard, atol=1e-3)
-        carry, reached = dynamics.step(carry, dynamics.encode(jnp.asarray(action)), None)
+        carry, reached = dynamics.step(carry, dynamics.encode(jnp.asarray(action)))
         np.testing.assert_allclose(carry, standard, rtol=2e-4, atol=1e-4)
         np.testing.assert_allclose(reached, normalizer.decode_state(standard), rtol=1e-3, atol=1e-3)
     assert moved
@@ -213,7 +213,7 @@ def test_the_fold_clips_at_the_limits() -> None:
         0 * ones, ones, ones, 0 * ones, ones, none, none, none, none, -wall, wall
     )
     dynamics = fold(member, normalizer.on_device(), 1e4 * member.agents[0])
-    _, reached = dynamics.step(dynamics.init(jnp.zeros(3)), dynamics.encode(jnp.asarray(1)), None)
+    _, reached = dynamics.step(dynamics.init(jnp.zeros(3)), dynamics.encode(jnp.asarray(1)))
     np.testing.assert_allclose(np.abs(reached), wall, rtol=1e-6)
 
 

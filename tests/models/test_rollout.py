@@ -125,7 +125,7 @@ def test_the_folded_agent_rolls_out_as_the_table_does(
     @eqx.filter_vmap(in_axes=(eqx.if_array(0), None, None))
     def roll(member: Any, start: Any, codes: Any) -> Any:
         def step(carry: Any, code: Any) -> Any:
-            return member.step(carry, code, None)
+            return member.step(carry, code)
 
         return jax.lax.scan(step, member.init(start), jax.vmap(member.encode)(codes))[1]
 

@@ -29,7 +29,7 @@ def test_a_rollout_steps_the_task(name: str):
     expected = state = task.reset(own, jax.random.key(0))
     carry = dynamics.init(state)
     for code in jax.vmap(dynamics.encode)(actions):
-        carry, state = dynamics.step(carry, code, None)
+        carry, state = dynamics.step(carry, code)
     for action in actions:
         expected = task.step(own, expected, action)
     np.testing.assert_array_equal(state, expected)
@@ -45,7 +45,7 @@ def test_a_stack_is_mapped_over_like_members(name: str):
     @eqx.filter_jit
     def one_step(stack: TaskDynamics) -> jax.Array:
         def step(member: TaskDynamics) -> jax.Array:
-            return member.step(member.init(start), member.encode(action), None)[1]
+            return member.step(member.init(start), member.encode(action))[1]
 
         return eqx.filter_vmap(step)(stack)
 

@@ -27,7 +27,7 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, Prior, factor_draws
 from twinfold.models.run_info import RunInfo
 from twinfold.ope.policy_value import Goal, compare_policies, policy_value
-from twinfold.ope.posterior_rollouts import draw_worlds
+from twinfold.ope.posterior_rollouts import posterior_samples
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.objective import Objective, make_evaluate
@@ -167,14 +167,14 @@ def test_a_planner_plans_with_the_ensemble_and_acts_in_one_world(
     evaluate = make_evaluate(stack, task_objective(config, CART, stack))
     planner = task_planner(config, CART)
     plan = eqx.filter_jit(lambda memory, state, key: planner.plan(memory, evaluate, state, key))
-    world = jax.tree.map(lambda leaf: leaf[2], draw_worlds(model, 3, 3))
+    world = jax.tree.map(lambda leaf: leaf[2], posterior_samples(model, 3, 3))
     key = jax.random.split(jax.random.split(jax.random.key(0))[1], 2)[1]
     key_memory, key_steps = jax.random.split(key)
     memory, state, total = planner.init(key_memory), jnp.asarray(STARTS[1]), 0
     carry = world.init(state)
     for t in range(6):
         action, memory, _ = plan(memory, state, jax.random.fold_in(key_steps, t))
-        carry, state = world.step(carry, world.encode(action), None)
+        carry, state = world.step(carry, world.encode(action))
         total += 1
         if CART.terminated(state):
             break

@@ -24,8 +24,7 @@ class Integrator(Dynamics):
     def encode(self, action: Any) -> Any:
         return self.gain * (jnp.sum(action) - 1.0)
 
-    def step(self, carry: Any, code: Any, key: Any) -> Any:
-        del key
+    def step(self, carry: Any, code: Any) -> Any:
         state = carry + code
         return state, state
 

@@ -15,7 +15,7 @@ from twinfold import FittedModel
 from twinfold.models.behaviour_policy import AgentBehaviour, init_behaviour
 from twinfold.models.normalizer import Normalizer
 from twinfold.planning import CEM, ICEM, MPPI, Objective, make_evaluate, plan_config, task_objective
-from twinfold.planning.objective import N_PROPOSALS, member_returns, proposals
+from twinfold.planning.objective import member_returns, proposals
 from twinfold.tasks import get_task
 
 START = jnp.array([0.2, -0.4])
@@ -85,7 +85,7 @@ def test_the_first_proposal_follows_the_policy(integrator, keeping) -> None:
     for action in got[0]:
         np.testing.assert_allclose(action, policy(state), rtol=1e-5, atol=1e-6)
         state = state + 0.3 * (action.sum() - 1.0)
-    assert got.shape == (N_PROPOSALS, 7, 2)
+    assert got.shape == (keeping.n_proposals, 7, 2)
     away = np.abs(got - got[0]).mean(axis=(1, 2))
     assert (away[1:] > 0).all()
     assert away[-3:].mean() > away[1:4].mean()  # more and more noise

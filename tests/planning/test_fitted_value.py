@@ -23,10 +23,11 @@ from twinfold.planning import (
     learn_plan_value,
     task_objective,
 )
-from twinfold.planning.fitted_value import _SWEEPS, DISCOUNT
+from twinfold.planning.fitted_value import PlanValueSettings
 from twinfold.tasks import get_task
 
 HORIZON = 4
+DISCOUNT, SWEEPS = PlanValueSettings().discount, PlanValueSettings().sweeps
 SEARCH = ICEM([-1.0], [1.0], candidates=8, horizon=HORIZON, rounds=2)
 STATES = np.linspace(-1.0, 2.0, 60)[:, None]
 
@@ -42,8 +43,7 @@ class Slope(Dynamics):
     def encode(self, action: Any) -> Any:
         return self.push * action
 
-    def step(self, carry: Any, code: Any, key: Any) -> Any:
-        del key
+    def step(self, carry: Any, code: Any) -> Any:
         state = jnp.where(carry < 0, carry, jnp.minimum(carry + code, 2.0))
         return state, state
 
@@ -51,7 +51,7 @@ class Slope(Dynamics):
 class Broken(Slope):
     """Nothing finite is ever predicted."""
 
-    def step(self, carry: Any, code: Any, key: Any) -> Any:
+    def step(self, carry: Any, code: Any) -> Any:
         return carry + code, jnp.full_like(carry, jnp.nan)
 
 
@@ -85,7 +85,7 @@ def learn(normalizer: Normalizer, reward: Callable[..., Any], kind: Any = Slope)
 
 def test_a_constant_reward_is_worth_its_discounted_sum(normalizer: Normalizer) -> None:
     value = learn(normalizer, lambda state, action, after: jnp.ones(()) * 0.5)
-    expected = 0.5 * HORIZON * (1 - DISCOUNT**_SWEEPS) / (1 - DISCOUNT)
+    expected = 0.5 * HORIZON * (1 - DISCOUNT**SWEEPS) / (1 - DISCOUNT)
     found = jax.vmap(value)(jnp.asarray(STATES, jnp.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
@@ -94,7 +94,7 @@ def test_a_pit_that_pays_at_first_is_worth_nothing(normalizer: Normalizer) -> No
     value = learn(normalizer, falling_pays)
     pit, edge = (np.asarray(jax.vmap(value)(jnp.array(x))) for x in ([[-1.0], [-0.5]], [[1.0]]))
     # Forever above: 1 per step. The best of one plan alone would be to fall with its last step.
-    staying = HORIZON * (1 - DISCOUNT**_SWEEPS) / (1 - DISCOUNT)
+    staying = HORIZON * (1 - DISCOUNT**SWEEPS) / (1 - DISCOUNT)
     assert np.abs(pit).max() < 0.1 * staying
     assert edge[0] > 0.7 * staying
     plan = ICEM([-1.0], [1.0], candidates=64, horizon=HORIZON, rounds=3)
@@ -116,7 +116,7 @@ def _end(planner: ICEM, objective: Objective) -> float:
     one = Slope(jnp.array(0.3))
     state = start
     for action in actions:
-        state = one.step(state, one.encode(action), None)[1]
+        state = one.step(state, one.encode(action))[1]
     return float(state[0])
 
 
@@ -150,7 +150,7 @@ def test_the_discount_of_the_objective_counts(normalizer: Normalizer) -> None:
     )
     value = learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0))
     plan, beyond = sum(0.9**t for t in range(HORIZON)), DISCOUNT * 0.9**HORIZON
-    expected = plan * (1 - beyond**_SWEEPS) / (1 - beyond)
+    expected = plan * (1 - beyond**SWEEPS) / (1 - beyond)
     found = jax.vmap(value)(jnp.asarray(STATES, jnp.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 

@@ -20,14 +20,16 @@ from twinfold.planning import (
     StickyShooting,
     make_evaluate,
 )
+from twinfold.planning.config import CEMSettings
 from twinfold.planning.planner import shift
 
 LOW, HIGH = np.array([-1.0, 0.5]), np.array([2.0, 0.75])
+COLD = CEMSettings(noise_beta=0.0, warm_start=False, execute="mean")  # as the paper plans
 PLANNERS = {
     "shooting": RandomShooting(3, candidates=40, horizon=6),
     "sticky": StickyShooting(3, candidates=40, horizon=6),
-    "cem": CEM(LOW, HIGH, candidates=40, horizon=6, rounds=3),
-    "warm cem": CEM(LOW, HIGH, 40, 6, 3, noise_beta=1.0, warm_start=True, execute="best"),
+    "cem": CEM(LOW, HIGH, COLD, candidates=40, horizon=6, rounds=3),
+    "warm cem": CEM(LOW, HIGH, candidates=40, horizon=6, rounds=3, noise_beta=1.0),
     "icem": ICEM(LOW, HIGH, candidates=40, horizon=6, rounds=3),
     "mppi": MPPI(LOW, HIGH, candidates=40, horizon=6, rounds=3),
 }
@@ -112,7 +114,10 @@ def test_short_plans_equal_brute_force(integrator, objective) -> None:
     every = jnp.array(list(product(range(3), repeat=4)))
     start = jnp.array([-0.5, 0.4])
     top = evaluate(start, every).max()
-    planners: list[Planner] = [RandomShooting(3, 1000, 4), StickyShooting(3, 1000, 4)]
+    planners: list[Planner] = [
+        RandomShooting(3, candidates=1000, horizon=4),
+        StickyShooting(3, candidates=1000, horizon=4),
+    ]
     for planner in planners:
         key = jax.random.key(1)
         _, _, info = planner.plan(planner.init(key), evaluate, start, key)
@@ -188,7 +193,7 @@ def test_too_few_candidates() -> None:
 
 def test_cem_finds_the_maximum() -> None:
     target = jnp.array([0.3, 0.7])
-    planner = CEM(LOW, HIGH, candidates=100, horizon=3, rounds=8)
+    planner = CEM(LOW, HIGH, COLD, candidates=100, horizon=3, rounds=8)
 
     def evaluate(obs, actions):
         return -((actions - target) ** 2).sum(axis=(1, 2))

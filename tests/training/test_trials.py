@@ -117,7 +117,7 @@ def test_a_simple_model_goes_through_all_that_a_run_can_do(tmp_path: Any) -> Non
 
     def one(member: Any) -> Any:
         state, action = jnp.zeros(1), jnp.full(1, 0.5)
-        return member.step(member.init(state), member.encode(action), None)[1]
+        return member.step(member.init(state), member.encode(action))[1]
 
     folded = jax.vmap(one)(dynamics)
     np.testing.assert_allclose(np.asarray(folded)[:, 0], paths[:, 1, 0, 0], rtol=1e-4, atol=1e-5)

@@ -11,8 +11,8 @@ from twinfold.benchmark.records import differences, read_records
 from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
-from twinfold.planning.config import PlanConfig
-from twinfold.planning.presets import plan_config
+from twinfold.planning.config import PlanConfig, recorded_settings, setting_fields
+from twinfold.planning.presets import PAPER, plan_config
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None =
             plan.todo.append(cell)
             continue
         wanted = settings_of(suite, profile, cell)
-        if differing := differences(record["settings"], wanted, _default):
+        if differing := differences(_settings(record), wanted, _default):
             plan.changed[cell] = differing
         else:
             plan.done.append(cell)
@@ -115,9 +115,7 @@ def fit_config(suite: Suite, cell: Cell) -> FitConfig:
 def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
     """Settings of a cell's planner: the paper's, or ours with the suite's changes."""
     if cell.planner == "paper":
-        from twinfold.planning import defaults
-
-        return defaults.PAPER[cell.task]
+        return PAPER[cell.task]
     from twinfold.tasks import get_task
 
     changes = suite.plan.get(cell.task, {})
@@ -126,10 +124,19 @@ def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
     return config if METHODS[cell.method] else config.without_data()
 
 
+def _settings(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a record, those of its planner as they are given today."""
+    settings = record["settings"]
+    plan = settings.get("plan")
+    return settings if plan is None else {**settings, "plan": recorded_settings(plan)}
+
+
 def _default(name: str) -> Any:
-    """The default of a setting by its dotted name; None if it has none."""
+    """Return the default of a setting by its dotted name; None if it has none."""
     part, _, setting = name.partition(".")
-    model = {"fit": FitConfig, "plan": PlanConfig}.get(part)
-    if model is None or setting not in model.model_fields:
-        return None
-    return model().model_dump(mode="json")[setting]
+    if part == "plan":
+        known = setting_fields()
+        return known[setting].default if setting in known else None
+    if part == "fit" and setting in FitConfig.model_fields:
+        return FitConfig().model_dump(mode="json")[setting]
+    return None

@@ -168,7 +168,7 @@ def evaluate_return(
     """
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
-    stacks = [model.dynamics(int(agent), config.draws) for agent in agents]
+    stacks = [model.dynamics(int(agent), config.objective.draws) for agent in agents]
     objectives = _objectives(model, task, agents, stacks, config, progress)
     rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {
@@ -286,7 +286,7 @@ def _objectives(
     """The objective of each agent, side by side: learning a terminal value takes a while."""
 
     def told(done: int) -> None:
-        if progress is not None and config.terminal_value != "none":
+        if progress is not None and config.objective.terminal_value != "none":
             progress("what states are worth", done, len(agents))
 
     told(0)

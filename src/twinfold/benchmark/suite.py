@@ -272,20 +272,20 @@ def plans_are_valid(suite: Suite) -> None:
     Raises:
         UsageError: a setting is unknown or out of range.
     """
-    from twinfold.planning.config import PlanConfig
+    from twinfold.planning.config import problems, setting_fields
+    from twinfold.planning.presets import BY_TASK
 
     for task, changes in suite.plan.items():
-        unknown = [name for name in changes if name not in PlanConfig.model_fields]
+        unknown = [name for name in changes if name not in setting_fields()]
         if unknown:
             raise UsageError(
-                f"[plan.{task}]: unknown setting {unknown[0]!r}; {one_of(PlanConfig.model_fields)}"
+                f"[plan.{task}]: unknown setting {unknown[0]!r}; {one_of(setting_fields())}"
             )
         try:
-            PlanConfig.model_validate(changes)
+            BY_TASK[task].replace(**changes)
         except ValidationError as error:
-            raise UsageError(
-                "\n".join(f"[plan.{task}]: {line}" for line in _lines(error))
-            ) from None
+            lines = (f"setting {name!r} {text}" for name, text in problems(error).items())
+            raise UsageError("\n".join(f"[plan.{task}]: {line}" for line in lines)) from None
 
 
 def _find(name: str | Path) -> Path:

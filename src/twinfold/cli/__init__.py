@@ -16,19 +16,6 @@ from contextlib import nullcontext, suppress
 from cyclopts import App, CycloptsError
 
 from twinfold import __version__
-from twinfold.cli import (
-    adapt,
-    bench,
-    data,
-    demo,
-    evaluate,
-    fit,
-    plan,
-    policies,
-    simulate,
-    validate,
-    value,
-)
 from twinfold.cli.sigint import interrupts
 from twinfold.errors import InvalidDataError, TwinfoldError
 
@@ -53,25 +40,57 @@ Every command explains itself:  twinfold fit --help
 Exit codes: 0 success, 1 failure, 2 usage, 3 invalid data, 130 interrupted.
 """
 
-app = App(
-    name="twinfold",
-    version=__version__,
-    help=HELP,
-    help_format="plaintext",
-    suppress_keyboard_interrupt=False,
-)
-app.command(data.app)
-app.command(policies.app)
-app.command(fit.fit)
-app.command(validate.validate)
-app.command(adapt.adapt)
-app.command(adapt.forget)
-app.command(simulate.simulate)
-app.command(plan.plan)
-app.command(value.value)
-app.command(evaluate.evaluate)
-app.command(demo.demo)
-app.command(bench.app)
+# Where each command is, and what it does in a line: the first of its own help. A command's module
+# is loaded when it is called, because the flags of some are made from settings.
+COMMANDS = {
+    "data": ("data:app", "Collect, check and describe panel data."),
+    "policies": ("policies:app", "Train and list the policies that the benchmark data comes from."),
+    "fit": ("fit:fit", "Learn a simulator for every agent of a table."),
+    "validate": ("validate:validate", "Try to prove a run wrong, and say what it may be used for."),
+    "adapt": (
+        "adapt:adapt",
+        "Add new agents to a run, or more data of known ones, without a new fit.",
+    ),
+    "forget": (
+        "adapt:forget",
+        "Take agents out of a run: their factors, their sums, their kept states.",
+    ),
+    "simulate": (
+        "simulate:simulate",
+        "Answer what-if questions: what would this agent do under these actions?",
+    ),
+    "plan": ("plan:plan", "Plan for one agent and show the plan with its predicted outcome."),
+    "value": ("value:value", "Estimate what a policy is worth to an agent, without trying it."),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Judge a run against the true task, by the protocol of the PerSim paper.",
+    ),
+    "demo": (
+        "demo:demo",
+        "Take CartPole from nothing to a page: collect, check, fit, evaluate, ask.",
+    ),
+    "bench": ("bench:app", "Run the experiments of the PerSim paper, and others of their kind."),
+}
+
+
+def make_app(called: str | None = None) -> App:
+    """Return the command line.
+
+    Args:
+        called: name of the command that is called, which has its own help; the others are only
+            listed.
+    """
+    app = App(
+        name="twinfold",
+        version=__version__,
+        help=HELP,
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,
+    )
+    for name, (place, summary) in COMMANDS.items():
+        listed = None if name == called else summary
+        app.command(f"{__name__}.{place}", name=name, help=listed)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,8 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_process = arguments is None
     try:
         with interrupts() if as_process else nullcontext():
-            code = app(
-                arguments,
+            words = sys.argv[1:] if arguments is None else list(arguments)
+            code = make_app(words[0] if words else None)(
+                words,
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",
@@ -131,5 +151,5 @@ def _complain(*messages: str) -> None:
 
 
 def _command(error: CycloptsError) -> str:
-    """The command that could not be parsed, such as ``twinfold data validate``."""
+    """Return the command that could not be parsed, such as ``twinfold data validate``."""
     return " ".join(["twinfold", *(error.command_chain or ())])

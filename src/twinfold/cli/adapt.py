@@ -124,7 +124,7 @@ def forget(
 
 
 def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
-    """What forgetting did to the band of everybody else."""
+    """Say what forgetting did to the band of everybody else."""
     from twinfold.uncertainty.intervals import promised_steps
 
     if model.calibration is None:

@@ -24,7 +24,7 @@ Ids = Annotated[list[int] | None, Parameter(negative="", consume_multiple=False)
 
 
 def records_path(suite: str, profile: str, given: Path | None) -> Path:
-    """Where the records of a suite are kept."""
+    """Return where the records of a suite are kept."""
     return given or Path("results") / f"{suite}-{profile}.jsonl"
 
 

@@ -1,4 +1,4 @@
-"""What commands share: roles from flags, logging and progress, JAX's set-up."""
+"""Parts that commands share: logging and progress, output, JAX's set-up."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def set_up_jax() -> None:
 
 
 def warn(text: str) -> None:
-    """One doubtful thing, on standard error."""
+    """Say one doubtful thing on standard error."""
     print(f"warning: {text}", file=sys.stderr)
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One record on standard output; what is not finite becomes null."""
+    """Print one record on standard output; what is not finite becomes null."""
     print(json.dumps(finite(record), indent=1, ensure_ascii=False, default=str))
 
 
 def console(stderr: bool = False) -> Console:
-    """Rich's console, wide enough for a table when the output is a file.
+    """Return Rich's console, wide enough for a table when the output is a file.
 
     Users' names are printed as they are: ``[bold]`` is no style and ``:car:`` no picture.
     """
@@ -61,7 +61,7 @@ def console(stderr: bool = False) -> Console:
 
 
 class Talk:
-    """What a long command says on standard error: lines, and progress with the time left."""
+    """The voice of a long command on standard error: lines, and progress with the time left."""
 
     def __init__(self, quiet: bool) -> None:
         """Say nothing if ``quiet``."""
@@ -73,7 +73,7 @@ class Talk:
         self._begun = self._said = 0.0
 
     def line(self, text: str) -> None:
-        """One line."""
+        """Say one line."""
         if self.quiet:
             return
         if self._bar is not None:
@@ -82,7 +82,7 @@ class Talk:
             print(text, file=sys.stderr, flush=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Steps done so far of a stage; a bar on a terminal, else a line every five seconds."""
+        """Show the steps done of a stage; a bar on a terminal, else a line every five seconds."""
         if self.quiet:
             return
         now = time.monotonic()
@@ -104,7 +104,7 @@ class Talk:
 
 @contextmanager
 def interruptible(hint: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C within ends the command with a hint what to do next; ``main`` prints it."""
+    """Let Ctrl-C end the command with a hint what to do next; ``main`` prints it."""
     try:
         yield
     except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def interruptible(hint: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def talking(quiet: bool) -> Iterator[Talk]:
-    """A ``Talk`` whose bars are taken down at the end, whatever happens."""
+    """Give a ``Talk`` whose bars are taken down at the end, whatever happens."""
     talk = Talk(quiet)
     if quiet or not sys.stderr.isatty():
         yield talk

@@ -9,7 +9,7 @@ from twinfold.cli.flags import Flag
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0, quiet: Flag = False) -> None:
-    """CartPole from nothing to a page: collect, check, fit, evaluate, ask.
+    """Take CartPole from nothing to a page: collect, check, fit, evaluate, ask.
 
     500 agents with their own hidden physics, one random trajectory each, about
     22 steps long. It ends by printing where the page is. What an earlier demo

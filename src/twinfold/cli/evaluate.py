@@ -8,7 +8,8 @@ from typing import Any, Literal
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, PlannerFlags
+from twinfold.cli.flags import Flag
+from twinfold.cli.planner_flags import PlannerFlags
 from twinfold.errors import UsageError
 
 HELP = """Judge a run against the true task, by the protocol of the PerSim paper.
@@ -22,7 +23,7 @@ _MOST_AGENTS = 1_000_000
 
 
 def agent_range(text: str) -> list[int]:
-    """``"0-4,7"`` -> ``[0, 1, 2, 3, 4, 7]``.
+    """Return ``[0, 1, 2, 3, 4, 7]`` for ``"0-4,7"``.
 
     Raises:
         UsageError: it cannot be read so.
@@ -52,7 +53,7 @@ def prediction(
     seed: int = 0,
     json: Flag = False,
 ) -> None:
-    """Open-loop prediction error (the paper's Table 1).
+    """Measure the open-loop prediction error (the paper's Table 1).
 
     The actions are those of a trained policy, which differs from the policies
     of the data. The error is in units of the state.
@@ -83,7 +84,7 @@ def prediction(
 
 
 def show_prediction(record: dict[str, Any]) -> None:
-    """The table of a prediction record."""
+    """Show the table of a prediction record."""
     from twinfold.cli.render import show_table
     from twinfold.report.tables import error_table
 
@@ -95,7 +96,7 @@ def show_prediction(record: dict[str, Any]) -> None:
 
 
 def int_keys(figures: dict[str, Any]) -> dict[int, Any]:
-    """Agent ids as they were before they went through JSON."""
+    """Return the record with agent ids as they were before they went through JSON."""
     return {int(agent): row for agent, row in figures.items()}
 
 
@@ -112,7 +113,7 @@ def return_(
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Return of planning with the simulators (the paper's Table 2).
+    """Measure the return of planning with the simulators (the paper's Table 2).
 
     At every step a plan is made in the agent's simulator and its first action
     is taken in the true task.
@@ -164,7 +165,7 @@ def true_mpc(
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Return of planning with the true dynamics (True env + MPC of Table 2).
+    """Measure the return of planning with the true dynamics (True env + MPC, Table 2).
 
     What a planner earns when its simulator makes no error. It needs no run. A
     full episode of half_cheetah takes minutes.
@@ -204,7 +205,7 @@ def true_mpc(
 
 
 def show_return(record: dict[str, Any]) -> None:
-    """The table of a return record."""
+    """Show the table of a return record."""
     from twinfold.cli.render import show_settings, show_table
     from twinfold.report.tables import returns_table
 

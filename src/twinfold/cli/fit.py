@@ -3,61 +3,39 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import Parameter
 
 from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, Names, RoleFlags, numbers, shown, split, whole
+from twinfold.cli.flags import Flag, RoleFlags, numbers, settings_flags, split, whole
+from twinfold.config import FitConfig
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     from twinfold.data.panel import PanelDataset
 
 
+_FLAGS = (
+    "seed", "effort", "linear", "features", "rank", "members", "state_net", "action_net",
+    "activation", "learning_rate", "batch_size", "steps", "shrinkages", "validation_share",
+)  # fmt: skip
+"""Settings that have a flag; the others are for a file."""
+
+
+def _default(field: Any) -> object:
+    value = field.default
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 @Parameter(name="*", group="Settings")
-@dataclass(frozen=True)
-class FitFlags:
-    """Settings of a fit; what is not given is the configuration's or the default.
-
-    Attributes:
-        seed: Of everything that is random.
-        effort: How much is tried: quick (seconds), normal (minutes) or thorough (tens of minutes).
-        linear: The linear model without or beside the nets: auto, none, no change, drift,
-            own drift, pooled, levels, slopes or average.
-        features: separable (state times action), joint (of both), or auto: by held-out error.
-        rank: Latent terms of the nets; auto tries some likewise, 0 is no nets.
-        members: Size of the ensemble.
-        state_net: Hidden widths of the state net, such as 128 or 64,64.
-        action_net: Hidden widths of the action net (continuous actions); 0 for a linear one.
-        activation: relu, silu, hard_swish or tanh.
-        learning_rate: Its peak; it falls to zero at the end.
-        batch_size: Transitions per training step.
-        steps: Longest training, in steps; shorter ones are tried on held-out data too.
-        shrinkages: Strengths of the pull of agents to each other that are tried on held-out data.
-        validation_share: Share of the agents of which the last part is held out (of little data
-            all of them are); 0 for none.
-    """
-
-    seed: Annotated[int | None, shown(0)] = None
-    effort: Annotated[str | None, shown("normal")] = None
-    linear: Annotated[str | None, shown("auto")] = None
-    features: Annotated[str | None, shown("separable")] = None
-    rank: Annotated[str | None, shown("auto")] = None
-    members: Annotated[int | None, shown(5)] = None
-    state_net: Annotated[Names, shown("128")] = None
-    action_net: Annotated[Names, shown("64")] = None
-    activation: Annotated[str | None, shown("relu")] = None
-    learning_rate: Annotated[float | None, shown(0.01)] = None
-    batch_size: Annotated[int | None, shown(128)] = None
-    steps: Annotated[int | None, shown(50000)] = None
-    shrinkages: Annotated[Names, shown("0.001,0.3,3.0,30.0")] = None
-    validation_share: Annotated[float | None, shown(0.2)] = None
+class FitFlags(settings_flags({name: FitConfig.model_fields[name] for name in _FLAGS}, _default)):
+    """Settings of a fit; what is not given is the configuration's or the default."""
 
     def given(self) -> dict[str, Any]:
-        """The flags that were given, as settings.
+        """Return the flags that were given, as settings.
 
         Raises:
             UsageError: widths that are no whole numbers.
@@ -119,7 +97,6 @@ def fit(
     """
     set_up_jax()
 
-    from twinfold.config import FitConfig
     from twinfold.data.io import load_panel, read_manifest
     from twinfold.training.fit import fit as fit_model
     from twinfold.training.run_directory import check_free
@@ -169,7 +146,7 @@ def fit(
 
 
 def _reserved(word: str, n_agents: int) -> int:
-    """The number of agents that ``--reserve`` asks for."""
+    """Return the number of agents that ``--reserve`` asks for."""
     from twinfold.uncertainty.conformal import default_reserved
 
     if word == "auto":
@@ -184,7 +161,7 @@ def _reserved(word: str, n_agents: int) -> int:
 
 
 def _example(dataset: PanelDataset, out: Path) -> str:
-    """A first question to the run, from the data itself."""
+    """Return a first question to the run, from the data itself."""
     data = dataset.transitions()
     actions = data.action[:3]
     if dataset.action_levels is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 from cyclopts import Parameter
 
@@ -14,8 +14,6 @@ from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     from twinfold.data.roles import Roles
-    from twinfold.planning.config import PlanConfig
-    from twinfold.tasks import Task
 
 ActionType = Literal["discrete", "continuous"]
 Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
@@ -24,19 +22,19 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
 def shown(default: object) -> Parameter:
-    """A flag that is None when not given, with the value that is then used in its help."""
+    """Return a flag that is None when not given; its help says what is then used."""
     return Parameter(show_default=lambda _: default)
 
 
 def split(values: list[str] | None) -> tuple[str, ...]:
-    """``["a,b", "c"]`` -> ``("a", "b", "c")``: flags may be repeated, or hold commas."""
+    """Return ``("a", "b", "c")`` for ``["a,b", "c"]``: flags are repeated, or hold commas."""
     return tuple(
         part.strip() for value in values or [] for part in value.split(",") if part.strip()
     )
 
 
 def whole(word: str, expected: str) -> int:
-    """``"12"`` -> ``12``.
+    """Return ``12`` for ``"12"``.
 
     Raises:
         UsageError: it is no whole number; the message says what was expected.
@@ -48,7 +46,7 @@ def whole(word: str, expected: str) -> int:
 
 
 def numbers(text: str, flag: str) -> list[float]:
-    """``"1,-2.5"`` -> ``[1.0, -2.5]``.
+    """Return ``[1.0, -2.5]`` for ``"1,-2.5"``.
 
     Raises:
         UsageError: a part is no number; the message names the flag.
@@ -60,7 +58,7 @@ def numbers(text: str, flag: str) -> list[float]:
 
 
 def state_numbers(text: str, names: Sequence[str]) -> list[float]:
-    """The value of ``--state``: one number per state column.
+    """Return the value of ``--state``: one number per state column.
 
     Raises:
         UsageError: naming the columns.
@@ -107,7 +105,7 @@ class RoleFlags:
     static: Names = None
 
     def roles(self) -> Roles | None:
-        """The roles, or None if no flag was given (the manifest beside the table then says).
+        """Return the roles, or None if no flag was given (the manifest beside the table then says).
 
         Raises:
             UsageError: some flags were given, but not all that are needed.
@@ -131,7 +129,7 @@ class RoleFlags:
 
 
 def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles | None:
-    """The roles of a table for a run: by flags, else by its manifest (None), else the run's own.
+    """Return the roles of a table for a run: by flags, else by its manifest (None), else the run's.
 
     Columns that nothing is learned from may then be missing.
 
@@ -154,88 +152,34 @@ def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles 
     return fitted.model_copy(update=absent)
 
 
-@Parameter(name="*", group="Planner")
-@dataclass(frozen=True)
-class PlannerFlags:
-    """How to search for a plan; what is not given is the task's default.
+def settings_flags(fields: Mapping[str, Any], default: Callable[[Any], object]) -> Any:
+    """Return a dataclass with a flag for every setting, None where it is not given.
 
-    Attributes:
-        planner: sticky or shooting (discrete actions); icem, mppi or cem (continuous ones).
-        candidates: Number of action sequences tried (per round).
-        horizon: Length of each, in steps.
-        rounds: Rounds of icem, mppi and cem.
-        terminal_value: Worth of a plan's end: none, grid (value iteration; up to 3 states) or plans
-            (learned by planning from many states; continuous actions).
-        discount: Of the reward, per step.
-        progress: Worth of the most progress a plan makes (mountain_car: the highest position).
-        risk: Standard deviations over the ensemble members taken off the return.
-        cvar: Share of the members, the worst ones, over which the return is averaged.
-        disagreement: Price per standard deviation by which the members' predictions differ.
-        out_of_range: Predictions beyond the training data: ignore, truncate or penalise.
-        range_margin: How much wider than the training data the range is, as a share of its width.
-        range_cost: Price of a step that ends one standard deviation beyond the range.
-        behaviour: Price of leaving what the data's policy would have done, per standard deviation.
-        support_cost: Price of a step of the plan with nothing behind it (3 to 10 times slower).
-        draws: Draws of the agent's factors per member: little data of its own counts as risk.
-        spread: Standard deviation of the noise around a plan, as a share of the action's range.
-        noise_beta: Colour of that noise along a plan; 0 is white, 2 slow.
-        elite: Share of the candidates that are elites (icem, cem).
-        keep: Share of the elites that are tried again in the next round (icem).
-        decay: Size of a round over that of the one before (icem).
-        momentum: Share of the old mean and spread in the new ones (icem, cem).
-        warm_start: Begin cem at the plan of the last control step.
-        execute: Plan of cem that is executed: mean or best.
-        temperature: Of mppi; the smaller, the more the best candidates count.
-        temperature_unit: spread (standard deviations of the scores) or reward.
+    Args:
+        fields: Pydantic fields by name; the description of a field is the help of its flag.
+        default: what the help says that a flag is when it is not given, by the field.
     """
 
-    planner: Annotated[str | None, shown("the task's")] = None
-    candidates: Annotated[int | None, shown("the task's")] = None
-    horizon: Annotated[int | None, shown("the task's")] = None
-    rounds: Annotated[int | None, shown("the task's")] = None
-    terminal_value: Annotated[str | None, shown("the task's")] = None
-    discount: Annotated[float | None, shown("the task's")] = None
-    progress: Annotated[float | None, shown("the task's")] = None
-    risk: Annotated[float | None, shown("the task's")] = None
-    cvar: Annotated[float | None, shown("the task's")] = None
-    disagreement: Annotated[float | None, shown("the task's")] = None
-    out_of_range: Annotated[str | None, shown("the task's")] = None
-    range_margin: Annotated[float | None, shown("the task's")] = None
-    range_cost: Annotated[float | None, shown("the task's")] = None
-    behaviour: Annotated[float | None, shown("the task's")] = None
-    support_cost: Annotated[float | None, shown("the task's")] = None
-    draws: Annotated[int | None, shown("the task's")] = None
-    spread: Annotated[float | None, shown("the task's")] = None
-    noise_beta: Annotated[float | None, shown("the task's")] = None
-    elite: Annotated[float | None, shown("the task's")] = None
-    keep: Annotated[float | None, shown("the task's")] = None
-    decay: Annotated[float | None, shown("the task's")] = None
-    momentum: Annotated[float | None, shown("the task's")] = None
-    warm_start: Annotated[bool | None, shown("the task's")] = None
-    execute: Annotated[str | None, shown("the task's")] = None
-    temperature: Annotated[float | None, shown("the task's")] = None
-    temperature_unit: Annotated[str | None, shown("the task's")] = None
+    def kind(field: Any) -> Any:
+        if field.annotation in (bool, int, float):
+            return field.annotation | None
+        return Names if get_origin(field.annotation) is tuple else str | None
 
-    def config(self, task: Task, preset: Literal["ours", "paper"] = "ours") -> PlanConfig:
-        """The task's settings, ours or the paper's, with these changes.
-
-        Raises:
-            UsageError: a value is out of range; the message names the flag.
-        """
-        from pydantic import ValidationError
-
-        from twinfold.planning.presets import PAPER, plan_config
-
-        try:
-            if preset == "paper":
-                return PAPER[task.name].replace(**asdict(self))
-            return plan_config(task.name, task.action_type, **asdict(self))
-        except ValidationError as error:
-            lines = []
-            for item in error.errors():
-                flag = "--" + str(item["loc"][0]).replace("_", "-")
-                lines.append(f"{flag} cannot be {item['input']!r}: {item['msg'].lower()}")
-            raise UsageError("\n".join(lines)) from None
+    flags = [
+        (
+            name,
+            Annotated[
+                kind(field),
+                Parameter(
+                    help=" ".join(field.description.split()),
+                    show_default=lambda _, field=field: default(field),
+                ),
+            ],
+            None,
+        )
+        for name, field in fields.items()
+    ]
+    return make_dataclass("SettingsFlags", flags, frozen=True)
 
 
 def finite(value: Any) -> Any:

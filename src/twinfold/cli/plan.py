@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, PlannerFlags, Words, state_numbers
+from twinfold.cli.flags import Flag, Words, state_numbers
+from twinfold.cli.planner_flags import PlannerFlags
 
 
 def plan(
@@ -42,7 +43,7 @@ def plan(
         agent: Id of the agent.
         state: State to plan from, numbers separated by commas; a start of the task if left out.
         search: How to search for a plan.
-        seed: Of the planner, and of the start if no state is given.
+        seed: Seed of the planner, and of the start if no state is given.
         min_support: Abstain from a plan of which a step has less support than this (0 to 1).
         strict: Refuse a state, or a plan, outside the range of the data, rather than warn.
         plot: Picture of the predicted outcome to write: .png, .pdf, .svg or .html.
@@ -60,7 +61,7 @@ def plan(
     model = load_run(run)
     check_plan(config, chosen)
     with talking(json) as talk:
-        if config.terminal_value == "plans":
+        if config.objective.terminal_value == "plans":
             talk.line(
                 "learning what states are worth takes about half a minute; "
                 "--terminal-value none plans without"
@@ -82,7 +83,7 @@ def plan(
     out.print(
         f"agent {agent}, from state {', '.join(f'{value:.4g}' for value in found.state)}: "
         f"plan of {len(found.actions)} steps worth {found.score:.4g}"
-        + (" (with its terminal value)" if found.config.terminal_value != "none" else "")
+        + (" (with its terminal value)" if found.config.objective.terminal_value != "none" else "")
     )
     show_rollout(out, found.rollout)
     show_settings(console(), found.config.model_dump())

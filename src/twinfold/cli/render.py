@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_description(console: Console, record: dict[str, Any]) -> None:
-    """The result of ``describe``."""
+    """Show the result of ``describe``."""
     from rich.table import Table
 
     per_agent = record["transitions_per_agent"]
@@ -48,7 +48,7 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
 
 
 def show_table(console: Console, report: ReportTable) -> None:
-    """A table of the report package, cell by cell the same as on a page."""
+    """Show a table of the report package, cell by cell the same as on a page."""
     from rich.table import Table
 
     table = Table(
@@ -62,7 +62,7 @@ def show_table(console: Console, report: ReportTable) -> None:
 
 
 def show_rollout(console: Console, rollout: Rollout) -> None:
-    """One predicted course: action, then the state after it with its band."""
+    """Show one predicted course: action, then the state after it with its band."""
     from rich.table import Table
 
     band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
@@ -89,7 +89,7 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
 
 
 def _interval(middle: float, lower: float, upper: float) -> str:
-    """A value and its band; a dash where there is no prediction."""
+    """Return a value and its band; a dash where there is no prediction."""
     return "–" if middle != middle else f"{middle:.4g} [{lower:.3g}..{upper:.3g}]"
 
 
@@ -100,7 +100,7 @@ def _basis(support: Support, step: int) -> str:
 
 
 def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:
-    """A picture of one predicted course."""
+    """Write a picture of one predicted course."""
     from twinfold.report.curves import Curves
     from twinfold.report.static_figures import save_rollout
 
@@ -109,7 +109,7 @@ def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:
 
 
 def _action(action: Any) -> str:
-    """A level, or the values of all columns."""
+    """Return a level, or the values of all columns."""
     values = action.tolist()
     if not isinstance(values, list):
         return str(values)
@@ -117,7 +117,7 @@ def _action(action: Any) -> str:
 
 
 def show_policies(console: Console, records: list[dict[str, Any]]) -> None:
-    """The trained policies: one row each, hidden physics in the order of the task's covariates."""
+    """Show the trained policies, one row each; hidden physics in the task's order."""
     from rich.table import Column, Table
 
     table = Table(

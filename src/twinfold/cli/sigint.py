@@ -20,7 +20,7 @@ AGAIN = 0.05  # seconds until an interrupt that could not be raised is tried aga
 
 
 def _imports(frame: FrameType | None) -> int:
-    """How many frames of the import system a stack has."""
+    """Return how many frames of the import system a stack has."""
     count = 0
     while frame is not None:
         count += frame.f_code.co_filename.startswith("<frozen importlib")
@@ -34,7 +34,7 @@ def _later() -> None:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Within, Ctrl-C raises ``KeyboardInterrupt`` where it is safe, and always while work goes on.
+    """Let Ctrl-C raise ``KeyboardInterrupt`` where it is safe, and always while work goes on.
 
     Does nothing where Ctrl-C has no meaning or another one: in a thread, in a job that a shell
     started in the background, under a handler of somebody else's for this or for the alarm.

@@ -171,7 +171,7 @@ def _answer_one(
 
 
 def _steps(text: str, width: int) -> np.ndarray:
-    """``"1,0x3"`` for one column, ``"1,2;0,0x3"`` for several: ``(H,)`` or ``(H, A)``."""
+    """Read ``"1,0x3"`` (one column) or ``"1,2;0,0x3"`` (several) as ``(H,)`` or ``(H, A)``."""
     import numpy as np
 
     words = text.split(",") if width == 1 and ";" not in text else text.split(";")

@@ -130,7 +130,7 @@ def validate(
 
 
 def _groups(table: Path, panel: PanelDataset, column: str) -> dict[Any, str]:
-    """The group of each agent of a table.
+    """Return the group of each agent of a table.
 
     Raises:
         UsageError: there is no such column, or an agent is in two groups.
@@ -159,7 +159,7 @@ def _groups(table: Path, panel: PanelDataset, column: str) -> dict[Any, str]:
 
 
 def _fitted_table(model: FittedModel) -> Path:
-    """The table that a run was made from.
+    """Return the table that a run was made from.
 
     Raises:
         UsageError: the run does not say, or it is not there any more.
@@ -179,7 +179,7 @@ def _fitted_table(model: FittedModel) -> Path:
 
 
 def show_validation(out: Console, found: Validation, *, brief: bool = False) -> None:
-    """Verdict, checks, and what to do about those that did not pass."""
+    """Show verdict, checks, and what to do about those that did not pass."""
     from rich.table import Table
     from rich.text import Text
 
@@ -238,7 +238,7 @@ def _write(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _judged(found: Validation, gate: Gate | None) -> int:
-    """The exit code; why it is not 0 goes to standard error."""
+    """Return the exit code; why it is not 0 goes to standard error."""
     from twinfold.validation.validate import VERDICTS
 
     if gate is None or VERDICTS.index(found.verdict) >= VERDICTS.index(_GATES[gate]):

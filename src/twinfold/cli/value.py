@@ -36,11 +36,12 @@ def value(
     seed: int = 0,
     json: Flag = False,
 ) -> None:
-    """What a policy is worth to an agent, without trying it: by the agent's simulator.
+    """Estimate what a policy is worth to an agent, without trying it.
 
-    The policy acts in many worlds, each a member of the ensemble with one draw
-    of what the agent may be. The interval says how far these worlds disagree,
-    and what is left to chance by the number of starts.
+    By the agent's simulator: the policy acts in many worlds, each a member of
+    the ensemble with one draw of what the agent may be. The interval says how
+    far these worlds disagree, and what is left to chance by the number of
+    starts.
 
       twinfold value run --task cart_pole --policy pure --against random --agent 0,1
 

@@ -19,12 +19,12 @@ class Dynamics(eqx.Module):
 
     @abc.abstractmethod
     def init(self, state: Float[Array, " D"]) -> Any:
-        """The carry of a rollout that starts in ``state`` (a model with memory adds its lags)."""
+        """Return the carry of a rollout from ``state`` (a model with memory adds its lags)."""
 
     @abc.abstractmethod
     def encode(self, action: Array) -> Any:
-        """What ``step`` needs of an action; computed for all actions at once, before the scan."""
+        """Return what ``step`` needs of an action; computed for all actions before the scan."""
 
     @abc.abstractmethod
-    def step(self, carry: Any, code: Any, key: Array | None) -> tuple[Any, Float[Array, " D"]]:
-        """One step: the new carry and the next state ``(D,)``."""
+    def step(self, carry: Any, code: Any) -> tuple[Any, Float[Array, " D"]]:
+        """Return the new carry and the next state ``(D,)``."""

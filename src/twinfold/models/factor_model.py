@@ -344,8 +344,8 @@ class AgentDynamics(Dynamics):
             self.activation,
         )
 
-    def step(self, carry: Array, code: Any, key: Array | None) -> tuple[Array, Array]:
-        """One step; deterministic, the key is not used."""
+    def step(self, carry: Array, code: Any) -> tuple[Array, Array]:
+        """Return the new carry and the next state in raw units."""
         change: Any = 0.0
         inputs = self.normalizer.inputs(carry)
         if self.linear is not None:

@@ -24,17 +24,16 @@ class TaskDynamics(Dynamics):
     covariates: Any
 
     def init(self, state: Float[Array, " D"]) -> Float[Array, " D"]:
-        """The carry is the state: the true dynamics have no memory."""
+        """Return the state: the true dynamics have no memory."""
         return state
 
     def encode(self, action: Array) -> Array:
-        """The action itself."""
+        """Return the action itself."""
         return action
 
     def step(
-        self, carry: Float[Array, " D"], code: Array, key: Array | None
+        self, carry: Float[Array, " D"], code: Array
     ) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
-        """One true step; deterministic, so the key is not used."""
-        del key
+        """Return the next true state, twice: it is the new carry too."""
         state = self.task.step(self.covariates, carry, code)
         return state, state

@@ -1,4 +1,4 @@
-"""Who acts in a simulated world: a function of the state, a policy by name, or a planner.
+"""Controllers of a simulated agent: a function of the state, a policy by name, or a planner.
 
 Axes: D state columns, A action columns.
 """
@@ -15,12 +15,10 @@ from jaxtyping import Array
 
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError, one_of
-from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
-from twinfold.planning.objective import Objective, make_evaluate, proposals
-from twinfold.planning.planner import Planner
+from twinfold.planning.mpc import MPCController
 from twinfold.planning.presets import plan_config
 from twinfold.policies import POLICY_NAMES, AgentPolicy, get_policy
 from twinfold.tasks.task import Task, agent_covariates
@@ -34,7 +32,7 @@ VALID: tuple[str, ...] = (*POLICY_NAMES, "plan")
 _FOR_ANYONE = ("random", "test")  # the same for every agent
 
 
-class Reactive(eqx.Module):
+class PolicyController(eqx.Module):
     """A policy without memory, ``(state (D,), key) -> action``.
 
     Attributes:
@@ -44,16 +42,16 @@ class Reactive(eqx.Module):
     policy: Callable[[Any, Any], Any]
 
     def init(self, key: Array) -> tuple[()]:
-        """Nothing is kept from one step to the next."""
+        """Return nothing: nothing is kept from one step to the next."""
         del key
         return ()
 
     def act(self, memory: tuple[()], state: Array, key: Array) -> tuple[Array, tuple[()]]:
-        """The action now, and the memory for the next step."""
+        """Return the action now, and the memory for the next step."""
         return jnp.asarray(self.policy(state, key)), memory
 
 
-class OfAgent(eqx.Module):
+class BoundPolicy(eqx.Module):
     """A policy of the package for an agent: ``(state, key) -> action``.
 
     Attributes:
@@ -65,43 +63,17 @@ class OfAgent(eqx.Module):
     covariates: Any
 
     def __call__(self, state: Array, key: Array) -> Array:
-        """The action."""
+        """Return the action."""
         return self.policy(self.covariates, state, key)
 
 
-class Planned(eqx.Module):
-    """Model-predictive control: a new plan at every step, made with the whole ensemble.
-
-    Attributes:
-        planner: how to search.
-        stack: the ensemble that plans, not the world that is acted in.
-        objective: what to plan for.
-    """
-
-    planner: Planner
-    stack: Dynamics
-    objective: Objective
-
-    def init(self, key: Array) -> Any:
-        """The planner's memory."""
-        return self.planner.init(key)
-
-    def act(self, memory: Any, state: Array, key: Array) -> tuple[Array, Any]:
-        """The first action of the plan from here."""
-        horizon: int = self.planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
-        proposed = proposals(self.stack, self.objective, state, horizon, jax.random.fold_in(key, 1))
-        evaluate = make_evaluate(self.stack, self.objective)
-        action, memory, _ = self.planner.plan(memory, evaluate, state, key, proposed)
-        return action, memory
-
-
-Controller = Reactive | Planned
+Controller = PolicyController | MPCController
 
 
 def make_controller(
     policy: PolicyLike, model: FittedModel, task: object, agent: AgentId
 ) -> Controller:
-    """What acts for one agent.
+    """Return what acts for one agent.
 
     Args:
         policy: a function, a name, or settings of a planner.
@@ -114,7 +86,7 @@ def make_controller(
             are not known, or a planner that does not fit the actions.
     """
     if not isinstance(policy, str | PlanConfig):
-        return Reactive(policy)
+        return PolicyController(policy)
     if not isinstance(task, Task):
         raise UsageError(
             f"policy {policy_name(policy)!r} is that of a task; without a task give a function "
@@ -123,22 +95,22 @@ def make_controller(
     if policy == "plan":
         policy = plan_config(task.name, task.action_type)
     if isinstance(policy, PlanConfig):
-        stack = model.dynamics(agent, policy.draws)
+        stack = model.dynamics(agent, policy.objective.draws)
         objective = task_objective(policy, task, stack, model, agent)
-        return Planned(task_planner(policy, task), stack, objective)
+        return MPCController(task_planner(policy, task), stack, objective)
     if policy not in POLICY_NAMES:
         raise UsageError(f"unknown policy {policy!r}; {one_of(VALID)}")
     physics = average_physics(task) if policy in _FOR_ANYONE else _physics(model, task, agent)
-    return Reactive(OfAgent(get_policy(task, policy), physics))
+    return PolicyController(BoundPolicy(get_policy(task, policy), physics))
 
 
 def is_planner(policy: PolicyLike) -> bool:
-    """Whether every action takes a search."""
+    """Return whether every action takes a search."""
     return isinstance(policy, PlanConfig) or policy == "plan"
 
 
 def policy_name(policy: PolicyLike) -> str:
-    """As in records."""
+    """Return the name of a policy in records."""
     if isinstance(policy, str):
         return policy
     if isinstance(policy, PlanConfig):
@@ -147,7 +119,7 @@ def policy_name(policy: PolicyLike) -> str:
 
 
 def average_physics(task: Task) -> Any:
-    """The middle of the range of the covariates: for what does not depend on them."""
+    """Return the middle of the range of the covariates: for what does not depend on them."""
     return task.covariates((task.covariate_low + task.covariate_high) / 2)
 
 
@@ -174,7 +146,7 @@ def check_action(model: FittedModel, controller: Controller, state: Array) -> No
 
 
 def _physics(model: FittedModel, task: Task, agent: AgentId) -> Any:
-    """True covariates, by which the behaviour policies of a task are dealt out to agents."""
+    """Return the true covariates, by which behaviour policies are dealt out to agents."""
     source = model.info.source
     n_agents, seed = source.get("n_agents"), source.get("seed")
     known = task.test_agents

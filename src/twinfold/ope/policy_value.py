@@ -59,7 +59,7 @@ from twinfold.ope.estimates import (
     lower_rank,
     middle,
 )
-from twinfold.ope.posterior_rollouts import Outcomes, act_in_worlds, draw_worlds
+from twinfold.ope.posterior_rollouts import Outcomes, posterior_samples, rollout_policy
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.plan import check_fits
 from twinfold.tasks.task import Task
@@ -212,7 +212,7 @@ class _Setting:
         self.model, self.task = model, task
         self.agent = model.agent_ids[model.agent_index(agent)]
         self.discount, self.coverage, self.seed = discount, coverage, seed
-        self.worlds = draw_worlds(model, agent, draws, seed)
+        self.worlds = posterior_samples(model, agent, draws, seed)
         self.box = DataBox.of_model(model, _RANGE_MARGIN)
         self.key_start, self.key_run = jax.random.split(jax.random.key(seed))
 
@@ -267,7 +267,7 @@ class _Setting:
         return int(steps)
 
     def _value(self, name: str, controller: Controller, starts: Array, horizon: int) -> PolicyValue:
-        found = act_in_worlds(
+        found = rollout_policy(
             self.worlds,
             controller,
             self.task.reward,

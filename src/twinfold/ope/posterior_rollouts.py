@@ -1,11 +1,11 @@
-"""Worlds that an agent may live in, and a policy that acts in them.
+"""Posterior samples of an agent's simulator, and rollouts of a policy in them.
 
-A world is one member of the ensemble with one draw of the agent's factors from their posterior in
-that member. Two kinds of ignorance meet in a set of worlds: which nets are right (the members
+A sample is one member of the ensemble with one draw of the agent's factors from their posterior in
+that member. Two kinds of ignorance meet in a set of samples: which nets are right (the members
 differ), and which agent this is (the draws differ). A policy acts closed-loop: what it does depends
 on where its own actions have led.
 
-Axes: K worlds, S starts, D state columns, A action columns.
+Axes: K samples, S starts, D state columns, A action columns.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from twinfold.planning.objective import map_members
 
 
 class Outcomes(NamedTuple):
-    """What became of a policy, ``(K, S)`` each.
+    """The outcomes of a policy, ``(K, S)`` each.
 
     Attributes:
         returns: discounted sum of rewards; not finite if the rollout diverged.
@@ -47,13 +47,15 @@ class Outcomes(NamedTuple):
     outside: Array | NDArray[Any]
 
 
-def draw_worlds(model: FittedModel, agent: AgentId, n_worlds: int, seed: int = 0) -> AgentDynamics:
-    """Worlds of an agent, members in turn: a stack with a leading axis K on every array.
+def posterior_samples(
+    model: FittedModel, agent: AgentId, n_samples: int, seed: int = 0
+) -> AgentDynamics:
+    """Return simulators of an agent, members in turn: a stack with an axis K on every array.
 
     Args:
         model: a fitted model.
         agent: the user's id.
-        n_worlds: K.
+        n_samples: K.
         seed: of the draws; mirrored pairs within each member.
 
     Raises:
@@ -61,12 +63,12 @@ def draw_worlds(model: FittedModel, agent: AgentId, n_worlds: int, seed: int = 0
     """
     known = model.posterior
     index = np.array([model.agent_index(agent)])
-    each = -(-n_worlds // model.n_members)
+    each = -(-n_samples // model.n_members)
     drawn = factor_draws(known, index, each, seed)[:, 0]  # (M, each, r)
-    factors = np.swapaxes(drawn, 0, 1).reshape(-1, drawn.shape[-1])[:n_worlds]
+    factors = np.swapaxes(drawn, 0, 1).reshape(-1, drawn.shape[-1])[:n_samples]
     # Without the table of agents, how many there are does not matter to the compiled program.
     nets = eqx.tree_at(lambda m: m.agents, model.members, model.members.agents[:, :1])
-    member = jnp.arange(n_worlds) % model.n_members
+    member = jnp.arange(n_samples) % model.n_members
     return _fold(nets, model.normalizer.on_device(), member, jnp.asarray(factors, jnp.float32))
 
 
@@ -81,8 +83,8 @@ def _fold(
 
 
 @eqx.filter_jit
-def act_in_worlds(
-    worlds: Dynamics,
+def rollout_policy(
+    samples: Dynamics,
     controller: Controller,
     reward: Callable[[Any, Any, Any], Any],
     terminated: Callable[[Any], Any],
@@ -92,13 +94,14 @@ def act_in_worlds(
     horizon: Array,
     discount: Array,
 ) -> Outcomes:
-    """Every start in every world, closed-loop, until the episode ends or the horizon is reached.
+    """Return the outcomes of every start in every sample, closed-loop.
 
-    Start s has the same random numbers in all worlds and under all policies. Nothing is compiled
+    A rollout goes on until the episode ends, the horizon is reached or a prediction is not finite.
+    Start s has the same random numbers in all samples and under all policies. Nothing is compiled
     anew for another agent, horizon or discount.
 
     Args:
-        worlds: a stack of K.
+        samples: a stack of K.
         controller: acts.
         reward: ``(state, action, next_state) -> scalar``.
         terminated: ``(next_state) -> bool``.
@@ -111,11 +114,11 @@ def act_in_worlds(
     pairs = jax.vmap(jax.random.split)(keys)  # (S, 2): of the controller's memory, of the steps
     memory = jax.vmap(controller.init)(pairs[:, 0])
 
-    def one_world(dynamics: Dynamics) -> Outcomes:
+    def one_sample(dynamics: Dynamics) -> Outcomes:
         def one_step(now: Any, key: Array, step: Array, weight: Array) -> Any:
             carry, state, memory, alive, (total, steps, ended, outside) = now
             action, memory = controller.act(memory, state, jax.random.fold_in(key, step))
-            carry, after = dynamics.step(carry, dynamics.encode(action), None)
+            carry, after = dynamics.step(carry, dynamics.encode(action))
             finite = jnp.isfinite(after).all()
             # Comparisons with NaN are false: such an episode would never end.
             gained = jnp.where(finite, weight * reward(state, action, after), jnp.nan)
@@ -143,4 +146,4 @@ def act_in_worlds(
         begin = jnp.zeros((), jnp.int32), jnp.ones(()), here
         return jax.lax.while_loop(unfinished, advance, begin)[2][4]
 
-    return map_members(one_world, worlds)
+    return map_members(one_sample, samples)

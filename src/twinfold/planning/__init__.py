@@ -1,4 +1,4 @@
-"""Planning: what a plan is worth, how to search for one, episodes in the true task.
+"""Planning: the worth of a plan, the search for one, episodes in the true task.
 
 Names load when they are used: the settings need no JAX, everything else does.
 """
@@ -12,12 +12,20 @@ from twinfold.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from twinfold.planning.build import make_planner, task_objective, task_planner
     from twinfold.planning.cem import CEM
-    from twinfold.planning.config import PlanConfig
+    from twinfold.planning.config import (
+        CEMSettings,
+        ICEMSettings,
+        MPPISettings,
+        ObjectiveSettings,
+        PlanConfig,
+        ShootingSettings,
+        StickySettings,
+    )
     from twinfold.planning.data_range import DataBox
     from twinfold.planning.fitted_value import PlanValue, learn_plan_value
     from twinfold.planning.grid_value import GridValue, solve_grid_value
     from twinfold.planning.icem import ICEM
-    from twinfold.planning.mpc import Episodes, run_agents, run_episodes
+    from twinfold.planning.mpc import Episodes, MPCController, run_agents, run_episodes
     from twinfold.planning.mppi import MPPI
     from twinfold.planning.objective import (
         Objective,
@@ -36,17 +44,24 @@ __all__ = [
     "ICEM",
     "MPPI",
     "PAPER",
+    "CEMSettings",
     "DataBox",
     "Episodes",
     "Evaluate",
     "GridValue",
+    "ICEMSettings",
+    "MPCController",
+    "MPPISettings",
     "Objective",
+    "ObjectiveSettings",
     "Plan",
     "PlanConfig",
     "PlanInfo",
     "PlanValue",
     "Planner",
     "RandomShooting",
+    "ShootingSettings",
+    "StickySettings",
     "StickyShooting",
     "learn_plan_value",
     "make_evaluate",
@@ -66,12 +81,20 @@ __all__ = [
 _MODULES = {
     "build": ("make_planner", "task_objective", "task_planner"),
     "cem": ("CEM",),
-    "config": ("PlanConfig",),
+    "config": (
+        "CEMSettings",
+        "ICEMSettings",
+        "MPPISettings",
+        "ObjectiveSettings",
+        "PlanConfig",
+        "ShootingSettings",
+        "StickySettings",
+    ),
     "data_range": ("DataBox",),
     "fitted_value": ("PlanValue", "learn_plan_value"),
     "grid_value": ("GridValue", "solve_grid_value"),
     "icem": ("ICEM",),
-    "mpc": ("Episodes", "run_agents", "run_episodes"),
+    "mpc": ("Episodes", "MPCController", "run_agents", "run_episodes"),
     "mppi": ("MPPI",),
     "objective": ("member_traces", "Objective", "make_evaluate", "member_returns", "stack_of_one"),
     "plan": ("Plan", "plan_once"),

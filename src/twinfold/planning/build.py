@@ -1,7 +1,7 @@
-"""Settings of a plan, and their defaults by task. Importing this module does not load JAX.
+"""Planner and objective made from settings, for a task and a run.
 
-Everything that a task needs beyond the generic settings stands in the table below and is written
-into records; the planners themselves know nothing about tasks.
+Importing this module does not load JAX. Everything that a task needs beyond the generic settings
+stands in :mod:`twinfold.planning.presets`; the planners themselves know nothing about tasks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from twinfold.errors import UsageError
-from twinfold.planning.config import CONTINUOUS, PlanConfig
+from twinfold.planning.config import (
+    CEMSettings,
+    ICEMSettings,
+    MPPISettings,
+    PlanConfig,
+    ShootingSettings,
+    StickySettings,
+)
 
 if TYPE_CHECKING:
     from twinfold.data.ids import AgentId
@@ -19,14 +26,12 @@ if TYPE_CHECKING:
     from twinfold.planning.objective import Objective
     from twinfold.planning.planner import Planner
     from twinfold.tasks.task import Task
-# A search for the terminal value "plans", of which there are many.
-_VALUE_CANDIDATES, _VALUE_ROUNDS = 32, 3
 
 
 def make_planner(
     config: PlanConfig, *, n_actions: int | None = None, low: Any = None, high: Any = None
 ) -> Planner:
-    """The planner that the settings name.
+    """Return the planner that the settings name.
 
     Args:
         config: the settings.
@@ -37,41 +42,47 @@ def make_planner(
     Raises:
         UsageError: if planner and action type do not fit together, or the candidates are too few.
     """
-    if config.planner in CONTINUOUS:
-        if n_actions is not None or low is None or high is None:
-            raise UsageError(
-                f"planner {config.planner!r} needs continuous actions with bounds; "
-                "for discrete actions use 'sticky' or 'shooting'"
-            )
-        return _continuous_planner(config, low, high)
-    from twinfold.planning.shooting import RandomShooting, StickyShooting
-
-    if n_actions is None:
+    how = config.search
+    if isinstance(how, StickySettings | ShootingSettings):
+        return _discrete_planner(how, n_actions)
+    if n_actions is not None or low is None or high is None:
         raise UsageError(
-            f"planner {config.planner!r} needs discrete actions; for continuous ones use "
-            + " or ".join(map(repr, CONTINUOUS))
+            f"planner {how.planner!r} needs continuous actions with bounds; "
+            "for discrete actions use 'sticky' or 'shooting'"
         )
-    if config.candidates <= n_actions:
-        raise UsageError(
-            f"{config.candidates} candidates are too few for {n_actions} actions; "
-            f"use {n_actions + 1} or more"
-        )
-    kind = StickyShooting if config.planner == "sticky" else RandomShooting
-    return kind(n_actions, config.candidates, config.horizon)
-
-
-def _continuous_planner(config: PlanConfig, low: Any, high: Any) -> Planner:
     from twinfold.planning.cem import CEM
     from twinfold.planning.icem import ICEM
     from twinfold.planning.mppi import MPPI
 
-    kind: Any = {"cem": CEM, "icem": ICEM, "mppi": MPPI}[config.planner]
-    own = {field.name for field in dataclasses.fields(kind)} - {"low", "high"}
-    return kind(low, high, **{name: getattr(config, name) for name in own})
+    match how:
+        case CEMSettings():
+            return CEM(low, high, how)
+        case ICEMSettings():
+            return ICEM(low, high, how)
+        case MPPISettings():
+            return MPPI(low, high, how)
+
+
+def _discrete_planner(how: StickySettings | ShootingSettings, n_actions: int | None) -> Planner:
+    from twinfold.planning.shooting import RandomShooting, StickyShooting
+
+    if n_actions is None:
+        raise UsageError(
+            f"planner {how.planner!r} needs discrete actions; for continuous ones use "
+            "'icem' or 'mppi' or 'cem'"
+        )
+    if how.candidates <= n_actions:
+        raise UsageError(
+            f"{how.candidates} candidates are too few for {n_actions} actions; "
+            f"use {n_actions + 1} or more"
+        )
+    if isinstance(how, StickySettings):
+        return StickyShooting(n_actions, how)
+    return RandomShooting(n_actions, how)
 
 
 def task_planner(config: PlanConfig, task: Task) -> Planner:
-    """The planner that the settings name, for the actions of a task."""
+    """Return the planner that the settings name, for the actions of a task."""
     return make_planner(
         config, n_actions=task.n_actions, low=task.action_low, high=task.action_high
     )
@@ -83,16 +94,17 @@ def check_plan(config: PlanConfig, task: Task) -> None:
     Raises:
         UsageError: progress without a measure of it, or a terminal value for other actions.
     """
-    if config.progress and task.progress is None:
+    goal, planner = config.objective, config.search.planner
+    if goal.progress and task.progress is None:
         raise UsageError(f"task {task.name!r} has no measure of progress; use progress 0")
-    if config.terminal_value == "grid" and task.n_actions is None:
+    if goal.terminal_value == "grid" and task.n_actions is None:
         raise UsageError(
             f"terminal value 'grid' needs discrete actions, and those of {task.name!r} are "
             "continuous; use 'plans' or 'none'"
         )
-    if config.terminal_value == "plans" and config.planner not in CONTINUOUS:
+    if goal.terminal_value == "plans" and planner in ("sticky", "shooting"):
         raise UsageError(
-            f"terminal value 'plans' needs continuous actions, and planner {config.planner!r} is "
+            f"terminal value 'plans' needs continuous actions, and planner {planner!r} is "
             "for discrete ones; use 'none' or, for up to 3 states, 'grid'"
         )
 
@@ -104,7 +116,7 @@ def task_objective(
     model: FittedModel | None = None,
     agent: AgentId | None = None,
 ) -> Objective:
-    """The objective of a task for one agent; a ``"grid"`` terminal value is learned here.
+    """Return the objective of a task for one agent; its terminal value is learned here.
 
     Args:
         config: the settings.
@@ -118,69 +130,88 @@ def task_objective(
             action is continuous; or if settings refer to training data and there is no model.
         ValueError: if plans are to keep to the data's policy and it is not said for which agent.
     """
-    import numpy as np
-
-    from twinfold.planning.data_range import DataBox
-    from twinfold.planning.grid_value import solve_grid_value
     from twinfold.planning.objective import Objective
-    from twinfold.planning.support_penalty import SupportMap
 
     check_plan(config, task)
-    names = ("discount", "risk", "cvar", "disagreement", "out_of_range", "range_cost")
-    fields: dict[str, Any] = {name: getattr(config, name) for name in names}
-    if config.progress:
-        fields |= {"progress": task.progress, "progress_weight": config.progress}
-    if config.needs_data:
-        if model is None:
-            raise UsageError(
-                "disagreement, out_of_range, behaviour and support_cost are measured against the "
-                "training data of a run, and there is none here; use 0, 'ignore', 0 and 0"
-            )
-        fields["box"] = DataBox.of_model(model, config.range_margin)
-        if config.support_cost:
-            fields |= {"support_cost": config.support_cost, "support": SupportMap.of_model(model)}
-        if config.behaviour:
-            if agent is None:
-                raise ValueError("behaviour needs the agent whose policy it is")
-            fields["behaviour"] = model.agent_behaviour(agent)
-            # A run without a policy (discrete actions, or none was learned) has no price either.
-            if fields["behaviour"] is not None:
-                fields["behaviour_cost"] = config.behaviour
-    if config.terminal_value == "none":
-        return Objective.of_task(task, **fields)
-    if config.terminal_value == "plans":
-        return _with_plan_value(Objective.of_task(task, **fields), config, task, stack, model)
+    goal = config.objective
+    names = ("discount", "risk", "disagreement", "out_of_range", "range_cost", "proposal_noise")
+    fields: dict[str, Any] = {name: getattr(goal, name) for name in names}
+    fields["n_proposals"] = goal.proposals
+    if goal.progress:
+        fields |= {"progress": task.progress, "progress_weight": goal.progress}
+    if goal.needs_data:
+        fields |= _data_fields(config, model, agent)
+    objective = Objective.of_task(task, **fields)
+    if goal.terminal_value == "none":
+        return objective
+    learn = _grid_value if goal.terminal_value == "grid" else _plan_value
+    return dataclasses.replace(
+        objective, terminal_value=learn(objective, config, task, stack, model)
+    )
+
+
+def _data_fields(
+    config: PlanConfig, model: FittedModel | None, agent: AgentId | None
+) -> dict[str, Any]:
+    """Return the fields of an objective that refer to the training data."""
+    from twinfold.planning.data_range import DataBox
+
+    goal = config.objective
+    if model is None:
+        raise UsageError(
+            "disagreement, out_of_range and behaviour are measured against the "
+            "training data of a run, and there is none here; use 0, 'ignore' and 0"
+        )
+    fields: dict[str, Any] = {"box": DataBox.of_model(model, goal.range_margin)}
+    if goal.behaviour:
+        if agent is None:
+            raise ValueError("behaviour needs the agent whose policy it is")
+        fields["behaviour"] = model.agent_behaviour(agent)
+        # A run without a policy (discrete actions, or none was learned) has no price either.
+        if fields["behaviour"] is not None:
+            fields["behaviour_cost"] = goal.behaviour
+    return fields
+
+
+def _grid_value(
+    objective: Objective, config: PlanConfig, task: Task, stack: Dynamics, _: FittedModel | None
+) -> Any:
+    import numpy as np
+
+    from twinfold.planning.grid_value import solve_grid_value
+    from twinfold.planning.objective import Objective
+
     assert task.n_actions is not None, "checked above"
-    value = solve_grid_value(
+    return solve_grid_value(
         stack,
-        Objective.of_task(task, discount=config.discount),
+        Objective.of_task(task, discount=objective.discount),  # without caution
         task.state_low,
         task.state_high,
         np.arange(task.n_actions),
         max_steps=task.max_steps,
     )
-    return Objective.of_task(task, terminal_value=value, **fields)
 
 
-def _with_plan_value(
+def _plan_value(
     objective: Objective, config: PlanConfig, task: Task, stack: Dynamics, model: FittedModel | None
-) -> Objective:
+) -> Any:
     import jax
 
-    from twinfold.planning.fitted_value import learn_plan_value
+    from twinfold.planning.fitted_value import PlanValueSettings, learn_plan_value
 
     if model is None:
         raise UsageError(
             "terminal value 'plans' is learned from states of a run, and there is none here; "
             "use 'none'"
         )
-    search = config.replace(candidates=_VALUE_CANDIDATES, rounds=_VALUE_ROUNDS)
-    value = learn_plan_value(
+    how = PlanValueSettings()
+    search = config.replace(candidates=how.candidates, rounds=how.rounds)
+    return learn_plan_value(
         stack,
         objective,
         task_planner(search, task),
         model.normalizer,
         model.sample.state,
         jax.random.key(0),
+        how,
     )
-    return dataclasses.replace(objective, terminal_value=value)

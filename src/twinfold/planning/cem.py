@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from twinfold.planning.config import CEMSettings
 from twinfold.planning.noise import (
+    blend,
     coloured_noise,
     count_elites,
     middle_plan,
@@ -21,53 +24,42 @@ from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, 
 
 
 class CEM(Planner):
-    """The cross-entropy method, by default as the PerSim paper plans.
+    """The cross-entropy method.
 
     Each of ``rounds`` rounds draws candidates around a mean plan, clips them to the bounds, and
-    moves the mean and the spread to those of the best ones (the elites). The search begins anew at
-    every control step, at the middle of the range, and the last mean is executed.
+    moves the mean and the spread to those of the best ones (the elites). As the
+    PerSim paper plans, the search begins anew at every control step, at the middle of the range,
+    and the last mean is executed; by default it begins at the last plan, shifted by a step, and the
+    best candidate of all rounds is executed.
 
     Attributes:
         low: lower bounds of the action, ``(A,)``, in raw units.
         high: upper bounds, ``(A,)``.
-        candidates: number B of sequences per round, at least 4.
-        horizon: their length H.
-        rounds: rounds per step.
-        elite: share of the candidates that the next round is fitted to; at least 2.
-        momentum: share of the old mean and spread in the new ones, in [0, 1).
-        noise_beta: colour of the noise along a plan, see :func:`coloured_noise`; 0 is independent.
-        spread: standard deviation of the first round, as a share of the range of the action.
-        warm_start: begin at the shifted plan of the last control step instead of the middle.
-        execute: ``"mean"``, or ``"best"`` for the best candidate of all rounds.
+        settings: how to search.
     """
 
-    low: Float[Array, " A"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.float32))
-    high: Float[Array, " A"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.float32))
-    candidates: int = eqx.field(static=True, default=200)
-    horizon: int = eqx.field(static=True, default=30)
-    rounds: int = eqx.field(static=True, default=5)
-    elite: float = eqx.field(static=True, default=0.1)
-    momentum: float = eqx.field(static=True, default=0.1)
-    noise_beta: float = eqx.field(static=True, default=0.0)
-    spread: float = eqx.field(static=True, default=0.25)
-    warm_start: bool = eqx.field(static=True, default=False)
-    execute: Literal["best", "mean"] = eqx.field(static=True, default="mean")
+    low: Float[Array, " A"]
+    high: Float[Array, " A"]
+    settings: CEMSettings = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        """A planner that cannot form an elite is a mistake."""
-        if self.candidates < 4 or self.rounds < 1:
-            raise ValueError(
-                f"CEM needs at least 4 candidates and 1 round, not {self.candidates} and "
-                f"{self.rounds}"
-            )
+    def __init__(
+        self, low: ArrayLike, high: ArrayLike, settings: CEMSettings | None = None, **changes: Any
+    ) -> None:
+        self.low, self.high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+        self.settings = (settings or CEMSettings()).replace(**changes)
+
+    @property
+    def horizon(self) -> int:
+        """The length H of a plan."""
+        return self.settings.horizon
 
     @property
     def n_elites(self) -> int:
-        """K."""
-        return count_elites(self.candidates, self.elite)
+        """The number K of elites."""
+        return count_elites(self.settings.candidates, self.settings.elite)
 
     def init(self, key: Array) -> Float[Array, "H A"]:
-        """The middle of the range throughout."""
+        """Return the middle of the range throughout."""
         del key
         return middle_plan(self.low, self.high, self.horizon)
 
@@ -79,13 +71,17 @@ class CEM(Planner):
         key: Array,
         proposals: Array | None = None,
     ) -> tuple[Float[Array, " A"], Float[Array, "H A"], PlanInfo]:
-        """The first action of the last mean or of the best candidate; proposals in every round."""
-        start = shift(state) if self.warm_start else self.init(key)
-        spread = jnp.broadcast_to(self.spread * (self.high - self.low), start.shape)
+        """Return the first action of the last mean or of the best candidate, and its plan.
+
+        Proposals are tried in every round.
+        """
+        how = self.settings
+        start = shift(state) if how.warm_start else self.init(key)
+        spread = jnp.broadcast_to(how.spread * (self.high - self.low), start.shape)
 
         def one_round(search: Any, key: Array) -> tuple[Any, Array]:
             mean, std, best, best_score = search
-            noise = coloured_noise(key, self.noise_beta, (self.candidates, *mean.shape))
+            noise = coloured_noise(key, how.noise_beta, (how.candidates, *mean.shape))
             drawn = jnp.clip(mean + std * noise, self.low, self.high)
             actions = join(drawn, within(proposals, self.low, self.high))
             scores = evaluate(observation, actions)
@@ -94,21 +90,18 @@ class CEM(Planner):
             found = jnp.isfinite(top_scores[0])  # without any the round changes nothing
             better = top_scores[0] > best_score
             after = (
-                jnp.where(found, self._blend(mean, new_mean), mean),
-                jnp.where(found, self._blend(std, new_std), std),
+                jnp.where(found, blend(mean, new_mean, how.momentum), mean),
+                jnp.where(found, blend(std, new_std, how.momentum), std),
                 jnp.where(better, elites[0], best),
                 jnp.maximum(top_scores[0], best_score),
             )
             return after, jnp.isfinite(scores).mean()
 
         begin = (start, spread, start, jnp.array(-jnp.inf))
-        keys = jax.random.split(key, self.rounds)
+        keys = jax.random.split(key, how.rounds)
         (plan, _, best, score), valid = jax.lax.scan(one_round, begin, keys)
-        if self.execute == "best":
+        if how.execute == "best":
             plan = best
         else:  # costs nothing in an episode, where nobody reads it
             score = usable(evaluate(observation, plan[None]))[0]
         return plan[0], plan, PlanInfo(actions=plan, score=score, valid=valid.mean())
-
-    def _blend(self, old: Array, new: Array) -> Array:
-        return self.momentum * old + (1 - self.momentum) * new

@@ -1,117 +1,264 @@
-"""Settings of planning."""
+"""Settings of planning: one object for the search, one for the objective, both in one record.
+
+A user sees one flat list of names (a flag, a line of TOML, a field of a record): those of the
+objective and those of the planner that is named. The text below each field is its help.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-if TYPE_CHECKING:
-    pass
-
-CONTINUOUS = ("icem", "mppi", "cem")
+S = TypeVar("S", bound="Settings")
 
 
-class PlanConfig(BaseModel):
-    """How to plan. Every setting is a plain value: a flag, a line of TOML, a field of a record.
+class Settings(BaseModel):
+    """Settings that cannot be changed, only copied with changes."""
 
-    Attributes:
-        planner: ``"sticky"`` or ``"shooting"`` for discrete actions; ``"icem"``, ``"mppi"`` or
-            ``"cem"`` for continuous ones.
-        candidates: action sequences per control step (continuous: in the first round).
-        horizon: their length in steps.
-        rounds: rounds per control step; the planners for discrete actions have one.
-        terminal_value: what the end of a plan is worth: ``"none"``, or ``"grid"`` for a value
-            learned from the model by value iteration (states of up to 3 coordinates), or
-            ``"plans"`` for one learned by planning from many states (continuous actions; takes
-            about half a minute per agent).
-        discount: per step.
-        progress: worth of the most progress that a plan makes, by the task's measure of it (the
-            position in MountainCar; others have none).
-        risk: standard deviations over the members that are taken off the return.
-        cvar: share of the members, the worst ones, over which the return is averaged.
-        disagreement: price of a step on which the members' predictions of the next state differ by
-            one standard deviation of the training data, averaged over coordinates.
-        out_of_range: what becomes of predictions beyond the training data: ``"ignore"``,
-            ``"truncate"`` (nothing is earned from there on) or ``"penalise"``.
-        range_margin: how much wider than the training data the range is, on either side, as a
-            share of its width.
-        range_cost: price of a step that ends one standard deviation beyond the range.
-        behaviour: price of an action that departs from what the data's policy would have done by
-            one standard deviation of that policy's noise; scaled down if the policy explains
-            little of the data. Also lets plans begin at that policy.
-        support_cost: price of a step with nothing behind it: far from all data, or where members
-            contradict each other (:mod:`twinfold.planning.support_penalty`). A search over the
-            data at every step: planning takes three to ten times longer.
-        draws: draws of the agent's factors from their posterior for each member. With 0 the members
-            differ in their nets alone; with more, what is not known of an agent with little data
-            of its own counts in ``risk``, ``disagreement`` and ``support_cost`` as well. Costs as
-            many times more.
-        spread: standard deviation of the noise around a plan, as a share of the range of the
-            action (``"icem"`` and ``"cem"``: in the first round).
-        noise_beta: colour of that noise: its power falls with frequency ** -noise_beta; 0 is white.
-        elite: share of the candidates that are elites (``"icem"``, ``"cem"``).
-        keep: share of the elites that are tried again in the next round (``"icem"``).
-        decay: size of a round over that of the one before (``"icem"``).
-        momentum: share of the old mean and spread in the new ones (``"icem"``, ``"cem"``).
-        warm_start: whether ``"cem"`` begins at the plan of the last control step; ``"icem"`` and
-            ``"mppi"`` always do.
-        execute: ``"mean"`` or ``"best"`` plan of ``"cem"``; ``"icem"`` takes the best, ``"mppi"``
-            the mean.
-        temperature: of ``"mppi"``; the smaller, the more the best candidates count.
-        temperature_unit: ``"spread"`` (standard deviation of the scores) or ``"reward"``.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    planner: Literal["sticky", "shooting", "cem", "icem", "mppi"] = "sticky"
-    candidates: int = Field(default=500, ge=4, le=1_000_000)
-    horizon: int = Field(default=25, ge=1, le=10_000)
-    rounds: int = Field(default=4, ge=1, le=100)
-    terminal_value: Literal["none", "grid", "plans"] = "none"
-    discount: float = Field(default=1.0, gt=0.0, le=1.0)
-    progress: float = Field(default=0.0, ge=0.0)
-    risk: float = Field(default=0.0, ge=0.0)
-    cvar: float = Field(default=1.0, gt=0.0, le=1.0)
-    disagreement: float = Field(default=0.0, ge=0.0)
-    out_of_range: Literal["ignore", "truncate", "penalise"] = "ignore"
-    range_margin: float = Field(default=0.1, ge=0.0)
-    range_cost: float = Field(default=1.0, ge=0.0)
-    behaviour: float = Field(default=0.0, ge=0.0)
-    support_cost: float = Field(default=0.0, ge=0.0)
-    draws: int = Field(default=0, ge=0, le=1000)
-    spread: float = Field(default=0.25, gt=0.0)
-    noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
-    elite: float = Field(default=0.1, gt=0.0, le=0.5)
-    keep: float = Field(default=0.3, ge=0.0, le=1.0)
-    decay: float = Field(default=0.8, gt=0.0, le=1.0)
-    momentum: float = Field(default=0.1, ge=0.0, lt=1.0)
-    warm_start: bool = True
-    execute: Literal["best", "mean"] = "best"
-    temperature: float = Field(default=0.3, gt=0.0)
-    temperature_unit: Literal["spread", "reward"] = "spread"
-
-    def replace(self, **changes: Any) -> PlanConfig:
-        """A copy with the changes that are not None, validated."""
+    def replace(self: S, **changes: Any) -> S:
+        """Return a copy with the changes that are not None, validated."""
         given = {name: value for name, value in changes.items() if value is not None}
-        return PlanConfig(**{**self.model_dump(), **given})
+        return type(self)(**{**self.model_dump(), **given})
 
-    def without_data(self) -> PlanConfig:
-        """The same for one model that was not learned: nothing to disagree, no data, no policy."""
-        value = "none" if self.terminal_value == "plans" else self.terminal_value
-        return self.replace(
-            risk=0.0,
-            cvar=1.0,
-            disagreement=0.0,
-            out_of_range="ignore",
-            behaviour=0.0,
-            support_cost=0.0,
-            draws=0,
-            terminal_value=value,
-        )
+
+class SearchSettings(Settings):
+    """The settings that every planner has."""
+
+    planner: str
+    """sticky or shooting (discrete actions); icem, mppi or cem (continuous ones)."""
+    candidates: int = Field(default=500, ge=4, le=1_000_000)
+    """Number of action sequences tried (icem, mppi, cem: per round)."""
+    horizon: int = Field(default=25, ge=1, le=10_000)
+    """Length of each, in steps."""
+
+
+class ShootingSettings(SearchSettings):
+    """Settings of :class:`twinfold.planning.shooting.RandomShooting`."""
+
+    planner: Literal["shooting"] = "shooting"
+
+
+class StickySettings(SearchSettings):
+    """Settings of :class:`twinfold.planning.shooting.StickyShooting`."""
+
+    planner: Literal["sticky"] = "sticky"
+    max_repeat: float = Field(default=0.95, ge=0.0, le=1.0)
+    """Largest probability of repeating an action; each candidate draws its own (sticky)."""
+    mutated: float = Field(default=0.4, ge=0.0, le=1.0)
+    """Share of the candidates that are changed copies of the last plan (sticky)."""
+    tie: float = Field(default=1e-6, ge=0.0, lt=1.0)
+    """Scores that differ by less than this share of the best one are equally good (sticky)."""
+
+
+class RoundSettings(SearchSettings):
+    """The settings that the planners for continuous actions have."""
+
+    rounds: int = Field(default=4, ge=1, le=100)
+    """Rounds of icem, mppi and cem."""
+    spread: float = Field(default=0.25, gt=0.0)
+    """Standard deviation of the noise around a plan (icem, cem: in the first round), as a share of
+    the action's range."""
+    noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
+    """Colour of that noise along a plan: its power falls with frequency ** -noise_beta; 0 is
+    white, 2 slow."""
+
+
+class EliteSettings(RoundSettings):
+    """The settings that the planners with elites have."""
+
+    elite: float = Field(default=0.1, gt=0.0, le=0.5)
+    """Share of the candidates that are elites, at least 2 (icem, cem)."""
+    momentum: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the old mean and spread in the new ones (icem, cem)."""
+
+
+class CEMSettings(EliteSettings):
+    """Settings of :class:`twinfold.planning.cem.CEM`."""
+
+    planner: Literal["cem"] = "cem"
+    warm_start: bool = True
+    """Begin cem at the plan of the last control step; icem and mppi always do."""
+    execute: Literal["best", "mean"] = "best"
+    """Plan of cem that is executed: mean or best. Of icem it is the best, of mppi the mean."""
+
+
+class ICEMSettings(EliteSettings):
+    """Settings of :class:`twinfold.planning.icem.ICEM`."""
+
+    planner: Literal["icem"] = "icem"
+    keep: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Share of the elites that are tried again in the next round, at least 1 (icem)."""
+    decay: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Size of a round over that of the one before; none has fewer than two candidates per elite
+    (icem)."""
+
+
+class MPPISettings(RoundSettings):
+    """Settings of :class:`twinfold.planning.mppi.MPPI`."""
+
+    planner: Literal["mppi"] = "mppi"
+    temperature: float = Field(default=0.3, gt=0.0)
+    """Temperature of mppi; the smaller, the more the best candidates count."""
+    temperature_unit: Literal["spread", "reward"] = "spread"
+    """Unit of the temperature: spread (standard deviations of the scores) or reward."""
+
+
+class ObjectiveSettings(Settings):
+    """Settings of what to plan for beyond the task's reward, whatever the planner."""
+
+    terminal_value: Literal["none", "grid", "plans"] = "none"
+    """Worth of a plan's end: none, grid (value iteration; up to 3 states) or plans (learned by
+    planning from many states; continuous actions; takes half a minute per agent)."""
+    discount: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Discount of the reward, per step."""
+    progress: float = Field(default=0.0, ge=0.0)
+    """Worth of the most progress a plan makes (mountain_car: the highest position)."""
+    risk: float = Field(default=0.0, ge=0.0)
+    """Standard deviations over the ensemble members taken off the return."""
+    disagreement: float = Field(default=0.0, ge=0.0)
+    """Price of a step per standard deviation by which the members' predictions differ, averaged
+    over state columns."""
+    out_of_range: Literal["ignore", "penalise"] = "ignore"
+    """Predictions beyond the training data: ignore or penalise."""
+    range_margin: float = Field(default=0.1, ge=0.0)
+    """Margin by which the range is wider than the training data on either side, as a share of its
+    width."""
+    range_cost: float = Field(default=1.0, ge=0.0)
+    """Price of a step that ends one standard deviation beyond the range."""
+    behaviour: float = Field(default=0.0, ge=0.0)
+    """Price of leaving what the data's policy would have done, per standard deviation of that
+    policy's noise; less if the policy explains little of the data. Plans may then begin at it."""
+    proposals: int = Field(default=8, ge=1, le=1000)
+    """Number of plans along the data's policy that are tried too (with a price of leaving it)."""
+    proposal_noise: float = Field(default=0.3, ge=0.0)
+    """Noise of the last of them, in standard deviations of the action; the first has none."""
+    draws: int = Field(default=0, ge=0, le=1000)
+    """Draws of the agent's factors per member: little data of its own counts as risk and as
+    disagreement. Takes as many times longer; 0 is none."""
 
     @property
     def needs_data(self) -> bool:
-        """Whether plans are judged by where the training data lies."""
-        priced = self.disagreement, self.behaviour, self.support_cost
-        return any(price > 0 for price in priced) or self.out_of_range != "ignore"
+        """True if plans are judged by where the training data lies."""
+        return self.disagreement > 0 or self.behaviour > 0 or self.out_of_range != "ignore"
+
+
+PLANNERS: Mapping[str, type[SearchSettings]] = {
+    "sticky": StickySettings,
+    "shooting": ShootingSettings,
+    "icem": ICEMSettings,
+    "mppi": MPPISettings,
+    "cem": CEMSettings,
+}
+"""Settings of each planner, by its name."""
+
+Search = Annotated[
+    StickySettings | ShootingSettings | ICEMSettings | MPPISettings | CEMSettings,
+    Field(discriminator="planner"),
+]
+
+
+class PlanConfig(Settings):
+    """The settings of a plan: ``PlanConfig(planner="icem", horizon=20, risk=1.0)``.
+
+    It is given, and written into records, as one flat list of names.
+
+    Attributes:
+        search: how the planner searches.
+        objective: what it searches for.
+    """
+
+    search: Search = StickySettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort(cls, flat: Any) -> Any:
+        """Deal a flat list of names out to the objective and to the planner that it names."""
+        if not isinstance(flat, Mapping) or flat.keys() & cls.model_fields.keys():
+            return flat
+        of_objective = {n: v for n, v in flat.items() if n in ObjectiveSettings.model_fields}
+        rest = {n: v for n, v in flat.items() if n not in of_objective}
+        return {"search": {"planner": "sticky", **rest}, "objective": of_objective}
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {**self.search.model_dump(), **self.objective.model_dump()}
+
+    def replace(self, **changes: Any) -> PlanConfig:
+        """Return a copy with the changes that are not None, validated.
+
+        With another planner the settings that both have stay.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        known = {*names_of(given.get("planner", self.search.planner))}
+        kept = {name: value for name, value in self.model_dump().items() if name in known}
+        return PlanConfig(**{**kept, **given})
+
+    def without_data(self) -> PlanConfig:
+        """Return the same for a model that was not learned: no members, no data, no policy."""
+        value = self.objective.terminal_value
+        return self.replace(
+            risk=0.0,
+            disagreement=0.0,
+            out_of_range="ignore",
+            behaviour=0.0,
+            draws=0,
+            terminal_value="none" if value == "plans" else value,
+        )
+
+
+def names_of(planner: str) -> tuple[str, ...]:
+    """Return the names of all settings of a planner; of an unknown one those of the objective."""
+    own = PLANNERS[planner].model_fields if planner in PLANNERS else {"planner": None}
+    return (*own, *ObjectiveSettings.model_fields)
+
+
+def setting_fields() -> dict[str, Any]:
+    """Return the field of every setting by its name: those of all planners, of the objective."""
+    kinds = (*PLANNERS.values(), ObjectiveSettings, SearchSettings)
+    return {name: field for kind in kinds for name, field in kind.model_fields.items()}
+
+
+def recorded_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a record, as :class:`PlanConfig` takes them.
+
+    Records used to hold the settings of all planners, and options that are no more. What the
+    record's planner never read is left out, and so is a removed option that was not used.
+    """
+    unread = setting_fields().keys() - set(names_of(settings["planner"]))
+    unused = {"cvar": 1.0, "support_cost": 0.0}  # removed options, where they did nothing
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in unread and not (name in unused and unused[name] == value)
+    }
+
+
+def problems(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong with settings, by their names, in words that name the valid ones."""
+    found: dict[str, str] = {}
+    for item in error.errors():
+        place, given = item["loc"], item["input"]
+        if item["type"] == "union_tag_invalid":
+            valid = ", ".join(PLANNERS)
+            found["planner"] = f"cannot be {given['planner']!r}: valid are {valid}"
+        elif item["type"] == "extra_forbidden" and place[0] == "search":
+            valid = ", ".join(names_of(str(place[1])))
+            found[str(place[-1])] = f"is no setting of planner {place[1]!r}; valid: {valid}"
+        else:
+            found[str(place[-1])] = f"cannot be {given!r}: {item['msg'].lower()}"
+    return found

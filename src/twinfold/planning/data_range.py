@@ -12,8 +12,6 @@ from jaxtyping import Array, Bool, Float
 if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
 
-_ROUNDING = 1e-3  # standard deviations: a limit of the data is reached, not passed
-
 
 class DataBox(eqx.Module):
     """The range of every state coordinate in the training data, widened by a margin.
@@ -34,22 +32,24 @@ class DataBox(eqx.Module):
     angle: Bool[Array, " D"]
 
     @classmethod
-    def of_model(cls, model: FittedModel, margin: float) -> DataBox:
-        """The box of a fitted model.
+    def of_model(cls, model: FittedModel, margin: float, rounding: float = 1e-3) -> DataBox:
+        """Return the box of a fitted model.
 
         Args:
             model: gives the ranges and standard deviations of its training data.
             margin: how much wider on either side, as a share of the range.
+            rounding: what is added to that, in standard deviations: a limit of the data may be
+                reached.
         """
         low, high = model.ranges.state_low, model.ranges.state_high
         scale = model.normalizer.state_scale
-        wider = margin * (high - low) + _ROUNDING * scale
+        wider = margin * (high - low) + rounding * scale
         angle = np.isin(model.roles.state, model.roles.angle)
         as_float = (jnp.asarray(x, jnp.float32) for x in (low - wider, high + wider, scale))
         return cls(*as_float, angle=jnp.asarray(angle))
 
     def excess(self, state: Float[Array, " D"]) -> Float[Array, ""]:
-        """How far a state is outside, in standard deviations, summed over its coordinates.
+        """Return how far a state is outside, in standard deviations, summed over its coordinates.
 
         0 inside; not defined for a state that is not finite.
         """
@@ -57,14 +57,8 @@ class DataBox(eqx.Module):
         beyond = jnp.maximum(self.low - x, 0.0) + jnp.maximum(x - self.high, 0.0)
         return (beyond / self.scale).sum(axis=-1)
 
-    def including(self, state: Float[Array, " D"]) -> DataBox:
-        """The box made just large enough to hold a state."""
-        x = self._turned(state)
-        wider = jnp.minimum(self.low, x), jnp.maximum(self.high, x)
-        return eqx.tree_at(lambda box: (box.low, box.high), self, wider)
-
     def _turned(self, state: Float[Array, " D"]) -> Float[Array, " D"]:
-        """Angles brought to within half a turn of the middle of their range."""
+        """Return the state with angles within half a turn of the middle of their range."""
         turn = 2 * jnp.pi
         turns = jnp.round((state - (self.low + self.high) / 2) / turn)
         return jnp.where(self.angle, state - turn * turns, state)

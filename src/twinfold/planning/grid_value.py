@@ -14,6 +14,7 @@ outside the grid count as the nearest ones inside.
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -26,10 +27,19 @@ from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.objective import Objective, map_members
 
-# Points along each axis, by the number of state coordinates.
-POINTS = {1: (401,), 2: (141, 101), 3: (41, 41, 41)}
-# Value iteration stops when no value changes by more than this, in units of the largest reward.
-TOLERANCE = 1e-3
+
+@dataclass(frozen=True)
+class GridValueSettings:
+    """Settings of learning a terminal value on a grid.
+
+    Attributes:
+        points: grid points along each axis, for states of 1, 2 and 3 coordinates.
+        tolerance: value iteration stops when no value changes by more than this, in units of the
+            largest reward.
+    """
+
+    points: tuple[tuple[int, ...], ...] = ((401,), (141, 101), (41, 41, 41))
+    tolerance: float = 1e-3
 
 
 class GridValue(eqx.Module):
@@ -48,7 +58,7 @@ class GridValue(eqx.Module):
     sweeps: Int[Array, ""]
 
     def __call__(self, state: Float[Array, " D"]) -> Float[Array, ""]:
-        """The interpolated value; NaN if the state is not finite."""
+        """Return the interpolated value; NaN if the state is not finite."""
         index, weight = _corners(state, self.low, self.high, self.values.shape)
         value = (self.values.reshape(-1)[index] * weight).sum()
         return jnp.where(jnp.isfinite(state).all(), value, jnp.nan)
@@ -57,7 +67,7 @@ class GridValue(eqx.Module):
 def _corners(
     state: Float[Array, " D"], low: Array, high: Array, shape: tuple[int, ...]
 ) -> tuple[Int[Array, " C"], Float[Array, " C"]]:
-    """Flat indices and weights of the 2^D grid points around a state."""
+    """Return flat indices and weights of the 2^D grid points around a state."""
     sizes = np.array(shape)
     position = jnp.clip((state - low) / (high - low), 0.0, 1.0) * (sizes - 1)
     # NaN has no cell; any will do, the caller sees to it.
@@ -79,8 +89,9 @@ def solve_grid_value(
     *,
     max_steps: int,
     points: tuple[int, ...] | None = None,
+    how: GridValueSettings = GridValueSettings(),
 ) -> GridValue:
-    """Value iteration with the ensemble's one-step predictions.
+    """Return the result of value iteration with the ensemble's one-step predictions.
 
     The next state is the median over the members, coordinate by coordinate, so that one member
     that fails in a corner of the grid does not spoil the values there. Nothing is recompiled for
@@ -94,20 +105,22 @@ def solve_grid_value(
         actions: the actions that are tried: ``(K,)`` integer levels or ``(K, A)``.
         max_steps: the longest episode. No more sweeps are made, so a state from which the goal is
             out of reach is worth what that many steps earn and not less.
-        points: grid points along each axis, at least 2; default by D.
+        points: grid points along each axis, at least 2; those of the settings if None.
+        how: settings of the learning.
 
     Raises:
         UsageError: if D is not 1, 2 or 3 and no points are given.
     """
     low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
-    points = points or POINTS.get(low.size)
+    if points is None and low.size <= len(how.points):
+        points = how.points[low.size - 1]
     if points is None:
         raise UsageError(
             f"a grid value needs a state of 1 to 3 coordinates, not {low.size}; "
             "plan without a terminal value"
         )
     box = jnp.asarray(low), jnp.asarray(high)
-    return _solve(stack, objective, *box, jnp.asarray(actions), points, max_steps)
+    return _solve(stack, objective, *box, jnp.asarray(actions), points, max_steps, how.tolerance)
 
 
 @eqx.filter_jit
@@ -119,13 +132,15 @@ def _solve(
     actions: Array,
     points: tuple[int, ...],
     max_steps: int,
+    tolerance: float,
 ) -> GridValue:
+    """Return the value; with G grid points, K actions, D coordinates, 2^D corners of a cell."""
     axes = [jnp.linspace(low[i], high[i], n) for i, n in enumerate(points)]
     states = jnp.stack([x.reshape(-1) for x in jnp.meshgrid(*axes, indexing="ij")], axis=-1)
 
     def predict(dynamics: Dynamics) -> Float[Array, "K G D"]:
         def one(code: Any, state: Array) -> Array:
-            return dynamics.step(dynamics.init(state), code, None)[1]
+            return dynamics.step(dynamics.init(state), code)[1]
 
         codes = jax.vmap(dynamics.encode)(actions)
         return jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))(codes, states)
@@ -155,7 +170,7 @@ def _solve(
 
     def unfinished(before: Any) -> Array:
         _, change, count = before
-        return (count < max_steps) & (change > TOLERANCE * scale)
+        return (count < max_steps) & (change > tolerance * scale)
 
     start = (jnp.zeros(states.shape[0]), jnp.inf, jnp.zeros((), jnp.int32))
     values, _, count = jax.lax.while_loop(unfinished, sweep, start)

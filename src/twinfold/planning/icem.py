@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from twinfold.planning.config import ICEMSettings
 from twinfold.planning.noise import (
+    blend,
     coloured_noise,
     count_elites,
     middle_plan,
@@ -21,7 +24,7 @@ from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift
 
 
 class ICEMState(NamedTuple):
-    """What is kept from one control step to the next.
+    """The search as it is kept from one control step to the next.
 
     Attributes:
         mean: centre of the search, ``(H, A)``.
@@ -45,56 +48,43 @@ class ICEM(Planner):
     Attributes:
         low: lower bounds of the action, ``(A,)``, in raw units.
         high: upper bounds, ``(A,)``.
-        candidates: number B of sequences in the first round, at least 4.
-        horizon: their length H.
-        rounds: rounds per step.
-        elite: share of the candidates of the first round that are elites; at least 2.
-        keep: share of the elites that are added to the next round; at least 1.
-        decay: size of a round over that of the one before, at most 1; no round has fewer than two
-            candidates per elite.
-        momentum: share of the old mean and spread in the new ones, in [0, 1).
-        noise_beta: colour of the noise along a plan, see :func:`coloured_noise`.
-        spread: standard deviation of the first round, as a share of the range of the action.
+        settings: how to search.
     """
 
-    low: Float[Array, " A"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.float32))
-    high: Float[Array, " A"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.float32))
-    candidates: int = eqx.field(static=True, default=100)
-    horizon: int = eqx.field(static=True, default=25)
-    rounds: int = eqx.field(static=True, default=4)
-    elite: float = eqx.field(static=True, default=0.1)
-    keep: float = eqx.field(static=True, default=0.3)
-    decay: float = eqx.field(static=True, default=0.8)
-    momentum: float = eqx.field(static=True, default=0.1)
-    noise_beta: float = eqx.field(static=True, default=2.0)
-    spread: float = eqx.field(static=True, default=0.25)
+    low: Float[Array, " A"]
+    high: Float[Array, " A"]
+    settings: ICEMSettings = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        """A planner that cannot form an elite is a mistake."""
-        if self.candidates < 4 or self.rounds < 1:
-            raise ValueError(
-                f"iCEM needs at least 4 candidates and 1 round, not {self.candidates} and "
-                f"{self.rounds}"
-            )
+    def __init__(
+        self, low: ArrayLike, high: ArrayLike, settings: ICEMSettings | None = None, **changes: Any
+    ) -> None:
+        self.low, self.high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+        self.settings = (settings or ICEMSettings()).replace(**changes)
+
+    @property
+    def horizon(self) -> int:
+        """The length H of a plan."""
+        return self.settings.horizon
 
     @property
     def n_elites(self) -> int:
-        """K."""
-        return count_elites(self.candidates, self.elite)
+        """The number K of elites."""
+        return count_elites(self.settings.candidates, self.settings.elite)
 
     @property
     def n_kept(self) -> int:
-        """Elites that are added to the next round."""
-        return min(self.n_elites, max(1, round(self.keep * self.n_elites)))
+        """The number of elites that are added to the next round."""
+        return min(self.n_elites, max(1, round(self.settings.keep * self.n_elites)))
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Candidates of each round, what is added included."""
-        decayed = (round(self.candidates * self.decay**i) for i in range(self.rounds))
+        """The number of candidates of each round, what is added included."""
+        how = self.settings
+        decayed = (round(how.candidates * how.decay**i) for i in range(how.rounds))
         return tuple(max(size, 2 * self.n_elites) for size in decayed)
 
     def init(self, key: Array) -> ICEMState:
-        """The middle of the range throughout."""
+        """Return the middle of the range throughout."""
         del key
         middle = middle_plan(self.low, self.high, self.horizon)
         return ICEMState(middle, jnp.broadcast_to(middle, (self.n_elites, *middle.shape)))
@@ -107,8 +97,9 @@ class ICEM(Planner):
         key: Array,
         proposals: Array | None = None,
     ) -> tuple[Float[Array, " A"], ICEMState, PlanInfo]:
-        """The first action of the best candidate of the last round."""
-        first = jnp.broadcast_to(self.spread * (self.high - self.low), state.mean.shape)
+        """Return the first action of the best candidate of the last round, and its plan."""
+        how = self.settings
+        first = jnp.broadcast_to(how.spread * (self.high - self.low), state.mean.shape)
         mean, std = shift(state.mean), first
         key, key_last = jax.random.split(key)
         kept = self._shifted(state.elites[: self.n_kept], key_last)
@@ -116,13 +107,13 @@ class ICEM(Planner):
         elites, scores = state.elites, jnp.zeros(self.n_elites)
         # Rounds differ in size, so they are written out one after the other and not scanned.
         for i, (size, key_round) in enumerate(
-            zip(self.sizes, jax.random.split(key, self.rounds), strict=True)
+            zip(self.sizes, jax.random.split(key, how.rounds), strict=True)
         ):
             added = [kept]
-            if i == self.rounds - 1:
+            if i == how.rounds - 1:
                 added.append(mean[None])
             n_new = max(0, size - sum(map(len, added)))
-            noise = coloured_noise(key_round, self.noise_beta, (n_new, *mean.shape))
+            noise = coloured_noise(key_round, how.noise_beta, (n_new, *mean.shape))
             actions = join(jnp.clip(mean + std * noise, self.low, self.high), *added)
             if i == 0:
                 actions = join(actions, within(proposals, self.low, self.high))
@@ -133,16 +124,13 @@ class ICEM(Planner):
             any_found = jnp.isfinite(scores[0])
             new_mean, new_std = moments(elites, scores)
             # Without any valid candidate the round changes nothing.
-            mean = jnp.where(any_found, self._blend(mean, new_mean), mean)
-            std = jnp.where(any_found, self._blend(std, new_std), std)
+            mean = jnp.where(any_found, blend(mean, new_mean, how.momentum), mean)
+            std = jnp.where(any_found, blend(std, new_std, how.momentum), std)
         info = PlanInfo(actions=elites[0], score=scores[0], valid=n_valid / n_tried)
         return elites[0][0], ICEMState(mean, elites), info
 
-    def _blend(self, old: Array, new: Array) -> Array:
-        return self.momentum * old + (1 - self.momentum) * new
-
     def _shifted(self, elites: Float[Array, "K H A"], key: Array) -> Float[Array, "K H A"]:
-        """Elites one step later; the last action is drawn anew."""
+        """Return the elites one step later; the last action is drawn anew."""
         last = jax.random.uniform(
             key, (len(elites), 1, *self.low.shape), minval=self.low, maxval=self.high
         )

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.objective import Objective, make_evaluate, proposals
-from twinfold.planning.planner import Planner
+from twinfold.planning.planner import PlanInfo, Planner
 from twinfold.tasks.task import Task
 from twinfold.utils.cores import usable_cores
 
@@ -32,6 +32,47 @@ class Episodes(NamedTuple):
     lengths: Array | np.ndarray
 
 
+class MPCController(eqx.Module):
+    """Model-predictive control: a new plan at every step, made with the whole ensemble.
+
+    Attributes:
+        planner: how to search.
+        stack: the ensemble that plans, not the world that is acted in.
+        objective: what to plan for.
+    """
+
+    planner: Planner
+    stack: Dynamics
+    objective: Objective
+
+    def init(self, key: Array) -> Any:
+        """Return the planner's memory."""
+        return self.planner.init(key)
+
+    def plan(
+        self, memory: Any, state: Array, key: Array, key_propose: Array | None = None
+    ) -> tuple[Array, Any, PlanInfo]:
+        """Return the action to take now, the memory for the next step, and the plan.
+
+        Args:
+            memory: from :meth:`init`, or from the step before.
+            state: the state now, ``(D,)``.
+            key: of the search.
+            key_propose: of the plans along the data's policy; made from ``key`` if None.
+        """
+        if key_propose is None:
+            # A key of its own: the search is the same with and without proposals.
+            key_propose = jax.random.fold_in(key, 1)
+        horizon = self.planner.horizon
+        proposed = proposals(self.stack, self.objective, state, horizon, key_propose)
+        evaluate = make_evaluate(self.stack, self.objective)
+        return self.planner.plan(memory, evaluate, state, key, proposed)
+
+    def act(self, memory: Any, state: Array, key: Array) -> tuple[Array, Any]:
+        """Return the first action of the plan from here, and the memory for the next step."""
+        return self.plan(memory, state, key)[:2]
+
+
 @eqx.filter_jit
 def run_episodes(
     task: Task,
@@ -43,7 +84,7 @@ def run_episodes(
     *,
     batch_size: int | None = None,
 ) -> Episodes:
-    """Model-predictive control of one agent in the true task.
+    """Return the outcomes of model-predictive control of one agent in the true task.
 
     Agents that share task, planner and model structure share one program: weights, covariates and
     a terminal value are arguments.
@@ -58,7 +99,7 @@ def run_episodes(
         keys: one key per episode, ``(E,)`` typed keys or ``(E, 2)``.
         batch_size: episodes that run side by side (default: all); fewer take less memory.
     """
-    evaluate = make_evaluate(stack, objective)
+    controller = MPCController(planner, stack, objective)
 
     def unfinished(now: Any) -> Array:
         _, _, _, ended, step, _ = now
@@ -67,11 +108,7 @@ def run_episodes(
     def advance(now: Any) -> Any:
         key, state, memory, _, step, total = now
         key, key_plan = jax.random.split(key)
-        # A key of its own: an episode without proposals is the same as ever.
-        key_propose = jax.random.fold_in(key_plan, 1)
-        horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
-        proposed = proposals(stack, objective, state, horizon, key_propose)
-        action, memory, _ = planner.plan(memory, evaluate, state, key_plan, proposed)
+        action, memory = controller.act(memory, state, key_plan)
         next_state = task.step(covariates, state, action)
         total = total + task.reward(state, action, next_state)
         return key, next_state, memory, task.terminated(next_state), step + 1, total
@@ -82,7 +119,7 @@ def run_episodes(
         start = (
             key,
             state,
-            planner.init(key_init),
+            controller.init(key_init),
             jnp.zeros((), bool),
             jnp.zeros((), jnp.int32),
             jnp.zeros(()),
@@ -107,7 +144,7 @@ def run_agents(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Episodes]:
-    """:func:`run_episodes` for several agents, on all cores.
+    """Return the outcomes of :func:`run_episodes` for several agents, on all cores.
 
     The program is compiled once. On a CPU it keeps one core busy, so every agent's episodes are
     dealt out to as many threads as there are cores. An episode's randomness depends on its key

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
+from twinfold.planning.config import MPPISettings
 from twinfold.planning.noise import coloured_noise, middle_plan, within
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
 
@@ -28,35 +30,26 @@ class MPPI(Planner):
     Attributes:
         low: lower bounds of the action, ``(A,)``, in raw units.
         high: upper bounds, ``(A,)``.
-        candidates: number B of sequences per round, at least 2.
-        horizon: their length H.
-        rounds: rounds per step.
-        temperature: T, positive; the smaller, the more the best candidates count.
-        temperature_unit: ``"spread"`` (standard deviations of the scores) or ``"reward"``.
-        noise_beta: colour of the noise along a plan, see :func:`coloured_noise`.
-        spread: standard deviation of the noise, as a share of the range of the action.
+        settings: how to search.
     """
 
-    low: Float[Array, " A"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.float32))
-    high: Float[Array, " A"] = eqx.field(converter=lambda x: jnp.asarray(x, jnp.float32))
-    candidates: int = eqx.field(static=True, default=100)
-    horizon: int = eqx.field(static=True, default=25)
-    rounds: int = eqx.field(static=True, default=4)
-    temperature: float = eqx.field(static=True, default=0.3)
-    temperature_unit: Literal["spread", "reward"] = eqx.field(static=True, default="spread")
-    noise_beta: float = eqx.field(static=True, default=2.0)
-    spread: float = eqx.field(static=True, default=0.25)
+    low: Float[Array, " A"]
+    high: Float[Array, " A"]
+    settings: MPPISettings = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        """A planner without a choice, or that divides by zero, is a mistake."""
-        if self.candidates < 2 or self.rounds < 1 or not self.temperature > 0:
-            raise ValueError(
-                "MPPI needs at least 2 candidates, 1 round and a positive temperature, not "
-                f"{self.candidates}, {self.rounds} and {self.temperature}"
-            )
+    def __init__(
+        self, low: ArrayLike, high: ArrayLike, settings: MPPISettings | None = None, **changes: Any
+    ) -> None:
+        self.low, self.high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+        self.settings = (settings or MPPISettings()).replace(**changes)
+
+    @property
+    def horizon(self) -> int:
+        """The length H of a plan."""
+        return self.settings.horizon
 
     def init(self, key: Array) -> Float[Array, "H A"]:
-        """The middle of the range throughout."""
+        """Return the middle of the range throughout."""
         del key
         return middle_plan(self.low, self.high, self.horizon)
 
@@ -68,11 +61,12 @@ class MPPI(Planner):
         key: Array,
         proposals: Array | None = None,
     ) -> tuple[Float[Array, " A"], Float[Array, "H A"], PlanInfo]:
-        """The first action of the weighted mean of the last round."""
-        spread = self.spread * (self.high - self.low)
+        """Return the first action of the weighted mean of the last round, and the mean."""
+        how = self.settings
+        spread = how.spread * (self.high - self.low)
 
         def one_round(mean: Array, key: Array) -> tuple[Array, Array]:
-            noise = coloured_noise(key, self.noise_beta, (self.candidates, *mean.shape))
+            noise = coloured_noise(key, how.noise_beta, (how.candidates, *mean.shape))
             around = jnp.clip(mean + spread * noise.at[0].set(0.0), self.low, self.high)
             actions = join(around, within(proposals, self.low, self.high))
             scores = evaluate(observation, actions)
@@ -82,24 +76,24 @@ class MPPI(Planner):
             new = jnp.where(weights.sum() > 0, jnp.clip(new, self.low, self.high), mean)
             return new, jnp.isfinite(scores).mean()
 
-        keys = jax.random.split(key, self.rounds)
+        keys = jax.random.split(key, how.rounds)
         plan, valid = jax.lax.scan(one_round, shift(state), keys)
         # Costs nothing in an episode, where nobody reads it.
         score = usable(evaluate(observation, plan[None]))[0]
         return plan[0], plan, PlanInfo(actions=plan, score=score, valid=valid.mean())
 
     def weights(self, scores: Float[Array, " B"]) -> Float[Array, " B"]:
-        """w_k; 0 for a candidate without a finite score, and 0 for all if none has one."""
+        """Return w_k: 0 for a candidate without a finite score, for all if none has one."""
         finite = jnp.isfinite(scores)
         n = jnp.maximum(finite.sum(), 1)
         top = usable(scores).max()
         # Differences to the best one: large scores lose no digits, and exp cannot overflow.
         below = jnp.where(finite, scores - jnp.where(jnp.isfinite(top), top, 0.0), 0.0)
         unit = jnp.ones(())
-        if self.temperature_unit == "spread":
+        if self.settings.temperature_unit == "spread":
             deviation = jnp.where(finite, below - below.sum() / n, 0.0)
             unit = jnp.sqrt((deviation**2).sum() / n)
         # Equal scores have no spread: all count the same.
-        logits = below / (self.temperature * jnp.where(unit > 0, unit, 1.0))
+        logits = below / (self.settings.temperature * jnp.where(unit > 0, unit, 1.0))
         raw = jnp.where(finite, jnp.exp(logits), 0.0)
         return raw / jnp.maximum(raw.sum(), 1e-30)

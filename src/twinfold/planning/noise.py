@@ -1,4 +1,4 @@
-"""What the planners for continuous actions share: noise with a colour, and elites."""
+"""Parts that the planners for continuous actions share: noise with a colour, and elites."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twinfold.planning.planner import usable
 
 
 def coloured_noise(key: Array, beta: float, shape: tuple[int, ...]) -> Float[Array, "B H A"]:
-    """Gaussian noise along plans whose power spectrum falls as ``frequency ** -beta``.
+    """Return Gaussian noise along plans whose power spectrum falls as ``frequency ** -beta``.
 
     Every value has mean 0 and variance 1, whatever the colour; every plan and action coordinate is
     independent of the others. ``beta = 0`` is white noise; the larger it is, the longer an action
@@ -47,7 +47,7 @@ def coloured_noise(key: Array, beta: float, shape: tuple[int, ...]) -> Float[Arr
 def within(
     proposals: Float[Array, "P H A"] | None, low: Float[Array, " A"], high: Float[Array, " A"]
 ) -> Float[Array, "P H A"] | None:
-    """Plans from elsewhere, clipped to the bounds; what is not finite becomes the middle.
+    """Return plans from elsewhere, clipped to the bounds; what is not finite becomes the middle.
 
     A policy that is followed in a simulator that diverges proposes NaN, which would spoil means.
     """
@@ -58,19 +58,19 @@ def within(
 
 
 def middle_plan(low: Array, high: Array, horizon: int) -> Float[Array, "H A"]:
-    """The plan that stays in the middle of the range."""
+    """Return the plan that stays in the middle of the range."""
     return jnp.broadcast_to((low + high) / 2, (horizon, *low.shape))
 
 
 def count_elites(candidates: int, share: float) -> int:
-    """How many candidates are elites: at least 2, at most half of them."""
+    """Return how many candidates are elites: at least 2, at most half of them."""
     return min(candidates // 2, max(2, round(share * candidates)))
 
 
 def select_elites(
     actions: Float[Array, "B H A"], scores: Float[Array, " B"], n_elites: int, default: Array
 ) -> tuple[Float[Array, "K H A"], Float[Array, " K"]]:
-    """The best candidates, best first, and their scores.
+    """Return the best candidates, best first, and their scores.
 
     A candidate without a finite score is never an elite: its place is taken by the best one, and
     by ``default`` if there is none. Its score is then ``-inf``.
@@ -90,7 +90,7 @@ def select_elites(
 def moments(
     elites: Float[Array, "K H A"], scores: Float[Array, " K"]
 ) -> tuple[Float[Array, "H A"], Float[Array, "H A"]]:
-    """Mean and standard deviation of the elites that have a score.
+    """Return mean and standard deviation of the elites that have a score.
 
     Without any, the mean is that of the default plan and the standard deviation zero.
     """
@@ -98,3 +98,8 @@ def moments(
     weight = jnp.where(weight.sum() > 0, weight, 1.0)[:, None, None]
     mean = (weight * elites).sum(axis=0) / weight.sum()
     return mean, jnp.sqrt((weight * (elites - mean) ** 2).sum(axis=0) / weight.sum())
+
+
+def blend(old: Array, new: Array, momentum: float) -> Array:
+    """Return the new value with a share ``momentum`` of the old one."""
+    return momentum * old + (1 - momentum) * new

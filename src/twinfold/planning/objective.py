@@ -1,58 +1,47 @@
-"""What a plan is worth: reward until the predicted episode ends, terminal value, caution.
+"""The worth of a plan: reward until the predicted episode ends, terminal value, caution.
 
 For member m of the ensemble and the candidate a_0 .. a_{H-1}, with s_0 the observation,
 
     G_m   = sum_{t < T_m} gamma^t R(s_t, a_t, s_{t+1})  +  [T_m = H] gamma^H V(s_H)
             + progress_weight * max_{t <= T_m} P(s_t)
-    score = CVaR_m G_m  -  risk * std_m G_m  -  disagreement * sum_t gamma^t U_t
-            -  support_cost * sum_t gamma^t (1 - support_t)
+    score = mean_m G_m  -  risk * std_m G_m  -  disagreement * sum_t gamma^t U_t
 
 where s_{t+1} is the member's own prediction from its own s_t, so that disagreement between members
-propagates along the plan, and T_m counts the steps up to the one that ends the episode. CVaR is the
-mean over the worst share of the members (all of them unless asked otherwise), and
+propagates along the plan, T_m counts the steps up to the one that ends the episode, and
 
     U_t = mean over coordinates d of  std_m s_{t+1, d} / scale_d
 
-is how much the members disagree. Rollouts that leave the range of the training data can be cut off
-or pay for it: see :class:`Objective`.
+is how much the members disagree. R is less the price of leaving the data's policy and, if asked,
+of leaving the range of the training data: see :class:`Objective`.
+
+Axes: M members, B candidates, H steps, D state coordinates, A action columns, P proposals.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from twinfold.models.behaviour_policy import AgentBehaviour
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.planner import Evaluate
-from twinfold.planning.support_penalty import SupportMap, unsupported
 
 if TYPE_CHECKING:
     from twinfold.tasks.task import Task
 
 
-N_PROPOSALS = 8
-PROPOSAL_NOISE = 0.3  # standard deviations of the action
-
-
 class Objective(eqx.Module):
-    """What to plan for. A pytree: a new terminal value or box does not trigger a new compilation.
+    """The goal of a plan. A pytree: a new terminal value or box triggers no new compilation.
 
     Beyond the box, predictions are guesses, and a search finds the guesses that flatter it. With
     ``out_of_range = "penalise"`` a step costs ``range_cost`` times the excess of the state that it
-    leads to. With ``"truncate"`` a rollout ends with the step that leaves the box: that step and
-    all later ones count the worst reward of any candidate within the box, and at most nothing, as
-    does the terminal value, so that leaving never beats staying. If the observation itself is
-    outside, the box that cuts off is made large enough to hold it. All this is by member: with
-    ``risk`` above 0 leaving may still win, because members that leave are alike in what they count.
+    leads to.
 
     Attributes:
         reward: ``(state, action, next_state) -> scalar``.
@@ -64,19 +53,19 @@ class Objective(eqx.Module):
         progress: ``(state) -> scalar``, how far on the way to a distant goal a state is.
         progress_weight: worth of the most progress that a plan makes before the episode ends.
         risk: standard deviations over the members that are subtracted.
-        cvar: share of the members, the worst ones, over which returns are averaged, in (0, 1].
         disagreement: price of a step on which the members disagree by one unit of ``box.scale``.
             A step counts by the share of members whose episode goes on; a state stays as it was at
             the end of its episode.
-        out_of_range: ``"ignore"``, ``"truncate"`` or ``"penalise"``.
+        out_of_range: ``"ignore"`` or ``"penalise"``.
         range_cost: of a step that ends one unit of ``box.scale`` outside.
         box: where the training data lies; needed for disagreement and range.
         behaviour_cost: price of an action that departs from ``behaviour`` by one standard deviation
             of that policy's noise, if the policy explains all the actions of the data; less
             in proportion if it explains less (:meth:`AgentBehaviour.departure`).
         behaviour: what the data's policy would do with this agent.
-        support_cost: price of a step with nothing behind it; less in proportion to its support.
-        support: of the run.
+        n_proposals: how many plans that follow ``behaviour`` are proposed to the planner.
+        proposal_noise: noise of the last of them, in standard deviations of the action; the first
+            has none, and it grows evenly in between.
     """
 
     reward: Callable[[Any, Any, Any], Any] = eqx.field(static=True)
@@ -86,51 +75,39 @@ class Objective(eqx.Module):
     progress: Callable[[Any], Any] | None = eqx.field(static=True, default=None)
     progress_weight: float = eqx.field(static=True, default=0.0)
     risk: float = eqx.field(static=True, default=0.0)
-    cvar: float = eqx.field(static=True, default=1.0)
     disagreement: float = eqx.field(static=True, default=0.0)
-    out_of_range: Literal["ignore", "truncate", "penalise"] = eqx.field(
-        static=True, default="ignore"
-    )
+    out_of_range: Literal["ignore", "penalise"] = eqx.field(static=True, default="ignore")
     range_cost: float = eqx.field(static=True, default=1.0)
     box: DataBox | None = None
     behaviour_cost: float = eqx.field(static=True, default=0.0)
     behaviour: AgentBehaviour | None = None
-    support_cost: float = eqx.field(static=True, default=0.0)
-    support: SupportMap | None = None
+    n_proposals: int = eqx.field(static=True, default=8)
+    proposal_noise: float = eqx.field(static=True, default=0.3)
 
     def __check_init__(self) -> None:
-        """A mistake in a name must not silently mean "ignore"."""
-        if self.out_of_range not in ("ignore", "truncate", "penalise"):
-            raise ValueError(
-                f"unknown out_of_range {self.out_of_range!r}; valid: ignore, truncate, penalise"
-            )
-        if not 0 < self.cvar <= 1:
-            raise ValueError(f"cvar must be above 0 and at most 1, not {self.cvar}")
+        """Refuse what cannot be: a mistake in a name must not silently mean "ignore"."""
+        if self.out_of_range not in ("ignore", "penalise"):
+            raise ValueError(f"unknown out_of_range {self.out_of_range!r}; valid: ignore, penalise")
         if self.progress is None and self.progress_weight:
             raise ValueError("progress_weight needs a measure of progress")
         if self.behaviour is None and self.behaviour_cost:
             raise ValueError("behaviour_cost needs the policy of the training data")
-        if self.support is None and self.support_cost:
-            raise ValueError("support_cost needs the support of the training data")
-        measured = self.disagreement or self.support_cost or self.out_of_range != "ignore"
-        if self.box is None and measured:
-            raise ValueError(
-                "disagreement, out_of_range and support_cost need the box of the training data"
-            )
+        if self.box is None and (self.disagreement or self.out_of_range != "ignore"):
+            raise ValueError("disagreement and out_of_range need the box of the training data")
 
     @classmethod
     def of_task(cls, task: Task, **fields: Any) -> Objective:
-        """The reward and termination of a task; ``fields`` are the other attributes."""
+        """Return the reward and termination of a task; ``fields`` are the other attributes."""
         return cls(reward=task.reward, terminated=task.terminated, **fields)
 
 
 def stack_of_one(dynamics: Dynamics) -> Dynamics:
-    """A single model as an ensemble of one: a leading axis of length 1 on every array leaf."""
+    """Return a single model as an ensemble of one: a leading axis on every array leaf."""
     return jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, dynamics)
 
 
 def map_members(function: Callable[[Dynamics], Any], stack: Dynamics) -> Any:
-    """``function`` of every member, results stacked on a leading axis.
+    """Return ``function`` of every member, results stacked on a leading axis.
 
     Members run one after the other. Mapping them with ``vmap`` turns the products with the weights
     into batched ones, which take twice as long on a CPU; one member keeps a core busy.
@@ -140,41 +117,40 @@ def map_members(function: Callable[[Dynamics], Any], stack: Dynamics) -> Any:
 
 
 class Trace(NamedTuple):
-    """What every member predicts on the way, for H steps of B candidates.
+    """The predictions of every member on the way, for H steps of B candidates.
 
     Attributes:
-        states: after each step, in units of ``box.scale``, ``(M, H, B, D)``; after the end of an
-            episode the last state.
+        states: after each step, raw units, ``(M, H, B, D)``; after the end of an episode the last
+            state.
         running: whether the episode went on before the step, ``(M, H, B)``.
-        left: whether the rollout has left the box, with this step or before, ``(M, H, B)``; None
-            if rollouts are not cut off.
     """
 
     states: Float[Array, "M H B D"]
     running: Bool[Array, "M H B"]
-    left: Bool[Array, "M H B"] | None
 
 
 class _Now(NamedTuple):
-    """A rollout on its way; ``furthest`` only if progress counts, the others if it is cut off.
+    """One candidate on its way through one member.
 
-    ``lost`` is the weight of the steps after leaving, ``worst`` the least reward in the box, or 0.
+    Attributes:
+        carry: of the dynamics.
+        state: predicted last, ``(D,)``.
+        alive: whether the episode goes on.
+        total: discounted reward so far.
+        furthest: most progress so far; None if progress does not count.
     """
 
     carry: Any
     state: Float[Array, " D"]
     alive: Bool[Array, ""]
     total: Float[Array, ""]
-    furthest: Float[Array, ""] | None = None
-    left: Bool[Array, ""] | None = None
-    lost: Float[Array, ""] | None = None
-    worst: Float[Array, ""] | None = None
+    furthest: Float[Array, ""] | None
 
 
 def member_returns(
     stack: Dynamics, objective: Objective, observation: Float[Array, " D"], actions: Array
 ) -> Float[Array, "M B"]:
-    """The returns G_m of all candidates.
+    """Return G_m of all candidates.
 
     A member whose prediction stops being finite before the episode ends returns NaN: comparisons
     with NaN are false, so such an episode would otherwise never end.
@@ -191,123 +167,114 @@ def member_returns(
 def member_traces(
     stack: Dynamics, objective: Objective, observation: Float[Array, " D"], actions: Array
 ) -> tuple[Float[Array, "M B"], Trace]:
-    """The returns G_m, and what the members predict on the way; needs a box. Arguments as above."""
+    """Return G_m and the members' predictions on the way; arguments as above."""
     return _roll(stack, objective, observation, actions, traced=True)
 
 
 def _roll(
     stack: Dynamics, objective: Objective, observation: Array, actions: Array, *, traced: bool
 ) -> Any:
-    n_candidates, horizon = actions.shape[:2]
-    # Whatever is not asked for is decided here, so that it costs nothing in the compiled program.
-    cutting = objective.out_of_range == "truncate"
-    paying = objective.out_of_range == "penalise"
-    measure = objective.progress if objective.progress_weight else None
-    box: Any = objective.box
-    if cutting:
-        box = box.including(observation)
+    """Return the returns ``(M, B)`` and, if traced, the way there; else None in its place."""
+    horizon = actions.shape[1]
+    by_step = jnp.swapaxes(actions, 0, 1)  # (H, B, ..): the scan wants time first
+    weights = objective.discount ** jnp.arange(horizon, dtype=jnp.float32)
 
     def one_member(dynamics: Dynamics) -> Any:
-        # All encodings in one batch; the scan wants time first.
-        codes = jax.vmap(jax.vmap(dynamics.encode))(jnp.swapaxes(actions, 0, 1))
+        # Encode all actions in one batch.
+        codes = jax.vmap(jax.vmap(dynamics.encode))(by_step)
 
-        def one_candidate(now: Any, code: Any, action: Array, weight: Array) -> Any:
-            carry, after = dynamics.step(now.carry, code, None)
-            reward = objective.reward(now.state, action, after)
-            if objective.behaviour is not None and objective.behaviour_cost:
-                away = objective.behaviour.departure(now.state, action)
-                reward = reward - objective.behaviour_cost * away
-            finite = jnp.isfinite(after).all()
-            furthest = now.furthest
-            alive, left, lost, worst = now.alive, now.left, now.lost, now.worst
-            if cutting:
-                outside = finite & (box.excess(after) > 0)
-                left = left | (alive & outside)
-                lost = jnp.where(left, lost + weight, lost)
-                alive = alive & ~outside
-                counts = alive & finite & jnp.isfinite(reward)
-                worst = jnp.where(counts, jnp.minimum(worst, reward), worst)
-            if measure is not None:  # progress beyond the data counts as little as a reward there
-                reached = jnp.maximum(now.furthest, measure(after))
-                furthest = jnp.where(alive & finite, reached, now.furthest)
-            if paying:
-                reward = reward - objective.range_cost * box.excess(after)
-            gained = jnp.where(finite, weight * reward, jnp.nan)
-            total = jnp.where(alive, now.total + gained, now.total)
-            seen = None
-            if traced:
-                after = jnp.where(now.alive, after, now.state)
-                seen = Trace(after / box.scale, now.alive, left)
-            alive = alive & ~objective.terminated(after)
-            return _Now(carry, after, alive, total, furthest, left, lost, worst), seen
-
-        def one_step(now: Any, inputs: Any) -> Any:
-            return jax.vmap(one_candidate, in_axes=(0, 0, 0, None))(now, *inputs)
-
+        # Start every candidate at the observation.
+        measure = objective.progress if objective.progress_weight else None
+        furthest = None if measure is None else measure(observation)
         here = _Now(
-            carry=dynamics.init(observation),
-            state=observation,
-            alive=jnp.ones((), bool),
-            total=jnp.zeros(()),
-            furthest=None if measure is None else measure(observation),
-            **({"left": jnp.zeros((), bool), "lost": 0.0, "worst": 0.0} if cutting else {}),
+            dynamics.init(observation), observation, jnp.ones((), bool), jnp.zeros(()), furthest
         )
         start = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (n_candidates, *jnp.shape(leaf))), here
+            lambda leaf: jnp.broadcast_to(leaf, (len(actions), *jnp.shape(leaf))), here
         )
-        weights = objective.discount ** jnp.arange(horizon, dtype=jnp.float32)
-        inputs = (codes, jnp.swapaxes(actions, 0, 1), weights)
-        end, trace = jax.lax.scan(one_step, start, inputs)
+
+        # Advance all candidates side by side, step by step.
+        def one_step(now: Any, inputs: Any) -> Any:
+            def one(now: Any, code: Any, action: Array, weight: Array) -> Any:
+                return _advance(dynamics, objective, now, code, action, weight, traced=traced)
+
+            return jax.vmap(one, in_axes=(0, 0, 0, None))(now, *inputs)
+
+        end, trace = jax.lax.scan(one_step, start, (codes, by_step, weights))
+
+        # Add what the way and its end are worth beyond the rewards.
         total = end.total
         if measure is not None:
             total = total + objective.progress_weight * end.furthest
-        if cutting:
-            total = total + end.lost * end.worst.min()
         if objective.terminal_value is not None:
             beyond = objective.discount**horizon * jax.vmap(objective.terminal_value)(end.state)
             total = jnp.where(end.alive, total + beyond, total)
-            if cutting:
-                least = jnp.where(end.alive & jnp.isfinite(beyond), beyond, 0.0).min()
-                total = jnp.where(end.left, total + jnp.minimum(least, 0.0), total)
         return total, trace
 
     return map_members(one_member, stack)
 
 
-def disagreement(trace: Trace, discount: float) -> Float[Array, " B"]:
-    """Sum over the steps of gamma^t U_t, each step weighted by the share of members that go on.
+def _advance(
+    dynamics: Dynamics,
+    objective: Objective,
+    now: _Now,
+    code: Any,
+    action: Array,
+    weight: Array,
+    *,
+    traced: bool,
+) -> tuple[_Now, Trace | None]:
+    """Return one candidate one step later and, if traced, the step.
 
-    Where a rollout has been cut off, its member counts the largest U_t of any candidate instead.
+    Whatever the objective does not ask for is left out here, so that it costs nothing in the
+    compiled program.
     """
-    unlike = trace.states.std(axis=0).mean(axis=-1)  # (H, B)
-    share = trace.running.mean(axis=0)
-    paid = share * unlike
-    if trace.left is not None:
-        most = jnp.where(jnp.isfinite(unlike), unlike, 0.0).max(axis=1, keepdims=True)
-        cut = trace.left.mean(axis=0)
-        # A member that leaves with this step was still running before it.
-        going = (trace.running & ~trace.left).mean(axis=0)
-        paid = going * unlike + cut * most
+    carry, after = dynamics.step(now.carry, code)
+    finite = jnp.isfinite(after).all()
+
+    # The reward of the step, less the prices of leaving the data's policy and the data's range.
+    reward = objective.reward(now.state, action, after)
+    if objective.behaviour is not None and objective.behaviour_cost:
+        reward = reward - objective.behaviour_cost * objective.behaviour.departure(
+            now.state, action
+        )
+    if objective.out_of_range == "penalise":
+        assert objective.box is not None, "checked when the objective was made"
+        reward = reward - objective.range_cost * objective.box.excess(after)
+
+    # Only an episode that goes on earns or gets further; one that has lost its state earns NaN.
+    gained = jnp.where(finite, weight * reward, jnp.nan)
+    total = jnp.where(now.alive, now.total + gained, now.total)
+    furthest = now.furthest
+    if furthest is not None:
+        assert objective.progress is not None
+        reached = jnp.maximum(furthest, objective.progress(after))
+        furthest = jnp.where(now.alive & finite, reached, furthest)
+
+    # A trace stays where the episode ended; without one nobody looks there again.
+    step = None
+    if traced:
+        after = jnp.where(now.alive, after, now.state)
+        step = Trace(after, now.alive)
+    alive = now.alive & ~objective.terminated(after)
+    return _Now(carry, after, alive, total, furthest), step
+
+
+def disagreement(trace: Trace, scale: Float[Array, " D"], discount: float) -> Float[Array, " B"]:
+    """Return the sum over steps of gamma^t U_t, weighted by the share of members that go on.
+
+    Args:
+        trace: of all candidates.
+        scale: the unit of a deviation, ``box.scale``.
+        discount: gamma.
+    """
+    unlike = (trace.states / scale).std(axis=0).mean(axis=-1)  # (H, B)
+    paid = trace.running.mean(axis=0) * unlike
     return discount ** jnp.arange(len(paid), dtype=jnp.float32) @ paid
 
 
-def tail_mean(returns: Float[Array, "M B"], share: float) -> Float[Array, " B"]:
-    """Mean over the worst ``share`` of the members (CVaR); a member is counted in part if need be.
-
-    A member without a finite return counts as the worst there is.
-    """
-    n_members = len(returns)
-    if share == 1:
-        return returns.mean(axis=0)
-    wanted = share * n_members
-    weights = np.clip(wanted - np.arange(n_members), 0.0, 1.0) / wanted
-    n_counted = math.ceil(wanted)
-    worst = jnp.sort(jnp.where(jnp.isfinite(returns), returns, -jnp.inf), axis=0)[:n_counted]
-    return jnp.asarray(weights[:n_counted], jnp.float32) @ worst
-
-
 def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
-    """The function that scores candidates: ``(observation (D,), actions (B, H[, A])) -> (B,)``.
+    """Return the function that scores candidates: ``(observation, actions (B, ..)) -> (B,)``.
 
     Args:
         stack: ensemble with a leading member axis on its array leaves (one model:
@@ -316,28 +283,15 @@ def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
     """
 
     def evaluate(observation: Float[Array, " D"], actions: Array) -> Float[Array, " B"]:
-        traced = objective.disagreement != 0 or objective.support_cost != 0
+        traced = objective.disagreement != 0
         returns, trace = _roll(stack, objective, observation, actions, traced=traced)
-        score = tail_mean(returns, objective.cvar)
+        score = returns.mean(axis=0)
         if objective.risk:
             score = score - objective.risk * returns.std(axis=0)
         if objective.disagreement:
-            score = score - objective.disagreement * disagreement(trace, objective.discount)
-        if objective.support_cost:
-            assert objective.support is not None, "checked when the objective was made"
-            assert objective.box is not None
-            states = trace.states * objective.box.scale
-            price = unsupported(
-                objective.support,
-                stack,
-                observation,
-                states,
-                trace.running,
-                trace.left,
-                actions,
-                objective.discount,
-            )
-            score = score - objective.support_cost * price
+            assert objective.box is not None, "checked when the objective was made"
+            unlike = disagreement(trace, objective.box.scale, objective.discount)
+            score = score - objective.disagreement * unlike
         return score
 
     return evaluate
@@ -346,7 +300,7 @@ def make_evaluate(stack: Dynamics, objective: Objective) -> Evaluate:
 def proposals(
     stack: Dynamics, objective: Objective, observation: Float[Array, " D"], horizon: int, key: Array
 ) -> Float[Array, "P H A"] | None:
-    """Plans that follow the data's policy in the first member's simulator; None without a policy.
+    """Return plans that follow the data's policy in the first member; None without a policy.
 
     The first plan follows it exactly, the others with more and more noise.
     """
@@ -363,10 +317,10 @@ def proposals(
         def one_step(now: Any, noise: Array) -> tuple[Any, Array]:
             carry, state = now
             action = behaviour(state, noise)
-            return dynamics.step(carry, dynamics.encode(action), None), action
+            return dynamics.step(carry, dynamics.encode(action)), action
 
         start = dynamics.init(observation), observation
         return jax.lax.scan(one_step, start, noise)[1]
 
-    levels = jnp.linspace(0.0, PROPOSAL_NOISE, N_PROPOSALS)
-    return jax.vmap(one)(levels, jax.random.split(key, N_PROPOSALS))
+    levels = jnp.linspace(0.0, objective.proposal_noise, objective.n_proposals)
+    return jax.vmap(one)(levels, jax.random.split(key, objective.n_proposals))

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
-from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
-from twinfold.planning.objective import Objective, make_evaluate, proposals
-from twinfold.planning.planner import PlanInfo, Planner
+from twinfold.planning.mpc import MPCController
+from twinfold.planning.planner import PlanInfo
 from twinfold.simulation.simulator import Rollout, Simulator
 from twinfold.tasks import Task
 from twinfold.uncertainty.support import abstention
@@ -51,7 +50,7 @@ class Plan:
     reason: str | None = None
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """Return everything as plain values, for JSON."""
         return {
             "kind": "plan",
             "task": self.task,
@@ -77,7 +76,7 @@ def plan_once(
     strict: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> Plan:
-    """Plan for one agent from one state.
+    """Return a plan for one agent from one state.
 
     Args:
         model: a run whose states and actions are those of the task.
@@ -110,23 +109,19 @@ def plan_once(
                 f"the state needs {len(task.state_names)} finite numbers "
                 f"({', '.join(task.state_names)}), not {start.tolist()}"
             )
-    stack = model.dynamics(agent, config.draws)
-    info = _search(
-        stack,
-        task_planner(config, task),
-        task_objective(config, task, stack, model, agent),
-        jnp.asarray(start, jnp.float32),
-        key_plan,
-    )
+    stack = model.dynamics(agent, config.objective.draws)
+    objective = task_objective(config, task, stack, model, agent)
+    controller = MPCController(task_planner(config, task), stack, objective)
+    info = _search(controller, jnp.asarray(start, jnp.float32), key_plan)
     chosen = np.asarray(info.actions)
     actions = chosen if model.action_levels is None else model.action_levels[chosen]
     rollout = simulator.rollout(start, actions, warn, strict=strict)
     reason = None
     if min_support is not None:
-        gone = rollout.support.score < min_support
-        if gone.any():
+        unsupported = rollout.support.score < min_support
+        if unsupported.any():
             support = rollout.support.map(lambda values: values[None])
-            reason = abstention(support, gone[None], min_support)
+            reason = abstention(support, unsupported[None], min_support)
     return Plan(
         task=task.name,
         agent=simulator.agent_id,
@@ -164,12 +159,6 @@ def check_fits(model: FittedModel, task: Task) -> None:
 
 
 @eqx.filter_jit
-def _search(
-    stack: Dynamics, planner: Planner, objective: Objective, state: Array, key: Array
-) -> PlanInfo:
+def _search(controller: MPCController, state: Array, key: Array) -> PlanInfo:
     key_init, key_plan = jax.random.split(key)
-    key_propose = jax.random.fold_in(key_plan, 1)
-    memory = planner.init(key_init)
-    horizon: int = planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
-    proposed = proposals(stack, objective, state, horizon, key_propose)
-    return planner.plan(memory, make_evaluate(stack, objective), state, key_plan, proposed)[2]
+    return controller.plan(controller.init(key_init), state, key_plan)[2]

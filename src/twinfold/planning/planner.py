@@ -20,7 +20,7 @@ Evaluate = Callable[[Float[Array, " D"], Array], Float[Array, " B"]]
 
 
 class PlanInfo(NamedTuple):
-    """What a planner found.
+    """The plan that a planner found.
 
     Attributes:
         actions: the chosen plan, ``(H,)`` integer levels or ``(H, A)``; its first entry is the
@@ -40,13 +40,18 @@ class Planner(eqx.Module):
     A plan is within the bounds of the actions whatever ``evaluate`` returns, and a candidate whose
     score is NaN never wins against one with a finite score.
 
-    Every planner has a field ``horizon``, the length H of its plans. It is not declared here: a
-    field of the base would come first in the constructors.
+    Those of the package are made with a frozen object of :mod:`twinfold.planning.config`, or with
+    its fields by name.
     """
+
+    @property
+    @abc.abstractmethod
+    def horizon(self) -> int:
+        """The length H of a plan."""
 
     @abc.abstractmethod
     def init(self, key: Array) -> Any:
-        """The state before the first step of an episode."""
+        """Return the state before the first step of an episode."""
 
     @abc.abstractmethod
     def plan(
@@ -57,7 +62,7 @@ class Planner(eqx.Module):
         key: Array,
         proposals: Array | None = None,
     ) -> tuple[Array, Any, PlanInfo]:
-        """The action to take now, the state for the next step, and the plan behind the action.
+        """Return the action to take now, the state for the next step, and the plan behind it.
 
         Args:
             state: from :meth:`init`, or from the step before.
@@ -70,12 +75,12 @@ class Planner(eqx.Module):
 
 
 def usable(scores: Float[Array, " B"]) -> Float[Array, " B"]:
-    """Scores in which NaN and +inf, signs of a broken prediction, have become ``-inf``."""
+    """Return the scores with NaN and +inf, signs of a broken prediction, turned to ``-inf``."""
     return jnp.where(jnp.isfinite(scores), scores, -jnp.inf)
 
 
 def best(actions: Array, scores: Float[Array, " B"]) -> tuple[Int[Array, ""], PlanInfo]:
-    """The index of the best candidate (the first one of equals) and its plan."""
+    """Return the index of the best candidate (the first one of equals) and its plan."""
     scores = usable(scores)
     index = jnp.argmax(scores)
     valid = jnp.isfinite(scores).mean()
@@ -83,10 +88,10 @@ def best(actions: Array, scores: Float[Array, " B"]) -> tuple[Int[Array, ""], Pl
 
 
 def shift(plan: Array) -> Array:
-    """The plan ``(H, ...)`` one step later; its last action is repeated."""
+    """Return the plan ``(H, ...)`` one step later; its last action is repeated."""
     return jnp.concatenate([plan[1:], plan[-1:]])
 
 
 def join(actions: Array, *more: Array | None) -> Array:
-    """Candidates, and more candidates below them where there are any."""
+    """Return the candidates, and more candidates below them where there are any."""
     return jnp.concatenate([actions, *(extra for extra in more if extra is not None)])

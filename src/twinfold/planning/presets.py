@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twinfold.planning.config import PlanConfig
-
-if TYPE_CHECKING:
-    pass
-
 
 GENERIC = {
     "discrete": PlanConfig(planner="sticky", candidates=500, horizon=25),
@@ -38,7 +34,7 @@ BY_TASK = {
 }
 
 # How the PerSim paper plans, with its own simulators and with the true dynamics.
-_PAPER_SHOOTING = PlanConfig(planner="shooting", candidates=1000, horizon=50, rounds=1)
+_PAPER_SHOOTING = PlanConfig(planner="shooting", candidates=1000, horizon=50)
 PAPER = {
     "cart_pole": _PAPER_SHOOTING,
     # The paper does not say what its score adds to a reward that is -1 wherever a plan ends. With
@@ -58,11 +54,11 @@ PAPER = {
 
 
 def plan_config(task: str | None, action_type: str, **changes: Any) -> PlanConfig:
-    """The settings for a task (None or unknown: generic ones), with the changes that are not None.
+    """Return the settings for a task with the changes that are not None.
 
     Args:
-        task: name of the task.
+        task: name of the task; of None or an unknown one the settings are generic.
         action_type: ``"discrete"`` or ``"continuous"``.
-        changes: fields of :class:`PlanConfig`.
+        changes: settings by name, as :class:`PlanConfig` takes them.
     """
     return BY_TASK.get(task or "", GENERIC[action_type]).replace(**changes)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from twinfold.planning.config import ShootingSettings, StickySettings
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, best, join, shift, usable
-
-# Scores that differ by less than this share of the best one are equally good.
-TIE = 1e-6
 
 
 class RandomShooting(Planner):
@@ -18,16 +18,25 @@ class RandomShooting(Planner):
 
     Attributes:
         n_actions: number K of action levels.
-        candidates: number B of sequences per step.
-        horizon: their length H.
+        settings: how to search.
     """
 
     n_actions: int = eqx.field(static=True)
-    candidates: int = eqx.field(static=True, default=1000)
-    horizon: int = eqx.field(static=True, default=50)
+    settings: ShootingSettings = eqx.field(static=True)
+
+    def __init__(
+        self, n_actions: int, settings: ShootingSettings | None = None, **changes: Any
+    ) -> None:
+        self.n_actions = n_actions
+        self.settings = (settings or ShootingSettings()).replace(**changes)
+
+    @property
+    def horizon(self) -> int:
+        """The length H of a plan."""
+        return self.settings.horizon
 
     def init(self, key: Array) -> None:
-        """Nothing is kept from one step to the next."""
+        """Return nothing: nothing is kept from one step to the next."""
 
     def plan(
         self,
@@ -37,8 +46,8 @@ class RandomShooting(Planner):
         key: Array,
         proposals: Array | None = None,
     ) -> tuple[Int[Array, ""], None, PlanInfo]:
-        """The first action of the best of the random sequences."""
-        shape = (self.candidates, self.horizon)
+        """Return the first action of the best of the random sequences, and its plan."""
+        shape = (self.settings.candidates, self.horizon)
         actions = join(jax.random.randint(key, shape, 0, self.n_actions), proposals)
         _, info = best(actions, evaluate(observation, actions))
         return info.actions[0], None, info
@@ -55,42 +64,48 @@ class StickyShooting(Planner):
 
     Attributes:
         n_actions: number K of action levels.
-        candidates: number B of sequences per step, at least K + 1.
-        horizon: their length H.
-        max_repeat: the largest probability of repeating an action.
-        mutated: share of the candidates that are changed copies of the previous plan.
+        settings: how to search; with at least K + 1 candidates.
     """
 
     n_actions: int = eqx.field(static=True)
-    candidates: int = eqx.field(static=True, default=1000)
-    horizon: int = eqx.field(static=True, default=50)
-    max_repeat: float = eqx.field(static=True, default=0.95)
-    mutated: float = eqx.field(static=True, default=0.4)
+    settings: StickySettings = eqx.field(static=True)
+
+    def __init__(
+        self, n_actions: int, settings: StickySettings | None = None, **changes: Any
+    ) -> None:
+        self.n_actions = n_actions
+        self.settings = (settings or StickySettings()).replace(**changes)
 
     def __check_init__(self) -> None:
-        """A planner without room for every first action is a mistake."""
-        if self.candidates <= self.n_actions:
+        """Refuse a planner without room for every first action."""
+        if self.settings.candidates <= self.n_actions:
             raise ValueError(
-                f"{self.candidates} candidates are too few: with {self.n_actions} actions at least "
-                f"{self.n_actions + 1} are needed"
+                f"{self.settings.candidates} candidates are too few: with {self.n_actions} actions "
+                f"at least {self.n_actions + 1} are needed"
             )
 
     @property
+    def horizon(self) -> int:
+        """The length H of a plan."""
+        return self.settings.horizon
+
+    @property
     def first_new(self) -> int:
-        """The first candidate that owes nothing to the previous plan."""
-        return min(self.candidates, self.n_actions + 1 + int(self.mutated * self.candidates))
+        """The index of the first candidate that owes nothing to the previous plan."""
+        n, copies = self.settings.candidates, int(self.settings.mutated * self.settings.candidates)
+        return min(n, self.n_actions + 1 + copies)
 
     def init(self, key: Array) -> Int[Array, " H"]:
-        """A constant plan: the first candidates do not depend on chance."""
+        """Return a constant plan: the first candidates do not depend on chance."""
         del key
         return jnp.zeros(self.horizon, jnp.int32)
 
     def propose(self, previous: Int[Array, " H"], key: Array) -> Int[Array, "B H"]:
-        """The candidates, given the plan of the previous step."""
+        """Return the candidates, given the plan of the previous step."""
         # One draw for everything: random numbers take time to make and even more to compile.
-        bits = jax.random.bits(key, (self.horizon + 2, self.candidates), jnp.uint32)
+        bits = jax.random.bits(key, (self.horizon + 2, self.settings.candidates), jnp.uint32)
         high, low = bits >> 16, bits & 0xFFFF
-        actions = self._sticky(high[2:], low[2:], high[0] * self.max_repeat)
+        actions = self._sticky(high[2:], low[2:], high[0] * self.settings.max_repeat)
         kept = shift(previous)
         actions = actions.at[0].set(kept)
         constant = jnp.arange(self.n_actions, dtype=actions.dtype)
@@ -103,7 +118,7 @@ class StickyShooting(Planner):
         return actions.at[rows].set(jnp.where(inside, actions[rows], kept))
 
     def _sticky(self, chance: Array, level: Array, repeat: Array) -> Int[Array, "B H"]:
-        """Sequences that hold an action while ``chance (H, B)`` is below ``repeat (B,)``."""
+        """Return sequences that hold an action while ``chance (H, B)`` is below ``repeat (B,)``."""
         again = chance.astype(jnp.float32) < repeat
         fresh = _below(self.n_actions, level)
 
@@ -123,7 +138,7 @@ class StickyShooting(Planner):
         key: Array,
         proposals: Array | None = None,
     ) -> tuple[Int[Array, ""], Int[Array, " H"], PlanInfo]:
-        """The first action of the best candidate, whose plan is kept for the next step."""
+        """Return the first action of the best candidate, and its plan, kept for the next step."""
         actions = join(self.propose(state, key), proposals)
         scores = usable(evaluate(observation, actions))
         index = self.choose(actions[:, 0], scores)
@@ -131,9 +146,9 @@ class StickyShooting(Planner):
         return info.actions[0], info.actions, info
 
     def choose(self, first: Int[Array, " B"], scores: Float[Array, " B"]) -> Int[Array, ""]:
-        """The best candidate; of equals one whose first action leaves the most room for error."""
+        """Return the best candidate; of equals one that begins with the most room for error."""
         top = scores.max()
-        equal = scores >= top - TIE * jnp.abs(top)
+        equal = scores >= top - self.settings.tie * jnp.abs(top)
         # New sequences only: copies of the previous plan would vote for its own first action.
         new = jnp.arange(len(first)) >= self.first_new
         starts = (first[:, None] == jnp.arange(self.n_actions)) & new[:, None]  # (B, K)
@@ -147,5 +162,5 @@ class StickyShooting(Planner):
 
 
 def _below(limit: int, words: Array) -> Int[Array, "..."]:
-    """Integers 0 .. limit - 1, for a limit below 2^16, from 16 random bits each."""
+    """Return integers 0 .. limit - 1, for a limit below 2^16, from 16 random bits each."""
     return ((words * limit) >> 16).astype(jnp.int32)

@@ -20,7 +20,7 @@ HostStep = Callable[[np.ndarray, Any], tuple[np.ndarray, float, bool]]
 
 
 def host_step(task: Task, covariates: tuple[float, ...]) -> HostStep:
-    """The dynamics of one agent, called from Python one step at a time.
+    """Return the dynamics of one agent, called from Python one step at a time.
 
     These are the task's own functions, compiled. Only HalfCheetah's step goes straight to MuJoCo:
     the way there through a compiled function takes six times as long.
@@ -80,7 +80,7 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         return self._state, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One step of the task."""
+        """Take one step of the task."""
         self._state, reward, end = self._advance(self._state, action)
         self._steps += 1
         cut = not end and self._steps >= self.task.max_steps

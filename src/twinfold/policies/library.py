@@ -34,7 +34,7 @@ _EPSILON = {"pure": 0.0, "pure-eps-20": 0.2, "pure-eps-40": 0.4}
 
 @functools.cache
 def get_policy(task: Task, name: str) -> AgentPolicy:
-    """The policy of a task by name; the same object at every call, so that it compiles once.
+    """Return the policy of a task by name, the same object at every call: it compiles once.
 
     Raises:
         UsageError: if the name is unknown, with the names that exist; if the task has no trained
@@ -51,7 +51,7 @@ def get_policy(task: Task, name: str) -> AgentPolicy:
 
 
 def random_action(task: Task, key: Array) -> Array:
-    """One action, uniform over the levels or between the bounds."""
+    """Return one action, uniform over the levels or between the bounds."""
     if task.n_actions is not None:
         return jax.random.randint(key, (), 0, task.n_actions)
     low, high = jnp.asarray(task.action_low), jnp.asarray(task.action_high)
@@ -59,7 +59,7 @@ def random_action(task: Task, key: Array) -> Array:
 
 
 def _behaviour(task: Task) -> AgentPolicy:
-    """Each agent acts as the training agent nearest to it does."""
+    """Return the policy by which each agent acts as the training agent nearest to it."""
     names = behaviour_names(SHIPPED, task.name)
     networks = [load_layers(SHIPPED, task.name, name) for name in names]
     records = [load_record(SHIPPED, task.name, name) for name in names]
@@ -79,7 +79,7 @@ def _behaviour(task: Task) -> AgentPolicy:
 
 
 def _mixture(policy: AgentPolicy, task: Task, epsilon: float) -> AgentPolicy:
-    """With probability ``epsilon`` a uniform action takes the place of the policy's."""
+    """Return the policy with a uniform action in its place with probability ``epsilon``."""
     if epsilon == 0:
         return policy
 

@@ -1,4 +1,4 @@
-"""What a network earns in the true task."""
+"""Returns that a network earns in the true task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twinfold.tasks.task import Task
 def episode_returns(
     task: Task, layers: Layers, covariates: npt.ArrayLike, episodes: int, seed: int
 ) -> npt.NDArray[np.float32]:
-    """Returns ``(N, episodes)`` of the greedy policy, without discount.
+    """Return what the greedy policy earns, ``(N, episodes)``, without discount.
 
     Args:
         task: the task.
@@ -34,7 +34,7 @@ def episode_returns(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _returns(task: Task, layers: Layers, covariates: Any, keys: Array) -> Array:
-    """Returns ``(B,)``; the network is an argument, so that training compiles this once."""
+    """Return what is earned, ``(B,)``; the network is an argument, so this compiles once."""
 
     def advance(own: Any, state: Array) -> tuple[Array, Array, Array]:
         action = greedy(task, layers, state)

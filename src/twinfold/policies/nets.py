@@ -22,7 +22,7 @@ Layers = tuple[tuple[Array | np.ndarray, Array | np.ndarray], ...]
 
 
 def forward(layers: Layers, state: Float[Array, " D"]) -> Float[Array, " O"]:
-    """The network's outputs, before the tanh of a continuous task."""
+    """Return the network's outputs, before the tanh of a continuous task."""
     hidden = state
     for weight, bias in layers[:-1]:
         hidden = jax.nn.relu(hidden @ weight + bias)
@@ -31,7 +31,7 @@ def forward(layers: Layers, state: Float[Array, " D"]) -> Float[Array, " O"]:
 
 
 def greedy(task: Task, layers: Layers, state: Float[Array, " D"]) -> Array:
-    """The action without noise: a level ``()`` if discrete, ``(A,)`` within the bounds if not."""
+    """Return the action without noise: a level ``()``, or ``(A,)`` within the bounds."""
     outputs = forward(layers, state)
     if task.n_actions is not None:
         return jnp.argmax(outputs)

@@ -1,4 +1,4 @@
-"""How the behaviour policies are trained: agents, targets and settings.
+"""Recipes for training the behaviour policies: agents, targets and settings.
 
 The agents and the targets are those of the PerSim experiments (arXiv 2102.06961). The settings of
 DQN and TD3 are ours, chosen so that a policy passes its target within minutes on one core.
@@ -32,6 +32,7 @@ class Recipe:
         tolerance: training stops at once when the return is that close to the target.
         patience: measurements after the target was passed without coming that close, before
             training stops.
+        close: returns within this share of the target are measured again, with more episodes.
     """
 
     algorithm: str
@@ -48,6 +49,7 @@ class Recipe:
     patience: int
     settings: dict[str, Any] = field(default_factory=dict)
     action_noise: float = 0.0
+    close: float = 0.25
 
 
 RECIPES: dict[str, Recipe] = {
@@ -132,7 +134,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def get_recipe(task: str) -> Recipe:
-    """The recipe of a task.
+    """Return the recipe of a task.
 
     Raises:
         UsageError: if the task has none, with those that have.

@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).parent / "data"
 
 
 def policy_files(folder: Path, task: str, name: str) -> tuple[Path, Path]:
-    """Where the network and the recipe of a policy are."""
+    """Return where the network and the recipe of a policy are."""
     return folder / f"{task}-{name}.safetensors", folder / f"{task}-{name}.json"
 
 
@@ -47,7 +47,7 @@ def save_policy(folder: Path, record: dict[str, Any], layers: Layers) -> None:
 
 
 def load_record(folder: Path, task: str, name: str) -> dict[str, Any]:
-    """The recipe and the measured returns of a policy.
+    """Return the recipe and the measured returns of a policy.
 
     Raises:
         UsageError: if it is missing or cannot be read.
@@ -60,7 +60,7 @@ def load_record(folder: Path, task: str, name: str) -> dict[str, Any]:
 
 
 def load_layers(folder: Path, task: str, name: str) -> Layers:
-    """The network of a policy.
+    """Return the network of a policy.
 
     Raises:
         UsageError: if it is missing or cannot be read.
@@ -74,7 +74,7 @@ def load_layers(folder: Path, task: str, name: str) -> Layers:
 
 
 def behaviour_names(folder: Path, task: str) -> list[str]:
-    """The numbers of a task's behaviour policies in a folder, in order.
+    """Return the numbers of a task's behaviour policies in a folder, in order.
 
     Raises:
         UsageError: if there is none.
@@ -90,7 +90,7 @@ def behaviour_names(folder: Path, task: str) -> list[str]:
 
 
 def shipped_records(tasks: Iterable[str]) -> list[dict[str, Any]]:
-    """Recipes and measured returns of the policies that come with the package, task by task."""
+    """Return recipes and measured returns of the policies of the package, task by task."""
     return [
         load_record(SHIPPED, task, name)
         for task in tasks

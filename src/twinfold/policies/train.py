@@ -26,8 +26,6 @@ from twinfold.tasks.task import Task
 
 # The returns in the record are from other starts than those seen in training.
 _RECORD_SEED = 1_000_003
-# Returns within this share of the target are measured again, with more episodes.
-_CLOSE = 0.25
 # The test policy is trained with a seed far from those of the behaviour policies.
 _TEST_SEED = 100
 
@@ -44,7 +42,7 @@ def _library(module: str = "sbx") -> Any:
 
 
 def policy_names(recipe: Recipe) -> list[str]:
-    """The behaviour policies by number, then ``test``."""
+    """Return the names: the behaviour policies by number, then ``test``."""
     return [*map(str, range(len(recipe.agents))), "test"]
 
 
@@ -104,7 +102,7 @@ def train_policy(
 
     def measured(layers: Layers, step: int) -> float:
         value = float(episode_returns(task, layers, agent, recipe.eval_episodes, step).mean())
-        if abs(value - target) <= _CLOSE * abs(target):
+        if abs(value - target) <= recipe.close * abs(target):
             # A few episodes got it here by luck, perhaps: this figure decides what is kept.
             value = float(episode_returns(task, layers, agent, recipe.record_episodes, step).mean())
         progress(
@@ -138,6 +136,7 @@ def train_policy(
             "record_episodes": recipe.record_episodes,
             "tolerance": recipe.tolerance,
             "patience": recipe.patience,
+            "close": recipe.close,
         },
         "episodes": recipe.record_episodes,
         "return_own_agent": _summary(own[0]),
@@ -159,7 +158,7 @@ def _learn(
     seed: int,
     measured: Callable[[Layers, int], float],
 ) -> tuple[Layers, int]:
-    """Train until shortly after the target; the network nearest to it, and the step it is from."""
+    """Train until shortly after the target; return the network nearest to it, and its step."""
     from twinfold.policies.env import TaskEnv
 
     settings = dict(recipe.settings)
@@ -205,7 +204,7 @@ def _learn(
 
 
 def _layers(model: Any) -> Layers:
-    """The network that acts: of TD3 the actor, of DQN the values."""
+    """Return the network that acts: of TD3 the actor, of DQN the values."""
     policy = model.policy
     state = policy.actor_state if hasattr(policy, "actor_state") else policy.qf_state
     dense = state.params["params"]
