@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -249,11 +248,6 @@ def test_what_becomes_of_the_band_is_said(
         lost = f": 90 % were promised for {before} steps, now {now}"
         assert done.err == told + (lost if after < before else "") + "\n"
         assert (after == 0) == (n_scores - gone < 9)
-    save_run(dataclasses.replace(model, calibration_agent=None), tmp_path / "old")
-    done = twinfold("forget", tmp_path / "old", "--agent", scored[0], "--out", tmp_path / "r")
-    assert "what forgotten agents say of the band stays" in done.err
-    done = twinfold("forget", tmp_path / "old", "--agent", "3", "--out", tmp_path / "s")
-    assert "band" not in done.err  # the band never was of its data
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from twinfold import FittedModel, InvalidDataError, Simulator, UsageError
 from twinfold.data import read_table, write_table
+from twinfold.models.fitted_model import Calibration
 from twinfold.models.posterior import factor_draws
 from twinfold.models.rollout import DRAWS
 from twinfold.simulation.inputs import STRAYS
@@ -144,7 +145,8 @@ def test_each_question_gets_the_calibrated_band_of_its_length(
     small_cart_pole: FittedModel,
 ) -> None:
     scores = np.sort(np.random.default_rng(0).uniform(1, 4, (30, 9)), axis=1)
-    model = dataclasses.replace(small_cart_pole, conformal=scores)
+    kept = Calibration(scores, np.zeros((len(scores), 7)), np.zeros(len(scores), np.int32))
+    model = dataclasses.replace(small_cart_pole, calibration=kept)
     lengths = [2, 9, 3, 12, 1]
     queries = cart_queries(lengths, seed=1)
     answers, plain = (answer(m, queries, lambda line: None) for m in (model, small_cart_pole))

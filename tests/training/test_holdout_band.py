@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twinfold.data.windows import HeldOut
+from twinfold.data.windows import Windows
 from twinfold.training.holdout_band import error_by_horizon, held_out_band
 from twinfold.training.trials import Fold
 
 
 def fold_of(next_state: Any, mask: Any, scale: Any = 1.0, angles: tuple[int, ...] = ()) -> Fold:
     number, horizon, n_state = next_state.shape
-    held = HeldOut(
+    held = Windows(
         agent=np.zeros(number, np.int32),
         state=np.zeros((number, n_state)),
         action=np.zeros((number, horizon), np.int32),

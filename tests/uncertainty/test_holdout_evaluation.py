@@ -1,4 +1,4 @@
-"""Ends beside controls: against a loop over agents, and what the statistics mean."""
+"""Windows beside controls: against a loop over agents, and what the statistics mean."""
 
 from __future__ import annotations
 

@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.intervals import band_factor, prediction_band, uncalibrated_band
+from twinfold.models.fitted_model import Calibration, FittedModel
+from twinfold.uncertainty.intervals import (
+    band_factor,
+    course_scores,
+    prediction_band,
+    uncalibrated_band,
+)
 
 Build = Callable[..., FittedModel]
 Z90 = 1.6448536269514722
@@ -99,7 +104,9 @@ def test_without_held_out_errors_what_is_not_known_is_all(random_model: Build) -
 
 def with_scores(model: FittedModel, scores: Any, coverage: float = 0.5) -> FittedModel:
     config = model.config.model_copy(update={"band": coverage})
-    return replace(model, conformal=np.asarray(scores, float), config=config)
+    found = np.asarray(scores, float)
+    kept = Calibration(found, np.zeros((len(found), 7)), np.zeros(len(found), np.int32))
+    return replace(model, calibration=kept, config=config)
 
 
 def test_without_reserved_agents_nothing_is_promised(random_model: Build) -> None:
@@ -146,3 +153,43 @@ def test_predictions_that_diverged_promise_nothing(random_model: Build, bad: int
     factor, promised = band_factor(with_scores(random_model(), scores), 4)
     assert factor == 1.0
     assert promised == (not bad)  # one of three may
+
+
+@given(seed=st.integers(0, 2**32), horizon=st.integers(1, 8))
+@settings(max_examples=30)
+def test_scores_are_the_largest_error_so_far(seed: int, horizon: int) -> None:
+    rng = np.random.default_rng(seed)
+    error, width = rng.normal(size=(4, horizon, 2)), rng.uniform(0.1, 2, (4, horizon, 2))
+    mask = np.arange(horizon) < rng.integers(1, horizon + 1, 4)[:, None]
+    scores = course_scores(error, width, mask)
+    for s, h in np.ndindex(4, horizon):
+        if mask[s, h]:
+            worst = max(abs(error[s, t, d]) / width[s, t, d] for t in range(h + 1) for d in (0, 1))
+            assert scores[s, h] == worst
+            assert h == 0 or scores[s, h] >= scores[s, h - 1]
+        else:
+            assert np.isnan(scores[s, h])
+
+
+@pytest.mark.parametrize(
+    ("error", "width", "expected"),
+    [
+        (np.nan, 1.0, np.inf),
+        (np.inf, 1.0, np.inf),
+        (np.inf, np.inf, np.inf),
+        (np.nan, np.inf, np.inf),
+        (1.0, np.nan, np.inf),
+        (1.0, 0.0, np.inf),
+        (0.0, 0.0, 0.0),  # nothing is wrong, however narrow the band
+        (7.0, np.inf, 0.0),  # and an endless one holds everything
+    ],
+)
+def test_what_is_not_finite_is_as_wrong_as_can_be(error: Any, width: Any, expected: float) -> None:
+    errors, widths = np.full((1, 3, 2), 0.5), np.ones((1, 3, 2))
+    errors[0, 1, 0], widths[0, 1, 0] = error, width
+    scores = course_scores(errors, widths, np.array([[True, True, True]]))
+    assert scores[0, 0] == 0.5
+    assert scores[0, 1] == scores[0, 2] == max(expected, 0.5)
+    cut = course_scores(errors, widths, np.array([[True, False, False]]))
+    assert cut[0, 0] == 0.5  # what lies beyond the end does not count
+    assert np.isnan(cut[0, 1:]).all()

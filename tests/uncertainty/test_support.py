@@ -12,6 +12,7 @@ import pytest
 
 from twinfold import FittedModel, Simulator
 from twinfold.adaptation.adapt import adapt
+from twinfold.models.fitted_model import DataSample
 from twinfold.simulation.what_if import answer
 from twinfold.uncertainty.support import (
     BASIS,
@@ -37,7 +38,7 @@ def with_sample(model: FittedModel, courses: Any) -> tuple[FittedModel, Any]:
     """The model with what was done in the states it keeps, and its training data."""
     panel = courses.panel(model, [12] * 5, courses.factors(model))
     rows = courses.transitions(model, panel)
-    kept = replace(model, sample=rows.state, sample_agent=rows.agent, sample_action=rows.action)
+    kept = replace(model, sample=DataSample(rows.state, rows.action, rows.agent))
     return kept, rows
 
 
@@ -126,7 +127,7 @@ def test_an_action_that_was_never_taken_there_is_not_supported(
     random_model: Build, courses: Any
 ) -> None:
     model, rows = with_sample(random_model(posterior=True), courses)
-    only = replace(model, sample_action=np.zeros_like(rows.action))
+    only = replace(model, sample=model.sample._replace(action=np.zeros_like(rows.action)))
     taken = path_support(only, rows.agent, rows.state[:, None], np.zeros((len(rows), 1), np.int32))
     other = path_support(only, rows.agent, rows.state[:, None], np.ones((len(rows), 1), np.int32))
     assert np.median(taken.score) == 1

@@ -62,7 +62,6 @@ def world(models: Any) -> World:
         return panel([f"n{n}" for n in range(number)], drawn(number, seed), seed, **more)
 
     trained = models.panel_of(model, [24] * TRAINED, factors)
-    model = replace(model, sample_action=models.transitions_of(model, trained).action)
     calibrated = calibrate(model, again([f"r{n}" for n in range(RESERVED)], 6))
     assert trained.fingerprint() == model.info.fingerprint
     import pandas as pd

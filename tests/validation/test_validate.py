@@ -217,7 +217,7 @@ def test_data_without_an_end_is_refused(world: Any) -> None:
 
 
 def test_without_reserved_agents_fresh_data_is_still_compared_with_controls(world: Any) -> None:
-    model = replace(world.model, conformal=None, reference=None)
+    model = replace(world.model, calibration=None)
     found = validate(model, world.fresh(20, 3))
     assert found.verdict == VERDICTS[2]  # of the band nothing is known: no ground for plans
     unknown = [check.name for check in found.checks if check.status == "unknown"]
@@ -275,7 +275,7 @@ def white_noise(world: Any, ids: list[str], length: int, seed: int) -> PanelData
 def test_white_noise_never_passes(world: Any, agents: int, length: int, reserved: bool) -> None:
     model = world.model
     if not reserved:
-        model = replace(model, conformal=None, reference=None)
+        model = replace(model, calibration=None)
     panel = white_noise(world, [f"u{n}" for n in range(agents)], length, 3)
     assert validate(model, panel).verdict in ("not usable", "cannot tell")
 
@@ -290,7 +290,7 @@ def test_a_model_of_white_noise_does_not_pass_on_more_of_it(world: Any) -> None:
         target_mean=norm.state_mean,
         target_scale=np.full(3, 1e-6),
     )
-    model = replace(model, normalizer=direct, conformal=None, reference=None)
+    model = replace(model, normalizer=direct, calibration=None)
     panel = white_noise(world, [f"u{n}" for n in range(30)], 24, 4)
     found = validate(model, panel)
     status = {check.name: check.status for check in found.checks}

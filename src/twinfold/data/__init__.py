@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from twinfold.data.panel import DataRanges, PanelDataset, Transitions
     from twinfold.data.roles import Roles
     from twinfold.data.validate import ValidationReport, check
-    from twinfold.data.windows import HeldOut, hold_out
+    from twinfold.data.windows import Windows, hold_out
 
 _HOME = {
     "DataRanges": "panel",
-    "HeldOut": "windows",
+    "Windows": "windows",
     "Manifest": "io",
     "PanelDataset": "panel",
     "Roles": "roles",
@@ -49,12 +49,12 @@ _HOME = {
 
 __all__ = [
     "DataRanges",
-    "HeldOut",
     "Manifest",
     "PanelDataset",
     "Roles",
     "Transitions",
     "ValidationReport",
+    "Windows",
     "check",
     "describe",
     "hold_out",

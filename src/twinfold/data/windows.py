@@ -1,31 +1,35 @@
-"""Ends of trajectories, to be predicted, and how far predictions of them go wrong."""
+"""Windows: parts of trajectories that are to be predicted, padded to one length, and their cutters.
+
+Axes: S windows of at most H transitions, D state columns, A action columns.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.panel import Ints, PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.errors import UsageError
 
 Floats = NDArray[np.float64]
 
 HORIZON = 50
-"""Longest prediction that is calibrated, in steps."""
+"""Longest prediction that is held out or calibrated, in steps."""
+
+_FEW_AGENTS = 5
 
 
-class Ends(NamedTuple):
-    """The ends of the last trajectories of some agents, to be predicted.
+class Windows(NamedTuple):
+    """Parts of trajectories, to be predicted open loop from their starts.
 
     Attributes:
         agent: ``(S,)``, index into the panel's agents.
         state: ``(S, D)``, where each begins.
-        action: ``(S, H, A)``, or ``(S, H)`` level indices; zero beyond the end.
-        next_state: ``(S, H, D)``, what followed.
-        mask: ``(S, H)`` bool, True within the trajectory.
+        action: ``(S, H, A)``, or ``(S, H)`` level indices; zero beyond the window.
+        next_state: ``(S, H, D)``, what followed; zero beyond the window.
+        mask: ``(S, H)`` bool, True within the window.
     """
 
     agent: NDArray[np.int32]
@@ -34,10 +38,40 @@ class Ends(NamedTuple):
     next_state: Floats
     mask: NDArray[np.bool_]
 
+    @property
+    def n_transitions(self) -> int:
+        """Transitions in all windows together."""
+        return int(self.mask.sum())
+
+    @classmethod
+    def cut(
+        cls, data: Transitions, first: NDArray[Any], length: NDArray[Any], horizon: int
+    ) -> Windows:
+        """Return the windows of some transitions.
+
+        Args:
+            data: transitions ordered by agent and time.
+            first: rows that the windows begin with, ``(S,)``.
+            length: steps of each, ``(S,)``; at most ``horizon``.
+            horizon: H.
+        """
+        steps = np.arange(horizon)
+        mask = steps < np.asarray(length)[:, None]  # (S, H)
+        rows = np.where(mask, np.asarray(first, np.int64)[:, None] + steps, 0)
+
+        def padded(values: NDArray[Any]) -> NDArray[Any]:
+            found = values[rows]  # (S, H) or (S, H, .)
+            found[~mask] = 0
+            return found
+
+        return cls(
+            data.agent[first], data.state[first], padded(data.action), padded(data.next_state), mask
+        )
+
 
 def split_ends(
     data: Transitions, horizon: int = HORIZON, whole: NDArray[np.bool_] | None = None
-) -> tuple[Transitions, Ends]:
+) -> tuple[Transitions, Windows]:
     """Cut the end off each agent's last trajectory: half of it, at most ``horizon`` steps.
 
     Args:
@@ -53,59 +87,13 @@ def split_ends(
     last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
     length = data.step[last] + 1  # of the trajectory up to there
     share = length // 2 if whole is None else np.where(whole[data.agent[last]], length, length // 2)
-    window = np.minimum(horizon, share)
-    last, window = last[window > 0], window[window > 0]
-    rows = (last - window + 1)[:, None] + np.arange(horizon)
-    mask = np.arange(horizon) < window[:, None]
-    rows = np.where(mask, rows, 0)
-
-    def padded(values: NDArray[Any]) -> NDArray[Any]:
-        found = values[rows]
-        return np.where(mask.reshape(*mask.shape, *[1] * (found.ndim - 2)), found, 0)
-
-    ends = Ends(
-        agent=data.agent[last],
-        state=data.state[last - window + 1],
-        action=padded(data.action).astype(data.action.dtype),
-        next_state=padded(data.next_state),
-        mask=mask,
-    )
+    length = np.minimum(horizon, share)
+    last, length = last[length > 0], length[length > 0]
+    first = last - length + 1
+    ends = Windows.cut(data, first, length, horizon)
     kept = np.ones(len(data), bool)
-    kept[rows[mask]] = False
+    kept[(first[:, None] + np.arange(horizon))[ends.mask]] = False
     return data.select(kept), ends
-
-
-_FEW_AGENTS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Stretches of trajectory that were kept from training, padded to one length.
-
-    S stretches of at most H transitions; beyond a stretch's end actions and states are zero.
-
-    Attributes:
-        agent: ``(S,)`` int32, index into ``PanelDataset.agent_ids``.
-        state: ``(S, D)`` float64, where each stretch starts.
-        action: ``(S, H, A)`` float64, or ``(S, H)`` int32 if discrete.
-        next_state: ``(S, H, D)`` float64, what followed.
-        mask: ``(S, H)`` bool, True within the stretch.
-    """
-
-    agent: Ints
-    state: Floats
-    action: Floats | Ints
-    next_state: Floats
-    mask: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        """S, the number of stretches."""
-        return len(self.agent)
-
-    @property
-    def n_transitions(self) -> int:
-        """Transitions in all stretches together."""
-        return int(self.mask.sum())
 
 
 def hold_out(
@@ -117,15 +105,15 @@ def hold_out(
     seed: int = 0,
     *,
     origin: float = 1.0,
-    window: int = 50,
-    max_stretches: int = 400,
-) -> tuple[NDArray[np.bool_], HeldOut]:
+    longest: int = HORIZON,
+    max_windows: int = 400,
+) -> tuple[NDArray[np.bool_], Windows]:
     """Keep the last part of some agents' data from training.
 
     The last ``suffix`` of the transitions of a random ``share`` of the agents is held out; of all
     agents if there are fewer than five. Agents too short for ``min_prefix`` and ``min_suffix`` are
     passed over; if all are, one transition on either side is enough. Held-out trajectories are cut
-    into even stretches of at most ``window`` steps, of which at most ``max_stretches`` are kept,
+    into even windows of at most ``longest`` steps, of which at most ``max_windows`` are kept,
     drawn at random. Whatever is held out is out of training, drawn or not.
 
     Args:
@@ -137,20 +125,20 @@ def hold_out(
         seed: the same seed gives the same split.
         origin: share of the data that there is, in (0, 1]: what comes after is left aside, of all
             agents, as if it had not been recorded yet.
-        window: longest stretch, in steps.
-        max_stretches: most stretches returned.
+        longest: most steps of a window.
+        max_windows: most windows returned.
 
     Returns:
         ``(K,)`` bool, True where a transition of ``dataset.transitions()`` is for training; and
-        the stretches, none if no agent has two transitions.
+        the windows, none if no agent has two transitions.
 
     Raises:
         UsageError: a share is out of its range or a count is not positive.
     """
     if not (0 < share <= 1 and 0 < suffix < 1):
         raise UsageError(f"share must be in (0, 1] and suffix in (0, 1), got {share} and {suffix}")
-    if min(min_prefix, min_suffix, window, max_stretches) < 1:
-        raise UsageError("min_prefix, min_suffix, window and max_stretches must be at least 1")
+    if min(min_prefix, min_suffix, longest, max_windows) < 1:
+        raise UsageError("min_prefix, min_suffix, longest and max_windows must be at least 1")
     rng = np.random.default_rng(seed)
     data = dataset.transitions()
     whole = np.bincount(data.agent, minlength=dataset.n_agents)
@@ -163,8 +151,8 @@ def hold_out(
     rows, ends = np.arange(len(data)), np.cumsum(whole) - whole + counts
     there = rows < ends[data.agent]
     out = there & (rows >= (ends - take)[data.agent])
-    stretches = _stretches(data.select(np.flatnonzero(out)), window, max_stretches, rng)
-    return there & ~out, stretches
+    windows = _even_windows(data.select(np.flatnonzero(out)), longest, max_windows, rng)
+    return there & ~out, windows
 
 
 def _choose(
@@ -174,7 +162,7 @@ def _choose(
     least: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Agents to hold something out of, and how many transitions of each."""
+    """Return the agents to hold something out of, and how many transitions of each."""
     for prefix, end in (least, (1, 1)):
         held = np.maximum(end, np.round(suffix * counts).astype(np.int64))
         able = np.flatnonzero(counts - held >= prefix)
@@ -188,16 +176,18 @@ def _choose(
     return chosen, held[chosen]
 
 
-def _stretches(data: Transitions, window: int, most: int, rng: np.random.Generator) -> HeldOut:
-    """Cut transitions into padded stretches of consecutive steps."""
+def _even_windows(data: Transitions, longest: int, most: int, rng: np.random.Generator) -> Windows:
+    """Cut transitions into even windows of consecutive steps, and keep some of them."""
     number = len(data)
-    new = np.ones(number, bool)  # a run ends with its segment: within one, no step is missing
+    # A run ends with its segment: within one, no step is missing.
+    new = np.ones(number, bool)
     new[1:] = data.segment[1:] != data.segment[:-1]
     run = np.cumsum(new) - 1
     first = np.flatnonzero(new)
     length = np.diff(np.append(first, number))
+    # Each run is divided into as many pieces as it needs, of lengths that differ by one at most.
     place = np.arange(number) - first[run]
-    pieces = -(-length // window)
+    pieces = -(-length // longest)
     piece = place * pieces[run] // length[run] if number else place
     new[1:] |= piece[1:] != piece[:-1]
     first = np.flatnonzero(new)
@@ -205,21 +195,4 @@ def _stretches(data: Transitions, window: int, most: int, rng: np.random.Generat
     if len(first) > most:
         kept = np.sort(rng.choice(len(first), most, replace=False))
         first, length = first[kept], length[kept]
-    steps = np.arange(length.max(initial=0))
-    mask = steps < length[:, None]  # (S, H)
-    rows = np.where(mask, first[:, None] + steps, 0)
-    if not number:
-        rows = rows.astype(np.int64)
-
-    def pad(values: NDArray[Any]) -> NDArray[Any]:
-        padded = values[rows]  # (S, H) or (S, H, .)
-        padded[~mask] = 0
-        return padded
-
-    return HeldOut(
-        agent=data.agent[first],
-        state=data.state[first],
-        action=pad(data.action),
-        next_state=pad(data.next_state),
-        mask=mask,
-    )
+    return Windows.cut(data, first, length, int(length.max(initial=0)))

@@ -128,7 +128,7 @@ def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
     )
     if tried:
         log(f"  tried in all: {len(tried)} models, {len(folds)} folds each")
-    n_windows = sum(len(fold.held) for fold in folds)
+    n_windows = sum(len(fold.held.agent) for fold in folds)
     if np.ceil((n_windows + 1) * config.band) > n_windows:
         log(
             f"warning: only {n_windows} held-out windows: the band is the largest error seen in "

@@ -21,7 +21,7 @@ from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.config import FitConfig
 from twinfold.data.angles import wrap
 from twinfold.data.panel import PanelDataset
-from twinfold.data.windows import HeldOut, hold_out
+from twinfold.data.windows import Windows, hold_out
 from twinfold.metrics import centre, robust_scale
 from twinfold.models.factor_model import FactorModel, Structure
 from twinfold.models.linear import (
@@ -75,7 +75,7 @@ class Fold(NamedTuple):
 
     rows: NDArray[np.int32]
     normalizer: Normalizer
-    held: HeldOut
+    held: Windows
     angles: tuple[int, ...] = ()
 
     def difference(self, paths: Floats) -> Floats:
@@ -175,7 +175,7 @@ def cut_folds(dataset: PanelDataset, problem: Problem) -> list[Fold]:
             origin=origin,
         )
         rows = np.flatnonzero(mask).astype(np.int32)
-        if len(held):
+        if len(held.agent):
             folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles))
     return folds
 
@@ -356,7 +356,7 @@ def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
 
 
 def one_steps(
-    held: HeldOut,
+    held: Windows,
 ) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
     """Agents, states, actions and next states of single steps of the windows, or of a sample."""
     mask = held.mask

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
-from twinfold.data.windows import Ends
+from twinfold.data.windows import Windows
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, fit_linear, linear_features_of
 
@@ -56,7 +56,7 @@ class States(NamedTuple):
 def simple_controls(
     model: FittedModel,
     before: Transitions,
-    ends: Ends,
+    ends: Windows,
     kept: States,
     others: LinearData,
 ) -> dict[str, Floats]:

@@ -1,6 +1,6 @@
 """How a model does on the ends of some agents' data, beside controls that ought to do worse.
 
-Every agent's last trajectory is cut (``calibrate.split_ends``); its end is predicted open loop from
+Every agent's last trajectory is cut (``windows.split_ends``); its end is predicted open loop from
 its recorded actions. An agent is known by what the model knows of it, or, if it is new, by what
 comes before its end. From prediction and truth follow, agent by agent, a few statistics that say
 how well it fits (``STATISTICS``). Those of the reserved agents are kept in the run: they are what
@@ -21,7 +21,7 @@ from twinfold.adaptation.adapt import panel_transitions, static_values
 from twinfold.data.angles import wrap
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.data.windows import Ends, split_ends
+from twinfold.data.windows import Windows, split_ends
 from twinfold.metrics import centre, spread
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import linear_data
@@ -91,7 +91,7 @@ class Examined(NamedTuple):
     """
 
     agent: NDArray[np.int32]
-    ends: Ends
+    ends: Windows
     model: FittedModel
     middle: Floats
     width: Floats
@@ -247,14 +247,14 @@ def _kept_states(model: FittedModel, panel: PanelDataset) -> States:
     return States(agent[agent >= 0], model.sample.state[agent >= 0])
 
 
-def _drawn_actions(ends: Ends, rng: np.random.Generator) -> NDArray[Any]:
+def _drawn_actions(ends: Windows, rng: np.random.Generator) -> NDArray[Any]:
     """Actions of the ends, each drawn at random from all of them, ``(S, H, ...)``."""
     pool = ends.action[ends.mask]
     return pool[rng.integers(0, len(pool), ends.mask.shape)] if len(pool) else ends.action
 
 
 def _model_controls(
-    seen: FittedModel, ends: Ends, drawn: NDArray[Any], rng: np.random.Generator
+    seen: FittedModel, ends: Windows, drawn: NDArray[Any], rng: np.random.Generator
 ) -> dict[str, Floats]:
     """What the model predicts without the agent, or without its actions, ``(S, H, D)`` each."""
     prior = seen.posterior.prior
@@ -278,7 +278,7 @@ def _model_controls(
 
 
 def _by_column(
-    seen: FittedModel, ends: Ends, drawn: NDArray[Any]
+    seen: FittedModel, ends: Windows, drawn: NDArray[Any]
 ) -> list[tuple[NDArray[Any], Floats]]:
     """Actions of which one column is drawn at random, and what is predicted; by column."""
     width = ends.action.shape[2] if ends.action.ndim == 3 else 1
@@ -308,7 +308,7 @@ def _share_alike(
     return same.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
 
 
-def _steady(seen: FittedModel, before: Transitions, ends: Ends) -> NDArray[np.bool_]:
+def _steady(seen: FittedModel, before: Transitions, ends: Windows) -> NDArray[np.bool_]:
     """Whether all of an agent's actions are the same, ``(S,)``."""
     first = ends.action[:, :1]
     same = _alike(seen, ends.action, np.broadcast_to(first, ends.action.shape))
@@ -322,7 +322,7 @@ def _steady(seen: FittedModel, before: Transitions, ends: Ends) -> NDArray[np.bo
     return steady
 
 
-def _residuals(seen: FittedModel, ends: Ends) -> Floats:
+def _residuals(seen: FittedModel, ends: Windows) -> Floats:
     """One-step residuals in units of the noise, robust over members, ``(S, H, D)``."""
     norm, mask = seen.normalizer, ends.mask
     prior = seen.posterior.prior

@@ -160,6 +160,7 @@ def check_panel(
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
+    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     results = [
         *(
             baselines.better(
