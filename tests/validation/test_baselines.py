@@ -14,7 +14,7 @@ from twinfold.uncertainty.controls import CONTROLS, SIMPLE
 from twinfold.uncertainty.holdout_evaluation import Redrawn
 from twinfold.validation import action_sensitivity, baselines
 from twinfold.validation.check import Check
-from twinfold.validation.thresholds import CRITERIA
+from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.verdict import VERDICTS, reasons, verdict_of, would_do
 
 
@@ -37,8 +37,7 @@ def errors(ratio: Any, steps: int = 8, **controls: Any) -> Any:
 
 
 def against(ratio: Any, **options: Any) -> Check:
-    given = {"advice": "worse", **options}
-    return baselines.better("against it", errors(ratio), "persistence", **given)
+    return baselines.better(errors(ratio), "persistence", remedy="Try more rows.", **options)
 
 
 SPREAD = np.exp(np.linspace(-0.1, 0.1, 20))
@@ -65,7 +64,7 @@ SPREAD = np.exp(np.linspace(-0.1, 0.1, 20))
 def test_better_than_a_control(ratio: Any, status: str) -> None:
     check = against(ratio)
     assert check.status == status
-    assert ("worse" in check.advice) == (status == "fail")
+    assert ("Try more rows." in check.advice) == (status == "fail")
 
 
 def test_the_worst_of_some_controls_is_a_warning() -> None:
@@ -87,15 +86,15 @@ def test_the_number_of_agents_that_would_do_is_enough_for_a_sign_test(
 ) -> None:
     enough = baselines.enough_agents(better, agents)
     assert enough is not None
-    assert enough >= max(CRITERIA.fewest_agents, agents + 1)
+    assert enough >= max(THRESHOLDS.fewest_agents, agents + 1)
     wins = np.floor((better + 0.5) / (agents + 1) * enough + 0.5)
-    assert stats.binomtest(int(wins), enough, alternative="greater").pvalue < CRITERIA.level
+    assert stats.binomtest(int(wins), enough, alternative="greater").pvalue < THRESHOLDS.level
     assert baselines.enough_agents(agents - better, agents) is None
 
 
 def test_seven_agents_are_the_fewest() -> None:
-    assert CRITERIA.fewest_agents == 7
-    assert 0.5**7 < CRITERIA.level < 0.5**6
+    assert THRESHOLDS.fewest_agents == 7
+    assert 0.5**7 < THRESHOLDS.level < 0.5**6
 
 
 # The best simple control

@@ -20,10 +20,10 @@ from twinfold.validation import coverage
 from twinfold.validation.check import holm
 from twinfold.validation.identity_swap import mistaken
 from twinfold.validation.reference_shift import outliers, shifts
-from twinfold.validation.thresholds import CRITERIA
+from twinfold.validation.thresholds import THRESHOLDS
 
 K = len(STATISTICS)
-LEVEL = CRITERIA.level
+LEVEL = THRESHOLDS.level
 
 
 def some(statistics: Any = None, scores: Any = None, **more: Any) -> Any:
@@ -190,7 +190,8 @@ def test_coverage_is_a_matter_of_the_calibration_agents_too(n: int) -> None:
         held.append(round(check.values["coverage"] * m))
         fails += check.status == "fail"
     assert fails <= stats.binom.isf(0.001, trials, LEVEL)
-    least = coverage._least(m, math.ceil((n + 1) * 0.9), n)
+    rank = math.ceil((n + 1) * 0.9)
+    least = int(stats.betabinom.ppf(LEVEL, m, rank, n + 1 - rank))
     assert f"at least {least} of {m}" in check.expected
     below = np.mean(np.array(held) < least)
     assert below < LEVEL + 0.01

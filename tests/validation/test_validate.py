@@ -20,7 +20,7 @@ from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
 from twinfold.uncertainty.holdout_evaluation import STATISTICS, examine
 from twinfold.validation.data_overlap import already_had, made_from
 from twinfold.validation.identity_swap import same_agents
-from twinfold.validation.thresholds import CRITERIA
+from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.validate import Validation, validate
 from twinfold.validation.verdict import VERDICTS
 
@@ -51,7 +51,7 @@ def test_the_run_s_own_reserved_agents_pass(world: Any) -> None:
     assert (record["reasons"], record["would_do"]) == ([], {})
     assert set(record["controls"]) == set(CONTROLS)
     assert record["best_control"] in SIMPLE
-    assert record["criteria"]["level"] == CRITERIA.level
+    assert record["criteria"]["level"] == THRESHOLDS.level
 
 
 def test_fresh_data_of_new_agents_passes(world: Any) -> None:
@@ -208,7 +208,7 @@ def test_training_data_that_is_given_as_fresh_is_a_warning(world: Any) -> None:
 def test_old_runs_and_data_without_an_end_are_refused(world: Any) -> None:
     with pytest.raises(RunError, match="fit again"):
         validate(replace(world.model, posterior=None), world.own, seen=True)
-    with pytest.raises(UsageError, match="two transitions in a row"):
+    with pytest.raises(UsageError, match="three rows in a row"):
         validate(world.model, world.fresh(4, 1, length=1))
     with pytest.raises(UsageError, match="Fit with --reserve"):
         validate(world.model, world.own.select_agents(KNOWN), seen=True)

@@ -135,6 +135,17 @@ class FittedModel:
             return self.ranges
         return self.ranges.union(self.added_ranges.over_agents())
 
+    def fingerprints(self) -> set[str]:
+        """Return those of all tables that the run was made from or adapted to, and of their parts.
+
+        Of the agents that were fitted, of those that were reserved, of the table of both, and of
+        every table that was adapted to.
+        """
+        had = [self.info.get("fingerprint"), self.info.get("reserved_fingerprint")]
+        had += [(self.info.get("source") or {}).get("fingerprint")]
+        had += [row["fingerprint"] for row in self.info.get("adapted", [])]
+        return {fingerprint for fingerprint in had if fingerprint is not None}
+
     def agent_index(self, agent: AgentId) -> int:
         """Index of an agent by the user's id.
 

@@ -18,13 +18,7 @@ from jaxtyping import Array, Float
 
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.normalizer import Normalizer
-from twinfold.uncertainty.support import (
-    FADE_DISAGREEMENT,
-    FADE_DISTANCE,
-    LEVEL_DISTANCE,
-    NEIGHBOURS,
-    usual_support,
-)
+from twinfold.uncertainty.support import SUPPORT, support_reference
 
 if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
@@ -52,7 +46,7 @@ class SupportMap(eqx.Module):
     @classmethod
     def of_model(cls, model: FittedModel) -> SupportMap:
         """Of a fitted model."""
-        usual = usual_support(thinned(model))
+        usual = support_reference(thinned(model))
         return cls(
             points=jnp.asarray(usual.tree.data, jnp.float32),
             distance=jnp.float32(usual.distance),
@@ -73,20 +67,20 @@ class SupportMap(eqx.Module):
         """
         away = self._distance(states, actions) / self.distance
         apart = self._disagreement(stack, states, actions) / self.disagreement
-        step = _fade(away, FADE_DISTANCE) * _fade(apart, FADE_DISAGREEMENT)
+        step = _fade(away, SUPPORT.fade_distance) * _fade(apart, SUPPORT.fade_disagreement)
         return jnp.where(jnp.isfinite(states).all(axis=-1), step, 0.0)
 
     def _distance(self, states: Array, actions: Array) -> Float[Array, " B"]:
         norm = self.normalizer
         code = norm.encode_action(actions)
         if self.n_levels:
-            code = LEVEL_DISTANCE * jax.nn.one_hot(actions, self.n_levels)
+            code = SUPPORT.level_distance * jax.nn.one_hot(actions, self.n_levels)
         inputs = jnp.concatenate([norm.inputs(norm.encode_state(states)), code], axis=-1)
         # Differences, not the expanded square: that loses what is near in float32.
         squared = jnp.zeros((len(inputs), len(self.points)))
         for k in range(inputs.shape[-1]):
             squared = squared + jnp.square(inputs[:, k, None] - self.points[:, k])
-        count = min(NEIGHBOURS, len(self.points))
+        count = min(SUPPORT.neighbours, len(self.points))
         nearest = -jax.lax.top_k(-squared, count)[0]
         return jnp.sqrt(jnp.maximum(nearest, 0.0)).mean(axis=-1)
 
