@@ -1,4 +1,4 @@
-"""What a policy is worth, by the simulators: off-policy evaluation.
+"""Off-policy evaluation: the worth of a policy, by the simulators.
 
 - ``policy_value``: returns of policies with intervals, and which policy is better.
 - ``controllers``: what can act: a policy, or a planner.
