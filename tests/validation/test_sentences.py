@@ -8,8 +8,14 @@ import pytest
 
 from twinfold.uncertainty.controls import CONTROLS
 from twinfold.uncertainty.holdout_evaluation import STATISTICS
-from twinfold.validation.check import OUTCOMES, Status, said
-from twinfold.validation.sentences import CONTROL_NAMES, SENTENCES, STATISTIC_NAMES
+from twinfold.validation.check import said
+from twinfold.validation.sentences import (
+    CONTROL_NAMES,
+    OUTCOMES,
+    SENTENCES,
+    STATISTIC_NAMES,
+    Status,
+)
 from twinfold.validation.thresholds import THRESHOLDS
 
 STATUSES = get_args(Status)

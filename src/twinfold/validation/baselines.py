@@ -19,8 +19,8 @@ from scipy import stats
 from twinfold.models.fitted_model import FittedModel, known_posterior
 from twinfold.uncertainty.controls import SIMPLE
 from twinfold.uncertainty.holdout_evaluation import Examined
-from twinfold.validation.check import Check, Needed, Status, said
-from twinfold.validation.sentences import CONTROL_NAMES, NO_BETTER
+from twinfold.validation.check import Check, Needed, said
+from twinfold.validation.sentences import CONTROL_NAMES, NO_BETTER, Status
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]

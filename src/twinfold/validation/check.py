@@ -10,10 +10,9 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from twinfold.data.ids import AgentId
-from twinfold.validation.sentences import SENTENCES
+from twinfold.validation.sentences import OUTCOMES, SENTENCES, Status
 from twinfold.validation.thresholds import ValidationThresholds
 
-Status = Literal["pass", "warn", "fail", "unknown"]
 Needed = Literal["", "prediction", "planning"]
 
 
@@ -46,28 +45,6 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {**asdict(self), "agents": list(self.agents)}
-
-
-OUTCOMES: dict[str, Status] = {
-    "few": "unknown",
-    "far worse": "fail",
-    "worse": "fail",
-    "hardly": "warn",
-    "some badly": "warn",
-    "open": "warn",
-    "negligible": "pass",
-    "nothing": "unknown",
-    "never": "warn",
-    "constant": "unknown",
-    "steady": "unknown",
-    "not borne out": "warn",
-    "short": "unknown",
-    "calibrated": "pass",
-    "wide": "warn",
-    "narrow": "fail",
-    "alike": "pass",
-}
-"""Statuses of the outcomes that are none themselves."""
 
 
 def said(

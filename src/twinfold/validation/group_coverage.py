@@ -118,8 +118,8 @@ def _misses(
         lost = missed[labels == name]
         p = 1.0
         if len(lost) >= rules.fewest:
-            others = len(missed), int(missed.sum()), len(lost)
-            p = float(stats.hypergeom.sf(int(lost.sum()) - 1, *others))
+            population = len(missed), int(missed.sum()), len(lost)
+            p = float(stats.hypergeom.sf(int(lost.sum()) - 1, *population))
         coverage = 1 - int(lost.sum()) / len(lost)
         rows.append({"group": name, "agents": len(lost), "coverage": coverage, "p": p})
     return rows

@@ -14,7 +14,8 @@ from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.fitted_model import FittedModel, known_posterior
 from twinfold.models.posterior import Evidence, gather
-from twinfold.validation.check import Check, Status, said
+from twinfold.validation.check import Check, said
+from twinfold.validation.sentences import Status
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ Factors are unique only up to a change of basis, so everything here looks at pre
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,52 @@ from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 Floats = NDArray[np.float64]
 
 _AGENTS, _PROBES = 200, 64  # of the prediction tensor
+
+
+class Responses(NamedTuple):
+    """Predicted one-step changes of some agents at common states and actions.
+
+    Attributes:
+        agent: ``(N',)``, indices.
+        change: ``(M, N', P D)``, by each member, standardised.
+    """
+
+    agent: NDArray[np.int64]
+    change: Floats
+
+
+def responses_of(model: FittedModel, seed: int) -> Responses:
+    """Return the responses of at most 200 agents at 64 states of the training data."""
+    agents = _chosen(model, seed)
+    rng = np.random.default_rng((seed, 19))
+    rows = rng.permutation(len(model.sample))[:_PROBES]
+    action: Any = model.sample_action
+    if action is not None:
+        action = action[rows]
+    elif model.action_levels is not None:
+        action = rng.integers(0, len(model.action_levels), len(rows))
+    else:
+        size = (len(rows), len(model.ranges.action_low))
+        action = rng.uniform(model.ranges.action_low, model.ranges.action_high, size)
+    state = model.sample[rows]
+    n_agents, n_probes = len(agents), len(rows)
+    paths = rollout_members(
+        model.members,
+        model.normalizer,
+        np.repeat(agents, n_probes),
+        np.tile(state, (n_agents, 1)),
+        np.tile(action, (n_agents, *[1] * (action.ndim - 1)))[:, None],
+    )[:, :, 0]
+    norm, start = model.normalizer, np.tile(state, (n_agents, 1))
+    target = np.stack([norm.encode_target(start, path) for path in paths])  # linear in the factors
+    return Responses(agents, target.reshape(model.n_members, n_agents, -1))
+
+
+def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
+    n_agents = len(model.agent_ids)
+    if n_agents <= _AGENTS:
+        return np.arange(n_agents)
+    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:_AGENTS])
 
 
 def misfits(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Check:
@@ -91,7 +137,10 @@ def _design(found: Examined) -> Floats:
 
 
 def members_agree(
-    model: FittedModel, found: Examined, seed: int, rules: ValidationThresholds = THRESHOLDS
+    model: FittedModel,
+    found: Examined,
+    responses: Responses,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Check:
     """Check that members that were trained from other seeds predict alike, where it matters.
 
@@ -104,8 +153,7 @@ def members_agree(
     name = "stability across seeds"
     if model.n_members < 2 or len(model.agent_ids) < 3:
         return said(name, "few", rules, members=model.n_members, agents=len(model.agent_ids))
-    responses = _responses(model, seed)
-    own = responses - responses.mean(axis=1, keepdims=True)
+    own = responses.change - responses.change.mean(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):  # of a member that diverged
         table = np.corrcoef(np.nan_to_num(own.reshape(len(own), -1)))
     pairs = table[np.triu_indices(len(table), 1)]
@@ -124,20 +172,19 @@ def members_agree(
 
 
 def numerical_rank(
-    model: FittedModel, seed: int, rules: ValidationThresholds = THRESHOLDS
+    model: FittedModel, responses: Responses, rules: ValidationThresholds = THRESHOLDS
 ) -> Check:
     """Count the latent terms that predictions use: the rank of the unfolded tensor, agents by rest.
 
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
     need more.
     """
-    responses = _responses(model, seed)
-    whole = np.isfinite(responses).all(axis=(1, 2))  # not of a member that diverged
-    responses = np.nan_to_num(responses[int(whole.argmax())])
-    singular = np.linalg.svd(responses, compute_uv=False)
+    whole = np.isfinite(responses.change).all(axis=(1, 2))  # not of a member that diverged
+    tensor = np.nan_to_num(responses.change[int(whole.argmax())])
+    singular = np.linalg.svd(tensor, compute_uv=False)
     share = np.cumsum(singular**2) / max(float(np.square(singular).sum()), 1e-30)
     used = int(np.searchsorted(share, rules.energy)) + 1
-    rank = min(model.members.rank, *responses.shape)
+    rank = min(model.members.rank, *tensor.shape)
     return said(
         "numerical rank",
         "warn" if used >= rank > 1 else "pass",
@@ -174,16 +221,15 @@ def own_data(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Ch
     )
 
 
-def factor_map(model: FittedModel) -> dict[str, Any]:
+def factor_map(model: FittedModel, responses: Responses) -> dict[str, Any]:
     """Return agents on a plane by how they respond: principal components of predicted changes."""
-    responses = np.median(_responses(model, 0), axis=0)
-    own = responses - responses.mean(axis=0)
+    median = np.median(responses.change, axis=0)
+    own = median - median.mean(axis=0)
     left, values, _ = np.linalg.svd(np.nan_to_num(own), full_matrices=False)
     plane = (left * values)[:, :2]
     if plane.shape[1] < 2:
         plane = np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
-    known = known_posterior(model)
-    chosen = _chosen(model, 0)
+    known, chosen = known_posterior(model), responses.agent
     return {
         "ids": [model.agent_ids[n] for n in chosen],
         "x": plane[:, 0].tolist(),
@@ -191,37 +237,3 @@ def factor_map(model: FittedModel) -> dict[str, Any]:
         "trained": known.trained[chosen].tolist(),
         "transitions": known.evidence.count[chosen].tolist(),
     }
-
-
-def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
-    n_agents = len(model.agent_ids)
-    if n_agents <= _AGENTS:
-        return np.arange(n_agents)
-    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:_AGENTS])
-
-
-def _responses(model: FittedModel, seed: int) -> Floats:
-    """Return the predicted targets ``(M, N', P D)`` of agents at probes, standardised."""
-    agents = _chosen(model, seed)
-    rng = np.random.default_rng((seed, 19))
-    rows = rng.permutation(len(model.sample))[:_PROBES]
-    action: Any = model.sample_action
-    if action is not None:
-        action = action[rows]
-    elif model.action_levels is not None:
-        action = rng.integers(0, len(model.action_levels), len(rows))
-    else:
-        size = (len(rows), len(model.ranges.action_low))
-        action = rng.uniform(model.ranges.action_low, model.ranges.action_high, size)
-    state = model.sample[rows]
-    n_agents, n_probes = len(agents), len(rows)
-    paths = rollout_members(
-        model.members,
-        model.normalizer,
-        np.repeat(agents, n_probes),
-        np.tile(state, (n_agents, 1)),
-        np.tile(action, (n_agents, *[1] * (action.ndim - 1)))[:, None],
-    )[:, :, 0]
-    norm, start = model.normalizer, np.tile(state, (n_agents, 1))
-    target = np.stack([norm.encode_target(start, path) for path in paths])  # linear in the factors
-    return target.reshape(model.n_members, n_agents, -1)

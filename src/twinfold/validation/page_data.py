@@ -21,7 +21,11 @@ _WORST_SHOWN = 6  # agents whose trajectories a record holds
 
 
 def pictures(
-    model: FittedModel, panel: PanelDataset, found: Examined, known: NDArray[np.bool_]
+    model: FittedModel,
+    panel: PanelDataset,
+    found: Examined,
+    known: NDArray[np.bool_],
+    responses: model_checks.Responses,
 ) -> dict[str, Any]:
     """Return what the page draws: errors by horizon, calibration, worst agents, support."""
     mask = found.ends.mask
@@ -53,7 +57,7 @@ def pictures(
             for k, name in enumerate(STATISTICS)
         },
         "ids": [panel.agent_ids[n] for n in found.agent],
-        "factor_map": model_checks.factor_map(model),
+        "factor_map": model_checks.factor_map(model, responses),
     }
 
 

@@ -12,9 +12,9 @@ from scipy import stats
 
 from twinfold.data.ids import AgentId
 from twinfold.uncertainty.holdout_evaluation import STATISTICS, Examined
-from twinfold.validation.check import Check, Status, holm, said
+from twinfold.validation.check import Check, holm, said
 from twinfold.validation.coverage import Bools, Floats, promised_rows, unreserved
-from twinfold.validation.sentences import STATISTIC_NAMES
+from twinfold.validation.sentences import STATISTIC_NAMES, Status
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 SIZES = ("level", "course")

@@ -105,15 +105,16 @@ def validate(
             "there is nothing to predict: no agent is known to the run, and a new one needs three "
             "rows in a row, to be known by the first transition and predicted in the second"
         )
+    known, responses = _known(model, panel, found, seen), model_checks.responses_of(model, seed)
     own_groups = groups_of(found, panel.agent_ids, groups)
     by_group = coverage_by_group(
         found, model.conformal, model.config.band, not seen, own_groups, rules
     )
     results = [
         *check_evidence(model, found, rules),
-        *check_panel(model, panel, found, seen, rules),
+        *check_panel(model, panel, found, seen, rules, known),
         *([] if by_group is None else [by_group]),
-        *check_model(model, found, seed, rules),
+        *check_model(model, found, responses, rules),
     ]
     verdict = verdict_of(results)
     record = {
@@ -122,7 +123,7 @@ def validate(
         "reasons": reasons(results, verdict),
         "would_do": would_do(results, verdict, rules),
         "checks": [check.to_dict() for check in results],
-        "pictures": pictures(model, panel, found, _known(model, panel, found, seen)),
+        "pictures": pictures(model, panel, found, known, responses),
     }
     return Validation(verdict, tuple(results), _plain(record))
 
@@ -172,9 +173,13 @@ def check_panel(
     found: Examined,
     seen: bool,
     rules: ValidationThresholds = THRESHOLDS,
+    known: NDArray[np.bool_] | None = None,
 ) -> list[Check]:
-    """Check how the panel's agents fit; arguments are those of ``validate``."""
-    known = _known(model, panel, found, seen)
+    """Check how the panel's agents fit; arguments are those of ``validate``.
+
+    ``known`` says of the S agents which ones the run knows from other trajectories.
+    """
+    known = _known(model, panel, found, seen) if known is None else known
     help_ = remedy(model, found, rules)
     results = [
         *(
@@ -204,14 +209,17 @@ def check_panel(
 
 
 def check_model(
-    model: FittedModel, found: Examined, seed: int, rules: ValidationThresholds = THRESHOLDS
+    model: FittedModel,
+    found: Examined,
+    responses: model_checks.Responses,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> list[Check]:
-    """Check the model by itself; arguments are those of ``validate``."""
+    """Check the model by itself, by its errors and by the responses of its agents."""
     return [
         model_checks.misfits(model, rules),
         model_checks.residual_structure(found, rules),
-        model_checks.members_agree(model, found, seed, rules),
-        model_checks.numerical_rank(model, seed, rules),
+        model_checks.members_agree(model, found, responses, rules),
+        model_checks.numerical_rank(model, responses, rules),
         model_checks.own_data(model, rules),
     ]
 
