@@ -40,9 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         shrinkages=(0.001,),
     )
     monkeypatch.setattr(demo, "FitConfig", config)
-    monkeypatch.setattr(demo, "N_AGENTS", 30)
-    monkeypatch.setattr(demo, "JUDGED", 6)
-    monkeypatch.setattr(demo, "EPISODES", 2)
+    monkeypatch.setattr(demo, "DEMO", demo.DemoSettings(agents=30, tested=6, episodes=2))
 
 
 @pytest.mark.usefixtures("small")

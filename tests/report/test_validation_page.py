@@ -56,7 +56,7 @@ def record(ids: tuple[Any, ...] = ("a", "b", "c"), columns: tuple[str, ...] = ("
         "would_do": {},
         "controls": {name: dict(ratio) for name in names[1:]},
         "best_control": "drift",
-        "criteria": {"level": 0.01},
+        "criteria": {"level": 0.01, "fewest": 5},
         "fresh": True,
         "nominal": 0.9,
         "agents": len(ids),

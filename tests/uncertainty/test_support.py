@@ -18,7 +18,7 @@ from twinfold.uncertainty.support import (
     BASIS,
     BORROWED,
     OWN,
-    THRESHOLD,
+    SUPPORT,
     UNSUPPORTED,
     Support,
     abstention,
@@ -86,8 +86,8 @@ def test_the_basis_follows_from_support_and_own_share(random_model: Build, cours
     rng = np.random.default_rng(1)
     far = rng.exponential(0.5, (len(rows), 1)) * model.normalizer.state_scale
     found = single(model, rows, rows.state + far)
-    own = np.where(found.own >= THRESHOLD, OWN, BORROWED)
-    expected = np.where(found.score < THRESHOLD, UNSUPPORTED, own)
+    own = np.where(found.own >= SUPPORT.own_data, OWN, BORROWED)
+    expected = np.where(found.score < SUPPORT.unsupported, UNSUPPORTED, own)
     np.testing.assert_array_equal(found.basis, expected)
     assert len(np.unique(found.basis)) > 1
 

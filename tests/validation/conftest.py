@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.conformal import calibrate
+from twinfold.uncertainty.controls import CONTROLS
 
 TRAINED, RESERVED = 40, 40
 
@@ -69,3 +71,48 @@ def world(models: Any) -> World:
     both = [trained.to_frame(), again([f"r{n}" for n in range(RESERVED)], 6).to_frame()]
     own = PanelDataset.from_frame(pd.concat(both, ignore_index=True), model.roles)
     return World(calibrated, own, again, fresh)
+
+
+def agents_with(statistics: Any = None, scores: Any = None, **more: Any) -> Any:
+    """What a check reads of ``Examined``, for agents 0, 1, ..."""
+    rows = len(statistics) if statistics is not None else len(scores if scores is not None else [])
+    found: dict[str, Any] = {
+        "agent": np.arange(rows),
+        "rmse": np.ones(rows),
+        "statistics": statistics,
+        "scores": scores,
+        "controls": {name: np.ones(rows) for name in CONTROLS},
+    }
+    if scores is not None:
+        found["ends"] = SimpleNamespace(mask=~np.isnan(scores))
+    return SimpleNamespace(**{**found, **more})
+
+
+@pytest.fixture(scope="session")
+def some() -> Callable[..., Any]:
+    """Agents of whom there is no more than what a check reads: ``some(statistics, scores)``."""
+    return agents_with
+
+
+def agents_with_errors(ratio: Any, steps: int = 8, **controls: Any) -> Any:
+    """Agents whose error is so many times 1, the error of every control not named."""
+    rmse = np.asarray(ratio, float)
+    n = len(rmse)
+    found: dict[str, Any] = {
+        "rmse": rmse,
+        "controls": {name: np.ones(n) for name in CONTROLS}
+        | {name.replace("_", " "): np.broadcast_to(value, n) for name, value in controls.items()},
+        "ends": SimpleNamespace(mask=np.ones((n, steps), bool)),
+        "steady": np.zeros(n, bool),
+    }
+    found["by_horizon"] = {
+        name: np.broadcast_to(np.asarray(value, float)[:, None], (n, steps))
+        for name, value in {**found["controls"], "model": rmse}.items()
+    }
+    return SimpleNamespace(**found)
+
+
+@pytest.fixture(scope="session")
+def errors() -> Callable[..., Any]:
+    """Agents of whom there are no more than errors: ``errors(ratio, steps, drift=0.3)``."""
+    return agents_with_errors

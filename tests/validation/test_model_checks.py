@@ -15,6 +15,7 @@ from twinfold.adaptation.adapt import adapt
 from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.holdout_evaluation import examine
 from twinfold.validation import model_checks
+from twinfold.validation.check import Check
 
 
 def with_factors(model: FittedModel, factors: Any) -> FittedModel:
@@ -41,12 +42,24 @@ def twice_known(model: FittedModel, factors: Any) -> FittedModel:
     return replace(both, posterior=posterior._replace(prior=prior, evidence=evidence))
 
 
+def rank_of(model: FittedModel) -> Check:
+    return model_checks.numerical_rank(model, model_checks.responses_of(model, 0))
+
+
+def agreement(model: FittedModel, found: Any) -> Check:
+    return model_checks.members_agree(model, found, model_checks.responses_of(model, 0))
+
+
+def map_of(model: FittedModel) -> dict[str, Any]:
+    return model_checks.factor_map(model, model_checks.responses_of(model, 0))
+
+
 @pytest.mark.parametrize("used", [1, 2, 3])
 def test_the_numerical_rank_is_the_number_of_terms_that_differ(world: Any, used: int) -> None:
     """The unfolded tensor of targets is features times factors: its rank is theirs."""
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(80, used)) @ np.eye(3)[:used]
-    check = model_checks.numerical_rank(with_factors(world.model, factors[None]), 0)
+    check = rank_of(with_factors(world.model, factors[None]))
     assert check.values["of"] == 3
     assert check.values["rank"] <= used
     assert (check.status == "warn") == (check.values["rank"] == 3)
@@ -64,7 +77,7 @@ def test_members_that_tell_agents_apart_alike_agree(world: Any) -> None:
         seen = found._replace(
             rmse=np.full(12, rmse), disagreement=np.full(12, apart), controls=controls
         )
-        return model_checks.members_agree(twice(world.model, own), seen, 0)
+        return agreement(twice(world.model, own), seen)
 
     alike, others = [factors, factors], [factors, rng.permutation(factors)]
     same = agree(alike, 0.05)
@@ -80,7 +93,7 @@ def test_members_that_tell_agents_apart_alike_agree(world: Any) -> None:
     worst = agree(others, 0.4)
     assert (worst.status, worst.planning, worst.needed) == ("fail", True, "")
     assert agree(others, 0.4, simple=1.0).status == "warn"
-    assert model_checks.members_agree(world.model, found, 0).status == "unknown"
+    assert agreement(world.model, found).status == "unknown"
 
 
 def test_the_disagreement_of_members_is_measured_along_the_ends(world: Any) -> None:
@@ -94,10 +107,10 @@ def test_the_disagreement_of_members_is_measured_along_the_ends(world: Any) -> N
 def test_a_member_that_diverged_stops_nothing(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     model = twice(world.model, [np.full_like(factors, np.nan), factors])
-    assert model_checks.numerical_rank(model, 0).values["rank"] <= 3
+    assert rank_of(model).values["rank"] <= 3
     found = examine(world.model, world.again(["u1", "u2"], 9))
-    model_checks.members_agree(model, found, 0)
-    model_checks.factor_map(model)
+    agreement(model, found)
+    map_of(model)
 
 
 def test_agents_whose_rows_contradict_each_other_are_named(world: Any) -> None:
@@ -142,7 +155,7 @@ def test_predictions_of_agents_without_data_are_borrowed(world: Any) -> None:
 def test_agents_that_are_alike_are_close_on_the_map(world: Any) -> None:
     factors = np.asarray(world.model.members.agents).copy()
     factors[:, 1] = factors[:, 0]
-    plane = model_checks.factor_map(with_factors(world.model, factors))
+    plane = map_of(with_factors(world.model, factors))
     points = np.array([plane["x"], plane["y"]]).T
     assert plane["ids"] == list(world.model.agent_ids)
     assert np.array(plane["trained"]).sum() == 40

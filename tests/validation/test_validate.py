@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinfold.adaptation.adapt import adapt
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
 from twinfold.uncertainty.holdout_evaluation import STATISTICS, examine
-from twinfold.validation.data_overlap import already_had, made_from
 from twinfold.validation.identity_swap import same_agents
-from twinfold.validation.thresholds import CRITERIA
+from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.validate import Validation, validate
 from twinfold.validation.verdict import VERDICTS
 
@@ -51,7 +49,7 @@ def test_the_run_s_own_reserved_agents_pass(world: Any) -> None:
     assert (record["reasons"], record["would_do"]) == ([], {})
     assert set(record["controls"]) == set(CONTROLS)
     assert record["best_control"] in SIMPLE
-    assert record["criteria"]["level"] == CRITERIA.level
+    assert record["criteria"]["level"] == THRESHOLDS.level
 
 
 def test_fresh_data_of_new_agents_passes(world: Any) -> None:
@@ -176,37 +174,13 @@ def test_one_bad_agent_is_named(world: Any) -> None:
     assert found.record["pictures"]["worst"][0]["agent"] == "u7"
 
 
-# Data that is not fresh
-
-
-def test_the_run_knows_what_it_was_made_from(world: Any) -> None:
-    model, own = world.model, world.own
-    assert made_from(model, own)
-    assert made_from(model, own.select_agents([f"u{n}" for n in range(40)]))
-    assert made_from(model, own.select_agents([f"r{n}" for n in range(40)]))
-    assert made_from(model, own.select_agents(own.agent_ids[::-1]))
-    assert not made_from(model, own.select_agents(own.agent_ids[1:]))
-    assert not made_from(model, world.again(KNOWN, 8))
-    assert not made_from(model, world.fresh(3, 1))
-    adapted = adapt(model, world.fresh(3, 1), warn=lambda line: None)
-    assert made_from(adapted, world.fresh(3, 1))
-    assert made_from(adapted, own)
-
-
-def test_training_data_that_is_given_as_fresh_is_a_warning(world: Any) -> None:
-    part = world.own.select_agents(KNOWN)
-    (check,) = already_had(world.model, part)
-    assert (check.status, check.values["share"]) == ("warn", 1.0)
-    (check,) = already_had(world.model, world.again(KNOWN, 8))
-    assert (check.status, check.values["share"]) == ("pass", 0.0)
-    assert already_had(world.model, world.fresh(3, 1)) == []
-
-
 # What cannot be validated
 
 
-def test_data_without_an_end_is_refused(world: Any) -> None:
-    with pytest.raises(UsageError, match="a new one needs three rows"):
+def test_old_runs_and_data_without_an_end_are_refused(world: Any) -> None:
+    with pytest.raises(RunError, match="fit again"):
+        validate(replace(world.model, posterior=None), world.own, seen=True)
+    with pytest.raises(UsageError, match="three rows in a row"):
         validate(world.model, world.fresh(4, 1, length=1))
     with pytest.raises(UsageError, match="Fit with --reserve"):
         validate(world.model, world.own.select_agents(KNOWN), seen=True)

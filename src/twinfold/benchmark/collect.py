@@ -17,15 +17,13 @@ from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.policies import AgentPolicy, get_policy
 from twinfold.tasks.task import Task, agent_covariates
+from twinfold.utils.seeds import check_seed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # A policy of the user's: (state (D,), key) -> action, pure JAX.
 Policy = Callable[[Any, Any], Any]
-
-# JAX keeps the low 32 bits of a seed: a larger one would silently equal a smaller one.
-_SEEDS = 2**32
 
 
 class Trajectories(NamedTuple):
@@ -54,7 +52,7 @@ def simulate_policy(
     n_steps: int | None = None,
     seed: int = 0,
 ) -> Trajectories:
-    """Episodes of a policy in the true task, all in one compiled program.
+    """Return the episodes of a policy in the true task, all in one compiled program.
 
     Args:
         task: the task.
@@ -76,8 +74,7 @@ def simulate_policy(
     for name, count in (("trajectories", n_trajectories), ("steps", length)):
         if count < 1:
             raise UsageError(f"the number of {name} must be at least 1, not {count}")
-    if not 0 <= seed < _SEEDS:
-        raise UsageError(f"the seed must be between 0 and {_SEEDS - 1}, not {seed}")
+    check_seed(seed)
     own = task.covariates(values)
     chosen = get_policy(task, policy) if isinstance(policy, str) else _for_any_agent(policy)
     results = _simulate(task, chosen, n_trajectories, length, own, np.uint32(seed))
@@ -87,7 +84,7 @@ def simulate_policy(
 def collect(
     task: Task, policy: str | Policy = "random", n_agents: int = 500, seed: int = 0
 ) -> PanelDataset:
-    """One trajectory of each of many agents, as a user's own data would come.
+    """Return one trajectory of each of many agents, as a user's own data would come.
 
     Agents have the integer ids 0 to ``n_agents - 1``; the first five are the test agents. The
     covariates are not part of the data; ``provenance`` gives them.
@@ -108,7 +105,7 @@ def collect(
 
 
 def provenance(task: Task, policy: str | Policy, n_agents: int, seed: int) -> dict[str, Any]:
-    """Where the data of ``collect`` with these arguments comes from; plain JSON values.
+    """Return where the data of ``collect`` with these arguments comes from; plain JSON values.
 
     The true covariates are a list per name, entry i belonging to agent i. They are for looking at
     results and for stepping the true task, never for fitting.
@@ -126,7 +123,7 @@ def provenance(task: Task, policy: str | Policy, n_agents: int, seed: int) -> di
 
 
 def task_roles(task: Task) -> Roles:
-    """The columns of the tables that ``collect`` makes."""
+    """Return the columns of the tables that ``collect`` makes."""
     return Roles(
         agent="agent_id",
         time="t",
@@ -141,7 +138,7 @@ def task_roles(task: Task) -> Roles:
 
 
 def to_frame(task: Task, trajectories: Trajectories) -> pd.DataFrame:
-    """The long table of one trajectory per agent (P = 1), with the columns of ``task_roles``.
+    """Return the long table of one trajectory per agent (P = 1), in columns of ``task_roles``.
 
     A trajectory of T actions has T + 1 rows; the action and the reward of its last row are null,
     and the last row says how the trajectory ended.
@@ -182,7 +179,7 @@ def to_frame(task: Task, trajectories: Trajectories) -> pd.DataFrame:
 
 @functools.lru_cache(maxsize=64)
 def _for_any_agent(policy: Policy) -> AgentPolicy:
-    """A policy that knows no agent; cached, so that the same function compiles once."""
+    """Return a policy that knows no agent; cached, so that the same function compiles once."""
     return lambda covariates, state, key: policy(state, key)
 
 

@@ -64,14 +64,14 @@ class Entry:
     lower_is_better: bool
 
     def beats(self, figure: float | None) -> bool | None:
-        """Whether ours is at least as good; None if either is missing."""
+        """Return whether ours is at least as good; None if either is missing."""
         if self.ours is None or figure is None:
             return None
         return self.ours <= figure if self.lower_is_better else self.ours >= figure
 
     @property
     def factor(self) -> float | None:
-        """How many times as good as the paper ours is: 2 for half the error, cost or return twice.
+        """Ratio by which ours is better than the paper: 2 for half the error, cost or return twice.
 
         None where either is missing, or where the two returns differ in sign.
         """
@@ -81,7 +81,7 @@ class Entry:
         return self.paper / self.ours if costs else self.ours / self.paper
 
     def record(self) -> Record:
-        """The entry as plain values, for JSON and CSV."""
+        """Return the entry as plain values, for JSON and CSV."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "row"}
         fields.pop("lower_is_better")
         at_least_as_good = self.beats(self.paper)
@@ -97,7 +97,7 @@ class Entry:
 def summarise(
     suite: Suite, profile: Profile, records: Mapping[Cell, Record], folder: Path
 ) -> list[Entry]:
-    """Entries of all rows and agents of a suite, in its order.
+    """Return the entries of all rows and agents of a suite, in its order.
 
     Args:
         suite: gives the rows and agents.
@@ -165,7 +165,7 @@ def _entry(
 
 
 def _number(value: float | None) -> float:
-    """A figure of a record, where what is not finite is null."""
+    """Return a figure of a record, where what is not finite is null."""
     return math.nan if value is None else float(value)
 
 
@@ -177,7 +177,7 @@ def _paper(table: TableName, row: Row, method: str) -> dict[int, dict[str, float
 
 
 def best_possible(folder: Path) -> dict[tuple[str, int], float]:
-    """Best possible mean return by task and agent, where it is known."""
+    """Return the best possible mean return by task and agent, where it is known."""
     best = {
         (task, agent): value
         for task, value in _LONGEST.items()
@@ -195,7 +195,7 @@ def best_possible(folder: Path) -> dict[tuple[str, int], float]:
 def budget_lines(
     suite: Suite, profile: Profile, records: Mapping[Cell, Record]
 ) -> list[tuple[str, str]]:
-    """By task: what was really run, from the records."""
+    """Return what was really run, by task, from the records."""
     lines = []
     for task in suite.tasks:
         cells = [cell for cell in suite.cells(profile) if cell.task == task]
@@ -212,7 +212,7 @@ def budget_lines(
 
 
 def _fitted_otherwise(suite: Suite, record: Record) -> bool:
-    """Whether a record's fit had other settings than the suite has by now, the seed left aside."""
+    """Return whether a record's fit had other settings than the suite has by now, seeds aside."""
     if record["settings"]["fit"] is None:
         return False
     default = FitConfig().model_dump(mode="json")
@@ -260,7 +260,7 @@ def _seconds(low: float, high: float) -> str:
 def as_record(
     suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path
 ) -> Record:
-    """Everything that the tables of a suite show, as one record."""
+    """Return everything that the tables of a suite show, as one record."""
     profile = suite.profile(profile_name)
     entries = summarise(suite, profile, records, folder)
     return {

@@ -6,8 +6,9 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,12 +33,28 @@ from twinfold.uncertainty.intervals import prediction_band
 from twinfold.utils.files import atomic_write_text
 
 TASK = "cart_pole"
-N_AGENTS = 500
-JUDGED = 60  # agents whose prediction error is measured
-EPISODES = 20
-BEST_RETURN = 200.0  # the longest episode, one point per step
-_PROBES = 64
 _MARK = "demo.json"  # tells a demo's directory from others
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Size of a demo.
+
+    Attributes:
+        agents: of the table.
+        tested: agents whose prediction error is measured.
+        episodes: of each test agent.
+        probes: states and actions by which agents are placed on the map.
+    """
+
+    agents: int = 500
+    tested: int = 60
+    episodes: int = 20
+    probes: int = 64
+
+
+DEMO = DemoSettings()
+"""The size of every demo."""
 
 
 def run_demo(
@@ -63,16 +80,7 @@ def run_demo(
     begun = time.perf_counter()
     _clear(out, seed)
     task = get_task(TASK)
-    log(f"1. collecting one random trajectory of each of {N_AGENTS} {TASK} agents")
-    dataset = collect(task, "random", N_AGENTS, seed)
-    source = provenance(task, "random", N_AGENTS, seed)
-    save_panel(dataset, out / "cohort.parquet", source)
-
-    log("2. checking the table")
-    report = check(dataset.to_frame(), dataset.roles)
-    if not report.ok:
-        raise InvalidDataError(report.problems)
-    log(f"   valid; {dataset.n_transitions} transitions")
+    dataset, source = _table(task, out, seed, log)
 
     log("3. fitting")
     model = fit(
@@ -85,12 +93,12 @@ def run_demo(
     )
 
     log("4. predicting against the true task, open loop")
-    errors = evaluate_prediction(model, task, range(JUDGED))
+    errors = evaluate_prediction(model, task, range(DEMO.tested))
     _write_record(out / "prediction.json", errors)
-    log(f"   median 50-step RMSE over {JUDGED} agents: {errors['median_over_agents']:.2g}")
+    log(f"   median 50-step RMSE over {DEMO.tested} agents: {errors['median_over_agents']:.2g}")
 
     log("5. planning in the simulators, acting in the true task")
-    returns = evaluate_return(model, task, range(5), episodes=EPISODES, progress=progress)
+    returns = evaluate_return(model, task, range(5), episodes=DEMO.episodes, progress=progress)
     _write_record(out / "return.json", returns)
     log("   mean returns: " + ", ".join(f"{row['mean']:.1f}" for row in returns["agents"]))
 
@@ -100,9 +108,48 @@ def run_demo(
 
     seconds = time.perf_counter() - begun
     page = out / "index.html"
-    _write_page(page, dataset, model, task, seed, errors, returns, answer, seconds)
+    _write_page(page, _Results(dataset, model, task, seed, errors, returns, answer, seconds))
     log(f"done in {seconds:.0f} s")
     return page
+
+
+def _table(
+    task: Task, out: Path, seed: int, log: Callable[[str], None]
+) -> tuple[PanelDataset, dict[str, Any]]:
+    """Collect the table, check it and write it; return it with where it comes from."""
+    log(f"1. collecting one random trajectory of each of {DEMO.agents} {TASK} agents")
+    dataset = collect(task, "random", DEMO.agents, seed)
+    source = provenance(task, "random", DEMO.agents, seed)
+    save_panel(dataset, out / "cohort.parquet", source)
+
+    log("2. checking the table")
+    report = check(dataset.to_frame(), dataset.roles)
+    if not report.ok:
+        raise InvalidDataError(report.problems)
+    log(f"   valid; {dataset.n_transitions} transitions")
+    return dataset, source
+
+
+class _Results(NamedTuple):
+    """Everything that the page shows."""
+
+    dataset: PanelDataset
+    model: FittedModel
+    task: Task
+    seed: int
+    errors: dict[str, Any]
+    returns: dict[str, Any]
+    answer: Rollout
+    seconds: float
+
+    @property
+    def lowest(self) -> float:
+        """The lowest mean return of a test agent."""
+        return min(row["mean"] for row in self.returns["agents"])
+
+    def paper(self, kind: str) -> dict[int, dict[str, Any]]:
+        """Return the paper's figures, "errors" or "returns", by agent."""
+        return {int(agent): row for agent, row in getattr(self, kind)["paper"].items()}
 
 
 def _clear(out: Path, seed: int) -> None:
@@ -110,7 +157,7 @@ def _clear(out: Path, seed: int) -> None:
     mark = out / _MARK
     if out.is_dir() and not mark.is_file() and any(out.iterdir()):
         raise UsageError(f"{out} holds files that are not of a demo; choose another --out")
-    _write_record(mark, {"twinfold": __version__, "seed": seed})
+    _write_record(mark, {"twinfold": __version__, "seed": seed, "size": asdict(DEMO)})
     for run in (out / "run", out / "run.partial"):
         shutil.rmtree(run, ignore_errors=True)
 
@@ -119,39 +166,50 @@ def _write_record(path: Path, record: dict[str, Any]) -> None:
     atomic_write_text(path, json.dumps(record, indent=1))
 
 
-def _write_page(
-    path: Path,
-    dataset: PanelDataset,
-    model: FittedModel,
-    task: Task,
-    seed: int,
-    errors: dict[str, Any],
-    returns: dict[str, Any],
-    answer: Rollout,
-    seconds: float,
-) -> None:
-    test = errors["agents"][:5]
-    paper_errors = {int(agent): row for agent, row in errors["paper"].items()}
-    paper_returns = {int(agent): row for agent, row in returns["paper"].items()}
-    lowest = min(row["mean"] for row in returns["agents"])
-    paper_lowest = min(row["return_mean"] for row in paper_returns.values())
-    median = errors["median_over_agents"]
-    best = dict.fromkeys(range(5), BEST_RETURN)
-    validation = model.info.validation
+def _write_page(path: Path, found: _Results) -> None:
+    dataset, model, seed = found.dataset, found.model, found.seed
     summary = [
         f"From one trajectory of random actions per agent, {dataset.n_transitions} transitions in "
         f"all, twinfold learned {dataset.n_agents} personal simulators in "
         f"{model.info.seconds:.0f} seconds. Planning in them keeps the pole of the hardest of "
-        f"the five test agents up for {lowest:.0f} of {BEST_RETURN:.0f} steps.",
+        f"the five test agents up for {found.lowest:.0f} of {found.task.max_steps} steps.",
         "Agents differ in the force of their motor and the length of their pole. "
         "The model never sees either.",
     ]
-    sections = [
+    paper_lowest = min(row["return_mean"] for row in found.paper("returns").values())
+    facts = [
+        Fact("agents", str(dataset.n_agents), "one trajectory each"),
+        Fact(
+            "median 50-step error",
+            number(found.errors["median_over_agents"]),
+            f"over {DEMO.tested} agents; the paper's three: "
+            + ", ".join(number(row["rmse_mean"]) for row in found.paper("errors").values()),
+        ),
+        Fact("lowest mean return", f"{found.lowest:.1f}", f"of 200; paper {paper_lowest:.1f}"),
+        Fact("time in all", f"{found.seconds:.0f} s", f"on {model.info.device}"),
+    ]
+    write_page(
+        path,
+        f"A digital twin for each of {dataset.n_agents} cart-poles",
+        summary,
+        _sections(found),
+        facts,
+        f"twinfold {model.info.twinfold} · seed {seed} · CartPole, random policy",
+    )
+
+
+def _sections(found: _Results) -> list[Section]:
+    model, names, answer = found.model, found.task.state_names, found.answer
+    test, returns = found.errors["agents"][:5], found.returns["agents"]
+    best = dict.fromkeys(range(5), float(found.task.max_steps))
+    curves = Curves(answer.steps, answer.centre, answer.lower, answer.upper, answer.members)
+    validation = model.info.validation
+    return [
         Section(
             "The map of agents",
             "Each point is an agent, placed by how its simulator responds to the same probes. "
             "Colours show the true physics, which the model never saw.",
-            [_map(dataset, model, task, seed)],
+            [_map(found.dataset, model, found.task, found.seed)],
             "The two axes are principal components and have no meaning of their own.",
         ),
         Section(
@@ -159,17 +217,19 @@ def _write_page(
             "Fifty steps ahead without any correction, under a policy that is not in the data. "
             "One trajectory of each test agent.",
             [
-                figures.prediction_panels(_examples(model, task, test), task.state_names),
-                error_table(test, paper_errors, caption="Error over 50 steps, 200 trajectories"),
+                figures.prediction_panels(_examples(model, found.task, test), names),
+                error_table(
+                    test, found.paper("errors"), caption="Error over 50 steps, 200 trajectories"
+                ),
             ],
-            errors["note"],
+            found.errors["note"],
         ),
         Section(
             "Returns",
             "Model-predictive control in each agent's simulator, acting in the true task.",
             [
-                figures.returns_figure(returns["agents"], paper_returns, best),
-                returns_table(returns["agents"], paper_returns, best),
+                draw(returns, found.paper("returns"), best)
+                for draw in (figures.returns_figure, returns_table)
             ],
             "Bars and the paper's figures: mean and standard deviation.",
         ),
@@ -190,48 +250,24 @@ def _write_page(
         Section(
             "A what-if",
             "Agent 3 at rest, pushed left twice, right twice, and so on.",
-            [
-                figures.rollout_figure(
-                    Curves(answer.steps, answer.centre, answer.lower, answer.upper, answer.members),
-                    task.state_names,
-                )
-            ],
+            [figures.rollout_figure(curves, names)],
             f"The band is meant to hold {100 * answer.coverage:.0f} % of outcomes at each step.",
         ),
     ]
-    facts = [
-        Fact("agents", str(dataset.n_agents), "one trajectory each"),
-        Fact(
-            "median 50-step error",
-            number(median),
-            f"over {JUDGED} agents; the paper's three: "
-            + ", ".join(number(row["rmse_mean"]) for row in paper_errors.values()),
-        ),
-        Fact("lowest mean return", f"{lowest:.1f}", f"of 200; paper {paper_lowest:.1f}"),
-        Fact("time in all", f"{seconds:.0f} s", f"on {model.info.device}"),
-    ]
-    write_page(
-        path,
-        f"A digital twin for each of {dataset.n_agents} cart-poles",
-        summary,
-        sections,
-        facts,
-        f"twinfold {model.info.twinfold} · seed {seed} · CartPole, random policy",
-    )
 
 
 def _map(dataset: PanelDataset, model: FittedModel, task: Task, seed: int) -> Any:
     data = dataset.transitions()
-    probes = np.random.default_rng(seed).choice(len(data), _PROBES, replace=False)
+    probes = np.random.default_rng(seed).choice(len(data), DEMO.probes, replace=False)
     responses = agent_responses(model, data.state[probes], data.action[probes])
-    physics = agent_covariates(task, N_AGENTS, seed)[[int(name) for name in model.agent_ids]]
+    physics = agent_covariates(task, DEMO.agents, seed)[[int(name) for name in model.agent_ids]]
     return figures.factor_map(
         model.agent_ids, responses, physics, task.covariate_names, highlight=range(5)
     )
 
 
 def _examples(model: FittedModel, task: Task, test: list[dict[str, Any]]) -> dict[str, Curves]:
-    """One true trajectory of each test agent with its prediction, up to the episode's end."""
+    """Return one true trajectory of each test agent with its prediction, to the episode's end."""
     agents = [row["agent"] for row in test]
     found = predict(model, task, agents, trajectories=1)
     curves = {}

@@ -1,4 +1,4 @@
-"""How long a run has taken and may still take."""
+"""Time that a run has taken and may still take."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _mean(values: list[float]) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Return a time in words: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -103,7 +103,7 @@ def _draw(panel: Any, entries: Sequence[Entry], errors: bool) -> None:
 
 
 def _whiskers(entry: Entry, figure: str) -> tuple[float, float]:
-    """How far the interval reaches to the left and to the right."""
+    """Return the reach of the interval to the left and to the right."""
     if figure == "paper":
         spread = entry.paper_spread or 0.0
     elif figure == "ours" and entry.ours is not None:

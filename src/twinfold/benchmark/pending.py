@@ -1,4 +1,4 @@
-"""What a run would do: the cells of a suite with their settings, compared with the records."""
+"""Cells that a run would measure: those of a suite with their settings, beside the records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Part:
     agents: Collection[int] | None = None
 
     def of(self, suite: Suite, profile: Profile) -> list[Cell]:
-        """The cells of the part, in the order in which they are run.
+        """Return the cells of the part, in the order in which they are run.
 
         Raises:
             UsageError: a name is not in the suite, or nothing is left.
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """Cells that a run would measure, and those that it would leave.
 
     Attributes:
         todo: cells to measure, in order.
@@ -95,7 +95,7 @@ def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None =
 
 
 def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
-    """Everything that a figure depends on, resolved; a record with other settings is another's."""
+    """Return all that a figure depends on, resolved; a record with other settings is another's."""
     found: dict[str, Any] = {"data": None, "fit": None, "plan": None}
     if METHODS[cell.method]:
         found["data"] = {"agents": suite.data.agents, "seed": suite.data.seed + cell.repeat}
@@ -107,13 +107,13 @@ def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
 
 
 def fit_config(suite: Suite, cell: Cell) -> FitConfig:
-    """Settings of the fit that a cell needs; every repeat has a seed of its own."""
+    """Return the settings of a cell's fit; every repeat has a seed of its own."""
     config = suite.fits[cell.task]
     return config.model_copy(update={"seed": config.seed + suite.data.seed + cell.repeat})
 
 
 def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
-    """Settings of a cell's planner: the paper's, or ours with the suite's changes."""
+    """Return the settings of a cell's planner: the paper's, or ours with the suite's changes."""
     if cell.planner == "paper":
         return PAPER[cell.task]
     from twinfold.tasks import get_task

@@ -61,7 +61,7 @@ def evaluate_prediction(
     steps: int = 50,
     seed: int = 0,
 ) -> Record:
-    """Open-loop prediction error on actions of the test policy (Table 1).
+    """Return the open-loop prediction error on actions of the test policy (Table 1).
 
     Per trajectory, the RMSE in raw units over all steps before the episode ends and all
     coordinates, and the variance-weighted R2; the record holds the mean of the one with its 95 %
@@ -121,7 +121,7 @@ def predict(
     steps: int = 50,
     seed: int = 0,
 ) -> list[Predictions]:
-    """True trajectories under the test policy and what each member predicts for them."""
+    """Return true trajectories under the test policy and what each member predicts for them."""
     covariates = true_covariates(model, task, agents)
     index = np.array([model.agent_index(int(agent)) for agent in agents])
     # Not the seed of the data: the test starts and actions are new.
@@ -250,7 +250,7 @@ def _play(
     seed: int,
     progress: Callable[[str, int, int], None] | None,
 ) -> list[Record]:
-    """Episodes of every agent in the true task, one row of figures each."""
+    """Return episodes of every agent in the true task, one row of figures each."""
     import jax
 
     from twinfold.planning.mpc import run_agents
@@ -283,7 +283,7 @@ def _objectives(
     config: PlanConfig,
     progress: Callable[[str, int, int], None] | None,
 ) -> list[Any]:
-    """The objective of each agent, side by side: learning a terminal value takes a while."""
+    """Return the objective of each agent, made side by side: a terminal value takes a while."""
 
     def told(done: int) -> None:
         if progress is not None and config.objective.terminal_value != "none":
@@ -311,7 +311,7 @@ def _objectives(
 
 
 def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> NDArray[np.float64]:
-    """True hidden physics ``(n, C)`` of agents, for judging only.
+    """Return the true hidden physics ``(n, C)`` of agents, for comparison only.
 
     The paper's test agents (0 to 4) are the same in every data set; those of other agents follow
     from the number of agents and the seed with which the data was collected.
@@ -353,7 +353,7 @@ def _label(task: Task, agent: int) -> str:
 
 
 def _paper(table: Any, task: Task, model: FittedModel) -> Record:
-    """The paper's figures for PerSim on the same kind of data, by agent; {} if it has none."""
+    """Return the paper's figures for PerSim on the same kind of data, by agent; {} if none."""
     return _figures(table, task, model.info.source.get("policy"), "persim")
 
 

@@ -25,12 +25,12 @@ Record = dict[str, Any]
 
 
 def cell_of(record: Record) -> Cell:
-    """The cell that a record is of."""
+    """Return the cell that a record is of."""
     return Cell(*(record[name] for name in Cell._fields))
 
 
 def read_records(path: Path) -> dict[Cell, Record]:
-    """The records of a file by cell, the later one where a cell has two; {} without a file.
+    """Return the records of a file by cell, the later one where a cell has two; {} without a file.
 
     Raises:
         RunError: a line is damaged, or of another version of the format.
@@ -107,7 +107,7 @@ def compact(path: Path, order: Iterable[Cell]) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """The file, open for appending, that no other process writes to meanwhile."""
+    """Open a file for appending, that no other process writes to meanwhile."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -130,7 +130,7 @@ def _drop_torn_line(file: int) -> None:
 def differences(
     recorded: Mapping[str, Any], wanted: Mapping[str, Any], default: Callable[[str], Any]
 ) -> list[str]:
-    """Settings that a record does not share with what is asked for: ``fit.steps: 500, not 800``.
+    """Return settings of a record that differ from the wanted ones: ``fit.steps: 500, not 800``.
 
     A setting that a record does not know, because it is younger, counts as its default.
 
@@ -156,7 +156,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """Plain JSON values; a number that is not finite becomes null."""
+    """Return plain JSON values; a number that is not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -101,7 +101,7 @@ def _changed_message(changed: Mapping[Cell, list[str]], records: Path) -> str:
 
 
 def _groups(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
-    """Cells that share a fit and a planner: they differ by agent only."""
+    """Return the cells that share a fit and a planner: they differ by agent only."""
     for _, group in itertools.groupby(cells, key=lambda cell: cell._replace(agent=0)):
         yield list(group)
 
@@ -119,7 +119,7 @@ class _Session:
     models: dict[tuple[Any, ...], FittedModel] = field(default_factory=dict)
 
     def measure(self, cells: list[Cell]) -> Iterator[Record]:
-        """Records of cells of one group, each as soon as it is known."""
+        """Yield the records of cells of one group, each as soon as it is known."""
         model = self.model(cells[0]) if METHODS[cells[0].method] else None
         side_by_side = self._side_by_side(cells[0])
         if side_by_side == 1:
@@ -135,7 +135,7 @@ class _Session:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _side_by_side(self, cell: Cell) -> int:
-        """Agents measured at once: those that have fewer episodes than there are cores."""
+        """Return the agents measured at once: those with fewer episodes than there are cores."""
         import jax
 
         if self.suite.kind == "prediction" or jax.default_backend() != "cpu":
@@ -144,7 +144,7 @@ class _Session:
         return max(1, usable_cores() // episodes)
 
     def model(self, cell: Cell) -> FittedModel:
-        """The fit that a cell needs: the last one used, one of the work directory, or a new one."""
+        """Return the fit of a cell: the last one, one of the work directory, or a new one."""
         from twinfold.benchmark.collect import collect, provenance
         from twinfold.tasks import get_task
         from twinfold.training.fit import fit
@@ -245,7 +245,7 @@ def _shown(record: Record) -> str:
 
 
 def _fitted(model: FittedModel) -> dict[str, Any]:
-    """What a fit was made from and what it chose: its single values, and the held-out error."""
+    """Return what a fit was made from and what it chose: its single values, and its error."""
     single = {name: value for name, value in model.info if isinstance(value, str | int | float)}
     validation = model.info.validation
     return {

@@ -52,7 +52,7 @@ class _Strict(BaseModel):
 
 
 class DataSettings(_Strict):
-    """How data is collected.
+    """Settings of the data that is collected.
 
     Attributes:
         agents: agents per data set, one trajectory each; 0 to 4 are the test agents.
@@ -80,7 +80,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What has a row of its own in a table: cells that differ by agent and repeat only."""
+    """Row of a table: cells that differ by agent and repeat only."""
 
     task: str
     dataset: str | None
@@ -98,7 +98,7 @@ class Without(_Strict):
     agents: tuple[int, ...] | None = None
 
     def holds(self, cell: Cell) -> bool:
-        """Whether a cell is left out."""
+        """Return whether a cell is left out."""
         given = {name: getattr(self, name) for name in Row._fields}
         return all(
             value is None or value == getattr(cell, name) for name, value in given.items()
@@ -106,7 +106,7 @@ class Without(_Strict):
 
 
 class Profile(_Strict):
-    """How much of a suite's measuring is done.
+    """Part of a suite's measuring that is done.
 
     Attributes:
         repeats: data sets and fits per task and data set. A method that fits nothing has one.
@@ -195,7 +195,7 @@ class Suite(_Strict):
 
     @cached_property
     def fits(self) -> Mapping[str, FitConfig]:
-        """Settings of the fit of every task, without the seed of the repeat."""
+        """Return the settings of every task's fit, without the seed of the repeat."""
         found = {}
         for task in self.tasks:
             try:
@@ -205,7 +205,7 @@ class Suite(_Strict):
         return found
 
     def profile(self, name: str) -> Profile:
-        """The profile of that name.
+        """Return the profile of that name.
 
         Raises:
             UsageError: there is none.
@@ -217,7 +217,7 @@ class Suite(_Strict):
         return self.profiles[name]
 
     def rows(self) -> Iterator[Row]:
-        """The rows of the suite's tables, task by task."""
+        """Return the rows of the suite's tables, task by task."""
         for task in self.tasks:
             for method in self.methods:
                 planners = self.planners.get(method, PLANNERS[:1])
@@ -226,7 +226,7 @@ class Suite(_Strict):
                         yield Row(task, dataset, method, planner)
 
     def cells(self, profile: Profile) -> Iterator[Cell]:
-        """All cells of a profile, in the order in which they are run."""
+        """Return all cells of a profile, in the order in which they are run."""
         for row in self.rows():
             for repeat in range(profile.repeats if METHODS[row.method] else 1):
                 for agent in self.agents:
@@ -236,7 +236,7 @@ class Suite(_Strict):
 
 
 def load_suite(name: str | Path) -> Suite:
-    """A suite by its path, or by its name in ``./suites``.
+    """Return a suite by its path, or by its name in ``./suites``.
 
     Raises:
         UsageError: there is none, or it names something that does not exist.

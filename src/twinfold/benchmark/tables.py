@@ -56,7 +56,7 @@ _GRAVITY = (
 
 
 def markdown(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path) -> str:
-    """The page of a suite: tables by task, what was run, and what to know about the paper's.
+    """Return the page of a suite: tables by task, what was run, and what to know of the paper's.
 
     Args:
         suite: what was to be run.
@@ -116,7 +116,7 @@ def _task_table(entries: Sequence[Entry], show: _Show) -> Iterator[str]:
 
 
 def method_name(row: Row) -> str:
-    """How a row's method is called; our planner with a learned model goes without saying."""
+    """Return the name of a row's method; our planner with a learned model goes without saying."""
     name = _METHODS[row.method]
     if row.planner is None or (row.planner == "twinfold" and row.method == "persim"):
         return name
@@ -156,7 +156,7 @@ def _r2(entry: Entry) -> str:
 
 
 def _hundredths(value: float | None) -> str:
-    """As the paper prints R2; below -10 the digits say nothing."""
+    """Return R2 as the paper prints it; below -10 the digits say nothing."""
     if value is None or math.isnan(value):
         return NOTHING
     return f"{value:.2f}" if value > -10.0 else f"{value:.0f}"
@@ -167,7 +167,7 @@ def _bold(text: str, bold: bool | None) -> str:
 
 
 def _counted(entries: Sequence[Entry]) -> str:
-    """How many cells stand against the paper, in a sentence; "" if none was run."""
+    """Return how many cells stand against the paper, in a sentence; "" if none was run."""
     learned = [entry for entry in entries if entry.row.dataset is not None]
     compared = [better for e in learned if (better := e.beats(e.paper)) is not None]
     if not compared:
@@ -182,7 +182,7 @@ def _counted(entries: Sequence[Entry]) -> str:
 
 
 def notes(suite: Suite) -> list[str]:
-    """What to know about the paper's figures beside those of a suite."""
+    """Return what to know about the paper's figures beside those of a suite."""
     found = [*_EVERY_TABLE]
     if "mountain_car" in suite.tasks:
         found.append(_GRAVITY)
@@ -193,7 +193,7 @@ def notes(suite: Suite) -> list[str]:
 
 
 def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path) -> str:
-    """One row per task, data set and method: the agent where ours is the worst beside the paper."""
+    """Return a row per task, data set and method: the agent where ours is worst by the paper's."""
     errors = suite.kind == "prediction"
     lines = [
         f"| task | data | method | worst agent | {'RMSE' if errors else 'return'} | paper "
@@ -221,7 +221,7 @@ def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folde
 
 
 def _goodness(entry: Entry) -> float:
-    """Orders entries from the worst beside the paper; not finite is worst of all."""
+    """Return the order of entries from the worst beside the paper; not finite is worst of all."""
     assert entry.ours is not None
     if math.isnan(entry.ours):
         return -math.inf
@@ -231,7 +231,7 @@ def _goodness(entry: Entry) -> float:
 
 
 def as_csv(entries: Sequence[Entry]) -> str:
-    """The entries as a table, one line each."""
+    """Return the entries as a table, one line each."""
     buffer = io.StringIO()
     rows = [entry.record() for entry in entries]
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")

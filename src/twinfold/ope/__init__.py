@@ -1,4 +1,4 @@
-"""Off-policy evaluation by the simulators: what a policy is worth, without trying it.
+"""Off-policy evaluation: the worth of a policy, by the simulators.
 
 - ``policy_value``: returns of policies with intervals, and which policy is better
   (``policy_value`` is exported by ``twinfold``).

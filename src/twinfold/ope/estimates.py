@@ -25,9 +25,29 @@ NOTE = (
 )
 
 
+@dataclass(frozen=True)
+class ValueSettings:
+    """Numbers that decide of a value beside what was asked.
+
+    Attributes:
+        starts: starts of the task if none are asked for.
+        planned_starts: the same of a planner, which takes a thousand times as long as a policy.
+        range_margin: share of the range of the training data by which a state may leave it before
+            it counts as outside.
+    """
+
+    starts: int = 200
+    planned_starts: int = 5
+    range_margin: float = 0.1
+
+
+VALUE_SETTINGS = ValueSettings()
+"""Those of every value."""
+
+
 @dataclass(frozen=True, eq=False)
 class PolicyValue:
-    """What a policy is worth to an agent, by the model.
+    """Value of a policy to an agent, by the model.
 
     Attributes:
         agent: the user's id.
@@ -43,12 +63,13 @@ class PolicyValue:
         returns: ``(K, S)``; not finite where a rollout diverged.
         mean_steps: mean length of the rollouts.
         ended: share of rollouts that ended by themselves.
-        outside: share of steps that led out of the range of the training data, widened by a tenth:
-            there the model is a guess.
+        outside: share of steps that led out of the range of the training data, widened by
+            ``range_margin``: there the model is a guess.
         diverged: number of draws with a rollout that diverged.
         horizon: the most steps.
         discount: per step.
         seed: of starts, draws and policy.
+        settings: what decided beside these.
     """
 
     agent: AgentId
@@ -68,6 +89,7 @@ class PolicyValue:
     horizon: int
     discount: float
     seed: int
+    settings: ValueSettings = VALUE_SETTINGS
 
     @property
     def draws(self) -> Floats:
@@ -75,7 +97,7 @@ class PolicyValue:
         return by_draw(self.returns)
 
     def record(self) -> dict[str, Any]:
-        """Everything but the single returns as plain values, for JSON."""
+        """Return everything but the single returns as plain values, for JSON."""
         plain = dataclasses.asdict(self)
         n_draws, n_starts = plain.pop("returns").shape
         return {
@@ -113,7 +135,7 @@ class Comparison:
     start_se: float
 
     def record(self) -> dict[str, Any]:
-        """Everything but the single returns as plain values, for JSON."""
+        """Return everything but the single returns as plain values, for JSON."""
         own = ("difference", "low", "high", "probability", "model_sd", "start_se")
         return {
             "kind": "policy_comparison",
@@ -128,8 +150,8 @@ class Comparison:
         }
 
 
-class Spread(NamedTuple):
-    """How sure a value is.
+class Interval(NamedTuple):
+    """Interval and standard errors of a value.
 
     Attributes:
         low: lower end of the interval.
@@ -145,24 +167,24 @@ class Spread(NamedTuple):
 
 
 def lower_rank(n_draws: int, coverage: float) -> int:
-    """Of the draw that bounds the interval from below, counted from 1; 0 if there are too few."""
+    """Return the rank of the draw that bounds the interval from below; 0 if there are too few."""
     return math.floor((n_draws + 1) * (1 - coverage) / 2 + 1e-9)
 
 
 def by_draw(returns: Floats) -> Floats:
-    """``(K, S)`` -> V_k, ``(K,)``; -infinity for a draw in which any rollout diverged."""
+    """Return V_k, ``(K,)``, of returns ``(K, S)``; -infinity if a rollout of the draw diverged."""
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(returns).all(axis=1), returns.mean(axis=1), -np.inf)
 
 
-def middle(values: Floats) -> float:
-    """Robust mean of draws ``(K,)``."""
+def robust_mean(values: Floats) -> float:
+    """Return the robust mean of draws ``(K,)``."""
     with np.errstate(invalid="ignore"):  # where two policies diverge by turns nothing is known
         return float(centre(values[:, None])[0])
 
 
-def interval(value: float, draws: Floats, returns: Floats, coverage: float) -> Spread:
-    """The interval about a value, as :mod:`twinfold.ope.policy_value` defines it.
+def interval(value: float, draws: Floats, returns: Floats, coverage: float) -> Interval:
+    """Return the interval about a value, as :mod:`twinfold.ope.policy_value` defines it.
 
     Args:
         value: centre of the draws.
@@ -179,24 +201,24 @@ def interval(value: float, draws: Floats, returns: Floats, coverage: float) -> S
     reach = statistics.NormalDist().inv_cdf(0.5 + coverage / 2) * error
     below = float(value - ordered[place - 1]) if value > ordered[place - 1] else 0.0
     above = float(ordered[-place] - value) if ordered[-place] > value else 0.0
-    return Spread(value - math.hypot(below, reach), value + math.hypot(above, reach), sd, error)
+    return Interval(value - math.hypot(below, reach), value + math.hypot(above, reach), sd, error)
 
 
 def compare(a: PolicyValue, b: PolicyValue) -> Comparison:
-    """The paired comparison of two values with the same starts and worlds."""
+    """Return the paired comparison of two values with the same starts and worlds."""
     one, other = a.draws, b.draws
     with np.errstate(invalid="ignore"):
         differences = one - other
         returns = a.returns - b.returns
     differences[np.isinf(one) & np.isinf(other)] = 0.0  # neither is better
-    difference = middle(differences)
-    spread = interval(difference, differences, returns, a.coverage)
-    chance = probability_positive(differences, spread.start_se)
-    return Comparison(a, b, difference, probability=chance, **spread._asdict())
+    difference = robust_mean(differences)
+    around = interval(difference, differences, returns, a.coverage)
+    chance = probability_positive(differences, around.start_se)
+    return Comparison(a, b, difference, probability=chance, **around._asdict())
 
 
 def probability_positive(differences: Floats, error: float) -> float:
-    """mean_k Phi(D_k / e); without an error a draw counts 1, 1/2 or 0.
+    """Return mean_k Phi(D_k / e); without an error a draw counts 1, 1/2 or 0.
 
     Args:
         differences: ``(K,)``, infinite where one of the two diverged.

@@ -1,10 +1,10 @@
-"""What a policy is worth to one agent, by the agent's simulator: off-policy evaluation by a model.
+"""Off-policy evaluation by a model: the worth of a policy to one agent, by the agent's simulator.
 
 Axes: K draws, S starts. With R_ks the return of start s in world k
 (:mod:`twinfold.ope.posterior_rollouts`),
 
     V_k    = mean_s R_ks          what the policy is worth if world k is the true one
-    value  = centre_k V_k         a robust mean, ``models.ensemble.centre``
+    value  = centre_k V_k         a robust mean, ``metrics.centre``
     low    = value - hypot(value - V_(j), z e)            high likewise, with V_(K + 1 - j)
 
 V_(1) <= .. <= V_(K) are the sorted draws, and j is the largest rank with
@@ -51,18 +51,20 @@ from twinfold.ope.controllers import (
 )
 from twinfold.ope.estimates import (
     NOTE,
+    VALUE_SETTINGS,
     Comparison,
     PolicyValue,
     by_draw,
     compare,
     interval,
     lower_rank,
-    middle,
+    robust_mean,
 )
 from twinfold.ope.posterior_rollouts import Outcomes, posterior_samples, rollout_policy
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.plan import check_fits
 from twinfold.tasks.task import Task
+from twinfold.utils.seeds import check_seed
 
 __all__ = [
     "NOTE",
@@ -75,15 +77,9 @@ __all__ = [
     "policy_value",
 ]
 
-STARTS, PLANNED_STARTS = 200, 5
-"""Starts when none are asked for; a planner takes a thousand times as long as a policy."""
-
-_RANGE_MARGIN = 0.1  # share of the range of the training data by which a state may leave it
-_SEEDS = 2**32
-
 
 class Rewards(Protocol):
-    """What a rollout earns and when it ends; a :class:`~twinfold.tasks.Task` is one."""
+    """Reward of a step and end of an episode; a :class:`~twinfold.tasks.Task` is one."""
 
     @property
     def reward(self) -> Callable[[Any, Any, Any], Any]:
@@ -97,14 +93,14 @@ class Rewards(Protocol):
 
 
 def never(next_state: Any) -> Array:
-    """No episode ends by itself."""
+    """Return False: no episode ends by itself."""
     del next_state
     return jnp.zeros((), bool)
 
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What counts in a user's own domain, in place of a task.
+    """Rewards of a user's own domain, in place of a task.
 
     Attributes:
         reward: ``(state (D,), action, next_state (D,)) -> scalar``, pure JAX, raw units; a discrete
@@ -134,7 +130,7 @@ def policy_value(
     coverage: float = 0.9,
     seed: int = 0,
 ) -> PolicyValue:
-    """What a policy would earn with one agent, by the agent's simulator, and how sure that is.
+    """Return what a policy would earn with one agent, by its simulator, and how sure that is.
 
     Args:
         model: a fitted model with a posterior.
@@ -174,7 +170,7 @@ def compare_policies(
     coverage: float = 0.9,
     seed: int = 0,
 ) -> Comparison:
-    """Whether one policy is better for an agent than another, by the agent's simulator.
+    """Return how sure it is that one policy is better for an agent, by the agent's simulator.
 
     Both act from the same starts, in the same worlds, with the same random numbers: what is unknown
     of the agent mostly cancels. Arguments and errors are those of :func:`policy_value`.
@@ -207,13 +203,12 @@ class _Setting:
             )
         if not 0 < discount <= 1:
             raise UsageError(f"the discount must be above 0 and at most 1, not {discount:g}")
-        if not 0 <= seed < _SEEDS:
-            raise UsageError(f"the seed must be between 0 and {_SEEDS - 1}, not {seed}")
+        check_seed(seed)
         self.model, self.task = model, task
         self.agent = model.agent_ids[model.agent_index(agent)]
         self.discount, self.coverage, self.seed = discount, coverage, seed
         self.worlds = posterior_samples(model, agent, draws, seed)
-        self.box = DataBox.of_model(model, _RANGE_MARGIN)
+        self.box = DataBox.of_model(model, VALUE_SETTINGS.range_margin)
         self.key_start, self.key_run = jax.random.split(jax.random.key(seed))
 
     def values(
@@ -223,9 +218,10 @@ class _Setting:
         n_starts: int | None,
         horizon: int | None,
     ) -> list[PolicyValue]:
-        """Of all policies from the same starts."""
+        """Return the values of all policies from the same starts."""
         if n_starts is None:
-            n_starts = PLANNED_STARTS if any(map(is_planner, policies)) else STARTS
+            planned = any(map(is_planner, policies))
+            n_starts = VALUE_SETTINGS.planned_starts if planned else VALUE_SETTINGS.starts
         given, steps = self._starts(starts, n_starts), self._horizon(horizon)
         controllers = [
             make_controller(policy, self.model, self.task, self.agent) for policy in policies
@@ -281,8 +277,8 @@ class _Setting:
         found = Outcomes(*(np.asarray(part, np.float64) for part in found))
         returns = np.asarray(found.returns)
         draws = by_draw(returns)
-        value = middle(draws)
-        spread = interval(value, draws, returns, self.coverage)
+        value = robust_mean(draws)
+        around = interval(value, draws, returns, self.coverage)
         steps = np.asarray(found.steps)
         return PolicyValue(
             agent=self.agent,
@@ -290,7 +286,7 @@ class _Setting:
             task=getattr(self.task, "name", "custom"),
             value=value,
             coverage=self.coverage,
-            **spread._asdict(),
+            **around._asdict(),
             returns=returns,
             mean_steps=float(steps.mean()),
             ended=float(np.mean(found.ended)),
@@ -299,6 +295,7 @@ class _Setting:
             horizon=horizon,
             discount=self.discount,
             seed=self.seed,
+            settings=VALUE_SETTINGS,
         )
 
 

@@ -11,11 +11,9 @@ from twinfold.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
 
-AGENTS_PER_COEFFICIENT = 10  # below that, a regression explains noise
-
 
 def principal_components(factors: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """The first two principal components of the agents' factors.
+    """Return the first two principal components of the agents' factors.
 
     Factors are not unique, only predictions are. A map that does not depend on the coordinates of
     the factors is made by giving predictions here instead: each agent's predicted changes, in
@@ -52,8 +50,10 @@ def principal_components(factors: npt.ArrayLike) -> tuple[FloatArray, FloatArray
     return coordinates * np.where(largest < 0.0, -1.0, 1.0), shares
 
 
-def explained(factors: npt.ArrayLike, covariates: npt.ArrayLike) -> FloatArray:
-    """How much of each covariate a linear function of the factors explains.
+def explained(
+    factors: npt.ArrayLike, covariates: npt.ArrayLike, agents_per_coefficient: int = 10
+) -> FloatArray:
+    """Return the share of each covariate that a linear function of the factors explains.
 
     The R2 of a least-squares regression with intercept. It does not change if the factors are
     given in other coordinates.
@@ -61,23 +61,24 @@ def explained(factors: npt.ArrayLike, covariates: npt.ArrayLike) -> FloatArray:
     Args:
         factors: ``(N, r)``.
         covariates: ``(N, C)``.
+        agents_per_coefficient: below that, a regression explains noise.
 
     Returns:
-        ``(C,)``; NaN if there are fewer than ten agents per coefficient, or nothing varies.
+        ``(C,)``; NaN if there are fewer agents per coefficient, or nothing varies.
     """
     x = np.asarray(factors, dtype=np.float64)
     y = np.asarray(covariates, dtype=np.float64)
-    if x.shape[0] < AGENTS_PER_COEFFICIENT * (x.shape[1] + 1):
+    if x.shape[0] < agents_per_coefficient * (x.shape[1] + 1):
         return np.full(y.shape[1], np.nan)
     design = np.concatenate([np.ones((x.shape[0], 1)), x], axis=1)
     residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-    spread = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread > 0.0, 1.0 - (residual**2).sum(axis=0) / spread, np.nan)
+        return np.where(total > 0.0, 1.0 - (residual**2).sum(axis=0) / total, np.nan)
 
 
 def matched(what: str, values: npt.ArrayLike, ids: Sequence[object]) -> FloatArray:
-    """``values`` as a float array, checked to have one row per agent.
+    """Return ``values`` as a float array, checked to have one row per agent.
 
     Raises:
         UsageError: they do not.

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from twinfold.errors import UsageError
 
-TWO_COLUMNS_FROM = 4  # states; fewer stand below each other, so that their times line up
-
 
 @dataclass(frozen=True, eq=False)
 class Curves:
@@ -60,7 +58,7 @@ class Curves:
 
 
 def state_names(curves: Curves, names: Sequence[str]) -> tuple[str, ...]:
-    """The D names, or ``state 1`` and so on if none are given.
+    """Return the D names, or ``state 1`` and so on if none are given.
 
     Raises:
         UsageError: a different number of names than states.
@@ -74,6 +72,6 @@ def state_names(curves: Curves, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def grid(n_states: int) -> tuple[int, int]:
-    """Rows and columns of the panels of one trajectory."""
-    columns = 1 if n_states < TWO_COLUMNS_FROM else 2
+    """Return the rows and columns of the panels of one trajectory."""
+    columns = 1 if n_states < 4 else 2  # up to three stand below each other: their times line up
     return -(-n_states // columns), columns

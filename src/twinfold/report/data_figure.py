@@ -129,6 +129,6 @@ def _draw_actions(axis: Axes, dataset: PanelDataset, action: NDArray[Any]) -> No
 
 
 def _plain(name: str, longest: int = 32) -> str:
-    """A column name as a label: no dollar sign starts a formula, no long name fills the figure."""
+    """Return a column name as a label, short and without the dollar sign that starts a formula."""
     short = name if len(name) <= longest else name[: longest - 3] + "..."
     return short.replace("$", r"\$")

@@ -39,7 +39,7 @@ def factor_map(
     names: Sequence[str] = (),
     highlight: Sequence[object] = (),
 ) -> go.Figure:
-    """Every agent as a point: the first two principal components of its factors.
+    """Draw every agent as a point: the first two principal components of its factors.
 
     One panel per covariate, coloured by it; its title says how much of the covariate a linear
     function of all factors explains. Without covariates, one panel.
@@ -56,22 +56,16 @@ def factor_map(
     """
     factors = matched("factors", factors, ids)
     points, shares = principal_components(factors)
-    if covariates is None:
-        columns, titles = np.zeros((len(ids), 0)), [""]
-    else:
+    columns = np.zeros((len(ids), 0))
+    if covariates is not None:
         columns = matched("covariates", covariates, ids)
         names = tuple(names) or tuple(f"covariate {c + 1}" for c in range(columns.shape[1]))
-        if len(names) != columns.shape[1]:
-            raise UsageError(f"{len(names)} names for {columns.shape[1]} covariates")
-        titles = [
-            escape(name) + ("" if np.isnan(fit) else f" · linear R² {fit:.2f}")
-            for name, fit in zip(names, explained(factors, columns), strict=True)
-        ]
+    titles = _map_titles(factors, columns, names) if covariates is not None else [""]
     position = {agent: place for place, agent in enumerate(ids)}
     missing = [agent for agent in highlight if agent not in position]
     if missing:
         raise UsageError(f"no agent {missing[0]!r} on the map to highlight")
-    rings = [position[agent] for agent in highlight]
+    rings = np.array([points[position[agent]] for agent in highlight]).reshape(-1, 2)
     hover = [_hover(agent, names, row) for agent, row in zip(ids, columns, strict=True)]
     n_panels = len(titles)
     gap = 0.32 / n_panels
@@ -85,35 +79,64 @@ def factor_map(
             marker |= {"color": columns[:, panel], "colorscale": "Viridis", "colorbar": bar}
         else:
             marker |= {"color": OURS}
-        figure.add_scatter(
-            x=points[:, 0],
-            y=points[:, 1],
-            mode="markers",
-            marker=marker,
-            text=hover,
-            hovertemplate="%{text}<extra></extra>",
-            row=1,
-            col=panel + 1,
-        )
-        figure.add_scatter(
-            x=points[rings, 0],
-            y=points[rings, 1],
-            mode="markers+text",
-            marker={"size": 14, "symbol": "circle-open", "line": {"width": 2}, "color": TRUTH},
-            text=[escape(str(agent)) for agent in highlight],
-            textposition="top center",
-            hoverinfo="skip",
-            row=1,
-            col=panel + 1,
-        )
+        _map_panel(figure, panel, points, marker, hover, rings, highlight)
     axis = "{} component · {:.0%} of the variance"
     figure.update_xaxes(title_text=axis.format("first", shares[0]))
     figure.update_yaxes(title_text=axis.format("second", shares[1]), col=1)
     return styled(figure, height=430, legend=False)
 
 
+def _map_titles(
+    factors: npt.NDArray[np.float64], columns: npt.NDArray[np.float64], names: Sequence[str]
+) -> list[str]:
+    """Return the name of each covariate with how much of it the factors explain.
+
+    Raises:
+        UsageError: a different number of names than covariates.
+    """
+    if len(names) != columns.shape[1]:
+        raise UsageError(f"{len(names)} names for {columns.shape[1]} covariates")
+    return [
+        escape(name) + ("" if np.isnan(fit) else f" · linear R² {fit:.2f}")
+        for name, fit in zip(names, explained(factors, columns), strict=True)
+    ]
+
+
+def _map_panel(
+    figure: go.Figure,
+    panel: int,
+    points: npt.NDArray[np.float64],
+    marker: dict[str, Any],
+    hover: Sequence[str],
+    rings: npt.NDArray[np.float64],
+    highlight: Sequence[object],
+) -> None:
+    """Draw all agents in one panel of the map, with rings around some."""
+    figure.add_scatter(
+        x=points[:, 0],
+        y=points[:, 1],
+        mode="markers",
+        marker=marker,
+        text=hover,
+        hovertemplate="%{text}<extra></extra>",
+        row=1,
+        col=panel + 1,
+    )
+    figure.add_scatter(
+        x=rings[:, 0],
+        y=rings[:, 1],
+        mode="markers+text",
+        marker={"size": 14, "symbol": "circle-open", "line": {"width": 2}, "color": TRUTH},
+        text=[escape(str(agent)) for agent in highlight],
+        textposition="top center",
+        hoverinfo="skip",
+        row=1,
+        col=panel + 1,
+    )
+
+
 def rollout_figure(curves: Curves, names: Sequence[str] = ()) -> go.Figure:
-    """One predicted trajectory, one panel per state: centre, band, members and truth.
+    """Draw one predicted trajectory, one panel per state: centre, band, members and truth.
 
     Args:
         curves: the trajectory.
@@ -139,7 +162,7 @@ def rollout_figure(curves: Curves, names: Sequence[str] = ()) -> go.Figure:
 
 
 def prediction_panels(agents: Mapping[Any, Curves], names: Sequence[str] = ()) -> go.Figure:
-    """Predicted against true trajectories: one row per agent, one column per state.
+    """Draw predicted against true trajectories: one row per agent, one column per state.
 
     Args:
         agents: the row's title to the agent's trajectory; all with the same D states.
@@ -172,7 +195,7 @@ def prediction_panels(agents: Mapping[Any, Curves], names: Sequence[str] = ()) -
 def returns_figure(
     records: Sequence[Record], paper: Figures | None = None, best: Mapping[Any, float] | None = None
 ) -> go.Figure:
-    """Returns of each agent beside the paper's: means as bars, standard deviations as whiskers.
+    """Draw the returns of each agent beside the paper's: means as bars, deviations as whiskers.
 
     Args:
         records: one per agent: ``agent``, ``mean``, ``std``, optional ``label``, ``iqm``, ``low``
@@ -233,7 +256,7 @@ def validation_curve(
     by_step: npt.ArrayLike | None = None,
     length_name: str = "epochs",
 ) -> go.Figure:
-    """The error on held-out stretches, by length of training and by steps ahead.
+    """Draw the error on held-out windows, by length of training and by steps ahead.
 
     Args:
         lengths: ``(K,)``, how long training had gone on.
@@ -274,7 +297,7 @@ def validation_curve(
 
 
 def _draw(figure: go.Figure, curves: Curves, d: int, row: int, col: int, *, legend: bool) -> None:
-    """State ``d`` of a trajectory in one panel; the legend is shared by all panels."""
+    """Draw state ``d`` of a trajectory in one panel; the legend is shared by all panels."""
     place = {"row": row, "col": col}
 
     def line(y: npt.NDArray[Any], name: str, style: dict[str, Any], **more: Any) -> None:
@@ -313,7 +336,7 @@ def _draw(figure: go.Figure, curves: Curves, d: int, row: int, col: int, *, lege
 
 
 def styled(figure: go.Figure, height: int, *, legend: bool = True) -> go.Figure:
-    """The look that all figures share."""
+    """Give a figure the look that all figures share."""
     clear = "rgba(0, 0, 0, 0)"
     figure.update_layout(
         template=go.layout.Template(),

@@ -83,7 +83,7 @@ def page(
     facts: Sequence[Fact] = (),
     footer: str = "",
 ) -> str:
-    """The HTML of ``write_page``."""
+    """Return the HTML of ``write_page``."""
     figures = any(not isinstance(part, Table) for section in sections for part in section.parts)
     template = resources.files("twinfold.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
@@ -139,7 +139,7 @@ def _section(place: int, section: Section) -> str:
 
 
 def _figure(figure: go.Figure) -> str:
-    """A figure's data as JSON that no parser of HTML can mistake for markup."""
+    """Return a figure's data as JSON that no parser of HTML can mistake for markup."""
     from plotly.io import to_json
 
     data = (to_json(figure, validate=False) or "").replace("<", "\\u003c")

@@ -95,5 +95,5 @@ _DATE = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
 
 
 def _literal(text: str) -> str:
-    """Text in which Matplotlib finds no formula."""
+    """Return text in which Matplotlib finds no formula."""
     return text.replace("$", r"\$")

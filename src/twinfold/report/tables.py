@@ -42,7 +42,7 @@ class Table:
     status: int | None = None
 
     def html(self) -> str:
-        """The table as HTML, every cell escaped; the first column names the row."""
+        """Return the table as HTML, every cell escaped; the first column names the row."""
         head = "".join(
             f'<th scope="col"{self._style(place)}>{escape(column)}</th>'
             for place, column in enumerate(self.columns)
@@ -61,7 +61,7 @@ class Table:
         return "".join(cells)
 
     def _style(self, place: int, text: str = "") -> str:
-        """The class of a cell; of a heading without its text."""
+        """Return the class of a cell; of a heading without its text."""
         styles = ["strong"] if text and place in self.strong else []
         styles += ["prose"] if place in self.prose else []
         styles += [text] if place == self.status and text in _OUTCOMES else []
@@ -69,7 +69,7 @@ class Table:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits, one decimal from 100 on, none from 1000 on.
+    """Return a number with so many significant digits, one decimal from 100 on, none from 1000 on.
 
     >>> number(0.0031234), number(-44.52), number(186.63), number(12345.6), number(None)
     ('0.00312', '-44.5', '186.6', '12346', '–')
@@ -84,7 +84,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def label_of(record: Record) -> str:
-    """How a record's agent is called: its id, and its label if the record has one."""
+    """Return what a record's agent is called: its id, and its label if the record has one."""
     label = record.get("label")
     return str(record["agent"]) if label is None else f"{record['agent']} ({label})"
 
@@ -92,7 +92,7 @@ def label_of(record: Record) -> str:
 def error_table(
     records: Sequence[Record], paper: Figures | None = None, caption: str = "Prediction error"
 ) -> Table:
-    """Open-loop prediction error of each agent beside the paper's.
+    """Return a table of the open-loop prediction error of each agent beside the paper's.
 
     Args:
         records: one per agent: ``agent``, ``rmse_mean`` (raw units), ``r2_median``, optional
@@ -123,7 +123,7 @@ def returns_table(
     best: Mapping[Any, float] | None = None,
     caption: str = "Return per episode",
 ) -> Table:
-    """Returns of each agent beside the paper's and the best possible ones.
+    """Return a table of the returns of each agent beside the paper's and the best possible ones.
 
     Args:
         records: one per agent: ``agent``, ``mean``, ``std``, optional ``label``, ``iqm``,
@@ -166,7 +166,7 @@ def _plus_minus(mean: float | None, std: float | None) -> str:
 
 
 def times_lower(ours: float, theirs: float | None) -> str:
-    """How an error compares with another, in words: ``4.2 × lower``."""
+    """Return the comparison of two errors in words: ``4.2 × lower``."""
     if theirs is None or not (ours > 0.0 and theirs > 0.0 and math.isfinite(ours)):
         return NOTHING
     if ours <= theirs:

@@ -34,7 +34,7 @@ _BASIS = {"own data": OURS, "borrowed": "#9dbdf0", "unsupported": TRUTH}
 def error_by_horizon(
     by_horizon: Mapping[str, Sequence[float]], best: str | None = None
 ) -> go.Figure:
-    """Median error over agents by steps ahead, beside the controls; a logarithmic axis.
+    """Draw the median error over agents by steps ahead, beside the controls; a logarithmic axis.
 
     Args:
         by_horizon: name to one error per step, in standard deviations of the state.
@@ -60,7 +60,7 @@ def error_by_horizon(
 
 
 def calibration_curve(calibration: Record, band: float | None = None) -> go.Figure:
-    """Coverage that was observed against the one that was meant, with the diagonal.
+    """Draw the coverage that was observed against the one that was meant, with the diagonal.
 
     Args:
         calibration: ``nominal`` and ``observed`` shares of whole courses.
@@ -100,7 +100,7 @@ def calibration_curve(calibration: Record, band: float | None = None) -> go.Figu
 
 
 def worst_panels(worst: Sequence[Record]) -> go.Figure:
-    """The trajectories that leave the band furthest, at most four of their columns.
+    """Draw the trajectories that leave the band furthest, at most four of their columns.
 
     Args:
         worst: ``agent``, ``score``, ``columns``, and by step ``truth``, ``predicted``, ``lower``
@@ -129,7 +129,7 @@ def worst_panels(worst: Sequence[Record]) -> go.Figure:
 
 
 def support_map(support: Mapping[str, Sequence[float]]) -> go.Figure:
-    """What predictions rest on, by steps ahead: shares of agents, stacked to one."""
+    """Draw what predictions rest on, by steps ahead: shares of agents, stacked to one."""
     figure = go.Figure()
     for name, colour in _BASIS.items():
         values = _floats(support[name])
@@ -147,7 +147,7 @@ def support_map(support: Mapping[str, Sequence[float]]) -> go.Figure:
 
 
 def agent_plane(factors: Record, worst: Sequence[object] = ()) -> go.Figure:
-    """Agents on a plane by how they respond; the pointer shows ids.
+    """Draw agents on a plane by how they respond; the pointer shows ids.
 
     Args:
         factors: ``ids``, ``x``, ``y``, ``trained`` and ``transitions``.
@@ -197,7 +197,7 @@ def agent_plane(factors: Record, worst: Sequence[object] = ()) -> go.Figure:
 
 
 def statistics_panels(statistics: Mapping[str, Record]) -> go.Figure:
-    """Each statistic of the agents beside that of the reserved ones; the larger, the worse."""
+    """Draw each statistic of the agents beside that of the reserved ones; the larger, the worse."""
     names = list(statistics)
     columns = 4
     rows = -(-len(names) // columns)
@@ -228,7 +228,7 @@ def statistics_panels(statistics: Mapping[str, Record]) -> go.Figure:
 
 
 def _furthest(worst: Sequence[Record]) -> list[int]:
-    """State columns, those whose truth leaves the band furthest first."""
+    """Return the state columns, those whose truth leaves the band furthest first."""
     reach = []
     for row in worst:
         predicted, upper, lower, truth = (
@@ -242,5 +242,5 @@ def _furthest(worst: Sequence[Record]) -> list[int]:
 
 
 def _floats(values: Any) -> np.ndarray:
-    """An array in which None is NaN."""
+    """Return an array in which None is NaN."""
     return np.asarray(values, dtype=np.float64)

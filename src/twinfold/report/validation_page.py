@@ -13,12 +13,12 @@ from twinfold.errors import UsageError
 from twinfold.report import validation_figures as figures
 from twinfold.report.html import Fact, Section, page
 from twinfold.report.tables import Table, number
+from twinfold.utils.text import listed
 
 Record = Mapping[str, Any]
 
 _ORDER = ("fail", "warn", "unknown", "pass")
 _SHOWN = 12  # agents that are named
-_FEW = 5  # agents below which a share says nothing
 _REASONS = 3  # that the summary gives
 _VERDICTS = {
     "not usable": (
@@ -61,7 +61,7 @@ def write_validation(path: str | os.PathLike[str], record: Record) -> None:
 
 
 def validation_page(record: Record) -> str:
-    """The HTML of ``write_validation``.
+    """Return the HTML of ``write_validation``.
 
     Raises:
         UsageError: it is no record of a validation, or of a later version.
@@ -121,7 +121,7 @@ def _count(number: int, word: str) -> str:
 
 
 def _find(record: Record, name: str) -> Record:
-    """A check by its name; an empty one if it was not made."""
+    """Return a check by its name; an empty one if it was not made."""
     found = (check for check in record["checks"] if check["name"] == name)
     return next(found, {"values": {}, "agents": [], "figure": "", "expected": ""})
 
@@ -140,7 +140,11 @@ def _facts(record: Record) -> list[Fact]:
         )
     band = _find(record, "band")
     others = _find(record, "band of known agents")
-    if others["values"].get("agents", 0) > band["values"].get("agents", 0) < _FEW:
+    if (
+        others["values"].get("agents", 0)
+        > band["values"].get("agents", 0)
+        < record["criteria"]["fewest"]
+    ):
         band = others  # of a few new agents nothing can be said
     values = band["values"]
     if values.get("coverage") is not None:
@@ -156,7 +160,7 @@ def _facts(record: Record) -> list[Fact]:
     name = "agents that fit badly" if record["fresh"] else "agents whose own data does not fit"
     bad = _find(record, name)
     count = len(bad["agents"])
-    facts.append(Fact("agents that fit badly", str(count), _named(bad["agents"], 3) or "none"))
+    facts.append(Fact("agents that fit badly", str(count), listed(bad["agents"], 3) or "none"))
     reach = _find(record, "break-even horizon")["values"]
     if reach:
         none = reach["step"] is None
@@ -190,7 +194,7 @@ def _checks(record: Record) -> Section:
     parts = [Table(columns, rows, prose=(0, 2, 3, 4), status=1)]
     named = [check for check in checks if check["agents"] and check["status"] != "pass"]
     if named:
-        concerned = tuple((str(check["name"]), _named(_alike(check), _SHOWN)) for check in named)
+        concerned = tuple((str(check["name"]), listed(_alike(check), _SHOWN)) for check in named)
         parts.append(
             Table(("check", "agents, the worst first"), concerned, "Agents to look at", prose=(1,))
         )
@@ -213,16 +217,11 @@ def _checks(record: Record) -> Section:
 
 
 def _alike(check: Record) -> list[str]:
-    """Ids of a check's agents, and whose simulator explains them if that was found."""
+    """Return the ids of a check's agents, and whose simulator explains them if that was found."""
     other = check["values"].get("looks_like")
     if other is None:
         return [str(agent) for agent in check["agents"]]
     return [f"{a} (fits {b})" for a, b in zip(check["agents"], other, strict=False)]
-
-
-def _named(agents: Sequence[object], most: int) -> str:
-    more = f" and {len(agents) - most} more" if len(agents) > most else ""
-    return ", ".join(str(agent) for agent in agents[:most]) + more
 
 
 def _errors(record: Record) -> Section:
@@ -239,7 +238,7 @@ def _errors(record: Record) -> Section:
 
 
 def _controls(record: Record) -> Section:
-    """Errors of the run over those of every control."""
+    """Return the section of the run's errors over those of every control."""
     best = record["best_control"]
     rows = tuple(
         (

@@ -34,7 +34,7 @@ from twinfold.simulation.query_table import QUERY, Queries, column, outside_line
 from twinfold.simulation.simulator import Warn, prediction_columns
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
-    THRESHOLD,
+    SUPPORT,
     UNSUPPORTED,
     Support,
     abstention,
@@ -140,7 +140,9 @@ def _supports(model: FittedModel, asked: Queries, middle: NDArray[np.float64]) -
     for first, length in zip(asked.offset, asked.length, strict=True):  # the least so far
         part = slice(first, first + length)
         score[part] = np.minimum.accumulate(score[part])
-    return Support(score, own, np.where(score < THRESHOLD, UNSUPPORTED, basis).astype(np.int8))
+    return Support(
+        score, own, np.where(score < SUPPORT.unsupported, UNSUPPORTED, basis).astype(np.int8)
+    )
 
 
 def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], ...]:

@@ -13,7 +13,7 @@ deviations, kappa by the likelihood (Laird and Ware 1982), column by column.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from twinfold.data.panel import Transitions
 from twinfold.data.windows import Windows
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, fit_linear, linear_features_of
+from twinfold.models.normalizer import Normalizer
 
 Floats = NDArray[np.float64]
 
@@ -36,9 +37,26 @@ SIMPLE = (*CONSTANT, "drift", "pooled linear model", "own linear model")
 CONTROLS = (*SIMPLE, "average agent", "another agent", "other actions")
 """All, the last ones by the model itself, of which something was taken away."""
 
-_KAPPAS = np.r_[0.0, 10.0 ** np.arange(-4, 3.5, 0.5)]  # 0: agents are alike
-_TINY = 1e-12
-_RECENT = 10  # rows from which a mean needs no help of older ones
+_TINY = 1e-12  # beside which sums of squares are not divided
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """Numbers that the controls are made by.
+
+    Attributes:
+        kappas: variances of agents' deviations in units of the noise's; 0: agents are alike.
+        recent_rows: rows before the ends from which on the mean of all needs no help of older ones.
+        reach: times the range of what was seen that a control may leave it by.
+    """
+
+    kappas: tuple[float, ...] = (0.0, *(10.0 ** np.arange(-4, 3.5, 0.5)).tolist())
+    recent_rows: int = 10
+    reach: float = 1.0
+
+
+CONTROL_SETTINGS = ControlSettings()
+"""Those of every validation."""
 
 
 class States(NamedTuple):
@@ -60,7 +78,7 @@ def simple_controls(
     kept: States,
     others: LinearData,
 ) -> dict[str, Floats]:
-    """What the simple controls predict, ``(S, H, D)`` each, raw units.
+    """Return what the simple controls predict, ``(S, H, D)`` each, raw units.
 
     Args:
         model: of the panel's agents alone, its ``sums`` of what is known of them.
@@ -75,19 +93,15 @@ def simple_controls(
     agent = np.concatenate([before.agent, ends.agent, kept.agent]).astype(np.int64)
     own, _ = shrunk_means(*totals(states, agent, len(model.agent_ids)))
     # What the run keeps may be of another time: of all agents, what came just before says more.
-    recent = states[: len(before) + len(start)] if len(before) >= _RECENT else states
+    enough = len(before) >= CONTROL_SETTINGS.recent_rows
+    recent = states[: len(before) + len(start)] if enough else states
     everyone = recent.mean(axis=0) if len(recent) else np.zeros(states.shape[1])
     rate = drifts(sums)[ends.agent] * norm.target_scale / norm.state_scale
     steps = np.arange(1, horizon + 1)[:, None]
     pooled = fit_linear(sums, "pooled").shared
     deviations = own_deviations(sums, pooled)
 
-    # Nothing leaves the range of what was seen by more than that range.
-    low, high = (f(states, axis=0) if len(states) else start[:0].sum(0) for f in (np.min, np.max))
-    reach = high - low + 1e-9
-    free = np.isin(np.arange(states.shape[1]), norm.angles)
-    low = np.where(free, -np.inf, np.maximum(low - reach, norm.low))
-    high = np.where(free, np.inf, np.minimum(high + reach, norm.high))
+    low, high = _limits(states, norm)
 
     def raw(standard: Floats) -> Floats:
         path = np.broadcast_to(standard, (len(start), horizon, start.shape[1]))
@@ -114,8 +128,21 @@ def simple_controls(
     }
 
 
+def _limits(states: Floats, norm: Normalizer) -> tuple[Floats, Floats]:
+    """Return the least and the largest states that a control may predict, standardised, ``(D,)``.
+
+    Nothing leaves the range of what was seen by more than that range; angles are free.
+    """
+    n_state = states.shape[1]
+    low, high = (f(states, axis=0) if len(states) else np.zeros(n_state) for f in (np.min, np.max))
+    reach = CONTROL_SETTINGS.reach * (high - low) + 1e-9
+    free = np.isin(np.arange(n_state), norm.angles)
+    low = np.where(free, -np.inf, np.maximum(low - reach, norm.low))
+    return low, np.where(free, np.inf, np.minimum(high + reach, norm.high))
+
+
 def shrunk_means(count: Floats, total: Floats, squares: Floats) -> tuple[Floats, Floats]:
-    """Mean of each agent, drawn to the mean of all, and that mean: ``(N, D)`` and ``(D,)``.
+    """Return each agent's mean, drawn to the mean of all, and that mean: ``(N, D)`` and ``(D,)``.
 
         w_n = tau^2 / (tau^2 + sigma^2 / k_n)
 
@@ -127,23 +154,23 @@ def shrunk_means(count: Floats, total: Floats, squares: Floats) -> tuple[Floats,
         total: ``(N, D)``, their sums.
         squares: ``(N, D)``, sums of their squares.
     """
-    rows, there = float(count.sum()), count > 0
-    groups = int(there.sum())
+    rows, has_rows = float(count.sum()), count > 0
+    groups = int(has_rows.sum())
     if not groups:
         return np.zeros_like(total), np.zeros(total.shape[1])
     mean, everyone = total / np.maximum(count, 1)[:, None], total.sum(axis=0) / rows
     if groups < 2 or rows == groups:  # nothing tells agents from rows
-        return np.where(there[:, None] & (rows > groups), mean, everyone), everyone
+        return np.where(has_rows[:, None] & (rows > groups), mean, everyone), everyone
     within = np.maximum((squares - total * mean).sum(axis=0), 0.0) / (rows - groups)
     size = (rows - np.square(count).sum() / rows) / (groups - 1)
-    between = (count[:, None] * np.square(mean - everyone) * there[:, None]).sum(axis=0)
+    between = (count[:, None] * np.square(mean - everyone) * has_rows[:, None]).sum(axis=0)
     between = np.maximum(between / (groups - 1) - within, 0.0) / size
     share = between / np.maximum(between + within / np.maximum(count, 1)[:, None], _TINY)
-    return np.where(there[:, None], everyone + share * (mean - everyone), everyone), everyone
+    return np.where(has_rows[:, None], everyone + share * (mean - everyone), everyone), everyone
 
 
 def drifts(sums: LinearData) -> Floats:
-    """Average change per step of each agent, shrunk, ``(N, D)``, in units of the target."""
+    """Return each agent's average change per step, shrunk, ``(N, D)``, in units of the target."""
     still = sums.gram @ sums.still  # of phi and the target of no change
     total = sums.moment[:, 0] - still[:, 0]
     cross = np.einsum("qd,nqd->nd", sums.still, 2 * sums.moment - still)
@@ -151,7 +178,7 @@ def drifts(sums: LinearData) -> Floats:
 
 
 def own_deviations(sums: LinearData, pooled: Floats) -> Floats:
-    """What each agent's weights add to the pooled ones, ``(N, q, D)``.
+    """Return what each agent's weights add to the pooled ones, ``(N, q, D)``.
 
     Of an agent with sums G and r (moments of what the pooled model leaves),
 
@@ -168,12 +195,12 @@ def own_deviations(sums: LinearData, pooled: Floats) -> Floats:
     rows = max(float(sums.count.sum()), 1.0)
     # Rounding of sums leaves about this much of the squares: less cannot be told from nothing.
     least = _TINY * np.maximum(sums.energy.sum(axis=0), _TINY)
-    loss = []
-    for kappa in _KAPPAS:
+    loss, kappas = [], np.array(CONTROL_SETTINGS.kappas)
+    for kappa in kappas:
         explained = np.square(turned) * (kappa / (1 + kappa * values))[..., None]
         squares = np.maximum(energy.sum(axis=0) - explained.sum(axis=(0, 1)), least)
         loss.append(rows * np.log(squares / rows) + np.log1p(kappa * values).sum())
-    kappa = _KAPPAS[np.argmin(loss, axis=0)]  # (D,)
+    kappa = kappas[np.argmin(loss, axis=0)]  # (D,)
     weight = kappa / (1 + kappa * values[..., None])
     return np.einsum("nqk,nkd->nqd", vectors, weight * turned)
 
@@ -196,7 +223,7 @@ def totals(
 
 
 def _standard(model: FittedModel, state: Floats) -> Floats:
-    """Standardised states; of an angle, the way from the mean direction."""
+    """Return standardised states; of an angle, the way from the mean direction."""
     standard = model.normalizer.encode_state(state)
     for d in model.normalizer.angles:
         scale = model.normalizer.state_scale[d]

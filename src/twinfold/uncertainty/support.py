@@ -1,4 +1,4 @@
-"""What stands behind a prediction: the agent's own data, other agents' data, or nothing.
+"""Support of a prediction: the agent's own data, other agents' data, or nothing.
 
 Three figures for every state and action on the way of a prediction:
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,20 +33,34 @@ UNSUPPORTED, BORROWED, OWN = 0, 1, 2
 BASIS = ("unsupported", "borrowed", "own data")
 """Names of what a prediction rests on, by number."""
 
-THRESHOLD = 0.5
-"""Support below which a prediction is called unsupported; own share from which it is own data."""
-
-NEIGHBOURS = 3
-"""Of a state and action, over which the distance is averaged."""
-
-FADE_DISTANCE, FADE_DISAGREEMENT = 2.0, 4.0
-"""Times what is usual, where nothing is left."""
-
-LEVEL_DISTANCE = 10.0
-"""Of two levels of a discrete action: neither stands for the other."""
-
-_QUANTILE = 0.95
 _FEATURES = 2**23  # numbers of features held at once
+
+
+@dataclass(frozen=True)
+class SupportSettings:
+    """Numbers that decide what counts as support.
+
+    Attributes:
+        unsupported: support below which a prediction is called unsupported.
+        own_data: share of the agent's own data from which on a prediction rests on it.
+        neighbours: of a state and action in the training data, over which the distance is averaged.
+        level_distance: of two levels of a discrete action: neither stands for the other.
+        quantile: share of the training data whose distance and disagreement are the reference.
+        fade_distance: times the reference distance, where nothing is left.
+        fade_disagreement: times the reference disagreement, where nothing is left.
+    """
+
+    unsupported: float = 0.5
+    own_data: float = 0.5
+    neighbours: int = 3
+    level_distance: float = 10.0
+    quantile: float = 0.95
+    fade_distance: float = 2.0
+    fade_disagreement: float = 4.0
+
+
+SUPPORT = SupportSettings()
+"""Those of every answer; the training data is measured by them once per model."""
 
 
 class Support(NamedTuple):
@@ -62,12 +77,12 @@ class Support(NamedTuple):
     basis: NDArray[np.int8]
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Support:
-        """The same function of each array."""
+        """Return the same function of each array."""
         return Support(function(self.score), function(self.own), function(self.basis))
 
 
-class Usual(NamedTuple):
-    """What is usual on the training data.
+class SupportReference(NamedTuple):
+    """Distance and disagreement on the training data, the measure of those of a prediction.
 
     Attributes:
         tree: of the inputs of the nets and the actions.
@@ -80,7 +95,7 @@ class Usual(NamedTuple):
     disagreement: float
 
 
-_references: weakref.WeakKeyDictionary[FittedModel, Usual] = weakref.WeakKeyDictionary()
+_references: weakref.WeakKeyDictionary[FittedModel, SupportReference] = weakref.WeakKeyDictionary()
 
 
 def path_support(
@@ -88,38 +103,38 @@ def path_support(
     agent: NDArray[np.integer],
     states: Floats,
     actions: NDArray[Any],
-    usual: FittedModel | None = None,
+    reference: FittedModel | None = None,
 ) -> Support:
-    """The support of predictions along their way.
+    """Return the support of predictions along their way.
 
     Args:
         model: a fitted model.
         agent: ``(Q,)`` indices.
         states: ``(Q, H, D)``, from which each action is taken: the start, then predicted states.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
-        usual: model of which the training agents show what is usual; ``model`` if None.
+        reference: model whose training data is the reference; ``model`` if None.
     """
     n_queries, horizon, n_state = states.shape
     flat = states.reshape(-1, n_state)
     codes = actions.reshape(-1, *actions.shape[2:])
     who = np.repeat(agent, horizon)
-    reference = usual_support(usual or model)
+    trained = support_reference(reference or model)
     finite = np.asarray(np.isfinite(flat).all(axis=1))
     safe = np.where(finite[:, None], flat, model.normalizer.state_mean)
-    away = _distance(reference.tree, _inputs(model, safe, codes))
+    away = _distance(trained.tree, _inputs(model, safe, codes))
     apart, own = _members(model, who, safe, codes)
-    near = _fade(away / reference.distance, FADE_DISTANCE)
-    agree = _fade(apart / reference.disagreement, FADE_DISAGREEMENT)
+    near = _fade(away / trained.distance, SUPPORT.fade_distance)
+    agree = _fade(apart / trained.disagreement, SUPPORT.fade_disagreement)
     step = np.where(finite, near * agree, 0.0).reshape(n_queries, horizon)
     score = np.minimum.accumulate(step, axis=1)
     own = own.reshape(n_queries, horizon)
-    basis = np.where(own >= THRESHOLD, OWN, BORROWED)
-    basis = np.where(score < THRESHOLD, UNSUPPORTED, basis).astype(np.int8)
+    basis = np.where(own >= SUPPORT.own_data, OWN, BORROWED)
+    basis = np.where(score < SUPPORT.unsupported, UNSUPPORTED, basis).astype(np.int8)
     return Support(score, own, basis)
 
 
 def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray[Any]) -> Floats:
-    """How much of a prediction an agent's own data determines, as against the population: [0, 1].
+    """Return the share of a prediction that an agent's own data determines, ``(K,)`` in [0, 1].
 
         1 - tr_W(Z (Lambda + G)^-1 Z^T) / tr_W(Z Lambda^-1 Z^T)
 
@@ -147,14 +162,14 @@ def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray
 
 
 def _root(covariance: NDArray[np.floating]) -> Floats:
-    """L with L L^T the covariance ``(..., r, r)``, however badly conditioned."""
+    """Return L with L L^T the covariance ``(..., r, r)``, however badly conditioned."""
     values, vectors = np.linalg.eigh(covariance)
     return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
-def abstention(support: Support, gone: NDArray[np.bool_], least: float) -> str:
-    """Why there is no prediction where ``gone``, ``(Q, H)``, in a sentence."""
-    query, step = (int(i) for i in np.argwhere(gone)[0])
+def abstention(support: Support, abstained: NDArray[np.bool_], least: float) -> str:
+    """Return why there is no prediction where ``abstained``, ``(Q, H)``, in a sentence."""
+    query, step = (int(i) for i in np.argwhere(abstained)[0])
     return (
         f"no prediction from step {step + 1} on: its support is "
         f"{support.score[query, step]:.2f}, below {least:g}; neither the agent nor others were "
@@ -163,7 +178,7 @@ def abstention(support: Support, gone: NDArray[np.bool_], least: float) -> str:
 
 
 def support_columns(support: Support, taken: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Columns ``support`` and ``basis``, an underscore added where the name is taken."""
+    """Return the columns ``support`` and ``basis``, an underscore added where the name is taken."""
     table: dict[str, NDArray[Any]] = {}
     names = np.asarray(BASIS, dtype=object)
     for name, values in (("support", support.score), ("basis", names[support.basis])):
@@ -175,12 +190,12 @@ def support_columns(support: Support, taken: Sequence[str]) -> dict[str, NDArray
 
 
 def _fade(ratio: Floats, end: float) -> Floats:
-    """1 up to 1, then linear to 0 at ``end``; 0 for what is not finite."""
+    """Return 1 up to 1, then linear to 0 at ``end``; 0 for what is not finite."""
     return np.nan_to_num(np.clip((end - ratio) / (end - 1), 0.0, 1.0), nan=0.0)
 
 
 def _inputs(model: FittedModel, state: Floats, action: NDArray[Any]) -> Floats:
-    """What distances are measured in: inputs of the nets, and the action.
+    """Return what distances are measured in: inputs of the nets, and the action.
 
     Two levels of a discrete action are as far apart as it takes for neither to stand for the other.
     """
@@ -189,12 +204,12 @@ def _inputs(model: FittedModel, state: Floats, action: NDArray[Any]) -> Floats:
     if model.action_levels is None:
         return np.concatenate([inputs, norm.encode_action(action)], axis=1)
     marks = np.eye(len(model.action_levels))[np.asarray(action, np.int64)]
-    return np.concatenate([inputs, LEVEL_DISTANCE * marks], axis=1)
+    return np.concatenate([inputs, SUPPORT.level_distance * marks], axis=1)
 
 
 def _distance(tree: Any, inputs: Floats, skip: int = 0) -> Floats:
-    """Mean distance to the nearest neighbours, ``skip`` of them left out."""
-    count = min(NEIGHBOURS + skip, tree.n)
+    """Return the mean distance to the nearest neighbours, ``skip`` of them left out."""
+    count = min(SUPPORT.neighbours + skip, tree.n)
     found = np.asarray(tree.query(inputs, k=count, workers=usable_cores())[0]).reshape(
         len(inputs), count
     )
@@ -204,7 +219,7 @@ def _distance(tree: Any, inputs: Floats, skip: int = 0) -> Floats:
 def _members(
     model: FittedModel, agent: NDArray[np.integer], state: Floats, action: NDArray[Any]
 ) -> tuple[Floats, Floats]:
-    """How far the members' one-step predictions are apart, and the agent's own share: ``(K,)``."""
+    """Return the members' disagreement of one step, and the agent's own share: ``(K,)`` each."""
     n_state, rank = state.shape[1], model.members.rank
     size = max(64, _FEATURES // (model.n_members * n_state * rank))
     factors = np.asarray(model.members.agents, np.float64)
@@ -221,21 +236,23 @@ def _members(
     return apart, own
 
 
-def usual_support(model: FittedModel) -> Usual:
-    """Measured once per model."""
+def support_reference(model: FittedModel) -> SupportReference:
+    """Return distance and disagreement on the training data of a model, measured once per model."""
     if model not in _references:
         _references[model] = _measure(model)
     return _references[model]
 
 
-def _measure(model: FittedModel) -> Usual:
+def _measure(model: FittedModel) -> SupportReference:
     from scipy.spatial import KDTree
 
     state, action, agent = model.sample
     tree = KDTree(_inputs(model, state, action))
     # A point's nearest neighbour is itself.
-    distance = np.quantile(_distance(tree, tree.data, skip=1), _QUANTILE)
-    apart = np.quantile(_members(model, agent, state, action)[0], _QUANTILE)
+    distance = np.quantile(_distance(tree, tree.data, skip=1), SUPPORT.quantile)
+    apart = np.quantile(_members(model, agent, state, action)[0], SUPPORT.quantile)
     # Members that have learned the noise by heart agree on the data far better than is meant.
-    noise = float(np.median(model.posterior.prior.noise, axis=0).mean())
-    return Usual(tree, max(float(distance), 1e-9), max(float(apart), noise, 1e-9))
+    noise = 0.0
+    if model.posterior is not None:
+        noise = float(np.median(model.posterior.prior.noise, axis=0).mean())
+    return SupportReference(tree, max(float(distance), 1e-9), max(float(apart), noise, 1e-9))

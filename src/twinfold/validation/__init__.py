@@ -1,9 +1,9 @@
 """Trying to prove a run wrong: checks, and the verdict that they leave.
 
-- ``validate``: the whole way (``validate`` is exported by ``twinfold``).
-- ``verdict``: what the checks come to; ``thresholds``: what decides; ``check``: what one found.
+- ``validate``: all of it; ``verdict``: what the checks come to; ``thresholds``: what decides.
+- ``check``: the outcome of one check; ``sentences``: its words, from ``sentences.toml``.
 - ``baselines``, ``action_sensitivity``: predictions beside simpler ones.
-- ``coverage``, ``group_coverage``: whether the band holds.
+- ``coverage``, ``group_coverage``: does the band hold?
 - ``reference_shift``, ``identity_swap``, ``data_overlap``: what data a run is tried on.
 - ``model_checks``: the model by itself; ``page_data``: what the page draws.
 """
@@ -16,19 +16,21 @@ from twinfold.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from twinfold.validation.check import Check
-    from twinfold.validation.thresholds import Criteria
+    from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
     from twinfold.validation.validate import Validation
 
 _HOME = {
+    "THRESHOLDS": "twinfold.validation.thresholds",
     "Check": "twinfold.validation.check",
-    "Criteria": "twinfold.validation.thresholds",
     "Validation": "twinfold.validation.validate",
+    "ValidationThresholds": "twinfold.validation.thresholds",
 }
 
 __all__ = [
+    "THRESHOLDS",
     "Check",
-    "Criteria",
     "Validation",
+    "ValidationThresholds",
 ]
 
 __getattr__ = lazy_exports(__name__, _HOME)

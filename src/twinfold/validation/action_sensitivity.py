@@ -1,4 +1,4 @@
-"""Whether the model reacts to actions as the data does: the ground that plans stand on."""
+"""Reaction to actions, of the model and of the data: the ground that plans stand on."""
 
 from __future__ import annotations
 
@@ -8,59 +8,38 @@ from dataclasses import replace
 import numpy as np
 
 from twinfold.uncertainty.holdout_evaluation import Examined, Redrawn
-from twinfold.validation.baselines import better, n_agents, signed_rank
-from twinfold.validation.check import Check
-from twinfold.validation.thresholds import CRITERIA, Criteria
+from twinfold.validation.baselines import better, compare, signed_rank
+from twinfold.validation.check import Check, said
+from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 
-def reacts(found: Examined, rules: Criteria = CRITERIA) -> Check:
-    """Whether the recorded actions predict clearly better than actions drawn at random."""
+def reacts(found: Examined, rules: ValidationThresholds = THRESHOLDS) -> Check:
+    """Check that the recorded actions predict clearly better than actions drawn at random."""
     name = "against other actions"
-    found_same, steady = float(found.redrawn.same.mean()), float(found.steady.mean())
-    if found_same >= rules.same_action or steady > 0.5:
-        constant = found_same >= rules.same_action
-        return Check(
-            name,
-            "unknown",
-            f"{100 * found_same:.0f} % of actions drawn at random are the recorded ones"
-            if constant
-            else f"{100 * steady:.0f} % of agents never change their action",
-            f"less than {100 * rules.same_action:.0f} %, at most half of the agents",
-            "The data cannot say what actions do: "
-            + ("they hardly vary. " if constant else "they hardly vary within an agent. ")
-            + "Predictions along such actions are unaffected; do not plan with other ones.",
-            planning=True,
-            needed="planning",
-            values={"same": found_same, "steady": steady},
-        )
-    advice = (
-        "The recorded actions predict no better than random ones: the model does not react to the "
-        "action, actions do little here, or they are misaligned with states. Do not plan with it."
-    )
-    check = better(
-        name, found, "other actions", advice=advice, planning=True, needed="planning", rules=rules
-    )
-    share = borne_out(found, found.redrawn)
+    same, steady = float(found.redrawn.same.mean()), float(found.steady.mean())
+    if same >= rules.same_action or steady > rules.steady_agents:
+        outcome = "constant" if same >= rules.same_action else "steady"
+        values = {"same": same, "steady": steady}
+        return said(name, outcome, rules, values, planning=True, needed="planning")
+    check = better(found, "other actions", planning=True, needed="planning", rules=rules)
+    share = borne_out(found, found.redrawn, rules)
     values = {**check.values, "borne_out": share}
     if check.status != "pass" or share >= rules.borne_out:
         return replace(check, values=values)
-    return replace(
-        check,
-        status="warn",
-        advice=f"The model reacts to actions, but {_bears_out(share)}. {_BEWARE}",
-        values=values,
+    return said(
+        name,
+        "not borne out",
+        rules,
+        values,
+        planning=True,
+        needed="planning",
+        comparison=compare(found, "other actions", rules),
+        effect=max(share, 0),
     )
 
 
-_BEWARE = "Do not plan with it: an effect that is not there would be exploited."
-
-
-def _bears_out(share: float) -> str:
-    return f"the data bears out {100 * max(share, 0):.0f} % of the effect that it ascribes to them"
-
-
-def borne_out(found: Examined, redrawn: Redrawn) -> float:
-    """Share of the effect of actions, as the model has it, that the data bears out.
+def borne_out(found: Examined, redrawn: Redrawn, rules: ValidationThresholds = THRESHOLDS) -> float:
+    """Return the share of the model's effect of actions that the data bears out.
 
         sum of (error under drawn actions)^2 - error^2, over the sum of (what predictions moved)^2
 
@@ -70,16 +49,16 @@ def borne_out(found: Examined, redrawn: Redrawn) -> float:
     """
     moved = np.square(redrawn.moved)
     gain = np.square(redrawn.rmse) - np.square(found.rmse)
-    low, high = np.quantile(moved, [0.25, 0.75])
+    low, high = np.quantile(moved, [rules.tail_agents, 1 - rules.tail_agents])
     kept = (moved >= low) & (moved <= high)
     total = float(moved[kept].sum())
     return float(gain[kept].sum()) / total if total > 0 else 0.0
 
 
 def reacts_by_column(
-    found: Examined, columns: Sequence[str], rules: Criteria = CRITERIA
+    found: Examined, columns: Sequence[str], rules: ValidationThresholds = THRESHOLDS
 ) -> Check | None:
-    """Whether each action column does what the model says; None if there is a single one.
+    """Check that each action column does what the model says; None if there is a single one.
 
     One column at a time is drawn at random. A column with which predictions hardly move does no
     harm to a plan; one with which they move has to predict better as it was recorded, and to be
@@ -88,28 +67,25 @@ def reacts_by_column(
     if not found.redrawn_columns:
         return None
     bad, rows = [], {}
-    enough = len(found.rmse) >= rules.fewest_agents
     for name, redrawn in zip(columns, found.redrawn_columns, strict=True):
         moved = float(np.median(redrawn.moved / found.rmse))
-        share = borne_out(found, redrawn)
+        share = borne_out(found, redrawn, rules)
         p = signed_rank(np.log(found.rmse / redrawn.rmse))
         fine = moved < rules.moved or (share >= rules.borne_out and p < rules.level)
         rows[name] = {"moved": moved, "borne_out": share, "p": p}
         bad += [] if fine else [name]
+    n = len(found.rmse)
     worst = min(rows, key=lambda name: (name not in bad, rows[name]["borne_out"]))
-    listed = ", ".join(repr(name) for name in bad)
-    return Check(
+    return said(
         "reaction by action column",
-        "unknown" if not enough else "fail" if bad else "pass",
-        f"{len(bad)} of {len(rows)} columns move predictions without predicting",
-        "none",
-        f"{n_agents(len(found.rmse))} are too few to tell columns of the actions apart."
-        if not enough
-        else "Each action that moves predictions predicts what happens."
-        if not bad
-        else f"Predictions move with {listed}, but {_bears_out(rows[worst]['borne_out'])}. "
-        f"{_BEWARE}",
+        "few" if n < rules.fewest_agents else "fail" if bad else "pass",
+        rules,
+        {"columns": rows},
         planning=True,
         needed="planning",
-        values={"columns": rows},
+        agents=n,
+        bad=len(bad),
+        all=len(rows),
+        listed=", ".join(map(repr, bad)),
+        effect=max(rows[worst]["borne_out"], 0),
     )

@@ -1,16 +1,18 @@
-"""What one check found, and the correction for making many of them."""
+"""The outcome of one check, in words, and the correction for making many of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from string import Formatter
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from twinfold.data.ids import AgentId
+from twinfold.validation.sentences import OUTCOMES, SENTENCES, Status
+from twinfold.validation.thresholds import ValidationThresholds
 
-Status = Literal["pass", "warn", "fail", "unknown"]
 Needed = Literal["", "prediction", "planning"]
 
 
@@ -41,12 +43,67 @@ class Check:
     values: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "agents": list(self.agents)}
 
 
+def said(
+    kind: str,
+    outcome: str,
+    rules: ValidationThresholds,
+    values: dict[str, Any] | None = None,
+    *,
+    name: str = "",
+    status: Status | None = None,
+    planning: bool = False,
+    needed: Needed = "",
+    concerned: tuple[AgentId, ...] = (),
+    **words: Any,
+) -> Check:
+    """Return the check that an outcome makes, in the words of the table.
+
+    Args:
+        kind: row of ``SENTENCES``; the check's name too, unless that is given.
+        outcome: a status, or one of ``OUTCOMES``.
+        rules: the thresholds.
+        values: plain numbers behind it, which templates may name.
+        name: what was checked.
+        status: of an outcome that has none by itself.
+        planning: whether it is about planning only.
+        needed: the verdict that needs it to pass.
+        concerned: ids of agents, the worst first.
+        **words: what else templates name.
+    """
+    named = {**(values or {}), **words, "rules": rules}
+    figure, expected, advice = (
+        _Words().vformat(template, (), named) for template in SENTENCES[kind][outcome]
+    )
+    return Check(
+        name or kind,
+        status or cast("Status", OUTCOMES.get(outcome, outcome)),
+        figure,
+        expected,
+        advice,
+        planning=planning,
+        needed=needed,
+        agents=concerned,
+        values=values or {},
+    )
+
+
+class _Words(Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "pct":
+            return f"{100 * value:.0f} %"
+        if format_spec == "agents":
+            return "1 agent" if value == 1 else f"{value} agents"
+        if format_spec == "capital":
+            return value.capitalize()
+        return super().format_field(value, format_spec)
+
+
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
-    """Which hypotheses are rejected at a level for all of them together (Holm 1979)."""
+    """Return which hypotheses are rejected at a level for all of them together (Holm 1979)."""
     order = np.argsort(p_values)
     rejected = [False] * len(p_values)
     for done, k in enumerate(order):

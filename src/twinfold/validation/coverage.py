@@ -1,8 +1,7 @@
-"""What a check is, and the checks of the band.
+"""Checks of the band: does it hold as many agents as it says?
 
-A check compares with a control that ought to do worse (``evidence``), or with what is usual: the
-agents that were reserved when the model was fitted. Comparisons with the reserved agents hold their
-level whatever the errors of the model look like, because agents of the same kind are exchangeable.
+Comparisons with the agents that were reserved when the model was fitted hold their level whatever
+the errors of the model look like, because agents of the same kind are exchangeable.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from scipy import stats
 
 from twinfold.uncertainty.holdout_evaluation import Examined
 from twinfold.uncertainty.intervals import conformal_factor
-from twinfold.validation.check import Check, Status
-from twinfold.validation.thresholds import CRITERIA, Criteria
+from twinfold.validation.check import Check, said
+from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 def coverage(
@@ -28,10 +28,10 @@ def coverage(
     scores: Floats | None,
     nominal: float,
     fresh: bool,
-    known: NDArray[np.bool_] | None = None,
-    rules: Criteria = CRITERIA,
+    known: Bools | None = None,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> list[Check]:
-    """Whether the band holds the whole course of as many agents as it says: new ones, known ones.
+    """Check that the band holds whole trajectories of as many agents as it says: new, known ones.
 
     Args:
         found: of agents that the band was not calibrated on, or of the calibration agents.
@@ -41,14 +41,20 @@ def coverage(
         known: ``(S,)``, which agents the run knows from other trajectories; None for none.
         rules: what decides.
     """
-    if known is None or not known.any():
-        return [_coverage("band", found, scores, nominal, fresh, rules)]
-    if known.all():
-        return [_coverage("band", found, scores, nominal, fresh, rules, promised=False)]
-    both = [
-        _coverage("band", found, scores, nominal, fresh, rules, ~known),
-        _coverage("band of known agents", found, scores, nominal, fresh, rules, known, False),
-    ]
+    known = np.zeros(len(found.scores), bool) if known is None else known
+
+    def check(name: str, rows: Bools, promised: bool) -> Check:
+        if scores is None:
+            return replace(unreserved(name, rules), needed="planning")
+        horizon = _horizon(found, rows)
+        if not fresh:
+            return _calibrated(name, scores, horizon, nominal, rules)
+        own = _numbers(found.scores[rows, horizon - 1])
+        return _tested(name, own, scores, horizon, nominal, promised, rules)
+
+    if known.all() or not known.any():
+        return [check("band", np.ones(len(known), bool), not known.any())]
+    both = check("band", ~known, True), check("band of known agents", known, False)
     # Plans rest on the agents of whom something can be said.
     few = (~known).sum() < rules.fewest
     return [
@@ -57,91 +63,66 @@ def coverage(
     ]
 
 
-def _coverage(
-    name: str,
-    found: Examined,
-    scores: Floats | None,
-    nominal: float,
-    fresh: bool,
-    rules: Criteria,
-    rows: NDArray[np.bool_] | slice = slice(None),
-    promised: bool = True,
+def _calibrated(
+    name: str, scores: Floats, horizon: int, nominal: float, rules: ValidationThresholds
 ) -> Check:
-    """Of some agents.
+    """Say how wide the band is; how many of the calibration agents it holds is no finding."""
+    factor, n = conformal_factor(scores, nominal, horizon)
+    values = {"agents": n, "horizon": horizon, "factor": factor, "nominal": nominal}
+    if math.isfinite(factor):
+        return said("band", "calibrated", rules, values, name=name, needed="planning")
+    del values["factor"]
+    least = math.ceil(nominal / (1 - nominal) - 1e-9)
+    return said("band", "short", rules, values, name=name, needed="planning", least=least)
 
-    Given the n calibration agents, the number of m new ones that are held is beta-binomial. Agents
-    that the run knows from other trajectories are no such agents: the calibration agents are known
-    by the beginning of the very trajectory whose end is predicted. Of them the band promises
+
+def _tested(
+    name: str,
+    own: Floats,
+    scores: Floats,
+    horizon: int,
+    nominal: float,
+    promised: bool,
+    rules: ValidationThresholds,
+) -> Check:
+    """Check that a band holds as many of m agents as it says, by their scores ``(m,)``.
+
+    Given the n calibration agents, the number of m new ones that are held is beta-binomial,
+
+        held ~ BetaBinomial(m, k, n + 1 - k),    k = ceil((n + 1) nominal)
+
+    Agents that the run knows from other trajectories are no such agents: the calibration agents are
+    known by the beginning of the very trajectory whose end is predicted. Of them the band promises
     nothing, and a band that is too narrow is a warning. Plans need a band that holds, be it
     promised or not.
     """
-    if scores is None:
-        return replace(unreserved(name), needed="planning")
-    horizon = _horizon(found, rows)
-    factor, n_calibration = conformal_factor(scores, nominal, horizon)
-    own = found.scores[rows, horizon - 1]
-    own = own[~np.isnan(own)]
+    factor, n = conformal_factor(scores, nominal, horizon)
     if not math.isfinite(factor):
-        return Check(
-            name,
-            "unknown",
-            f"{n_calibration} agents to calibrate {horizon} steps",
-            f"at least {math.ceil(nominal / (1 - nominal) - 1e-9)}",
-            "Too few agents were reserved to promise a band this far; reserve more. A shorter one "
-            "stands in for it, without a promise.",
-            needed="planning",
-            values={"agents": n_calibration, "horizon": horizon, "nominal": nominal},
-        )
-    if not fresh:  # how many of the calibration agents it holds is no finding
-        return Check(
-            name,
-            "pass",
-            f"{factor:.2g} times as wide, by {n_calibration} whole courses of {horizon} steps",
-            f"meant to hold {100 * nominal:.0f} %",
-            "The band is calibrated on these agents; only data that the run has not had tests it.",
-            needed="planning",
-            values={
-                "agents": n_calibration,
-                "horizon": horizon,
-                "factor": factor,
-                "nominal": nominal,
-            },
-        )
+        return _calibrated(name, scores, horizon, nominal, rules)
     m, held = len(own), int((own <= factor).sum())
-    rank = math.ceil((n_calibration + 1) * nominal)
-    p = float(stats.betabinom.cdf(held, m, rank, n_calibration + 1 - rank)) if m else 1.0
-    share = held / m if m else math.nan
-    status: Status = "pass" if p >= rules.level else "fail" if promised else "warn"
+    rank = math.ceil((n + 1) * nominal)
+    number_held: Any = stats.betabinom(m, rank, n + 1 - rank) if m else None
+    p = float(number_held.cdf(held)) if m else 1.0
+    values = {
+        "coverage": held / m if m else math.nan,
+        "agents": m,
+        "horizon": horizon,
+        "factor": factor,
+        "p": p,
+        "nominal": nominal,
+        "promised": promised,
+    }
+    outcome = "pass" if p >= rules.level else "fail" if promised else "warn"
     if m < rules.fewest:
-        status = "unknown"
-    return Check(
-        name,
-        status,
-        f"{100 * share:.0f} % of {m} whole courses of {horizon} steps" if m else "no agent",
-        f"{100 * nominal:.0f} %, at least {_least(m, rank, n_calibration, rules)} of {m}",
-        "Too few agents to tell whether the band holds."
-        if m < rules.fewest
-        else "The band holds as many whole courses as it says."
-        if status == "pass"
-        else "The band is too narrow for these agents: they, or their policy, differ from those "
-        "that it was calibrated on. Do not rely on it here; recalibrate on agents like these.",
-        needed="planning",
-        values={
-            "coverage": share,
-            "agents": m,
-            "horizon": horizon,
-            "factor": factor,
-            "p": p,
-            "nominal": nominal,
-            "promised": promised,
-        },
-    )
+        outcome = "few" if m else "nothing"
+    least = int(number_held.ppf(rules.level)) if m else 0
+    return said("band", outcome, rules, values, name=name, needed="planning", least=least)
 
 
 def promised_rows(
-    found: Examined, known: NDArray[np.bool_] | None, rules: Criteria = CRITERIA
-) -> tuple[NDArray[np.bool_], bool]:
-    """Which agents to compare in units of the band, and whether it promises anything of them.
+    found: Examined, known: Bools | None, rules: ValidationThresholds = THRESHOLDS
+) -> tuple[Bools, bool]:
+    """Return the agents to compare in units of the band, and if it promises anything of them.
 
     New agents, if there are enough of them; else all, of whom it promises nothing.
     """
@@ -151,69 +132,48 @@ def promised_rows(
     return (~known, True) if (~known).sum() >= rules.fewest else (everyone, False)
 
 
-def _horizon(found: Examined, rows: NDArray[np.bool_] | slice) -> int:
-    lengths = found.ends.mask[rows].sum(axis=1)
-    return int(np.median(lengths)) if len(lengths) else 1
-
-
-def unreserved(name: str) -> Check:
-    """What a check says of a run without reserved agents."""
-    return Check(
-        name,
-        "unknown",
-        "nothing to compare with",
-        "reserved agents",
-        "No agents were reserved when the model was fitted: nothing says what is usual, and the "
-        "band is not promised. Fit with --reserve.",
-    )
-
-
-def _least(m: int, rank: int, n: int, rules: Criteria = CRITERIA) -> int:
-    if not m:
-        return 0
-    return int(stats.betabinom.ppf(rules.level, m, rank, n + 1 - rank))
+def unreserved(name: str, rules: ValidationThresholds = THRESHOLDS) -> Check:
+    """Return a check that could not be made, for want of reserved agents."""
+    return said("unreserved", "nothing", rules, name=name)
 
 
 def transforms(
     found: Examined,
     scores: Floats | None,
-    known: NDArray[np.bool_] | None = None,
-    rules: Criteria = CRITERIA,
+    known: Bools | None = None,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Check:
-    """Whether the new agents' scores lie evenly among those of the calibration agents.
+    """Check that the new agents' scores lie evenly among those of the calibration agents.
 
     The rank of a score among n others, over n + 1, is the conformal probability integral transform:
     uniform if the agents are of the same kind (two-sample Kolmogorov-Smirnov test). Of agents that
     the run knows from other trajectories nothing is promised (see ``coverage``): larger errors are
     then a warning.
     """
+    name = "probability integral transform"
     if scores is None:
-        return unreserved("probability integral transform")
+        return unreserved(name, rules)
     rows, promised = promised_rows(found, known, rules)
     horizon = _horizon(found, rows)
-    usual, own = scores[:, horizon - 1], found.scores[rows, horizon - 1]
-    usual, own = usual[~np.isnan(usual)], own[~np.isnan(own)]
-    if min(len(usual), len(own)) < rules.fewest:
-        return Check(
-            "probability integral transform",
-            "unknown",
-            f"{len(own)} agents, {len(usual)} reserved ones",
-            f"at least {rules.fewest} of each",
-            "Too few agents to compare distributions.",
-        )
-    test: Any = stats.ks_2samp(own, usual)
-    rank = (np.searchsorted(np.sort(usual), own, side="right") + 1) / (len(usual) + 1)
-    wide = float(np.median(rank)) <= 0.5  # too wide a band is no danger
-    mild = wide or not promised
-    status: Status = "pass" if test.pvalue >= rules.level else "warn" if mild else "fail"
-    return Check(
-        "probability integral transform",
-        status,
-        f"largest deviation from uniform {test.statistic:.2f}",
-        f"p at least {rules.level:g} (here {test.pvalue:.2g})",
-        "Errors are as large, in units of the band, as they were on the calibration agents."
-        if status == "pass"
-        else "Errors in units of the band are distributed unlike those of the calibration agents: "
-        "the band is too " + ("wide here, but safe." if wide else "narrow."),
-        values={"statistic": float(test.statistic), "p": float(test.pvalue)},
+    reference, own = (_numbers(x[:, horizon - 1]) for x in (scores, found.scores[rows]))
+    if min(len(reference), len(own)) < rules.fewest:
+        return said(name, "few", rules, agents=len(own), reserved=len(reference))
+    test: Any = stats.ks_2samp(own, reference)
+    rank = (np.searchsorted(np.sort(reference), own, side="right") + 1) / (len(reference) + 1)
+    narrow = float(np.median(rank)) > 0.5  # too wide a band is no danger
+    return said(
+        name,
+        "pass" if test.pvalue >= rules.level else "narrow" if narrow else "wide",
+        rules,
+        {"statistic": float(test.statistic), "p": float(test.pvalue)},
+        status="warn" if narrow and not promised and test.pvalue < rules.level else None,
     )
+
+
+def _horizon(found: Examined, rows: Bools) -> int:
+    lengths = found.ends.mask[rows].sum(axis=1)
+    return int(np.median(lengths)) if len(lengths) else 1
+
+
+def _numbers(values: Floats) -> Floats:
+    return values[~np.isnan(values)]

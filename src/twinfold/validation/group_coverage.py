@@ -14,8 +14,9 @@ from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
 from twinfold.uncertainty.holdout_evaluation import Examined
 from twinfold.uncertainty.intervals import conformal_factor
-from twinfold.validation.check import Check, holm
-from twinfold.validation.thresholds import CRITERIA, Criteria
+from twinfold.utils.text import listed
+from twinfold.validation.check import Check, holm, said
+from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ _SHOWN = 4  # groups named in the figure
 def groups_of(
     found: Examined, ids: Sequence[AgentId], given: Mapping[AgentId, Any] | None
 ) -> list[str]:
-    """The group of each of S agents: the given one, or a third by the amount of data known.
+    """Return the group of each of S agents: the given one, or a third by the amount of data known.
 
     Args:
         found: what was examined.
@@ -63,12 +64,12 @@ def coverage_by_group(
     nominal: float,
     fresh: bool,
     groups: Sequence[str],
-    rules: Criteria = CRITERIA,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Check | None:
-    """Whether the courses that the band does not hold are spread evenly over groups of agents.
+    """Check that the agents whom the band does not hold are spread evenly over groups.
 
     Given how many it does not hold, the number in one group is hypergeometric if the groups are
-    alike; Holm's correction over groups. Calibration agents are each judged by the others' band.
+    alike; Holm's correction over groups. Calibration agents are each compared by the others' band.
 
     Args:
         found: what was examined.
@@ -84,48 +85,48 @@ def coverage_by_group(
     if scores is None or len(set(groups)) < 2:
         return None
     horizon = int(np.median(found.ends.mask.sum(axis=1)))
-    column = horizon - 1
-    own = found.scores[:, column]
-    reach = np.flatnonzero(~np.isnan(own))
+    own, calibrated = (
+        x[:, horizon - 1][~np.isnan(x[:, horizon - 1])] for x in (found.scores, scores)
+    )
     if fresh:
-        factor = np.full(len(reach), conformal_factor(scores, nominal, horizon)[0])
+        factor = np.full(len(own), conformal_factor(scores, nominal, horizon)[0])
     else:
-        known = scores[:, column][~np.isnan(scores[:, column])]
-        factor = np.array([_without(known, own[s], nominal) for s in reach])
+        factor = np.array([_without(calibrated, score, nominal) for score in own])
     if not np.isfinite(factor).all():
         return None
-    missed = own[reach] > factor
-    labels = np.asarray(groups, dtype=object)[reach]
-    rows: list[dict[str, Any]] = []
-    for name in sorted(set(labels)):
-        mine = labels == name
-        size, lost = int(mine.sum()), int(missed[mine].sum())
-        p = 1.0
-        if size >= rules.fewest:
-            p = float(stats.hypergeom.sf(lost - 1, len(reach), int(missed.sum()), size))
-        rows.append({"group": name, "agents": size, "coverage": 1 - lost / size, "p": p})
+    labels = np.asarray(groups, dtype=object)[~np.isnan(found.scores[:, horizon - 1])]
+    rows = _misses(own > factor, labels, rules)
     uneven = holm([row["p"] for row in rows], rules.level)
     worst = min(rows, key=lambda row: (not uneven[rows.index(row)], row["coverage"]))
-    bad = any(uneven)
-    return Check(
+    shares = [f"{x['group']}: {100 * x['coverage']:.0f} % of {x['agents']}" for x in rows]
+    return said(
         "band by group",
-        "warn" if bad else "pass",
-        "; ".join(
-            f"{row['group']}: {100 * row['coverage']:.0f} % of {row['agents']}"
-            for row in rows[:_SHOWN]
-        )
-        + (f"; and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""),
-        "misses spread evenly over groups",
-        "The courses that the band does not hold are spread evenly over the groups."
-        if not bad
-        else f"The band holds {100 * worst['coverage']:.0f} % of group {worst['group']!r}: its "
-        "promise is for all agents together. Calibrate on this group by itself.",
-        values={"groups": rows, "horizon": horizon},
+        "warn" if any(uneven) else "pass",
+        rules,
+        {"groups": rows, "horizon": horizon},
+        groups_shown=listed(shares, _SHOWN, "; "),
+        worst=worst,
     )
 
 
+def _misses(
+    missed: NDArray[np.bool_], labels: NDArray[Any], rules: ValidationThresholds
+) -> list[dict[str, Any]]:
+    """Return the size, coverage and p-value of each group, by who was missed ``(K,)``."""
+    rows = []
+    for name in sorted(set(labels)):
+        lost = missed[labels == name]
+        p = 1.0
+        if len(lost) >= rules.fewest:
+            population = len(missed), int(missed.sum()), len(lost)
+            p = float(stats.hypergeom.sf(int(lost.sum()) - 1, *population))
+        coverage = 1 - int(lost.sum()) / len(lost)
+        rows.append({"group": name, "agents": len(lost), "coverage": coverage, "p": p})
+    return rows
+
+
 def _without(known: Floats, one: float, nominal: float) -> float:
-    """The factor that the calibration agents but one of this score give."""
+    """Return the factor that the calibration agents but one of this score give."""
     others = np.sort(known)
     others = np.delete(others, int(np.searchsorted(others, one)) % len(others))
     rank = math.ceil((len(others) + 1) * nominal)

@@ -1,9 +1,10 @@
-"""Whose simulator explains an agent's data best: swapped ids, agents taken for others."""
+"""Identity of agents: swapped ids, and agents that are taken for others."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,17 @@ from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Evidence, gather
-from twinfold.validation.check import Check, Status
-from twinfold.validation.thresholds import CRITERIA, Criteria
+from twinfold.validation.check import Check, said
+from twinfold.validation.sentences import Status
+from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]
 
 
 def same_agents(
-    model: FittedModel, panel: PanelDataset, rules: Criteria = CRITERIA
+    model: FittedModel, panel: PanelDataset, rules: ValidationThresholds = THRESHOLDS
 ) -> Check | None:
-    """Whose simulator explains the fresh data of known agents best; None if none are known."""
+    """Check that known agents' own simulators explain their fresh data; None if none are known."""
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     known = np.flatnonzero(place >= 0)
     if not len(known) or len(model.agent_ids) < 2:
@@ -43,14 +45,14 @@ def same_agents(
 
 
 def _earlier(data: Transitions) -> NDArray[np.bool_]:
-    """The earlier half of each agent's transitions."""
+    """Return which are the earlier half of each agent's transitions."""
     first = np.searchsorted(data.agent, data.agent)
     count = np.bincount(data.agent)[data.agent] if len(data) else first
     return 2 * (np.arange(len(data)) - first) < count
 
 
 def _energy(model: FittedModel, evidence: Evidence) -> Floats:
-    """Mean squared residual of the data of S agents under each of N simulators, ``(S, N)``."""
+    """Return the mean squared residuals of S agents' data under N simulators, ``(S, N)``."""
     prior = model.posterior.prior
     shift = np.asarray(model.members.agents, np.float64) - prior.mean[:, None]  # (M, N, r)
     energy = evidence.energy[..., None] - 2 * np.einsum("msr,mnr->msn", evidence.moment, shift)
@@ -68,22 +70,20 @@ def mistaken(
     names: Sequence[AgentId],
     values: NDArray[np.integer],
     halves: Floats | None = None,
-    rules: Criteria = CRITERIA,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Check:
-    """Agents whose data other known agents' simulators explain far better than their own.
+    """Find agents whose data other known agents' simulators explain far better than their own.
 
-    Two agents of the data whose ids are swapped explain each other's data better than their own:
-    1.5 times in squared error either way, with a likelihood ratio that exceeds the number of pairs
-    over the level either way, and by more than chance over all pairs. Agents change; then many
+    Two agents of the data whose ids are swapped explain each other's data better than their own
+    (``_swapped_pairs``), and by more than chance over all pairs. Agents change; then many
     simulators explain an agent's data better than its own, and among many pairs some do so either
     way. With f_i the share of all simulators that explain the data of i at least so much better,
 
         sum over pairs of f_i f_j
 
     pairs would be expected if which simulator fits which agent were chance; beyond ``chance_pairs``
-    nobody is accused. And it has to be so in either half of both agents' data: chance, or something
-    that happened, is not there throughout. That one simulator explains an agent's data ten times
-    better, and not the other way round, is a warning: agents that have changed look like others.
+    nobody is accused. That one simulator explains an agent's data ten times better, and not the
+    other way round, is a warning: agents that have changed look like others.
 
     Args:
         energy: ``(S, N)``, mean squared residual of the data of S agents under each of N
@@ -95,58 +95,78 @@ def mistaken(
         halves: ``(2, S, N)``, energy of the earlier and the later half of the data; None for none.
         rules: what decides.
     """
-    rows, n_names = np.arange(len(own)), energy.shape[1]
-    mine = energy[rows, own]
-    # How much better each simulator explains the data of i, (S, N).
-    gain = mine[:, None] / np.maximum(energy, 1.0)
+    rows, gain = np.arange(len(own)), _gain(energy, own)
+
+    # One simulator that explains an agent's data far better than its own.
+    looks_like, times = gain.argmax(axis=1), gain.max(axis=1)
+    changed = (times > rules.mistaken) & (energy[rows, own] > rules.mistaken)
+
+    # Two agents that explain each other's data better, of which chance explains none.
+    partner, better = _swapped_pairs(gain, own, values, halves, rules)
+    by_chance = np.array([_by_chance(gain, value, energy.shape[1]) for value in better])
+    swapped = (better > 0) & (by_chance <= rules.chance_pairs)
+    looks_like = np.where(swapped, own[partner], looks_like)
+    times = np.where(swapped, gain[rows, own[partner]], times)
+
+    bad = np.flatnonzero(changed | swapped)
+    bad = bad[np.lexsort((-times[bad], ~swapped[bad]))]  # those that only warn come last
+    plain: dict[str, Any] = {
+        "ratio": times[bad].tolist(),
+        "looks_like": [names[int(looks_like[s])] for s in bad],
+        "by_chance": [float(by_chance[s]) if swapped[s] else None for s in bad],
+    }
+    named = tuple(ids[int(s)] for s in bad)
+    first: dict[str, Any] = {}
+    if named:
+        first = {"agent": named[0], "like": plain["looks_like"][0], "times": plain["ratio"][0]}
+    status: Status = "fail" if swapped.any() else "warn" if named else "pass"
+    counts = {"bad": len(bad), "all": len(own)}
+    return said("mistaken identity", status, rules, plain, concerned=named, **counts, **first)
+
+
+def _gain(energy: Floats, own: NDArray[np.integer]) -> Floats:
+    """Return how many times better than its own each simulator explains an agent's data.
+
+    ``(S, N)``. What is within the noise counts as the noise. Of the agent's own simulator, 0.
+    """
+    rows = np.arange(len(own))
+    gain = energy[rows, own][:, None] / np.maximum(energy, 1.0)
     gain[rows, own] = 0.0
-    best = gain.argmax(axis=1)
-    ratio = gain[rows, best]
-    alike = (ratio > rules.mistaken) & (mine > rules.mistaken)
-    # Of pairs of the data's own agents, either way.
-    better = gain[:, own]
+    return gain
+
+
+def _swapped_pairs(
+    gain: Floats,
+    own: NDArray[np.integer],
+    values: NDArray[np.integer],
+    halves: Floats | None,
+    rules: ValidationThresholds,
+) -> tuple[NDArray[np.integer], Floats]:
+    """Return each agent's best partner in a swap, and by how much at the least; 0 if it has none.
+
+    Either explains the other's data better than its own: 1.5 times in squared error, with a
+    likelihood ratio that exceeds the number of pairs over the level, and in either half of the
+    data: chance, or something that happened, is not there throughout.
+
+    Args:
+        gain: ``(S, N)``, by ``_gain``; other arguments are those of ``mistaken``.
+        own: ``(S,)``.
+        values: ``(S,)``.
+        halves: ``(2, S, N)`` or None.
+        rules: what decides.
+    """
+    better = gain[:, own]  # (S, S), the data of one agent by the simulator of another
     pairs = max(len(own) * (len(own) - 1) / 2, 1)
-    enough = values[:, None] * (better - 1) / 2 > math.log(pairs / rules.level)
-    clear = (better > rules.swapped) & enough
-    for part in () if halves is None else halves:
-        clear &= part[rows, own][:, None] / np.maximum(part[:, own], 1.0) > rules.swapped
-    swapped = np.where(clear & clear.T, np.minimum(better, better.T), 0.0)
-    partner = swapped.argmax(axis=1)
-    score = swapped[rows, partner]
-    chance = np.array([_by_chance(gain, value, n_names) for value in score])
-    pair = (score > 0) & (chance <= rules.chance_pairs)
-    best = np.where(pair, own[partner], best)
-    ratio = np.where(pair, better[rows, partner], ratio)
-    found = np.flatnonzero(alike | pair)
-    found = found[np.lexsort((-ratio[found], ~pair[found]))]  # those that only warn come last
-    named = tuple(ids[int(s)] for s in found)
-    like = [names[int(best[s])] for s in found]
-    status: Status = "fail" if pair.any() else "warn" if len(found) else "pass"
-    return Check(
-        "mistaken identity",
-        status,
-        f"{len(found)} of {len(own)} agents",
-        "none",
-        "No agent's data is explained by another's simulator beyond chance."
-        if not len(found)
-        else f"The data of {named[0]!r} fits the simulator of {like[0]!r} "
-        f"{ratio[found[0]]:.3g} times better than its own"
-        + (
-            ", and the other way round: ids may be swapped."
-            if status == "fail"
-            else ": it has changed, or its id is another's."
-        ),
-        agents=named,
-        values={
-            "ratio": ratio[found].tolist(),
-            "looks_like": like,
-            "by_chance": [float(chance[s]) if pair[s] else None for s in found],
-        },
-    )
+    log_ratio = values[:, None] * (better - 1) / 2
+    clear = (better > rules.swapped) & (log_ratio > math.log(pairs / rules.level))
+    for half in () if halves is None else halves:
+        clear &= _gain(half, own)[:, own] > rules.swapped
+    both = np.where(clear & clear.T, np.minimum(better, better.T), 0.0)
+    return both.argmax(axis=1), both.max(axis=1)
 
 
 def _by_chance(gain: Floats, least: float, n_names: int) -> float:
-    """Pairs either way expected by chance, if simulators explain data so much better at random."""
+    """Return the pairs that are expected, if simulators explain data so much better at random."""
     if least <= 0:
         return math.inf
     share = (gain >= least).sum(axis=1) / max(n_names - 1, 1)

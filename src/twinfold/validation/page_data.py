@@ -1,4 +1,4 @@
-"""What the page of a validation draws: errors, calibration, worst agents, support, statistics."""
+"""Data of the page of a validation: errors, calibration, worst agents, support, statistics."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ _WORST_SHOWN = 6  # agents whose trajectories a record holds
 
 
 def pictures(
-    model: FittedModel, panel: PanelDataset, found: Examined, known: NDArray[np.bool_]
+    model: FittedModel,
+    panel: PanelDataset,
+    found: Examined,
+    known: NDArray[np.bool_],
+    responses: model_checks.Responses,
 ) -> dict[str, Any]:
-    """What the page draws: errors by horizon, calibration, worst agents, support."""
+    """Return what the page draws: errors by horizon, calibration, worst agents, support."""
     mask = found.ends.mask
     reach = int((mask.sum(axis=0) > 0).sum())
     by_horizon = {
@@ -31,7 +35,9 @@ def pictures(
         for name, values in found.by_horizon.items()
         if name not in ("other actions",)
     }
-    support = path_support(found.model, found.agent, _before(found), found.ends.action, usual=model)
+    support = path_support(
+        found.model, found.agent, _before(found), found.ends.action, reference=model
+    )
     share = [
         [float((support.basis[mask[:, h], h] == kind).mean()) for h in range(reach)]
         for kind in range(len(BASIS))
@@ -51,19 +57,19 @@ def pictures(
             for k, name in enumerate(STATISTICS)
         },
         "ids": [panel.agent_ids[n] for n in found.agent],
-        "factor_map": model_checks.factor_map(model),
+        "factor_map": model_checks.factor_map(model, responses),
     }
 
 
 def _before(found: Examined) -> Floats:
-    """The states that actions are taken from, ``(S, H, D)``: the start, then predictions."""
+    """Return the states that actions are taken from, ``(S, H, D)``: the start, then predictions."""
     return np.concatenate([found.ends.state[:, None], found.middle[:, :-1]], axis=1)
 
 
 def _calibration(
     model: FittedModel, found: Examined, known: NDArray[np.bool_]
 ) -> dict[str, Any] | None:
-    """Share of whole courses within the band, by nominal coverage; of new agents if enough."""
+    """Return the share of trajectories within the band by nominal coverage."""
     if model.calibration is None:
         return None
     levels = np.arange(0.05, 1.0, 0.05)
@@ -87,7 +93,7 @@ def _at(model: FittedModel, level: float) -> FittedModel:
 
 
 def _worst(model: FittedModel, panel: PanelDataset, found: Examined) -> list[dict[str, Any]]:
-    """Trajectories of the agents with the largest errors, in units of the band."""
+    """Return the trajectories of the agents with the largest errors, in units of the band."""
     lengths = found.ends.mask.sum(axis=1)
     last = found.scores[np.arange(len(lengths)), lengths - 1]
     norm = model.normalizer

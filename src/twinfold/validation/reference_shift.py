@@ -1,9 +1,10 @@
-"""Checks against what is usual: the statistics of the agents that were reserved for calibration."""
+"""Reference shift: statistics of agents beside those of the agents reserved for calibration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +12,22 @@ from scipy import stats
 
 from twinfold.data.ids import AgentId
 from twinfold.uncertainty.holdout_evaluation import STATISTICS, Examined
-from twinfold.validation.check import Check, Status, holm
-from twinfold.validation.coverage import Floats, promised_rows, unreserved
-from twinfold.validation.thresholds import CRITERIA, Criteria
+from twinfold.validation.check import Check, holm, said
+from twinfold.validation.coverage import Bools, Floats, promised_rows, unreserved
+from twinfold.validation.sentences import STATISTIC_NAMES, Status
+from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
-_WORDS = {
-    "level": "one-step errors are larger than usual: more noise, another regime or wrong ids",
-    "course": "predictions leave the band further than usual",
-    "memory": "one-step errors follow each other in time: a cause that the state does not hold",
-    "drift": "one-step errors change with time: a drifting sensor, or wear",
-    "change": "errors grow within the trajectory: a switch to another regime",
-    "reaction": "recorded actions predict hardly better than random ones: misaligned actions",
-    "identity": "an agent's own simulator is hardly better than the average one: mixed-up ids",
-}
+SIZES = ("level", "course")
+"""Statistics that are the size of errors."""
 
 
 def shifts(
     found: Examined,
     reference: Floats | None,
-    known: NDArray[np.bool_] | None = None,
-    rules: Criteria = CRITERIA,
+    known: Bools | None = None,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> list[Check]:
-    """Whether the agents as a whole differ from what is usual, statistic by statistic.
+    """Check that the agents as a whole are as the reserved ones, statistic by statistic.
 
     Mann-Whitney tests, one-sided, with Holm's correction over the statistics. A shift is a failure
     if the median agent is also worse than three quarters of the reserved ones in the size of its
@@ -42,115 +37,121 @@ def shifts(
     promises nothing of them (see ``coverage``).
     """
     if reference is None:
-        return [unreserved("as usual")]
+        return [unreserved("as usual", rules)]
     rows, promised = promised_rows(found, known, rules)
-    judged = [
+    statistics = [
         found.statistics[rows] if name == "course" else found.statistics for name in STATISTICS
     ]
     pairs = [
-        [x[~np.isnan(x[:, k]), k] for x in (judged[k], reference)] for k in range(len(STATISTICS))
+        [x[~np.isnan(x[:, k]), k] for x in (statistics[k], reference)]
+        for k in range(len(STATISTICS))
     ]
-    enough = [min(len(own), len(usual)) >= rules.fewest for own, usual in pairs]
+    enough = [min(map(len, pair)) >= rules.fewest for pair in pairs]
     p_values = [
-        float(stats.mannwhitneyu(own, usual, alternative="greater").pvalue) if compared else 1.0
-        for (own, usual), compared in zip(pairs, enough, strict=True)
+        float(stats.mannwhitneyu(*pair, alternative="greater").pvalue) if compared else 1.0
+        for pair, compared in zip(pairs, enough, strict=True)
     ]
     rejected = holm(p_values, rules.level)
     checks = []
     for k, name in enumerate(STATISTICS):
-        if not enough[k]:
-            few = "Too few agents whose last trajectory is long enough to compare."
-            lengths = f"{len(pairs[k][0])} agents, {len(pairs[k][1])} reserved ones"
-            checks.append(
-                Check(
-                    f"as usual: {name}", "unknown", lengths, f"at least {rules.fewest} of each", few
-                )
-            )
-            continue
-        own, usual = (float(np.median(x)) for x in pairs[k])
-        beyond = rules.large_size if name in ("level", "course") else rules.large
-        large = own > float(np.quantile(pairs[k][1], beyond))
-        large &= promised or name != "course"
-        status: Status = "pass" if not rejected[k] else "fail" if large else "warn"
-        checks.append(
-            Check(
-                f"as usual: {name}",
-                status,
-                f"median {own:.2f}",
-                f"{usual:.2f} on the reserved agents (p {p_values[k]:.2g})",
-                _WORDS[name].capitalize() + "." if rejected[k] else "As on the reserved agents.",
-                values={"median": own, "usual": usual, "p": p_values[k]},
-            )
-        )
+        outcome, values = "few", {}
+        words: dict[str, Any] = {}
+        if enough[k]:
+            own, reserved = (float(np.median(x)) for x in pairs[k])
+            beyond = rules.large_size if name in SIZES else rules.large
+            large = own > float(np.quantile(pairs[k][1], beyond))
+            large &= promised or name != "course"
+            outcome = "pass" if not rejected[k] else "fail" if large else "warn"
+            values = {"median": own, "usual": reserved, "p": p_values[k]}
+            words = {"meaning": STATISTIC_NAMES[name]}
+        else:
+            words = dict(zip(("agents", "reserved"), map(len, pairs[k]), strict=True))
+        checks.append(said("as usual", outcome, rules, values, name=f"as usual: {name}", **words))
     return checks
-
-
-def _many(excess: Floats, agents: int, rules: Criteria) -> bool:
-    """Whether outliers are so many, or so far out, that the run fails by them."""
-    far = bool((excess > rules.outlying).any())
-    return far or len(excess) > rules.outlying_share * agents
 
 
 def outliers(
     found: Examined,
     reference: Floats | None,
     ids: Sequence[AgentId],
-    known: NDArray[np.bool_] | None = None,
-    rules: Criteria = CRITERIA,
+    known: Bools | None = None,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Check:
-    """Agents that fit far worse than any reserved one.
+    """Find agents that fit far worse than any reserved one.
 
-    An agent is flagged if the size of its errors (level or course, on a logarithmic scale) is twice
-    as far from the median of the reserved agents as the largest of theirs, and beyond the
-    prediction interval of normal numbers with their mean and variance unknown (Student's t), at
-    level / (agents x statistics). Errors that are negligible beside those of predicting no change
-    do not count, however unusual.
-    That holds the level for statistics with normal tails, and more with heavier ones. The other
-    statistics are for agents as a whole: that the average agent's simulator does as well for one
-    agent is no fault of it. Of agents that the run knows from other trajectories the course, which
-    is in units of the band, only warns: see ``coverage``.
+    An agent is flagged if the size of its errors (level or course, on a logarithmic scale) is
+    beyond the limit that the reserved agents set (``_limits``). Errors that are negligible beside
+    those of predicting no change do not count, however unusual. The other statistics are for agents
+    as a whole: that the average agent's simulator does as well for one agent is no fault of it. Of
+    agents that the run knows from other trajectories the course, which is in units of the band,
+    only warns: see ``coverage``.
     """
+    name = "agents that fit badly"
     if reference is None:
-        return unreserved("agents that fit badly")
-    middle, limit, spread = np.full((3, len(STATISTICS)), np.nan)
-    sizes = [STATISTICS.index(name) for name in ("level", "course")]
-    for k in sizes:
-        usual = reference[~np.isnan(reference[:, k]), k]
-        n = len(usual)
-        if n >= rules.fewest:
-            middle[k], spread[k] = np.median(usual), usual.std(ddof=1) + 1e-9
-            z = stats.t.isf(rules.level / (len(sizes) * len(found.rmse)), n - 1) * math.sqrt(
-                1 + 1 / n
-            )
-            limit[k] = middle[k] + max(2 * (usual.max() - middle[k]), z * spread[k])
-    excess = (found.statistics - limit) / spread
+        return unreserved(name, rules)
+    columns = [STATISTICS.index(size) for size in SIZES]
+    limit, sd = _limits(reference[:, columns], len(found.rmse), rules)
+    excess = (found.statistics[:, columns] - limit) / sd  # (S, 2)
     excess = np.where(np.isnan(excess), -np.inf, excess)
-    level, course = (excess[:, k] for k in sizes)  # views
-    mild = np.zeros(len(excess), bool) if known is None else known & ~(level > 0)
-    if known is not None:  # of one that fails by its level, the course is not the reason
-        course[known & ~mild] = -np.inf
+
+    # A known agent that fails by its level fails by that alone; by its course it only warns.
+    known = np.zeros(len(excess), bool) if known is None else known
+    by_level = excess[:, SIZES.index("level")] > 0
+    mild = known & ~by_level
+    excess[known & by_level, SIZES.index("course")] = -np.inf
+
     worst = excess.max(axis=1)
     matters = found.rmse > rules.negligible * found.controls["persistence"]
     bad = np.flatnonzero((worst > 0) & matters)
     bad = bad[np.lexsort((-worst[bad], mild[bad]))]  # those that only warn come last
+    failing = worst[bad][~mild[bad]]
+    many = len(failing) > rules.outlying_share * len(worst)
+    status: Status = "warn" if len(bad) else "pass"
+    if many or (failing > rules.outlying).any():
+        status = "fail"
+    kinds = [SIZES[int(k)] for k in excess[bad].argmax(axis=1)]
     named = tuple(ids[int(found.agent[s])] for s in bad)
-    kinds = [STATISTICS[int(k)] for k in excess[bad].argmax(axis=1)]
-    return Check(
-        "agents that fit badly",
-        "fail"
-        if _many(worst[bad][~mild[bad]], len(worst), rules)
-        else "warn"
-        if len(bad)
-        else "pass",
-        f"{len(bad)} of {len(found.rmse)} agents",
-        "none",
-        "No agent stands out."
-        if not len(bad)
-        else f"{named[0]!r}: {_WORDS[kinds[0]]}. Look at these agents' data before using their "
-        "simulators.",
-        agents=named,
-        values={
-            "statistic": kinds,
-            "excess": worst[bad].tolist(),
-        },
+    first: dict[str, Any] = {}
+    if named:
+        first = {"agent": named[0], "meaning": STATISTIC_NAMES[kinds[0]]}
+    return said(
+        name,
+        status,
+        rules,
+        {"statistic": kinds, "excess": worst[bad].tolist()},
+        concerned=named,
+        bad=len(bad),
+        all=len(found.rmse),
+        **first,
     )
+
+
+def _limits(
+    reference: NDArray[np.floating], n_agents: int, rules: ValidationThresholds
+) -> tuple[Floats, Floats]:
+    """Return the limits of statistics of single agents, and their standard deviations, ``(K,)``.
+
+    The limit is twice as far from the median of the reserved agents as the largest of theirs, and
+    beyond the prediction interval of one more normal number, their mean and variance unknown:
+
+        limit = median + max( 2 (largest - median), t sd sqrt(1 + 1 / n) )
+
+    with t the quantile of Student's t at level / (agents x statistics). That holds the level for
+    statistics with normal tails, and more with heavier ones. NaN where too few agents have one.
+
+    Args:
+        reference: ``(n, K)``, of the reserved agents.
+        n_agents: agents that are compared with them.
+        rules: what decides.
+    """
+    limit, sd = np.full((2, reference.shape[1]), np.nan)
+    for k, column in enumerate(reference.T):
+        values = column[~np.isnan(column)]
+        n = len(values)
+        if n < rules.fewest:
+            continue
+        median, sd[k] = np.median(values), values.std(ddof=1) + 1e-9
+        t: Any = stats.t.isf(rules.level / (len(limit) * n_agents), n - 1)
+        farthest = rules.outlying_times * (values.max() - median)
+        limit[k] = median + max(farthest, t * math.sqrt(1 + 1 / n) * sd[k])
+    return limit, sd

@@ -23,8 +23,9 @@ from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.controls import CONSTANT, CONTROLS
+from twinfold.uncertainty.controls import CONSTANT, CONTROL_SETTINGS, CONTROLS
 from twinfold.uncertainty.holdout_evaluation import ALIKE, Examined, examine
+from twinfold.uncertainty.support import SUPPORT
 from twinfold.validation import (
     action_sensitivity,
     baselines,
@@ -32,12 +33,12 @@ from twinfold.validation import (
     model_checks,
     reference_shift,
 )
-from twinfold.validation.check import Check
+from twinfold.validation.check import Check, said
 from twinfold.validation.data_overlap import already_had
 from twinfold.validation.group_coverage import coverage_by_group, groups_of
 from twinfold.validation.identity_swap import same_agents
 from twinfold.validation.page_data import pictures
-from twinfold.validation.thresholds import CRITERIA, Criteria
+from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 from twinfold.validation.verdict import VERDICTS, Verdict, reasons, remedy, verdict_of, would_do
 
 __all__ = [
@@ -53,7 +54,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """What came out.
+    """Verdict, checks and record of a validation.
 
     Attributes:
         verdict: one of ``VERDICTS``.
@@ -74,7 +75,7 @@ def validate(
     groups: Mapping[AgentId, Any] | None = None,
     seed: int = 0,
     warn: Warn | None = None,
-    rules: Criteria = CRITERIA,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Validation:
     """Check a run on the data of agents that its nets have not seen, or on fresh data.
 
@@ -102,40 +103,57 @@ def validate(
             "there is nothing to predict: no agent is known to the run, and a new one needs three "
             "rows in a row, to be known by the first transition and predicted in the second"
         )
+    known, responses = _known(model, panel, found, seen), model_checks.responses_of(model, seed)
     own_groups = groups_of(found, panel.agent_ids, groups)
-    band, fresh = model.config.band, not seen
-    scores = None if model.calibration is None else model.calibration.scores
-    by_group = coverage_by_group(found, scores, band, fresh, own_groups, rules)
+    by_group = coverage_by_group(
+        found, model.conformal, model.config.band, not seen, own_groups, rules
+    )
     results = [
         *check_evidence(model, found, rules),
-        *check_panel(model, panel, found, seen, rules),
+        *check_panel(model, panel, found, seen, rules, known),
         *([] if by_group is None else [by_group]),
-        *check_model(model, found, seed, rules),
+        *check_model(model, found, responses, rules),
     ]
     verdict = verdict_of(results)
-    record: dict[str, Any] = {
-        "format": "twinfold-validation",
-        "version": 2,
-        "twinfold": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    record = {
+        **_provenance(model, found, seen, rules),
         "verdict": verdict,
         "reasons": reasons(results, verdict),
         "would_do": would_do(results, verdict, rules),
-        "fresh": fresh,
-        "nominal": band,
-        "agents": len(found.rmse),
-        "trained_agents": int(model.posterior.trained.sum()),
-        "controls": {name: baselines.compare(found, name).to_dict() for name in CONTROLS},
-        "best_control": baselines.best_simple(found),
-        "criteria": {**asdict(rules), "action_step": ALIKE},
         "checks": [check.to_dict() for check in results],
-        "pictures": pictures(model, panel, found, _known(model, panel, found, seen)),
+        "pictures": pictures(model, panel, found, known, responses),
     }
     return Validation(verdict, tuple(results), _plain(record))
 
 
-def check_evidence(model: FittedModel, found: Examined, rules: Criteria = CRITERIA) -> list[Check]:
-    """Whether there was anything to learn from, and whether something simpler predicts as well.
+def _provenance(
+    model: FittedModel, found: Examined, seen: bool, rules: ValidationThresholds
+) -> dict[str, Any]:
+    """Return what the verdict was made from, and by which numbers."""
+    return {
+        "format": "twinfold-validation",
+        "version": 2,
+        "twinfold": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "fresh": not seen,
+        "nominal": model.config.band,
+        "agents": len(found.rmse),
+        "trained_agents": int(model.posterior.trained.sum()),
+        "controls": {name: baselines.compare(found, name, rules).to_dict() for name in CONTROLS},
+        "best_control": baselines.best_simple(found),
+        "criteria": {
+            **asdict(rules),
+            "action_step": ALIKE,
+            "support": asdict(SUPPORT),
+            "controls": asdict(CONTROL_SETTINGS),
+        },
+    }
+
+
+def check_evidence(
+    model: FittedModel, found: Examined, rules: ValidationThresholds = THRESHOLDS
+) -> list[Check]:
+    """Check that there was something to learn from, and that nothing simpler predicts as well.
 
     These are about the model; data without any fault may make them fail.
     """
@@ -152,33 +170,29 @@ def check_panel(
     panel: PanelDataset,
     found: Examined,
     seen: bool,
-    rules: Criteria = CRITERIA,
+    rules: ValidationThresholds = THRESHOLDS,
+    known: NDArray[np.bool_] | None = None,
 ) -> list[Check]:
-    """The checks of how the panel's agents fit; arguments as of ``validate``."""
-    known = _known(model, panel, found, seen)
+    """Check how the panel's agents fit; arguments are those of ``validate``.
+
+    ``known`` says of the S agents which ones the run knows from other trajectories.
+    """
+    known = _known(model, panel, found, seen) if known is None else known
     help_ = remedy(model, found, rules)
+    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     results = [
         *(
-            baselines.better(
-                f"against {control}",
-                found,
-                control,
-                advice=f"{_NO_USE[control]} {help_}",
-                needed="prediction",
-                rules=rules,
-            )
+            baselines.better(found, control, remedy=help_, needed="prediction", rules=rules)
             for control in CONSTANT
         ),
         baselines.as_promised(found, model.info.validation, rules),
         *(
-            baselines.better(
-                f"against {control}", found, control, advice=advice, worst="warn", rules=rules
-            )
-            for control, advice in _PERSONAL.items()
+            baselines.better(found, control, worst="warn", rules=rules)
+            for control in ("average agent", "another agent")
         ),
         action_sensitivity.reacts(found, rules),
         baselines.break_even(found, rules),
@@ -188,7 +202,7 @@ def check_panel(
         return results
     results += [
         *already_had(model, panel, rules),
-        *_described(model, panel, found),
+        *_described(model, panel, found, rules),
         coverage.transforms(found, scores, known, rules),
         *reference_shift.shifts(found, reference, known, rules),
         reference_shift.outliers(found, reference, panel.agent_ids, known, rules),
@@ -198,35 +212,23 @@ def check_panel(
 
 
 def check_model(
-    model: FittedModel, found: Examined, seed: int, rules: Criteria = CRITERIA
+    model: FittedModel,
+    found: Examined,
+    responses: model_checks.Responses,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> list[Check]:
-    """The checks of the model by itself; arguments as of ``validate``."""
+    """Check the model by itself, by its errors and by the responses of its agents."""
     return [
-        model_checks.misfits(model),
+        model_checks.misfits(model, rules),
         model_checks.residual_structure(found, rules),
-        model_checks.members_agree(model, found, seed, rules),
-        model_checks.numerical_rank(model, seed, rules),
+        model_checks.members_agree(model, found, responses, rules),
+        model_checks.numerical_rank(model, responses, rules),
         model_checks.own_data(model, rules),
     ]
 
 
-_NO_USE = {
-    "persistence": "Predictions are no better than no change; do not use them.",
-    "own mean": "Each agent's mean so far predicts as well: there is nothing here that the run "
-    "could follow, as in noise, or it does not.",
-    "mean of all": "The mean of all agents predicts as well: there is nothing here that the run "
-    "could follow, as in noise, or it does not.",
-}
-_PERSONAL = {
-    "average agent": "An agent's own simulator is hardly better than the average one: agents are "
-    "alike, ids are mixed up, or there is too little data per agent. One model for all would do.",
-    "another agent": "Another agent's simulator does as well: either agents are alike, or ids are "
-    "mixed up. Do not read anything into differences between agents.",
-}
-
-
 def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
-    """Those agents of the run's own data that the nets have not seen."""
+    """Return those agents of the run's own data that the nets have not seen."""
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     trained = model.posterior.trained
     names = [
@@ -240,25 +242,24 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
     return panel.select_agents(names)
 
 
-def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list[Check]:
-    """Whether new agents are known by their static columns, as the reserved agents were."""
+def _described(
+    model: FittedModel, panel: PanelDataset, found: Examined, rules: ValidationThresholds
+) -> list[Check]:
+    """Check that new agents are known by their static columns, as the reserved agents were."""
     values = found.model.posterior.values
     if values is None:
         return []
     new = match_ids(model.agent_ids, list(panel.agent_ids)) < 0
     bare = np.flatnonzero(new & np.isnan(values).any(axis=1))
-    columns = ", ".join(model.roles.static)
     return [
-        Check(
+        said(
             "static columns",
             "warn" if len(bare) else "pass",
-            f"{len(bare)} of {int(new.sum())} new agents lack some",
-            "none",
-            f"Give {columns} of these agents: without them they begin as average ones, are "
-            "predicted worse, and are no match for the reserved agents."
-            if len(bare)
-            else "New agents are known by their static columns, as the reserved agents are.",
-            agents=tuple(panel.agent_ids[int(n)] for n in bare),
+            rules,
+            concerned=tuple(panel.agent_ids[int(n)] for n in bare),
+            bad=len(bare),
+            all=int(new.sum()),
+            columns=", ".join(model.roles.static),
         )
     ]
 
@@ -266,14 +267,14 @@ def _described(model: FittedModel, panel: PanelDataset, found: Examined) -> list
 def _known(
     model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
 ) -> NDArray[np.bool_]:
-    """Which of the S agents the run knows from other trajectories, ``(S,)``."""
+    """Return which of the S agents the run knows from other trajectories, ``(S,)``."""
     if seen:
         return np.zeros(len(found.agent), bool)
     return match_ids(model.agent_ids, list(panel.agent_ids))[found.agent] >= 0
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: what is no finite number is None."""
+    """Return a value as JSON has it: what is no finite number is None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -40,7 +40,7 @@ def _rows(table: str) -> tuple[dict[str, str], ...]:
 def paper_figures(
     table: TableName, task: str, dataset: str | None, method: str = "persim"
 ) -> dict[int, dict[str, float]]:
-    """What the paper reports for one method on one data set.
+    """Return what the paper reports for one method on one data set.
 
     Args:
         table: ``"table1"`` (prediction error) or ``"table2"`` (return).

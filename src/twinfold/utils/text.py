@@ -1,0 +1,22 @@
+"""Names in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def and_more(number: int) -> str:
+    """Return " and N more"; nothing if there are none."""
+    return f" and {number} more" if number > 0 else ""
+
+
+def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
+    """Return the first names, and how many more there are: ``a, b and 3 more``.
+
+    Args:
+        names: what is listed, as text.
+        most: names that are given.
+        separator: between names.
+    """
+    shown, more = separator.join(map(str, names[:most])), and_more(len(names) - most)
+    return shown + (separator.strip(", ") if more else "") + more
