@@ -45,7 +45,10 @@ def model(random_model: Build) -> FittedModel:
     wide = found.ranges._replace(
         action_low=found.ranges.action_low - 1e3, action_high=found.ranges.action_high + 1e3
     )
-    return replace(found, normalizer=replace(found.normalizer, low=-far, high=far), ranges=wide)
+    free = replace(found.normalizer, low=-far, high=far)
+    # Without data of its own agents, which follow other laws.
+    none = LinearData.none(free, len(found.agent_ids), found.n_levels)
+    return replace(found, normalizer=free, ranges=wide, sums=none)
 
 
 def test_means_are_drawn_together_by_as_much_as_agents_are_alike() -> None:
@@ -135,18 +138,11 @@ def test_agents_that_differ_get_deviations_of_their_own(model: FittedModel, cour
     assert np.median(own) < 0.5 * np.median(pooled)
 
 
-def with_sums(model: FittedModel) -> FittedModel:
-    """The model as a run of today has it, with no data yet."""
-    none = LinearData.none(model.normalizer, len(model.agent_ids), model.n_levels)
-    return replace(model, sums=none)
-
-
 def test_further_agents_help_simple_models(model: FittedModel, courses: Any) -> None:
     factors = np.random.default_rng(3).normal(size=(20, 3))
     many = courses.panel(model, [12] * 20, factors, ids=[f"m{n}" for n in range(20)], seed=1)
     few = courses.panel(model, [3] * 3, factors[:3], ids=["a", "b", "c"], seed=2)
-    bare = with_sums(model)
-    alone, helped = examine(bare, few), examine(adapt(bare, many, warn=print), few)
+    alone, helped = examine(model, few), examine(adapt(model, many, warn=print), few)
     assert alone.ends.mask.sum() == helped.ends.mask.sum() == 3  # new agents: half of two
     for name in CONTROLS:
         same = np.array_equal(alone.controls[name], helped.controls[name])
@@ -159,7 +155,7 @@ def test_of_known_agents_whole_trajectories_are_predicted(model: FittedModel, co
     ids = [f"m{n}" for n in range(6)]
     had = courses.panel(model, [12] * 6, factors, ids=ids, seed=1)
     again = courses.panel(model, [1, 2, 7, 1, 60, 3], factors, ids=ids, seed=2)
-    known = adapt(with_sums(model), had, warn=print)
+    known = adapt(model, had, warn=print)
     found = examine(known, again)
     assert found.ends.mask.sum(axis=1).tolist() == [1, 2, 7, 1, 50, 3]
     rows = courses.transitions(model, had)

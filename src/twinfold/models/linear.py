@@ -250,8 +250,9 @@ def linear_data(
     y = normalizer.encode_target(data.state, data.next_state)
     found = LinearData.none(normalizer, n_agents, n_levels)
     gram, moment, energy = found[:3]
-    starts = np.flatnonzero(np.r_[True, data.agent[1:] != data.agent[:-1]][: len(y)])
-    for start, stop in zip(starts, [*starts[1:], len(y)], strict=True):
+    # Rows of an agent are next to each other: from one bound to the next.
+    bounds = np.flatnonzero(np.r_[True, data.agent[1:] != data.agent[:-1], True]) if len(y) else []
+    for start, stop in itertools.pairwise(bounds):
         rows, n = slice(start, stop), data.agent[start]
         gram[n] += phi[rows].T @ phi[rows]
         moment[n] += phi[rows].T @ y[rows]
