@@ -1,4 +1,4 @@
-"""Whether data fits a model: what is refused, and what is doubtful and said."""
+"""Checks of data against a model: what is refused, and what is doubtful and said."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def wrap(x: ArrayLike) -> NDArray[np.floating]:
 
 
 def looks_like_degrees(x: NDArray[np.floating], joined: NDArray[np.bool_]) -> bool:
-    """Whether a column of angles is in degrees, by its jumps of about 360.
+    """Return whether a column of angles is in degrees, by its jumps of about 360.
 
     Degrees that never wrap around cannot be told from radians that count the turns.
 

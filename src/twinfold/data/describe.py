@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers and in one picture."""
+"""A description of a data set in numbers."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _NOT_A_QUANTITY = r"^[+-]?(0\d+|\d{16,})$"  # 007, 20261122093000123: numbers wo
 
 
 class Manifest(BaseModel):
-    """What a table's columns mean, kept as JSON beside it.
+    """The meaning of a table's columns, kept as JSON beside it.
 
     Attributes:
         roles: the column roles.

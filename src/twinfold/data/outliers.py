@@ -126,7 +126,7 @@ def _farthest(away: Floats, count: int) -> _Tail:
 
 
 def _standing_apart(away: Floats, few: int, size: int, limit: float) -> int:
-    """How many of the sorted distances stand apart from the ``size`` below: at most ``few``."""
+    """Return how many sorted distances stand apart from the ``size`` below: at most ``few``."""
     factor = size * (_CHANCE ** (-1 / size) - 1)  # (1 + factor / size)^-size is the chance
     logs = np.log(away)
     total = np.r_[0.0, np.cumsum(logs)]
@@ -145,7 +145,7 @@ def _standing_apart(away: Floats, few: int, size: int, limit: float) -> int:
 
 
 def _unlike_its_agent(row: int, away: Floats, agent: NDArray[np.integer]) -> bool:
-    """Whether the agent's other rows are near what is usual: a large agent has no spikes."""
+    """Return whether the agent's other rows are near the others': a large agent has no spikes."""
     others = np.flatnonzero(agent == agent[row])
     others = others[others != row]
     return not len(others) or bool(np.median(away[others]) <= _OWN * away[row])

@@ -1,4 +1,4 @@
-"""How long a time step is, and where trajectories break."""
+"""The length of a time step, and where trajectories break."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def find_step(differences: NDArray[Any]) -> float | None:
 
 
 def joins(differences: NDArray[Any], step: float) -> NDArray[np.bool_]:
-    """Whether two rows a time apart are consecutive: ``0.5 step < difference < 1.5 step``."""
+    """Return whether rows a time apart are consecutive: ``0.5 step < difference < 1.5 step``."""
     return (differences > 0.5 * step) & (differences < 1.5 * step)
 
 
 def step_ratio(mine: float | pd.Timedelta, theirs: float | pd.Timedelta) -> float | None:
-    """How many of my time steps theirs is; None for a number beside a duration."""
+    """Return how many of my time steps theirs is; None for a number beside a duration."""
     plain = [isinstance(step, int | float) for step in (mine, theirs)]
     if plain[0] != plain[1]:
         return None

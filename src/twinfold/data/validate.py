@@ -29,14 +29,14 @@ _DROP = "drop the row: the trajectory is then split there"
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What is wrong with a table (``problems``), and what is worth knowing (``warnings``)."""
+    """Faults of a table (``problems``), and things worth knowing (``warnings``)."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether the table can be used."""
+        """True if the table can be used."""
         return not self.problems
 
 

@@ -1,4 +1,4 @@
-"""Whether the data can say what actions do: action columns that never or hardly ever vary.
+"""Action columns that never or hardly ever vary: the data cannot say what they do.
 
 Axes: K transitions, in the order of agents; A action columns.
 """

@@ -1,4 +1,4 @@
-"""What a model is: nets and factors, normalisation, posterior, rollouts.
+"""Models: nets and factors, normalisation, posterior, rollouts.
 
 - ``dynamics``: the seam; ``factor_model``: Z(s, a) u; ``linear`` and
   ``linear_terms``: its linear part.

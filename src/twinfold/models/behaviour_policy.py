@@ -1,4 +1,4 @@
-"""What the agents of the data did: a policy learned from their own actions.
+"""The policy that the data followed, learned from its own actions.
 
 A simulator knows the world where the data has been. A plan that does what the data's policy would
 have done stays there; a plan that does something else may be better, or may only look better
@@ -75,7 +75,7 @@ class Behaviour(eqx.Module):
 
 
 class AgentBehaviour(eqx.Module):
-    """What one agent would do, in raw units. Attributes as of :class:`Behaviour`."""
+    """The policy of one agent, in raw units. Attributes as of :class:`Behaviour`."""
 
     normalizer: Normalizer
     layers: tuple[Layer, ...]

@@ -41,7 +41,7 @@ _UNROLL = 6  # most inputs of a layer for which Layer.unrolled is the faster for
 
 
 class Structure(NamedTuple):
-    """What the features of the nets are.
+    """Kind and number of the nets' features.
 
     Attributes:
         joint: whether state and action enter one net together; else separable (the paper's).
@@ -52,7 +52,7 @@ class Structure(NamedTuple):
     rank: int
 
     def __str__(self) -> str:
-        """As in messages."""
+        """Return the words of messages."""
         if not self.rank:
             return "no nets"
         return f"{'joint' if self.joint else 'separable'} features of rank {self.rank}"
@@ -124,11 +124,11 @@ class FactorModel(eqx.Module):
 
     @property
     def n_fixed(self) -> int:
-        """How many of the columns of Z are fixed: those before the nets' terms."""
+        """Number of fixed columns of Z: those before the nets' terms."""
         return 0 if self.linear is None else self.linear.size
 
     def action_factors(self, action: Array) -> Array:
-        """Of a level's index, or of a standardised continuous action ``(A,)``: w(a), ``(r,)``.
+        """Return w(a), ``(r,)``, of a level's index or a standardised continuous action ``(A,)``.
 
         For joint features what the action adds to the first layer, ``(h,)``.
         """

@@ -1,4 +1,4 @@
-"""What a fit returns: the ensemble, how to read its inputs, and batched rollouts of many agents."""
+"""The result of a fit: the ensemble, how to read its inputs, and what is known of agents."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DataSample(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What agents that the nets have not seen say of the model.
+    """Errors and statistics of agents that the nets have not seen.
 
     Attributes:
         scores: ``(n, H)``, by agent and horizon, the largest error so far in units of the
@@ -136,7 +136,7 @@ class FittedModel:
 
     @property
     def discrete(self) -> bool:
-        """Whether actions are levels."""
+        """True if actions are levels."""
         return self.action_levels is not None
 
     @property
@@ -146,7 +146,7 @@ class FittedModel:
 
     @property
     def known_ranges(self) -> DataRanges:
-        """Of all data that the model was given: what it is asked about is measured by these.
+        """Ranges of all data that the model was given: questions are measured by these.
 
         The table that was fitted, reserved agents included, and what was adapted to since.
         """
@@ -185,7 +185,7 @@ class FittedModel:
         return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32))
 
     def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:
-        """What the data's policy would do with one agent; None if it was not learned.
+        """Return the data's policy for one agent; None if it was not learned.
 
         Raises:
             UsageError: the agent was not in the training data.

@@ -61,7 +61,7 @@ _FLOOR = 1e-6  # smallest noise, in standard deviations of the target
 
 
 class Ratio(NamedTuple):
-    """How much agents differ: variances of own coefficients, in units of the noise's."""
+    """Differences of agents: variances of own coefficients, in units of the noise's."""
 
     level: float = 0.0
     state: float = 0.0
@@ -87,7 +87,7 @@ class Part(NamedTuple):
 
 
 def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
-    """What may be tried for a kind, those that make agents most alike first.
+    """Return what may be tried for a kind, those that make agents most alike first.
 
     Args:
         kind: of the linear model.
@@ -104,7 +104,7 @@ def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
 
 
 class LinearData(NamedTuple):
-    """What a linear fit needs of the data: weighted sums over the transitions of each agent.
+    """Sums over the transitions of each agent, all that a linear fit needs.
 
     Attributes:
         gram: ``(N, q, q)``, of phi phi^T.
@@ -185,7 +185,7 @@ class LinearFit(NamedTuple):
     noise: Floats
 
     def coefficients(self, agent: NDArray[np.integer]) -> Floats:
-        """What some agents follow, ``(S, q, D)``: shared and own together."""
+        """Return the coefficients of some agents, ``(S, q, D)``: shared and own together."""
         found = np.repeat(self.shared[None], len(agent), axis=0)
         for k, (feature, column) in enumerate(self.own):
             found[:, feature, column] += self.factors[agent, 1 + k]

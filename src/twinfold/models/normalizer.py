@@ -78,7 +78,7 @@ class Normalizer(eqx.Module):
         return standard * self.state_scale + self.state_mean
 
     def inputs(self, standard: Any) -> Any:
-        """What a net reads of standardised states: ``(..., D + J)``.
+        """Return what a net reads of standardised states: ``(..., D + J)``.
 
         The columns that are no angles, the sines, the cosines. So a full turn changes nothing.
         """

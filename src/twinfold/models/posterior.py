@@ -1,4 +1,4 @@
-"""What is known of every agent's factors: a Bayesian linear regression, given the nets.
+"""The posterior of every agent's factors: a Bayesian linear regression, given the nets.
 
 With the features Z(s, a) of a member fixed, the standardised target is linear in the factors,
 
@@ -45,7 +45,7 @@ _SURE = 1e12  # precision of what is certain
 
 
 class Prior(NamedTuple):
-    """What is known of an agent before any of its data, and the noise. Float64, on the host.
+    """Knowledge of an agent before any of its data, and the noise. Float64, on the host.
 
     Attributes:
         mean: ``(M, r)``, mu.
@@ -74,7 +74,7 @@ def no_walls(n_state: int) -> Floats:
 
 
 class Evidence(NamedTuple):
-    """What the data of each agent says: sums over its transitions. Float64, on the host.
+    """Sums over each agent's transitions: all that its data says. Float64, on the host.
 
     Attributes:
         gram: ``(M, N, r, r)``, G.
@@ -90,7 +90,7 @@ class Evidence(NamedTuple):
 
     @classmethod
     def none(cls, n_members: int, n_agents: int, rank: int) -> Evidence:
-        """Of agents without data."""
+        """Return the evidence of agents without data."""
         return cls(
             np.zeros((n_members, n_agents, rank, rank)),
             np.zeros((n_members, n_agents, rank)),
@@ -99,7 +99,7 @@ class Evidence(NamedTuple):
         )
 
     def take(self, agents: NDArray[np.integer] | slice) -> Evidence:
-        """Of some agents."""
+        """Return what is known of some agents."""
         return Evidence(
             self.gram[:, agents],
             self.moment[:, agents],
@@ -108,7 +108,7 @@ class Evidence(NamedTuple):
         )
 
     def join(self, other: Evidence) -> Evidence:
-        """Of these agents and of further ones."""
+        """Return the evidence of these agents and of further ones."""
         return Evidence(
             np.concatenate([self.gram, other.gram], axis=1),
             np.concatenate([self.moment, other.moment], axis=1),
@@ -117,7 +117,7 @@ class Evidence(NamedTuple):
         )
 
     def minus(self, other: Evidence) -> Evidence:
-        """What is not in ``other``, of the same agents."""
+        """Return the evidence that is not in ``other``, of the same agents."""
         return Evidence(
             self.gram - other.gram,
             self.moment - other.moment,
@@ -184,7 +184,7 @@ class Posterior(NamedTuple):
         return cls(prior, evidence, np.ones(n_agents, bool))
 
     def take(self, agents: NDArray[np.integer]) -> Posterior:
-        """Of some agents."""
+        """Return what is known of some agents."""
         values = None if self.values is None else self.values[agents]
         return Posterior(
             self.prior, self.evidence.take(agents), self.trained[agents], self.static, values
@@ -192,7 +192,7 @@ class Posterior(NamedTuple):
 
     @property
     def own_prior(self) -> OwnPrior | None:
-        """What is known of every agent before any of its data, if that is not the same of all."""
+        """Prior of every agent by its static columns; None if it is the same of all."""
         if self.static is None or self.values is None:
             return None
         return self.static.own(self.prior.precision, self.values)
@@ -211,7 +211,7 @@ def gather(
     progress: Callable[[int, int], None] | None = None,
     factors: Floats | None = None,
 ) -> Evidence:
-    """What transitions say of their agents.
+    """Return the evidence of transitions about their agents.
 
     Args:
         members: a stack.

@@ -31,7 +31,7 @@ _ROUNDING = 1e-6  # share of a value by which it may differ: float32 never leads
 
 
 class OutOfRange(NamedTuple):
-    """What lies outside the range of the data, columns of one role.
+    """Values outside the range of the data, columns of one role.
 
     Attributes:
         noun: what a row is, such as ``state``.
@@ -62,7 +62,7 @@ class OutOfRange(NamedTuple):
 
 
 def state_excess(model: FittedModel, states: Floats) -> Floats:
-    """How far states ``(..., D)`` are outside the range of the data, in its widths: ``(..., D)``.
+    """Return how far states are outside the range of the data, in its widths: ``(..., D)``.
 
     Angles count by where they point: full turns are taken off.
     """

@@ -113,7 +113,7 @@ def rollout_members(
 
 
 def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) -> Floats:
-    """How every agent would respond to the same probes: a gauge-free description of agents.
+    """Return every agent's response to the same probes: a gauge-free description of agents.
 
     Factors are unique only up to a change of basis, and differ between members; what they predict
     does not. Agents with like responses are alike.
@@ -214,7 +214,7 @@ def posterior_paths(
     state: Floats,
     actions: NDArray[Any],
 ) -> tuple[Floats, Floats]:
-    """What ``predict_paths`` returns, of a model that is not finished yet.
+    """Return what ``predict_paths`` does, for a model that is not finished yet.
 
     Args:
         members: a stack.

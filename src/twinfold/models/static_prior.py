@@ -1,4 +1,4 @@
-"""What columns that never change say of an agent before any of its data.
+"""The prior of an agent by columns that never change.
 
     u ~ N(mu + a + B^T x, R^-1)   for agents whose static columns x are all known
     u ~ N(mu, Lambda^-1)          for all others
@@ -45,7 +45,7 @@ def widened_covariance(deviation: Floats, spread: Floats) -> Floats:
 
 
 class OwnPrior(NamedTuple):
-    """What is known of each agent before any of its data.
+    """Prior of each agent before any of its data.
 
     Attributes:
         shift: ``(M, N, r)``, of its expected factors from mu.

@@ -1,4 +1,4 @@
-"""What would happen if: one question, or a table of them.
+"""Answers to what-if questions: a single one, or a table of them.
 
 - ``simulator``: one agent's simulator.
 - ``inputs``: states and actions that are asked about, and what is out of range.

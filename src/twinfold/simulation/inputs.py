@@ -1,4 +1,4 @@
-"""What a user asks of a simulator: states and actions, read, checked and paired.
+"""States and actions that a simulator is asked about, read, checked and paired.
 
 Axes: Q questions, H steps, D state columns, A action columns.
 """
@@ -18,10 +18,10 @@ from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, ou
 Floats = NDArray[np.float64]
 
 GUESS = "such an answer is a guess, and its support says so"
-"""What is said of questions outside the range of the data."""
+"""Warning of questions outside the range of the data."""
 
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
-"""What is said of a rollout that starts within the training data and leaves it."""
+"""Warning of a rollout that starts within the training data and leaves it."""
 
 _SHOWN = 12
 

@@ -72,7 +72,7 @@ def reward(
 
 
 def terminated(next_state: Float[Array, " 4"]) -> Bool[Array, ""]:
-    """Whether the cart left the track or the pole fell."""
+    """Return whether the cart left the track or the pole fell."""
     return (jnp.abs(next_state[0]) > X_LIMIT) | (jnp.abs(next_state[2]) > THETA_LIMIT)
 
 

@@ -61,7 +61,7 @@ def reward(
 
 
 def terminated(next_state: Float[Array, " 2"]) -> Bool[Array, ""]:
-    """Whether the car is at the goal."""
+    """Return whether the car is at the goal."""
     return next_state[0] >= GOAL
 
 

@@ -1,4 +1,4 @@
-"""What a task is: data about its spaces, and pure functions of (covariates, state, action)."""
+"""Tasks: data about their spaces, and pure functions of (covariates, state, action)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Problem(NamedTuple):
-    """What a fit is about; does not change during it.
+    """Data and settings of a fit; they do not change during it.
 
     Attributes:
         data: all transitions.

@@ -250,7 +250,7 @@ def _members(
 
 
 def _static_explained(dataset: PanelDataset, posterior: Posterior, log: Log) -> float:
-    """How much of the differences between agents the static columns explain, and say so."""
+    """Return how much of the agents' differences static columns explain, and say so."""
     names = ", ".join(map(repr, dataset.roles.static))
     assert dataset.static is not None
     whole = int((~np.isnan(dataset.static[: dataset.n_agents]).any(axis=1)).sum())

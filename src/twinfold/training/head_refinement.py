@@ -136,7 +136,7 @@ def _parts(
 
 
 def _fixed(member: FactorModel, data: TrainData) -> Floats:
-    """What the fixed columns predict, ``(K, D)``."""
+    """Return what the fixed columns predict, ``(K, D)``."""
     n_fixed = member.n_fixed
 
     @jax.jit

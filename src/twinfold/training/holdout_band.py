@@ -1,4 +1,4 @@
-"""What held-out errors say: how far off predictions are by horizon, and how wide a band must be."""
+"""Held-out errors by horizon, and the width of the band that follows from them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def held_out_band(
 
 
 def _conformal(values: Floats, coverage: float) -> Floats:
-    """Of each column of ``(n, k)``, its quantile of split conformal prediction; NaN is left out."""
+    """Return each column's quantile of split conformal prediction; NaN is left out."""
     known = np.sort(values[~np.isnan(values[:, 0])], axis=0)
     return known[min(len(known), int(np.ceil((len(known) + 1) * coverage))) - 1]

@@ -50,7 +50,7 @@ _OFTEN = 100  # or, after they have seen the data this many times, if they are w
 
 
 class Choice(NamedTuple):
-    """What was chosen, and why.
+    """The model that was chosen, and why.
 
     Attributes:
         candidate: linear model, structure, length of training and shrinkage.
@@ -237,7 +237,7 @@ def _nets(
 
 
 def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
-    """Whether nets may become better than the best simple model if they are trained for longer."""
+    """Return whether nets may become better than the best simple model by longer training."""
     if simple is None:
         return True
     seen = nets.candidate.steps * nets.config.batch_size
@@ -246,13 +246,13 @@ def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
 
 
 def _lengths(config: FitConfig) -> list[int]:
-    """Of training, the shortest first."""
+    """Return the lengths of training that are tried, the shortest first."""
     lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
     return lengths[:1] if config.effort == "quick" else lengths
 
 
 def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool:
-    """Whether there is much to be learned that short training of the default nets has not."""
+    """Return whether there is much to learn that short training of the default nets has not."""
     config, data = trials.problem.config, trials.problem.data
     long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
     enough = len(data) >= (FEW if config.effort == "thorough" else MANY)

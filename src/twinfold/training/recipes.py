@@ -1,4 +1,4 @@
-"""What nets can be trained like: settings that belong together, tried on held-out data.
+"""Recipes of training: settings that belong together, tried on held-out data.
 
 The default nets are cheap and serve most tables. Two kinds of table want others:
 

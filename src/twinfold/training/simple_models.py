@@ -75,7 +75,7 @@ def simplest(trials: Trials, tried: list[Trial]) -> int:
 
 
 def standard_error(excess: Floats) -> Floats:
-    """Of the mean of each row."""
+    """Return the standard error of the mean of each row."""
     if excess.shape[1] < 2:
         return np.zeros(len(excess))
     return excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])

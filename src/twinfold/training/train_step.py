@@ -28,7 +28,7 @@ _OUTLIER = 1.0  # standard deviations of the target
 
 
 class Layout(NamedTuple):
-    """How a member's arrays lie in one flat vector; hashable, a static argument of ``jax.jit``.
+    """Layout of a member's arrays in one flat vector; hashable, a static argument of ``jax.jit``.
 
     Adam on one vector is one fused loop instead of one per array: a third off a small step.
 
@@ -94,7 +94,7 @@ class TrainData(NamedTuple):
 
 
 class Unroll(NamedTuple):
-    """What training on several steps at once needs beyond :class:`TrainData`.
+    """Data that training on several steps at once needs beyond :class:`TrainData`.
 
     Attributes:
         state: ``(K, D)``, standardised, where each transition starts.

@@ -64,7 +64,7 @@ _SAMPLE = 2**14  # held-out transitions that the noise is taken from
 
 
 class Fold(NamedTuple):
-    """What is trained on, and what is predicted.
+    """A split of the data: rows to train on, windows to predict.
 
     Attributes:
         rows: numbers of the transitions to train on, ascending.
@@ -95,7 +95,7 @@ class Fold(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What is tried.
+    """A model that may be chosen.
 
     Attributes:
         linear: kind of the linear model; None for nets alone.
@@ -125,7 +125,7 @@ class Candidate(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """How a candidate did.
+    """Errors of a candidate.
 
     Attributes:
         candidate: what was tried.
@@ -311,7 +311,7 @@ class Trials:
     def _posterior(
         self, candidate: Candidate, number: int, fold: Fold, stack: FactorModel
     ) -> Posterior:
-        """Of a fold's training data."""
+        """Return the sums of a fold's training data."""
         return trained_posterior(
             stack,
             fold.normalizer,

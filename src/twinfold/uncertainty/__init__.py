@@ -1,4 +1,4 @@
-"""How far predictions may be off, and how far the data carries them.
+"""Errors that predictions may have, and support by the data.
 
 - ``holdout_evaluation``: predictions of ends of trajectories, beside controls.
 - ``controls``: what one would predict without the model.

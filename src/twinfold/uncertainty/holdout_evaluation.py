@@ -1,4 +1,4 @@
-"""How a model does on the ends of some agents' data, beside controls that ought to do worse.
+"""Predictions of the ends of some agents' data, beside controls that ought to do worse.
 
 Every agent's last trajectory is cut (``windows.split_ends``); its end is predicted open loop from
 its recorded actions. An agent is known by what the model knows of it, or, if it is new, by what
@@ -33,7 +33,7 @@ from twinfold.uncertainty.intervals import course_scores, uncalibrated_band
 Floats = NDArray[np.float64]
 
 STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
-"""What is measured of each agent; the larger, the worse.
+"""Statistics of each agent; the larger, the worse.
 
 level: log of the root mean square of the one-step residuals, in units of the noise.
 course: log of the largest error of the course, in units of the uncalibrated band.
@@ -53,7 +53,7 @@ _FEATURES = 2**23  # numbers of features held at once
 
 
 class Redrawn(NamedTuple):
-    """What becomes of predictions if recorded actions are replaced by others, drawn at random.
+    """Predictions after recorded actions were replaced by others, drawn at random.
 
     Attributes:
         rmse: ``(S,)``, errors under the drawn actions, as ``Examined.rmse``.
@@ -256,7 +256,7 @@ def _drawn_actions(ends: Windows, rng: np.random.Generator) -> NDArray[Any]:
 def _model_controls(
     seen: FittedModel, ends: Windows, drawn: NDArray[Any], rng: np.random.Generator
 ) -> dict[str, Floats]:
-    """What the model predicts without the agent, or without its actions, ``(S, H, D)`` each."""
+    """Return predictions without the agent, or without its actions, ``(S, H, D)`` each."""
     prior = seen.posterior.prior
     members, norm, index = seen.members, seen.normalizer, ends.agent
 
@@ -294,7 +294,7 @@ def _by_column(
 
 
 def _alike(model: FittedModel, one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether actions are the same, or as good as."""
+    """Return whether actions are the same, or as good as."""
     if model.action_levels is not None:
         return one == two
     away = model.normalizer.encode_action(one) - model.normalizer.encode_action(two)
@@ -309,7 +309,7 @@ def _share_alike(
 
 
 def _steady(seen: FittedModel, before: Transitions, ends: Windows) -> NDArray[np.bool_]:
-    """Whether all of an agent's actions are the same, ``(S,)``."""
+    """Return whether all of an agent's actions are the same, ``(S,)``."""
     first = ends.action[:, :1]
     same = _alike(seen, ends.action, np.broadcast_to(first, ends.action.shape))
     steady = np.all(same | ~ends.mask, axis=1)

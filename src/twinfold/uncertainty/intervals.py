@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def band_factor(model: FittedModel, horizon: int) -> tuple[float, bool]:
-    """How many times the band is widened for a course of some steps, and whether that is a promise.
+    """Return how many times wider the band is for some steps, and whether that is a promise.
 
     Without reserved agents the factor is 1: the band holds held-out ends of known agents. Past
     the longest calibrated horizon that of the longest is used, without a promise.
@@ -85,7 +85,7 @@ def uncalibrated_band(
 
 
 def conformal_factor(scores: Floats, coverage: float, horizon: int) -> tuple[float, int]:
-    """How many times to widen a band for the course of h steps, and by how many agents that is.
+    """Return how many times to widen a band for h steps, and by how many agents that is.
 
     Args:
         scores: S_i(h) ``(n, H)``, NaN where an agent's data ends before.
