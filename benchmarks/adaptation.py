@@ -197,7 +197,7 @@ def fitted(task: str, data: str) -> Any:
     reserved = whole.select_agents([ids[n] for n in sorted(order[:RESERVED])])
     used = whole.select_agents([ids[n] for n in sorted(order[RESERVED:])])
     source = {"task": task, "policy": data, "n_agents": 500, "seed": 0}
-    return fit(used, config, out=out, reserved=reserved, source=source, log=print)
+    return fit(used, config, out=out, reserve=reserved, source=source, log=print)
 
 
 def unseen(task: str, data: str, n_agents: int, seed: int = UNSEEN_SEED) -> Any:

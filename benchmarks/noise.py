@@ -78,7 +78,7 @@ def run(what: str, agents: int, rows: int, reserved: int, seed: int) -> None:
     whole = twinfold.PanelDataset.from_frame(make(agents, rows, seed, 0, **options), ROLES)
     fresh = twinfold.PanelDataset.from_frame(make(agents, rows, seed, 1, **options), ROLES)
     used, kept = reserve(whole, reserved, seed) if reserved else (whole, None)
-    model = twinfold.fit(used, twinfold.FitConfig(seed=seed), reserved=kept)
+    model = twinfold.fit(used, twinfold.FitConfig(seed=seed), reserve=0 if kept is None else kept)
     verdicts: dict[str, Any] = {}
     for name, panel, seen in (("fresh", fresh, False), ("reserved", whole, True)):
         if seen and not reserved:

@@ -79,7 +79,7 @@ def learn(
     config = twinfold.FitConfig.parse({"seed": seed, **settings})
     if count := default_reserved(dataset.n_agents):
         dataset, reserved = reserve(dataset, count, seed)
-    model = twinfold.fit(dataset, config, reserved=reserved)
+    model = twinfold.fit(dataset, config, reserve=0 if reserved is None else reserved)
     return model, time.perf_counter() - begun
 
 

@@ -126,7 +126,7 @@ def small_cart_pole() -> FittedModel:
     from twinfold.training.fit import fit
 
     config = FitConfig(linear="none", steps=2000, members=3, validation_members=1, schedules=(1.0,))
-    return fit(collect(get_task("cart_pole"), "random", 60, 0), config)
+    return fit(collect(get_task("cart_pole"), "random", 60, 0), config, reserve=0)
 
 
 def tank_table(n_agents: int = 8, n_rows: int = 25) -> pd.DataFrame:

@@ -426,7 +426,7 @@ def test_reserved_agents_calibrate_the_band_and_are_known(
     used, reserved = parts
     config = TINY.model_copy(update={"steps": 300, "band": 0.6})
     lines: list[str] = []
-    model = fit(used, config, reserved=reserved, out=tmp_path / "run", log=lines.append)
+    model = fit(used, config, reserve=reserved, out=tmp_path / "run", log=lines.append)
     alone = fit(used, config)
     assert any("calibrated on 5 agents that the nets have not seen" in line for line in lines)
     assert model.agent_ids == used.agent_ids + reserved.agent_ids
@@ -473,15 +473,15 @@ def test_a_partial_run_with_other_reserved_agents_is_refused(
     out = tmp_path / "run"
     config = TINY.model_copy(update={"steps": 300})
     with pytest.raises(KeyboardInterrupt):
-        fit(used, config, out=out, reserved=reserved, progress=stop_at("training", 0))
+        fit(used, config, out=out, reserve=reserved, progress=stop_at("training", 0))
     fewer = reserved.select_agents(reserved.agent_ids[:4])
     for other in (None, fewer):
         with pytest.raises(RunError, match="other data or with other settings"):
-            fit(used, config, out=out, reserved=other)
+            fit(used, config, out=out, reserve=0 if other is None else other)
     lines: list[str] = []
-    model = fit(used, config, out=out, reserved=reserved, log=lines.append)
+    model = fit(used, config, out=out, reserve=reserved, log=lines.append)
     assert any("interrupted fit" in line for line in lines)
-    whole = fit(used, config, reserved=reserved)
+    whole = fit(used, config, reserve=reserved)
     assert_same(model, whole)
     assert model.calibration is not None
     assert whole.calibration is not None
@@ -494,7 +494,7 @@ def test_an_agent_is_not_fitted_and_reserved_at_once(
     used, reserved = parts
     mixed = panel([12] * 12).select_agents([*reserved.agent_ids, used.agent_ids[3]])
     with pytest.raises(UsageError, match=f"agent {used.agent_ids[3]!r} is among those to fit and"):
-        fit(used, TINY, out=tmp_path / "run", reserved=mixed)
+        fit(used, TINY, out=tmp_path / "run", reserve=mixed)
     assert not list(tmp_path.iterdir())
 
 

@@ -174,6 +174,7 @@ class _Session:
                 dataset,
                 config,
                 out=out,
+                reserve=self.suite.reserve,
                 source=source,
                 log=lambda line: self.log(f"  {line}"),
                 progress=self.progress,

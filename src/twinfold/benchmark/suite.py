@@ -139,6 +139,7 @@ class Suite(_Strict):
         agents: the test agents, 0 to 4.
         data: how data is collected.
         effort: of every fit.
+        reserve: agents that the nets must not see; the paper trains on all of them.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
         fits_of: file name of a suite beside this one; its ``data``, ``effort`` and ``fit`` are
@@ -156,6 +157,7 @@ class Suite(_Strict):
     agents: tuple[int, ...] = (0, 1, 2, 3, 4)
     data: DataSettings = DataSettings()
     effort: Literal["quick", "normal", "thorough"] = "normal"
+    reserve: Annotated[int, Field(ge=0)] = 0
     fit: dict[str, dict[str, Any]] = {}
     plan: dict[str, dict[str, Any]] = {}
     fits_of: str | None = None

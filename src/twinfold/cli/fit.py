@@ -12,7 +12,6 @@ from cyclopts import Parameter
 from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
 from twinfold.cli.flags import Flag, RoleFlags, numbers, settings_flags, split, whole
 from twinfold.config import FitConfig
-from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     from twinfold.data.panel import PanelDataset
@@ -100,10 +99,11 @@ def fit(
     from twinfold.data.io import load_panel, read_manifest
     from twinfold.training.fit import fit as fit_model
     from twinfold.training.run_directory import check_free
-    from twinfold.uncertainty.conformal import reserve as split_agents
 
     given = (settings or FitFlags()).given()
     chosen = FitConfig.load(config, **given) if config is not None else FitConfig.parse(given)
+    expected = "--reserve takes a whole number or auto"
+    number = "auto" if reserve == "auto" else whole(reserve, expected)
     check_free(out)
     roles = (columns or RoleFlags()).roles()
     partial = out.with_name(out.name + ".partial")
@@ -120,16 +120,11 @@ def fit(
         manifest = read_manifest(table) if roles is None else None
         source = dict(manifest.source) if manifest is not None else {}
         source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
-        n_reserved = _reserved(reserve, dataset.n_agents)
-        used, reserved = dataset, None
-        if n_reserved:
-            used, reserved = split_agents(dataset, n_reserved, chosen.seed)
-            source["fingerprint"] = dataset.fingerprint()  # that of the run is of `used` alone
         model = fit_model(
-            used,
+            dataset,
             chosen,
             out=out,
-            reserved=reserved,
+            reserve=number,
             source=source,
             log=talk.line,
             progress=talk.progress,
@@ -143,21 +138,6 @@ def fit(
     error = model.info.validation.get("rmse")
     known = "" if error is None else f", held-out error {error:.3g} standard deviations"
     print(f"{out}: {dataset.n_agents} simulators{known}")
-
-
-def _reserved(word: str, n_agents: int) -> int:
-    """Return the number of agents that ``--reserve`` asks for."""
-    from twinfold.uncertainty.conformal import default_reserved
-
-    if word == "auto":
-        return default_reserved(n_agents)
-    number = whole(word, "--reserve takes a whole number or auto")
-    if not 0 <= number < n_agents:
-        raise UsageError(
-            f"--reserve {number}: the table has {n_agents} agents, and at least one must be left "
-            "to learn from"
-        )
-    return number
 
 
 def _example(dataset: PanelDataset, out: Path) -> str:

@@ -17,7 +17,7 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -28,11 +28,9 @@ from numpy.typing import NDArray
 from twinfold import __version__
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.config import FitConfig
-from twinfold.data.ids import match_ids
 from twinfold.data.issues import counted
 from twinfold.data.outliers import spike_rows
 from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.errors import UsageError
 from twinfold.models.behaviour_policy import fit_behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import DataSample, FittedModel
@@ -46,7 +44,7 @@ from twinfold.training.model_selection import Log, choose
 from twinfold.training.run_directory import RunWriter
 from twinfold.training.trainer import Job, Progress
 from twinfold.training.trials import NO_NETS, Candidate
-from twinfold.uncertainty.conformal import calibrate
+from twinfold.uncertainty.conformal import calibrate, split_reserved
 
 _SAMPLE = 2048  # states that the run keeps
 
@@ -56,7 +54,7 @@ def fit(
     config: FitConfig | None = None,
     *,
     out: str | Path | None = None,
-    reserved: PanelDataset | None = None,
+    reserve: int | Literal["auto"] | PanelDataset = "auto",
     source: Mapping[str, Any] | None = None,
     log: Log | None = None,
     progress: Progress | None = None,
@@ -69,28 +67,26 @@ def fit(
         out: run directory to write. While the fit runs, its state is kept in ``<out>.partial``;
             an interrupted fit started again with the same data and settings goes on from there,
             to the same result.
-        reserved: agents that the nets must not see, to calibrate the band on
-            (:func:`twinfold.uncertainty.conformal.reserve` draws some); they are adapted to in
-            closed form, so that the model knows them as well.
+        reserve: agents that the nets must not see, to calibrate the band on: how many of the panel,
+            drawn at random; or a panel of further ones. "auto" takes a tenth (20 to 100) of 60
+            agents or more. The model is adapted to them in closed form, so it knows them as well.
         source: where the data came from, kept in the run; never a model input.
         log: receives one line per thing worth knowing.
         progress: receives (what, steps done, steps in all) about ten times a second.
 
     Raises:
-        UsageError: the run directory exists, or an agent is reserved and fitted to at once.
+        UsageError: the run directory exists, an agent is reserved and fitted to at once, or none is
+            left to learn from.
         RunError: the partial run belongs to other data or settings.
     """
     config = config or FitConfig()
     log = log or (lambda line: None)
+    whole = dataset
+    dataset, reserved = split_reserved(whole, reserve, config.seed)
+    if dataset is not whole:  # the fingerprint of the run is of the others alone
+        source = {**(source or {}), "fingerprint": whole.fingerprint()}
     given, dataset = dataset, without_spikes(dataset, log)
     data = dataset.transitions()
-    if reserved is not None:
-        both = np.flatnonzero(match_ids(dataset.agent_ids, reserved.agent_ids) >= 0)
-        if len(both):
-            raise UsageError(
-                f"agent {reserved.agent_ids[both[0]]!r} is among those to fit and those reserved; "
-                "a band is calibrated on agents that the nets have not seen"
-            )
     fingerprint = given.fingerprint()
     if out is None:
         return _fit(dataset, data, config, reserved, source, log, progress, None, fingerprint)

@@ -19,12 +19,14 @@ itself, not under another policy, not beyond h, and not given one particular set
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from twinfold.adaptation.adapt import panel_transitions, static_values, with_transitions
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
+from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
 from twinfold.uncertainty.holdout_evaluation import examine
 
@@ -46,6 +48,36 @@ def reserve(
 def default_reserved(n_agents: int) -> int:
     """A tenth of the agents, at least 20 and at most 100; none of fewer than 60."""
     return 0 if n_agents < 60 else min(100, max(20, n_agents // 10))
+
+
+def split_reserved(
+    dataset: PanelDataset, wanted: int | Literal["auto"] | PanelDataset, seed: int = 0
+) -> tuple[PanelDataset, PanelDataset | None]:
+    """Return the agents to fit and those reserved for calibration, None for none.
+
+    Args:
+        dataset: the panel.
+        wanted: number of agents to draw from it, "auto", or a panel of further agents.
+        seed: of the draw.
+
+    Raises:
+        UsageError: an agent is to be fitted and reserved at once, or none is left to learn from.
+    """
+    if isinstance(wanted, PanelDataset):
+        both = np.flatnonzero(match_ids(dataset.agent_ids, wanted.agent_ids) >= 0)
+        if len(both):
+            raise UsageError(
+                f"agent {wanted.agent_ids[both[0]]!r} is among those to fit and those reserved; "
+                "a band is calibrated on agents that the nets have not seen"
+            )
+        return dataset, wanted
+    number = default_reserved(dataset.n_agents) if wanted == "auto" else wanted
+    if not 0 <= number < max(dataset.n_agents, 1):
+        raise UsageError(
+            f"{number} agents to reserve: the table has {dataset.n_agents}, and at least one must "
+            "be left to learn from"
+        )
+    return reserve(dataset, number, seed) if number else (dataset, None)
 
 
 def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
