@@ -115,9 +115,9 @@ def fit_config(suite: Suite, cell: Cell) -> FitConfig:
 def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
     """Return the settings of a cell's planner: the paper's, or ours with the suite's changes."""
     if cell.planner == "paper":
-        from twinfold.planning import defaults
+        from twinfold.planning.presets import PAPER
 
-        return defaults.PAPER[cell.task]
+        return PAPER[cell.task]
     from twinfold.tasks import get_task
 
     changes = suite.plan.get(cell.task, {})
