@@ -179,14 +179,14 @@ def test_a_run_that_is_stopped_goes_on(bench: Any, how: signal.Signals) -> None:
     path.write_text(path.read_text().replace("agents = [0, 3]", "agents = [0, 1, 2, 3, 4]"))
     entry = (
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from twinfold import evaluate\n"
+        "from twinfold.benchmark import protocol\n"
         "from twinfold.cli import main\n"
-        "whole, count = evaluate.evaluate_prediction, []\n"
+        "whole, count = protocol.evaluate_prediction, []\n"
         "def slow(*words, **options):\n"
         "    count.append(1)\n"
         "    if len(count) == 3: print('third', file=sys.stderr, flush=True); time.sleep(60)\n"
         "    return whole(*words, **options)\n"
-        "evaluate.evaluate_prediction = slow\n"
+        "protocol.evaluate_prediction = slow\n"
         "sys.exit(main())"
     )
     process = subprocess.Popen(

@@ -142,8 +142,8 @@ class Suite(_Strict):
         reserve: agents that the nets must not see; the paper trains on all of them.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
-        fits_of: file name of a suite beside this one; its ``data``, ``effort`` and ``fit`` are
-            taken, so that the two share their fits.
+        fits_of: file name of a suite beside this one; its ``data``, ``effort``,
+            ``reserve`` and ``fit`` are taken, so that the two share their fits.
         profiles: by name.
     """
 
@@ -253,12 +253,12 @@ def load_suite(name: str | Path) -> Suite:
     try:
         suite = Suite.model_validate(values)
         if suite.fits_of is not None:
-            if suite.fit or suite.model_fields_set & {"data", "effort"}:
-                raise UsageError("[data], effort and [fit] come from fits_of; give them there")
+            if suite.fit or suite.model_fields_set & {"data", "effort", "reserve"}:
+                raise UsageError("[data], effort, reserve and [fit] come from fits_of; give them there")
             other = Suite.model_validate(_read(path.with_name(suite.fits_of)))
             mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-            taken = {"data": other.data, "effort": other.effort, "fit": mine}
-            suite = suite.model_copy(update=taken)
+            taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}
+            suite = suite.model_copy(update={**taken, "fit": mine})
         suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
         plans_are_valid(suite)
     except ValidationError as error:

@@ -32,7 +32,7 @@ CONSTANT = ("persistence", "own mean", "mean of all")
 """Predictions that do not move."""
 
 SIMPLE = (*CONSTANT, "drift", "pooled linear model", "own linear model")
-"""Controls that need no more than a spreadsheet; a model has to be as good as the best of them."""
+"""Controls that a spreadsheet can make; a model has to be as good as the best of them."""
 
 CONTROLS = (*SIMPLE, "average agent", "another agent", "other actions")
 """All, the last ones by the model itself, of which something was taken away."""
