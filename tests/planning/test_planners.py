@@ -187,8 +187,8 @@ def test_few_candidates_do_not_hide_the_best() -> None:
 
 
 def test_too_few_candidates() -> None:
-    with pytest.raises(ValueError, match="4 are needed"):
-        StickyShooting(3, candidates=3, horizon=5)
+    with pytest.raises(ValueError, match="at least 5 are needed"):
+        StickyShooting(4, candidates=4, horizon=5)
 
 
 def test_cem_finds_the_maximum() -> None:
