@@ -177,9 +177,7 @@ def test_one_bad_agent_is_named(world: Any) -> None:
 # What cannot be validated
 
 
-def test_old_runs_and_data_without_an_end_are_refused(world: Any) -> None:
-    with pytest.raises(RunError, match="fit again"):
-        validate(replace(world.model, posterior=None), world.own, seen=True)
+def test_data_without_an_end_is_refused(world: Any) -> None:
     with pytest.raises(UsageError, match="three rows in a row"):
         validate(world.model, world.fresh(4, 1, length=1))
     with pytest.raises(UsageError, match="Fit with --reserve"):

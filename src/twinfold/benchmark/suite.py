@@ -254,7 +254,9 @@ def load_suite(name: str | Path) -> Suite:
         suite = Suite.model_validate(values)
         if suite.fits_of is not None:
             if suite.fit or suite.model_fields_set & {"data", "effort", "reserve"}:
-                raise UsageError("[data], effort, reserve and [fit] come from fits_of; give them there")
+                raise UsageError(
+                    "[data], effort, reserve and [fit] come from fits_of; give them there"
+                )
             other = Suite.model_validate(_read(path.with_name(suite.fits_of)))
             mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
             taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}

@@ -105,9 +105,8 @@ def validate(
         )
     known, responses = _known(model, panel, found, seen), model_checks.responses_of(model, seed)
     own_groups = groups_of(found, panel.agent_ids, groups)
-    by_group = coverage_by_group(
-        found, model.conformal, model.config.band, not seen, own_groups, rules
-    )
+    scores = None if model.calibration is None else model.calibration.scores
+    by_group = coverage_by_group(found, scores, model.config.band, not seen, own_groups, rules)
     results = [
         *check_evidence(model, found, rules),
         *check_panel(model, panel, found, seen, rules, known),
@@ -179,10 +178,6 @@ def check_panel(
     """
     known = _known(model, panel, found, seen) if known is None else known
     help_ = remedy(model, found, rules)
-    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
-    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
-    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
-    scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     results = [
         *(
