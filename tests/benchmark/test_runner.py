@@ -179,7 +179,7 @@ def test_a_run_that_is_stopped_goes_on(bench: Any, how: signal.Signals) -> None:
     path.write_text(path.read_text().replace("agents = [0, 3]", "agents = [0, 1, 2, 3, 4]"))
     entry = (
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from twinfold import evaluate\n"
+        "from twinfold.benchmark import protocol as evaluate\n"
         "from twinfold.cli import main\n"
         "whole, count = evaluate.evaluate_prediction, []\n"
         "def slow(*words, **options):\n"
