@@ -240,7 +240,7 @@ def judged(true: Any, model: Any, ids: Any, physics: Any) -> dict[str, float]:
     """Median and mean over agents of the error of 50 steps under the test policy."""
     from twinfold import metrics
     from twinfold.benchmark.collect import simulate_policy
-    from twinfold.metrics import centre
+    from twinfold.metrics import trimmed_mean
     from twinfold.models.rollout import rollout_members
 
     found = simulate_policy(true, physics, "test", N_PATHS, 50, seed=20_000)
@@ -254,7 +254,7 @@ def judged(true: Any, model: Any, ids: Any, physics: Any) -> dict[str, float]:
         states[:, :, 0].reshape(flat, -1).astype(np.float64),
         actions.reshape(flat, 50, *actions.shape[3:]),
     )
-    middle = centre(paths).reshape(len(ids), N_PATHS, 50, -1)
+    middle = trimmed_mean(paths).reshape(len(ids), N_PATHS, 50, -1)
     errors = [
         float(metrics.rmse(middle[n], states[n, :, 1:], found.mask[n, :, :50]).mean())
         for n in range(len(ids))
@@ -342,13 +342,13 @@ def plan(task: str, data: str, agents: list[int], episodes: int) -> None:
 
 def cover(task: str, data: str) -> None:
     """Coverage of the simultaneous band on unseen agents, of the run and over random splits."""
-    from twinfold.uncertainty.holdout_evaluation import examine
+    from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
     from twinfold.uncertainty.intervals import conformal_factor
 
     if done(what="cover", task=task, data=data):
         return
     model = fitted(task, data)
-    scores = examine(model, unseen(task, data, N_COVER)).scores
+    scores = evaluate_holdout(model, unseen(task, data, N_COVER)).scores
     horizon = common_horizon(scores)
     level = model.config.band
     factor, n_calibration = conformal_factor(model.conformal, level, horizon)
@@ -391,14 +391,14 @@ def many(task: str, data: str) -> None:
 
     The nets are the same; agents that no fit has seen take the place of the reserved ones.
     """
-    from twinfold.uncertainty.holdout_evaluation import examine
+    from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
     from twinfold.uncertainty.intervals import conformal_factor
 
     if done(what="many", task=task, data=data, drawn=N_MANY):
         return
     model = fitted(task, data)
     usual, own = (
-        examine(model, unseen(task, data, N_MANY, UNSEEN_SEED + k)).scores for k in (1, 2)
+        evaluate_holdout(model, unseen(task, data, N_MANY, UNSEEN_SEED + k)).scores for k in (1, 2)
     )
     horizon = common_horizon(own)
     factor, n_calibration = conformal_factor(usual, model.config.band, horizon)

@@ -46,7 +46,7 @@ def main() -> None:
 
 def run(task: str, data: str) -> None:
     """All seeds of one run."""
-    from twinfold.uncertainty.holdout_evaluation import examine
+    from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
     from twinfold.validation.validate import check_panel
 
     model = adaptation.fitted(task, data)
@@ -63,7 +63,7 @@ def run(task: str, data: str) -> None:
         names = [trained[n] for n in sorted(chosen)]
         panel = fresh(task, data, names, 1000 + seed, switch=fault == "mode_switch")
         panel = inject(model, panel, fault, np.random.default_rng((seed, 31)))
-        found = examine(model, panel, seed=seed)
+        found = evaluate_holdout(model, panel, seed=seed)
         failed = [
             check.name
             for check in check_panel(model, panel, found, seen=False)

@@ -96,8 +96,7 @@ def compare_models(policy: str, names: str | None) -> None:
     from twinfold.benchmark.collect import collect
     from twinfold.config import FitConfig
     from twinfold.tasks import get_task
-    from twinfold.training.ensemble import Problem
-    from twinfold.training.model_selection import choose
+    from twinfold.training.model_selection import select_model
     from twinfold.training.recipes import CONTACT, followed
 
     # One structure, one schedule: nothing but the variant differs.
@@ -120,7 +119,9 @@ def compare_models(policy: str, names: str | None) -> None:
         if done(identity):
             continue
         begun = time.perf_counter()
-        found = choose(dataset, Problem.of(dataset, data, settings), lambda line: None).validation
+        found = select_model(
+            dataset, TrainingContext.of(dataset, data, settings), lambda line: None
+        ).validation
         write(
             identity
             | {
@@ -168,7 +169,7 @@ def take_apart(run: Path) -> None:
     import numpy as np
 
     from twinfold.benchmark.protocol import predict
-    from twinfold.metrics import centre
+    from twinfold.metrics import trimmed_mean
     from twinfold.planning import DataBox
     from twinfold.tasks import get_task
     from twinfold.training.run_directory import load_run
@@ -180,7 +181,7 @@ def take_apart(run: Path) -> None:
         if done(identity):
             continue
         true = found.true[:, 1:]
-        error = (centre(found.members) - true) / model.normalizer.state_scale
+        error = (trimmed_mean(found.members) - true) / model.normalizer.state_scale
         squared = np.where(found.mask[..., None], error**2, np.nan)  # (P, L, D)
         outside = np.asarray(excess(found.true[:, :-1].reshape(-1, true.shape[-1]))) > 0
         outside = outside.reshape(true.shape[:2])

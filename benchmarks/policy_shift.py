@@ -134,7 +134,7 @@ def factors_of(members: Any, problem: Any, normalizer: Any, rows: Any) -> Any:
     """The members with all factors solved for on some rows, with the nets as they are."""
     import jax.numpy as jnp
 
-    from twinfold.training.factor_regression import refit_factors
+    from twinfold.training.factor_regression import solve_factors
     from twinfold.training.train_step import TrainData
 
     data = problem.data
@@ -145,7 +145,7 @@ def factors_of(members: Any, problem: Any, normalizer: Any, rows: Any) -> Any:
         jnp.asarray(normalizer.encode_action(data.action), jnp.float32),
         jnp.asarray(normalizer.encode_target(data.state, data.next_state), jnp.float32),
     )
-    return refit_factors(members, given, rows)
+    return solve_factors(members, given, rows)
 
 
 def errors(members: Any, normalizer: Any, angles: Any, truth: Any, agents: Any) -> Any:
@@ -153,7 +153,7 @@ def errors(members: Any, normalizer: Any, angles: Any, truth: Any, agents: Any) 
     import numpy as np
 
     from twinfold.data.angles import wrap
-    from twinfold.metrics import centre
+    from twinfold.metrics import trimmed_mean
     from twinfold.models.rollout import rollout_members
 
     starts = np.flatnonzero((truth.step < FIRST) & (truth.step % WINDOW == 0))
@@ -162,7 +162,7 @@ def errors(members: Any, normalizer: Any, angles: Any, truth: Any, agents: Any) 
     paths = rollout_members(
         members, normalizer, truth.agent[starts], truth.state[starts], truth.action[rows]
     )
-    error = centre(paths) - truth.next_state[rows]
+    error = trimmed_mean(paths) - truth.next_state[rows]
     for d in angles:
         error[..., d] = wrap(error[..., d])
     standard = np.sqrt(np.square(error / normalizer.state_scale).mean(axis=(1, 2)))

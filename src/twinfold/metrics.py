@@ -214,7 +214,7 @@ def _trajectories(
     return predicted_, true_, mask_
 
 
-def centre(paths: Floats) -> Floats:
+def trimmed_mean(paths: Floats) -> Floats:
     """Robust mean over members, axis 0: a fifth of them, at least one, is cut off at either end.
 
     With fewer than three members nothing can be cut. A member that diverges (NaN, infinity) sorts
@@ -225,10 +225,10 @@ def centre(paths: Floats) -> Floats:
     return np.sort(paths, axis=0)[cut : n_members - cut].mean(axis=0)
 
 
-def spread(paths: Floats) -> Floats:
+def mad_std(paths: Floats) -> Floats:
     """Robust standard deviation over members, axis 0: 1.4826 times the median absolute deviation.
 
-    As robust as :func:`centre`: one diverging member does not widen it. Zero for a single member.
+    As robust as :func:`trimmed_mean`: one diverging member does not widen it. Zero for one member.
     """
     known = np.where(np.isnan(paths), np.inf, paths)
     with np.errstate(invalid="ignore"):  # infinity from infinity

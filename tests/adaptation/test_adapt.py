@@ -18,7 +18,7 @@ from twinfold.adaptation.online import Tracker
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import InvalidDataError, UsageError
-from twinfold.metrics import centre
+from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior, solve
 from twinfold.models.rollout import predict_paths, rollout_members
@@ -162,7 +162,7 @@ def test_a_fitted_ensemble_takes_in_cart_poles_it_never_saw(small_cart_pole: Fit
 
     def error(agents: Any, factors: Any = None) -> float:
         paths = rollout_members(model.members, model.normalizer, agents, *question)
-        away = (centre(paths)[:, 0] - data.next_state) / model.normalizer.target_scale
+        away = (trimmed_mean(paths)[:, 0] - data.next_state) / model.normalizer.target_scale
         return float(np.median(np.abs(away)))
 
     own = error(index)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinfold.errors import UsageError
-from twinfold.metrics import centre, spread
+from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models import rollout
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import agent_responses, rollout_members
@@ -186,12 +186,14 @@ def test_ids_are_found_as_given_or_as_text(random_model: Build) -> None:
 @pytest.mark.parametrize("n_members", [1, 2, 3, 4, 5, 6, 11])
 def test_the_centre_is_the_trimmed_mean(n_members: int, reference: Any) -> None:
     paths = np.random.default_rng(n_members).normal(size=(n_members, 3, 2))
-    np.testing.assert_allclose(centre(paths), reference.robust_centre(paths), atol=1e-12)
+    np.testing.assert_allclose(trimmed_mean(paths), reference.robust_centre(paths), atol=1e-12)
     shuffled = np.random.default_rng(0).permutation(paths)
-    np.testing.assert_allclose(centre(shuffled), centre(paths), atol=1e-12)
-    np.testing.assert_allclose(spread(shuffled), spread(paths), atol=1e-12)
-    np.testing.assert_allclose(centre(paths * -3 + 5), centre(paths) * -3 + 5, atol=1e-12)
-    np.testing.assert_allclose(spread(paths * -3 + 5), spread(paths) * 3, atol=1e-12)
+    np.testing.assert_allclose(trimmed_mean(shuffled), trimmed_mean(paths), atol=1e-12)
+    np.testing.assert_allclose(mad_std(shuffled), mad_std(paths), atol=1e-12)
+    np.testing.assert_allclose(
+        trimmed_mean(paths * -3 + 5), trimmed_mean(paths) * -3 + 5, atol=1e-12
+    )
+    np.testing.assert_allclose(mad_std(paths * -3 + 5), mad_std(paths) * 3, atol=1e-12)
 
 
 @given(
@@ -206,7 +208,7 @@ def test_one_diverging_member_does_no_harm(
     paths = np.random.default_rng(seed).normal(size=(n_members, 4, 2))
     others = np.delete(paths, which % n_members, axis=0)
     paths[which % n_members, 1:] = bad
-    middle, wide = centre(paths), spread(paths)
+    middle, wide = trimmed_mean(paths), mad_std(paths)
     assert np.all((middle >= others.min(axis=0))[1:])
     assert np.all((middle <= others.max(axis=0))[1:])
     # The deviations of the sound members bound the median deviation, unless there are only two.
@@ -218,16 +220,16 @@ def test_one_diverging_member_does_no_harm(
 def test_too_few_members_hide_nothing(n_members: int) -> None:
     """With one or two members a failure cannot be cut away; it must show."""
     paths = np.ones((n_members, 4, 2))
-    np.testing.assert_array_equal(centre(paths), 1)
-    np.testing.assert_array_equal(spread(paths), 0)
+    np.testing.assert_array_equal(trimmed_mean(paths), 1)
+    np.testing.assert_array_equal(mad_std(paths), 0)
     paths[0, 2] = np.nan
-    assert np.isnan(centre(paths)[2]).all()
-    assert np.isfinite(centre(paths)[[0, 1, 3]]).all()
+    assert np.isnan(trimmed_mean(paths)[2]).all()
+    assert np.isfinite(trimmed_mean(paths)[[0, 1, 3]]).all()
 
 
 def test_the_spread_of_a_normal_ensemble_is_its_standard_deviation() -> None:
     paths = 3.0 * np.random.default_rng(0).normal(size=(20_001, 1))
-    np.testing.assert_allclose(spread(paths), 3.0, rtol=0.03)
+    np.testing.assert_allclose(mad_std(paths), 3.0, rtol=0.03)
 
 
 @pytest.mark.parametrize("discrete", [True, False])

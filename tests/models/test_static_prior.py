@@ -27,7 +27,7 @@ from twinfold.models.static_prior import FEWEST, OwnPrior, StaticPrior, fit_stat
 from twinfold.simulation.simulator import Simulator
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import load_run, save_run
-from twinfold.uncertainty.holdout_evaluation import examine
+from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 
 Build = Callable[..., FittedModel]
 
@@ -400,7 +400,7 @@ def test_the_same_rows_with_columns_added_are_refused(world: Any) -> None:
 def test_ends_are_predicted_from_the_columns_and_what_comes_before(world: Any) -> None:
     model, factors = world.model, fresh_factors(world.model)
     panel = world.panel(factors, [8, 8, 8], NEW)
-    found = examine(model, panel)
+    found = evaluate_holdout(model, panel)
     values = columns_of(found.model)
     np.testing.assert_allclose(values, world.static(factors))
     own = known(found.model).own_prior
@@ -410,11 +410,11 @@ def test_ends_are_predicted_from_the_columns_and_what_comes_before(world: Any) -
     ids = model.agent_ids[:3]
     again = world.panel(np.asarray(model.members.agents)[0, :3], [8, 8, 8], ids)
     bare = replace(again, static=None, roles=again.roles.model_copy(update={"static": ()}))
-    values = columns_of(examine(model, bare).model)
+    values = columns_of(evaluate_holdout(model, bare).model)
     np.testing.assert_array_equal(values, columns_of(model)[:3])
     # And are examined as they are known, whatever the table says of them.
     assert again.static is not None
-    odd = examine(model, replace(again, static=again.static + 1.0)).model
+    odd = evaluate_holdout(model, replace(again, static=again.static + 1.0)).model
     np.testing.assert_array_equal(columns_of(odd), columns_of(model)[:3])
 
 

@@ -67,7 +67,7 @@ def by_hand(member: FactorModel, data: TrainData) -> np.ndarray:
 def test_clean_data_gives_back_the_true_factors(joint: bool) -> None:
     start = member(joint=joint)
     data = sample(start)
-    (found,) = factor_regression.refit_factors([start], data, every(data))
+    (found,) = factor_regression.solve_factors([start], data, every(data))
     np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=2e-3)
 
 
@@ -78,7 +78,7 @@ def test_one_round_is_ridge_regression(joint: bool, monkeypatch: pytest.MonkeyPa
     program.clear_cache()  # of which the limit is a constant
     members = [member(seed, joint=joint) for seed in (1, 2)]
     data = sample(members[0], noise=0.3, rows_of_last=2)
-    found = factor_regression.refit_factors(members, data, every(data), rounds=1)
+    found = factor_regression.solve_factors(members, data, every(data), rounds=1)
     program.clear_cache()
     for got, start in zip(found, members, strict=True):
         np.testing.assert_allclose(got.agents, by_hand(start, data), rtol=1e-3, atol=1e-3)
@@ -87,9 +87,9 @@ def test_one_round_is_ridge_regression(joint: bool, monkeypatch: pytest.MonkeyPa
 def test_members_of_several_structures_are_solved_as_each_alone() -> None:
     members = [member(1), member(2, joint=True, rank=3), member(3, joint=True, rank=7)]
     data = sample(members[0], noise=0.1, rows_of_last=1)
-    found = factor_regression.refit_factors(members, data, every(data))
+    found = factor_regression.solve_factors(members, data, every(data))
     for got, start in zip(found, members, strict=True):
-        (alone,) = factor_regression.refit_factors([start], data, every(data))
+        (alone,) = factor_regression.solve_factors([start], data, every(data))
         np.testing.assert_array_equal(got.agents, alone.agents)
         assert jax.tree.structure(got) == jax.tree.structure(start)
         np.testing.assert_array_equal(got.head.weight, start.head.weight)  # nets stay as they are
@@ -103,7 +103,7 @@ def test_gross_errors_hardly_matter(noise: float, atol: float) -> None:
     target = np.array(data.target)
     target[::25] += 50.0
     data = data._replace(target=jnp.asarray(target))
-    (found,) = factor_regression.refit_factors([start], data, every(data))
+    (found,) = factor_regression.solve_factors([start], data, every(data))
     np.testing.assert_allclose(found.agents[:3], TRUE[:3], atol=atol)
 
 
@@ -124,11 +124,11 @@ def test_a_state_that_seldom_changes_does_not_outweigh_the_others(
     scale = factor_regression.robust_scale(target, target)
     assert scale[0] == pytest.approx(4 * np.sqrt(len(events) / len(target)), rel=0.1)
     np.testing.assert_allclose(scale[1:], 1.4826 * np.median(np.abs(target[:, 1:]), axis=0))
-    (found,) = factor_regression.refit_factors([start], data, every(data))
+    (found,) = factor_regression.solve_factors([start], data, every(data))
     with pytest.MonkeyPatch.context() as patch:
         median = factor_regression.robust_scale
         patch.setattr(factor_regression, "robust_scale", lambda error, _: median(error, None))
-        (naive,) = factor_regression.refit_factors([start], data, every(data))
+        (naive,) = factor_regression.solve_factors([start], data, every(data))
     error, worse = (np.abs(np.asarray(x.agents[:3]) - TRUE[:3]).max() for x in (found, naive))
     assert error < 0.7 * worse
 
@@ -150,7 +150,7 @@ def test_an_agent_without_rows_is_at_the_mean_and_only_given_rows_count() -> Non
     start = member()
     data = sample(start)
     rows = np.flatnonzero(np.asarray(data.agent) != 1).astype(np.int32)
-    (found,) = factor_regression.refit_factors([start], data, rows)
+    (found,) = factor_regression.solve_factors([start], data, rows)
     mean = np.asarray(start.agents).mean(axis=0)
     np.testing.assert_allclose(np.asarray(found.agents)[[1, 3]], np.tile(mean, (2, 1)), atol=1e-4)
 
@@ -162,9 +162,9 @@ def test_chunks_do_not_change_the_answer(
 ) -> None:
     start = member(joint=joint)
     data = sample(start, noise=0.1, rows_of_last=1)
-    (whole,) = factor_regression.refit_factors([start], data, every(data))
+    (whole,) = factor_regression.solve_factors([start], data, every(data))
     monkeypatch.setattr(factor_regression, "_CHUNK", size)
-    (parts,) = factor_regression.refit_factors([start], data, every(data))
+    (parts,) = factor_regression.solve_factors([start], data, every(data))
     np.testing.assert_allclose(parts.agents, whole.agents, rtol=1e-3, atol=1e-4)
 
 
@@ -173,8 +173,8 @@ def test_a_part_of_the_rows_gives_the_scale_of_the_residuals(
 ) -> None:
     start = member()
     data = sample(start, noise=0.1)
-    (whole,) = factor_regression.refit_factors([start], data, every(data))
+    (whole,) = factor_regression.solve_factors([start], data, every(data))
     monkeypatch.setattr(factor_regression, "_SAMPLE", 100)
-    (part,) = factor_regression.refit_factors([start], data, every(data))
+    (part,) = factor_regression.solve_factors([start], data, every(data))
     np.testing.assert_allclose(part.agents, whole.agents, atol=0.05)
     assert not np.array_equal(part.agents, whole.agents)

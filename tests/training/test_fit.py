@@ -23,7 +23,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import hold_out
 from twinfold.errors import RunError, UsageError
-from twinfold.metrics import centre
+from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import rollout_members
 from twinfold.simulation.simulator import Simulator
@@ -163,7 +163,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
 
     def error(model: FittedModel, agent: Any) -> float:
         paths = rollout_members(model.members, model.normalizer, agent, start + offset, actions)
-        return float(np.sqrt(np.mean((centre(paths) - offset - expected) ** 2)))
+        return float(np.sqrt(np.mean((trimmed_mean(paths) - offset - expected) ** 2)))
 
     own_error = error(model, np.array([model.agent_index(f"P-{n}/ä") for n in range(n_agents)]))
     persistence = float(np.sqrt(np.mean((start[:, None] - expected) ** 2)))
@@ -379,7 +379,7 @@ def test_small_and_uneven_panels(lengths: list[int], held_out: bool) -> None:
     paths = rollout_members(
         model.members, model.normalizer, data.agent, data.state, data.action[:, None]
     )
-    error = centre(paths)[:, 0] - data.next_state
+    error = trimmed_mean(paths)[:, 0] - data.next_state
     assert np.abs(error).max() < 3  # seen in training; states are of size one
 
 
@@ -461,7 +461,7 @@ def test_reserved_agents_calibrate_the_band_and_are_known(
         paths = rollout_members(
             model.members, model.normalizer, agent, data.state, data.action[:, None]
         )
-        return float(np.sqrt(np.mean((centre(paths)[:, 0] - data.next_state) ** 2)))
+        return float(np.sqrt(np.mean((trimmed_mean(paths)[:, 0] - data.next_state) ** 2)))
 
     assert error(index[data.agent]) < 0.7 * error(np.roll(index, 1)[data.agent])
 

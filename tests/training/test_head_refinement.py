@@ -10,7 +10,7 @@ import pytest
 
 from twinfold.config import FitConfig
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
-from twinfold.training.head_refinement import polish_members
+from twinfold.training.head_refinement import refine_heads
 from twinfold.training.train_step import TrainData
 
 N_AGENTS, N_STATE, RANK, WIDTH = 6, 3, 2, 4
@@ -49,7 +49,7 @@ def test_a_head_that_is_off_is_found_again(joint: bool, discrete: bool) -> None:
     rows = np.arange(len(data.agent), dtype=np.int32)
     weight = truth.head.weight + 0.3 * jax.random.normal(jax.random.key(9), truth.head.weight.shape)
     off = eqx.tree_at(lambda m: m.head.weight, truth, weight)
-    (polished,) = polish_members([off], data, rows, 1)
+    (polished,) = refine_heads([off], data, rows, 1)
     assert rms(off, data) > 0.1
     # What is left is the ridge of the residual scale and single precision.
     assert rms(polished, data) < 0.02 * rms(off, data)
@@ -63,7 +63,7 @@ def test_rounds_take_head_and_factors_to_what_made_the_data(joint: bool) -> None
     rows = np.arange(len(data.agent), dtype=np.int32)
     noise = jax.random.normal(jax.random.key(5), truth.agents.shape)
     off = eqx.tree_at(lambda m: m.agents, truth, truth.agents + 0.2 * noise)
-    errors = [rms(polish_members([off], data, rows, rounds)[0], data) for rounds in (0, 2, 20)]
+    errors = [rms(refine_heads([off], data, rows, rounds)[0], data) for rounds in (0, 2, 20)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.1 * errors[0]
 
@@ -73,7 +73,7 @@ def test_one_solution_is_that_of_plain_least_squares() -> None:
     data = data_of(truth, noise=0.1)
     rows = np.arange(len(data.agent), dtype=np.int32)[::2]  # the other half must not count
     start = member(1, joint=True, discrete=False)
-    found = polish_members([start], data, rows, 1)[0]
+    found = refine_heads([start], data, rows, 1)[0]
     hidden = []
     for k in rows:
         x = data.inputs[k] @ start.state_layers[0].weight + start.state_layers[0].bias
@@ -107,5 +107,5 @@ def test_a_member_that_diverged_does_not_stop_the_others() -> None:
     data = data_of(truth)
     rows = np.arange(len(data.agent), dtype=np.int32)
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, truth)
-    found = polish_members([broken, member(1, joint=False, discrete=True)], data, rows, 1)
+    found = refine_heads([broken, member(1, joint=False, discrete=True)], data, rows, 1)
     assert np.isfinite(rms(found[1], data))

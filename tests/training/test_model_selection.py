@@ -17,7 +17,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.models.factor_model import Structure, init_factor_model
 from twinfold.models.rollout import rollout_members
-from twinfold.training.ensemble import Problem, stacked
+from twinfold.training.ensemble import TrainingContext, stacked
 from twinfold.training.fit import fit
 from twinfold.training.trials import Candidate, Trial, Trials, cut_folds, held_out_noise
 
@@ -139,8 +139,8 @@ def panel(respond: Any, n_agents: int = 40, n_rows: int = 30) -> PanelDataset:
 
 def chosen(dataset: PanelDataset, config: FitConfig) -> tuple[Any, list[str]]:
     lines: list[str] = []
-    problem = Problem.of(dataset, dataset.transitions(), config)
-    return choose_module.choose(dataset, problem, lines.append), lines
+    problem = TrainingContext.of(dataset, dataset.transitions(), config)
+    return choose_module.select_model(dataset, problem, lines.append), lines
 
 
 def test_what_depends_on_state_and_action_together_gets_joint_features() -> None:
@@ -179,7 +179,7 @@ def test_a_single_option_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_noise_is_the_scale_of_one_step_errors() -> None:
     dataset = panel(product, 6)
     config = CONFIG.model_copy(update={"features": "joint", "rank": 3, "steps": 10})
-    problem = Problem.of(dataset, dataset.transitions(), config)
+    problem = TrainingContext.of(dataset, dataset.transitions(), config)
     fold = cut_folds(dataset, problem)[0]
     keys = jax.random.split(jax.random.key(0), 2)
     stack = stacked([init_factor_model(key, config, 6, 2, 2, False) for key in keys])

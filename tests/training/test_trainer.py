@@ -17,17 +17,17 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.training import trainer as schedule
 from twinfold.training.run_directory import RunWriter
 from twinfold.training.train_step import CHUNK, TrainData, Unroll
-from twinfold.training.trainer import Job, run_jobs
+from twinfold.training.trainer import MemberJob, run_jobs
 
 CONFIG = FitConfig(rank=3, state_net=(8,), batch_size=4)
 ROWS = np.arange(3, 40, dtype=np.int32)
 SEPARABLE, JOINT = Structure(False, 3), Structure(True, 2)
 JOBS = [
-    Job("short", 4, 300, 0.0, SEPARABLE),
-    Job("long", 0, 3 * CHUNK, 0.1, SEPARABLE),
-    Job("other", 5, 3 * CHUNK, 0.1, JOINT),
-    Job("twin", 1, 3 * CHUNK, 0.3, SEPARABLE),
-    Job("middle", 2, CHUNK + 1, 0.0, SEPARABLE),
+    MemberJob("short", 4, 300, 0.0, SEPARABLE),
+    MemberJob("long", 0, 3 * CHUNK, 0.1, SEPARABLE),
+    MemberJob("other", 5, 3 * CHUNK, 0.1, JOINT),
+    MemberJob("twin", 1, 3 * CHUNK, 0.3, SEPARABLE),
+    MemberJob("middle", 2, CHUNK + 1, 0.0, SEPARABLE),
 ]
 
 
@@ -41,11 +41,11 @@ def data() -> TrainData:
     )
 
 
-def init(job: Job) -> FactorModel:
+def init(job: MemberJob) -> FactorModel:
     return init_factor_model(jax.random.key(job.member), CONFIG, 4, 2, 3, True, job.structure)
 
 
-def run(jobs: list[Job], progress: Any = None, writer: RunWriter | None = None) -> Any:
+def run(jobs: list[MemberJob], progress: Any = None, writer: RunWriter | None = None) -> Any:
     return run_jobs(jobs, data(), ROWS, init, CONFIG, progress, writer, "stage")
 
 
@@ -100,7 +100,7 @@ def test_groups_of_one_length_train_as_single_members_do(
 def test_all_jobs_and_chunks_of_a_structure_are_one_compiled_program(trained: Any) -> None:
     program: Any = schedule.run_chunk
     before = program._cache_size()
-    run([*JOBS, Job("another", 9, 700, 0.7, SEPARABLE), Job("last", 7, 10, 0.7, JOINT)])
+    run([*JOBS, MemberJob("another", 9, 700, 0.7, SEPARABLE), MemberJob("last", 7, 10, 0.7, JOINT)])
     assert program._cache_size() == before
 
 

@@ -16,7 +16,6 @@ from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
-from twinfold.training.ensemble import Problem
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import load_run, save_run
 from twinfold.training.trials import Candidate, Trials, cut_folds
@@ -148,7 +147,7 @@ def test_nets_can_be_told_to_learn_what_a_linear_model_leaves(linear: Any, tmp_p
 def test_simple_models_are_tried_as_they_are_fitted() -> None:
     """The held-out paths are those of the linear model alone, refitted to each fold."""
     dataset = table("levels")
-    problem = Problem.of(dataset, dataset.transitions(), FitConfig(**SETTINGS))
+    problem = TrainingContext.of(dataset, dataset.transitions(), FitConfig(**SETTINGS))
     folds = cut_folds(dataset, problem)
     assert len(folds) == 3  # there is little data: three places in time
     for fold in folds:

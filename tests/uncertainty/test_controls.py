@@ -20,7 +20,7 @@ from twinfold.uncertainty.controls import (
     shrunk_means,
     totals,
 )
-from twinfold.uncertainty.holdout_evaluation import examine
+from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 
 Build = Callable[..., FittedModel]
 
@@ -35,7 +35,7 @@ def of(model: FittedModel, courses: Any, lengths: Any, change: Any, **options: A
     for n, (_, rows) in enumerate(table.groupby("unit")):
         actions = table.loc[rows.index, action].to_numpy(float)
         table.loc[rows.index, state] = change(len(rows), actions, n)
-    return examine(model, type(panel).from_frame(table, model.roles), **options)
+    return evaluate_holdout(model, type(panel).from_frame(table, model.roles), **options)
 
 
 @pytest.fixture
@@ -142,7 +142,10 @@ def test_further_agents_help_simple_models(model: FittedModel, courses: Any) -> 
     factors = np.random.default_rng(3).normal(size=(20, 3))
     many = courses.panel(model, [12] * 20, factors, ids=[f"m{n}" for n in range(20)], seed=1)
     few = courses.panel(model, [3] * 3, factors[:3], ids=["a", "b", "c"], seed=2)
-    alone, helped = examine(model, few), examine(adapt(model, many, warn=print), few)
+    alone, helped = (
+        evaluate_holdout(model, few),
+        evaluate_holdout(adapt(model, many, warn=print), few),
+    )
     assert alone.ends.mask.sum() == helped.ends.mask.sum() == 3  # new agents: half of two
     for name in CONTROLS:
         same = np.array_equal(alone.controls[name], helped.controls[name])
@@ -156,7 +159,7 @@ def test_of_known_agents_whole_trajectories_are_predicted(model: FittedModel, co
     had = courses.panel(model, [12] * 6, factors, ids=ids, seed=1)
     again = courses.panel(model, [1, 2, 7, 1, 60, 3], factors, ids=ids, seed=2)
     known = adapt(model, had, warn=print)
-    found = examine(known, again)
+    found = evaluate_holdout(known, again)
     assert found.ends.mask.sum(axis=1).tolist() == [1, 2, 7, 1, 50, 3]
     rows = courses.transitions(model, had)
     pooled = fit_linear(linear_data(model.normalizer, rows, 6, 0), "pooled")
@@ -168,7 +171,9 @@ def test_of_known_agents_whole_trajectories_are_predicted(model: FittedModel, co
         np.clip(np.sqrt(np.square(error).mean(axis=1)), 1e-9, 10),
         rtol=1e-5,
     )
-    anew = examine(known, again, anew=True)  # as if nothing were known of them
+    anew = evaluate_holdout(
+        known, again, refit_from_prefix=True
+    )  # as if nothing were known of them
     assert anew.ends.mask.sum(axis=1).tolist() == [1, 3, 30, 1]
 
 
@@ -211,21 +216,21 @@ def test_actions_drawn_by_column_move_what_that_column_moves(
 ) -> None:
     panel = courses.panel(model, [12] * 6, np.random.default_rng(3).normal(size=(6, 3)),
                           ids=list("abcdef"), seed=2)  # fmt: skip
-    found = examine(model, panel, columns=True)
+    found = evaluate_holdout(model, panel, columns=True)
     assert len(found.redrawn_columns) == 2
     np.testing.assert_array_equal(found.redrawn.rmse, found.controls["other actions"])
     assert np.all(found.redrawn.moved > 0)
     assert not found.steady.any()
     table = panel.to_frame()
     table.loc[table["a0"].notna(), "a0"] = 0.5
-    held = examine(model, type(panel).from_frame(table, model.roles), columns=True)
+    held = evaluate_holdout(model, type(panel).from_frame(table, model.roles), columns=True)
     first, second = held.redrawn_columns
     assert np.all(first.moved < 1e-8)
     assert np.all(first.same == 1)
     np.testing.assert_allclose(first.rmse, held.rmse, rtol=1e-5)
     assert np.all(second.moved > 0)
     table.loc[table["a1"].notna(), "a1"] = table["unit"].map(ord).astype(float)
-    held = examine(model, type(panel).from_frame(table, model.roles))
+    held = evaluate_holdout(model, type(panel).from_frame(table, model.roles))
     assert held.steady.all()
     assert held.redrawn.same.mean() < 0.9
     assert held.redrawn_columns == ()

@@ -19,7 +19,7 @@ from twinfold.uncertainty.holdout_evaluation import (
     _correlation,
     _statistics,
     as_known,
-    examine,
+    evaluate_holdout,
 )
 
 Build = Callable[..., FittedModel]
@@ -54,7 +54,7 @@ def test_residuals_at_a_wall_are_in_units_of_the_noise_there(
 
     def examined(walls: Any) -> Any:
         prior = posterior.prior._replace(walls=walls, limit_noise=5 * posterior.prior.noise)
-        return examine(replace(model, posterior=posterior._replace(prior=prior)), panel)
+        return evaluate_holdout(replace(model, posterior=posterior._replace(prior=prior)), panel)
 
     walls, plain = no_walls(3), examined(no_walls(3))
     after = model.normalizer.encode_state(plain.ends.next_state)
@@ -72,7 +72,7 @@ def test_predictions_and_errors_are_those_of_simulators(
     model = without_walls(random_model(posterior=True, **kind))
     panel = newcomers(model, courses)
     data = courses.transitions(model, panel)
-    found = examine(model, panel)
+    found = evaluate_holdout(model, panel)
     assert [panel.agent_ids[n] for n in found.agent] == ["n0", "n1", "n3"]
     before, ends = split_ends(data)
     partly = with_transitions(model, panel.agent_ids, before)
@@ -108,7 +108,7 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     factors = courses.factors(model)[:3]
     panel = courses.panel(model, [10] * 3, factors, ids=["u2", "x", "u0"], seed=8)
     before, _ = split_ends(courses.transitions(model, panel))
-    kept = as_known(model, panel, before, anew=False)
+    kept = as_known(model, panel, before, refit_from_prefix=False)
     mine = np.asarray(model.members.agents)
     theirs = np.asarray(kept.members.agents)
     assert kept.agent_ids == ("u2", "x", "u0")
@@ -116,7 +116,7 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     np.testing.assert_array_equal(theirs[:, 2], mine[:, 0])
     assert kept.posterior.trained.tolist() == [True, False, True]
     assert kept.posterior.evidence.count.tolist() == [12, 5, 12]
-    anew = as_known(model, panel, before, anew=True)
+    anew = as_known(model, panel, before, refit_from_prefix=True)
     assert anew.posterior.evidence.count.tolist() == [5, 5, 5]
     assert not anew.posterior.trained.any()
     np.testing.assert_allclose(np.asarray(anew.members.agents)[:, 1], theirs[:, 1], rtol=1e-6)
@@ -129,7 +129,8 @@ def test_the_end_that_is_predicted_is_not_looked_at(random_model: Build, courses
     late = table.groupby("unit")["t"].transform("max") == table["t"]
     table.loc[late, "s1"] += 3.0  # the last state of every agent
     found, other = (
-        examine(model, data) for data in (panel, type(panel).from_frame(table, panel.roles))
+        evaluate_holdout(model, data)
+        for data in (panel, type(panel).from_frame(table, panel.roles))
     )
     np.testing.assert_array_equal(found.middle, other.middle)
     assert np.all(other.rmse > found.rmse)
@@ -138,13 +139,13 @@ def test_the_end_that_is_predicted_is_not_looked_at(random_model: Build, courses
 def test_the_control_agent_is_always_another_one(random_model: Build, courses: Any) -> None:
     model = random_model(posterior=True)
     panel = newcomers(model, courses, [8] * 6)
-    found = [examine(model, panel, seed=seed) for seed in range(2)]
+    found = [evaluate_holdout(model, panel, seed=seed) for seed in range(2)]
     for one in found:
         assert not np.any(np.isclose(one.controls["another agent"], one.rmse, rtol=1e-9))
     assert not np.array_equal(
         found[0].controls["other actions"], found[1].controls["other actions"]
     )
-    again = examine(model, panel, seed=1)
+    again = evaluate_holdout(model, panel, seed=1)
     np.testing.assert_array_equal(again.statistics, found[1].statistics)
 
 
@@ -160,14 +161,14 @@ def test_a_linear_agent_is_what_the_linear_control_finds(random_model: Build, co
         for index in rows.index:
             table.loc[index, ["s0", "s1", "s2"]] = state
             state = 0.8 * turn @ state + push @ table.loc[index, ["a0", "a1"]].to_numpy(float)
-    found = examine(model, type(panel).from_frame(table, panel.roles))
+    found = evaluate_holdout(model, type(panel).from_frame(table, panel.roles))
     assert found.controls["own linear model"].max() < 0.05
     assert np.all(found.rmse > 10 * found.controls["own linear model"])
 
 
 def test_no_ends_no_rows(random_model: Build, courses: Any) -> None:
     model = random_model(posterior=True)
-    found = examine(model, newcomers(model, courses, [1, 1]))
+    found = evaluate_holdout(model, newcomers(model, courses, [1, 1]))
     assert found.statistics.shape == (0, len(STATISTICS))
     assert found.scores.shape[0] == 0
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twinfold.models.fitted_model import Calibration, FittedModel
 from twinfold.uncertainty.intervals import (
     band_factor,
-    course_scores,
     prediction_band,
+    trajectory_scores,
     uncalibrated_band,
 )
 
@@ -161,7 +161,7 @@ def test_scores_are_the_largest_error_so_far(seed: int, horizon: int) -> None:
     rng = np.random.default_rng(seed)
     error, width = rng.normal(size=(4, horizon, 2)), rng.uniform(0.1, 2, (4, horizon, 2))
     mask = np.arange(horizon) < rng.integers(1, horizon + 1, 4)[:, None]
-    scores = course_scores(error, width, mask)
+    scores = trajectory_scores(error, width, mask)
     for s, h in np.ndindex(4, horizon):
         if mask[s, h]:
             worst = max(abs(error[s, t, d]) / width[s, t, d] for t in range(h + 1) for d in (0, 1))
@@ -187,9 +187,9 @@ def test_scores_are_the_largest_error_so_far(seed: int, horizon: int) -> None:
 def test_what_is_not_finite_is_as_wrong_as_can_be(error: Any, width: Any, expected: float) -> None:
     errors, widths = np.full((1, 3, 2), 0.5), np.ones((1, 3, 2))
     errors[0, 1, 0], widths[0, 1, 0] = error, width
-    scores = course_scores(errors, widths, np.array([[True, True, True]]))
+    scores = trajectory_scores(errors, widths, np.array([[True, True, True]]))
     assert scores[0, 0] == 0.5
     assert scores[0, 1] == scores[0, 2] == max(expected, 0.5)
-    cut = course_scores(errors, widths, np.array([[True, False, False]]))
+    cut = trajectory_scores(errors, widths, np.array([[True, False, False]]))
     assert cut[0, 0] == 0.5  # what lies beyond the end does not count
     assert np.isnan(cut[0, 1:]).all()

@@ -74,7 +74,7 @@ def world(models: Any) -> World:
 
 
 def agents_with(statistics: Any = None, scores: Any = None, **more: Any) -> Any:
-    """What a check reads of ``Examined``, for agents 0, 1, ..."""
+    """What a check reads of ``HoldoutResult``, for agents 0, 1, ..."""
     rows = len(statistics) if statistics is not None else len(scores if scores is not None else [])
     found: dict[str, Any] = {
         "agent": np.arange(rows),

@@ -13,7 +13,7 @@ import pytest
 
 from twinfold.adaptation.adapt import adapt
 from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.holdout_evaluation import examine
+from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.validation import model_checks
 from twinfold.validation.check import Check
 
@@ -70,7 +70,7 @@ def test_the_numerical_rank_is_the_number_of_terms_that_differ(world: Any, used:
 def test_members_that_tell_agents_apart_alike_agree(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     rng = np.random.default_rng(0)
-    found = examine(world.model, world.again([f"u{n}" for n in range(12)], 9))
+    found = evaluate_holdout(world.model, world.again([f"u{n}" for n in range(12)], 9))
 
     def agree(own: Any, apart: float, rmse: float = 0.1, simple: float = 0.2) -> Any:
         controls = {name: np.full(12, simple) for name in found.controls}
@@ -99,8 +99,10 @@ def test_members_that_tell_agents_apart_alike_agree(world: Any) -> None:
 def test_the_disagreement_of_members_is_measured_along_the_ends(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     panel = world.again(["u1", "u2"], 9)
-    assert np.all(examine(world.model, panel).disagreement < 1e-6)
-    apart = examine(twice_known(world.model, [factors, np.roll(factors, 1, axis=0)]), panel)
+    assert np.all(evaluate_holdout(world.model, panel).disagreement < 1e-6)
+    apart = evaluate_holdout(
+        twice_known(world.model, [factors, np.roll(factors, 1, axis=0)]), panel
+    )
     assert np.all(apart.disagreement > 1e-3)
 
 
@@ -108,7 +110,7 @@ def test_a_member_that_diverged_stops_nothing(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     model = twice(world.model, [np.full_like(factors, np.nan), factors])
     assert rank_of(model).values["rank"] <= 3
-    found = examine(world.model, world.again(["u1", "u2"], 9))
+    found = evaluate_holdout(world.model, world.again(["u1", "u2"], 9))
     agreement(model, found)
     map_of(model)
 
@@ -126,7 +128,7 @@ def test_agents_whose_rows_contradict_each_other_are_named(world: Any) -> None:
 
 
 def test_what_depends_on_the_state_is_structure(world: Any) -> None:
-    found = examine(world.model, world.fresh(40, 9))
+    found = evaluate_holdout(world.model, world.fresh(40, 9))
     plain = model_checks.residual_structure(found)
     assert plain.status == "pass"
     state = np.concatenate([found.ends.state[:, None], found.ends.next_state[:, :-1]], axis=1)
@@ -136,7 +138,7 @@ def test_what_depends_on_the_state_is_structure(world: Any) -> None:
     check = model_checks.residual_structure(found._replace(residual=residual))
     assert check.status == "warn"
     assert max(check.values, key=lambda name: check.values[name]) == "s2"
-    few = model_checks.residual_structure(examine(world.model, world.fresh(1, 9)))
+    few = model_checks.residual_structure(evaluate_holdout(world.model, world.fresh(1, 9)))
     assert "Too few transitions" in few.advice
 
 

@@ -16,7 +16,7 @@ import pytest
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, examine
+from twinfold.uncertainty.holdout_evaluation import STATISTICS, evaluate_holdout
 from twinfold.validation.identity_swap import same_agents
 from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.validate import Validation, validate
@@ -217,7 +217,7 @@ def test_constant_actions_leave_predictions_usable(world: Any) -> None:
     model, panel = world.model, world.again(KNOWN, 8)
     held = changed(panel, hold)
     # What the model itself would do under that action is the truth here.
-    found = examine(model, held)
+    found = evaluate_holdout(model, held)
     path, start = found.middle, panel.to_frame()
     table = held.to_frame()
     for s, n in enumerate(found.agent):

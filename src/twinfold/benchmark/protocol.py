@@ -17,7 +17,7 @@ from twinfold import __version__, metrics
 from twinfold.benchmark.collect import simulate_policy
 from twinfold.benchmark.paper import AGENT_LABELS, paper_figures
 from twinfold.errors import UsageError
-from twinfold.metrics import centre
+from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import rollout_members
 from twinfold.planning.build import task_objective, task_planner
@@ -81,8 +81,8 @@ def evaluate_prediction(
     predictions = predict(model, task, agents, trajectories=trajectories, steps=steps, seed=seed)
     rows = []
     for agent, found in zip(agents, predictions, strict=True):
-        error = metrics.rmse(centre(found.members), found.true[:, 1:], found.mask)
-        fit = metrics.r2(centre(found.members), found.true[:, 1:], found.mask)
+        error = metrics.rmse(trimmed_mean(found.members), found.true[:, 1:], found.mask)
+        fit = metrics.r2(trimmed_mean(found.members), found.true[:, 1:], found.mask)
         summary = metrics.summarise(error)
         low, high = metrics.bootstrap_interval(error, np.mean)
         rows.append(

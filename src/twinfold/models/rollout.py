@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
-from twinfold.metrics import centre
+from twinfold.metrics import trimmed_mean
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, factor_draws
@@ -134,7 +134,7 @@ def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) ->
         np.tile(state, (n_agents, 1)),
         np.tile(actions, (n_agents, *[1] * (actions.ndim - 1)))[:, None],
     )
-    change = centre(paths)[:, 0] - np.tile(state, (n_agents, 1))
+    change = trimmed_mean(paths)[:, 0] - np.tile(state, (n_agents, 1))
     return (change / model.normalizer.target_scale).reshape(n_agents, n_probes * n_state)
 
 

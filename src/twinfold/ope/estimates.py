@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
-from twinfold.metrics import centre
+from twinfold.metrics import trimmed_mean
 
 Floats = NDArray[np.float64]
 
@@ -180,7 +180,7 @@ def by_draw(returns: Floats) -> Floats:
 def robust_mean(values: Floats) -> float:
     """Return the robust mean of draws ``(K,)``."""
     with np.errstate(invalid="ignore"):  # where two policies diverge by turns nothing is known
-        return float(centre(values[:, None])[0])
+        return float(trimmed_mean(values[:, None])[0])
 
 
 def interval(value: float, draws: Floats, returns: Floats, coverage: float) -> Interval:

@@ -4,7 +4,7 @@ Axes: K draws, S starts. With R_ks the return of start s in world k
 (:mod:`twinfold.ope.posterior_rollouts`),
 
     V_k    = mean_s R_ks          what the policy is worth if world k is the true one
-    value  = centre_k V_k         a robust mean, ``metrics.centre``
+    value  = centre_k V_k         a robust mean, ``metrics.trimmed_mean``
     low    = value - hypot(value - V_(j), z e)            high likewise, with V_(K + 1 - j)
 
 V_(1) <= .. <= V_(K) are the sorted draws, and j is the largest rank with

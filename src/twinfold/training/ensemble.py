@@ -16,16 +16,16 @@ from twinfold.models.factor_model import FactorModel, Structure, init_factor_mod
 from twinfold.models.linear import LinearFit
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
-from twinfold.training.factor_regression import refit_factors
-from twinfold.training.head_refinement import polish_members
+from twinfold.training.factor_regression import solve_factors
+from twinfold.training.head_refinement import refine_heads
 from twinfold.training.train_step import TrainData, Unroll
-from twinfold.training.trainer import Job, Progress, run_jobs
+from twinfold.training.trainer import MemberJob, Progress, run_jobs
 
 if TYPE_CHECKING:
     from twinfold.training.run_directory import RunWriter
 
 
-class Problem(NamedTuple):
+class TrainingContext(NamedTuple):
     """Data and settings of a fit; they do not change during it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Problem(NamedTuple):
         config: FitConfig,
         progress: Progress | None = None,
         writer: RunWriter | None = None,
-    ) -> Problem:
+    ) -> TrainingContext:
         """The problem that a panel poses; ``data`` are its transitions."""
         levels = dataset.action_levels
         roles = dataset.roles
@@ -86,10 +86,10 @@ class Problem(NamedTuple):
 
 
 def train_members(
-    problem: Problem,
+    problem: TrainingContext,
     rows: NDArray[np.int32],
     normalizer: Normalizer,
-    jobs: list[Job],
+    jobs: list[MemberJob],
     what: str,
     linear: LinearFit | None = None,
 ) -> tuple[list[FactorModel], NDArray[np.floating]]:
@@ -119,7 +119,7 @@ def train_members(
         target=jnp.asarray(normalizer.encode_target(data.state, data.next_state), jnp.float32),
     )
 
-    def init(job: Job) -> FactorModel:
+    def init(job: MemberJob) -> FactorModel:
         return fresh_member(problem, normalizer, job.member, job.structure, linear)
 
     unroll = None
@@ -136,8 +136,8 @@ def train_members(
         jobs, train_data, rows, init, config, problem.progress, problem.writer, what, unroll
     )
     variance = None if linear is None else linear.variance
-    members = refit_factors(members, train_data, rows, variance=variance)
-    polished = polish_members(members, train_data, rows, config.polish, problem.progress, variance)
+    members = solve_factors(members, train_data, rows, variance=variance)
+    polished = refine_heads(members, train_data, rows, config.polish, problem.progress, variance)
     return polished, losses
 
 
@@ -146,7 +146,7 @@ _init = jax.jit(init_factor_model, static_argnums=(1, 2, 3, 4, 5, 6, 7))
 
 
 def fresh_member(
-    problem: Problem,
+    problem: TrainingContext,
     normalizer: Normalizer,
     member: int,
     structure: Structure,

@@ -37,7 +37,7 @@ _HUBER = 3.0  # robust scales beyond which a residual counts linearly
 _FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
-def refit_factors(
+def solve_factors(
     members: Sequence[FactorModel],
     data: TrainData,
     rows: NDArray[np.int32],

@@ -1,6 +1,6 @@
 """Learn a simulator for every agent of a panel.
 
-    1. choose features, rank, length of training and shrinkage on held-out data (``choose``)
+    1. choose features, rank, length of training and shrinkage on held-out data (``select_model``)
     2. train the ensemble on everything with that choice
     3. solve for every agent's factors in closed form, given the nets (in step 1 as well)
     4. turn the held-out errors of step 1 into a prediction band
@@ -39,10 +39,10 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import FEWEST
-from twinfold.training.ensemble import Problem, fresh_member, stacked, train_members
-from twinfold.training.model_selection import Log, choose
+from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
+from twinfold.training.model_selection import Log, select_model
 from twinfold.training.run_directory import RunWriter
-from twinfold.training.trainer import Job, Progress
+from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
 
@@ -138,12 +138,12 @@ def _fit(
     fingerprint: str,
 ) -> FittedModel:
     begun = time.perf_counter()
-    problem = Problem.of(dataset, data, config, progress, writer)
+    problem = TrainingContext.of(dataset, data, config, progress, writer)
     log(
         f"{dataset.n_agents} agents, {len(data)} transitions, {data.state.shape[1]} state columns, "
         f"{dataset.roles.action_type} action; {config.members} members"
     )
-    choice = choose(dataset, problem, log)
+    choice = select_model(dataset, problem, log)
     candidate, config, band, noise, validation = choice
     problem = problem._replace(config=config)
     rows = np.arange(len(data), dtype=np.int32)
@@ -215,7 +215,7 @@ def _fit(
 
 
 def _members(
-    problem: Problem,
+    problem: TrainingContext,
     candidate: Candidate,
     normalizer: Normalizer,
     rows: NDArray[np.int32],
@@ -231,7 +231,7 @@ def _members(
         "transitions"
     )
     jobs = [
-        Job(
+        MemberJob(
             f"member-{m}",
             m,
             candidate.steps,

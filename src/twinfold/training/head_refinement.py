@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from twinfold.models.factor_model import FactorModel, hidden_layers
-from twinfold.training.factor_regression import refit_factors
+from twinfold.training.factor_regression import solve_factors
 from twinfold.training.train_step import TrainData
 from twinfold.training.trainer import Progress
 
@@ -39,7 +39,7 @@ _HUBER = 3.0  # robust scales beyond which a residual counts linearly
 _FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
-def polish_members(
+def refine_heads(
     members: Sequence[FactorModel],
     data: TrainData,
     rows: NDArray[np.int32],
@@ -63,7 +63,7 @@ def polish_members(
     for done in range(rounds):
         # One after the other: the products below use all cores already.
         members = [_solve_head(member, data, rows) for member in members]
-        members = refit_factors(members, data, rows, rounds=1, variance=variance)
+        members = solve_factors(members, data, rows, rounds=1, variance=variance)
         if progress is not None:
             progress("polishing", done + 1, rounds)
     return members

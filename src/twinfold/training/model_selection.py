@@ -24,7 +24,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import Structure, structures
 from twinfold.models.linear import WORDS, Kind
-from twinfold.training.ensemble import Problem, unbroken
+from twinfold.training.ensemble import TrainingContext, unbroken
 from twinfold.training.holdout_band import error_by_horizon, held_out_band
 from twinfold.training.recipes import CONTACT, FINE, followed
 from twinfold.training.simple_models import best_simple, simplest, standard_error
@@ -69,7 +69,7 @@ class Choice(NamedTuple):
     validation: dict[str, Any]
 
 
-def choose(dataset: PanelDataset, problem: Problem, log: Log) -> Choice:
+def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> Choice:
     """Choose a model by held-out error.
 
     Args:

@@ -41,7 +41,7 @@ _UNROLLED_RATE = 0.2  # peak of the learning rate of the second phase, as a shar
 
 
 @dataclass(frozen=True)
-class Job:
+class MemberJob:
     """One member to train.
 
     Attributes:
@@ -65,7 +65,7 @@ class Job:
 class _Group:
     """Jobs of one length that run as one vmapped program."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[MemberJob, ...]
     layout: Layout
     state: TrainState
     step: int = 0
@@ -86,10 +86,10 @@ class _Group:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[MemberJob],
     data: TrainData,
     rows: np.ndarray,
-    init: Callable[[Job], FactorModel],
+    init: Callable[[MemberJob], FactorModel],
     config: FitConfig,
     progress: Progress | None,
     writer: RunWriter | None,
@@ -149,17 +149,17 @@ def run_jobs(
     return [found[job.name][0] for job in jobs], np.array([found[job.name][1] for job in jobs])
 
 
-def _grouped(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
+def _grouped(jobs: Sequence[MemberJob]) -> list[tuple[MemberJob, ...]]:
     if jax.default_backend() == "cpu":
         return [(job,) for job in jobs]
-    kinds: dict[Any, list[Job]] = {}
+    kinds: dict[Any, list[MemberJob]] = {}
     for job in jobs:
         kinds.setdefault((job.steps, job.unrolled, job.structure), []).append(job)
     return [tuple(kinds[kind]) for kind in sorted(kinds)]
 
 
 def _start(
-    jobs: tuple[Job, ...], init: Callable[[Job], FactorModel], writer: RunWriter | None
+    jobs: tuple[MemberJob, ...], init: Callable[[MemberJob], FactorModel], writer: RunWriter | None
 ) -> _Group:
     models = [init(job) for job in jobs]
     group = _Group(jobs, Layout.of(models[0]), init_state(models), loss=np.zeros(len(jobs)))

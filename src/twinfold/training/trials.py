@@ -22,7 +22,7 @@ from twinfold.config import FitConfig
 from twinfold.data.angles import wrap
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import Windows, hold_out
-from twinfold.metrics import centre, robust_scale
+from twinfold.metrics import robust_scale, trimmed_mean
 from twinfold.models.factor_model import FactorModel, Structure
 from twinfold.models.linear import (
     ALIKE,
@@ -41,8 +41,8 @@ from twinfold.models.linear import (
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, features_of
 from twinfold.models.rollout import posterior_paths, rollout_members
-from twinfold.training.ensemble import Problem, fresh_member, stacked, train_members
-from twinfold.training.trainer import Job
+from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
+from twinfold.training.trainer import MemberJob
 
 Floats = NDArray[np.float64]
 
@@ -157,7 +157,7 @@ class Trial(NamedTuple):
         return float(np.concatenate(self.errors).mean())
 
 
-def cut_folds(dataset: PanelDataset, problem: Problem) -> list[Fold]:
+def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     """Cut the agents' ends off, at more than one place in time where there is little data."""
     config = problem.config
     few = len(problem.data) <= FEW and config.effort != "quick"
@@ -183,7 +183,7 @@ def cut_folds(dataset: PanelDataset, problem: Problem) -> list[Fold]:
 class Trials:
     """Tries candidates on the same folds."""
 
-    def __init__(self, problem: Problem, folds: list[Fold]) -> None:
+    def __init__(self, problem: TrainingContext, folds: list[Fold]) -> None:
         """Begin.
 
         Args:
@@ -253,7 +253,7 @@ class Trials:
         ]
         for f, fold in enumerate(folds):
             jobs = [
-                Job(
+                MemberJob(
                     f"fold{f}-{what}-{_key(config, c)}-{m}",
                     1000 + m,
                     c.steps,
@@ -332,7 +332,9 @@ class Trials:
     def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
         """``(S, H, D)``, raw units."""
         held = fold.held
-        return centre(rollout_members(stack, fold.normalizer, held.agent, held.state, held.action))
+        return trimmed_mean(
+            rollout_members(stack, fold.normalizer, held.agent, held.state, held.action)
+        )
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
         """Mean errors of the agents ``(n,)``; of fewer than five agents those of the windows."""

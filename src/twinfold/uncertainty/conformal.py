@@ -28,7 +28,7 @@ from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
-from twinfold.uncertainty.holdout_evaluation import examine
+from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 
 
 def reserve(
@@ -87,7 +87,7 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
         model: fitted without the reserved agents; has a posterior.
         reserved: their data.
     """
-    found = examine(model, reserved, anew=True)
+    found = evaluate_holdout(model, reserved, refit_from_prefix=True)
     data = panel_transitions(model, reserved)
     static = static_values(model, reserved)
     if static is not None:

@@ -22,13 +22,13 @@ from twinfold.data.angles import wrap
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.windows import Windows, split_ends
-from twinfold.metrics import centre, spread
+from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import linear_data
 from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.uncertainty.controls import States, simple_controls
-from twinfold.uncertainty.intervals import course_scores, uncalibrated_band
+from twinfold.uncertainty.intervals import trajectory_scores, uncalibrated_band
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Redrawn(NamedTuple):
     """Predictions after recorded actions were replaced by others, drawn at random.
 
     Attributes:
-        rmse: ``(S,)``, errors under the drawn actions, as ``Examined.rmse``.
+        rmse: ``(S,)``, errors under the drawn actions, as ``HoldoutResult.rmse``.
         moved: ``(S,)``, how far predictions under drawn and recorded actions are apart, likewise.
         same: ``(S,)``, share of the steps at which the drawn action is the recorded one.
     """
@@ -66,7 +66,7 @@ class Redrawn(NamedTuple):
     same: Floats
 
 
-class Examined(NamedTuple):
+class HoldoutResult(NamedTuple):
     """Predictions of S ends, at most one per agent.
 
     Attributes:
@@ -80,7 +80,7 @@ class Examined(NamedTuple):
         controls: by name (``controls.CONTROLS``), ``(S,)`` like ``rmse``.
         by_horizon: by name, "model" included, ``(S, H)`` root mean square over columns.
         residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end.
-        scores: ``(S, H)``, by ``course_scores``.
+        scores: ``(S, H)``, by ``trajectory_scores``.
         statistics: ``(S, len(STATISTICS))``; NaN where an end is too short.
         disagreement: ``(S,)``, spread of the members' predictions, in standard deviations of the
             state, over steps and columns as ``rmse`` is.
@@ -108,21 +108,21 @@ class Examined(NamedTuple):
     steady: NDArray[np.bool_]
 
 
-def examine(
+def evaluate_holdout(
     model: FittedModel,
     panel: PanelDataset,
     *,
-    anew: bool = False,
+    refit_from_prefix: bool = False,
     seed: int = 0,
     columns: bool = False,
-) -> Examined:
+) -> HoldoutResult:
     """Predict the ends of a panel's agents; of agents that the model knows, whole trajectories.
 
     Args:
         model: a fitted model with a posterior.
         panel: data with the model's columns.
-        anew: whether agents that the model knows are to be known by the panel's data alone; for
-            data that the model has had.
+        refit_from_prefix: whether agents that the model knows are to be known by the panel's data
+            alone; for data that the model has had.
         seed: of the random controls.
         columns: whether to draw each action column by itself too.
 
@@ -132,8 +132,8 @@ def examine(
     """
     data = panel_transitions(model, panel)
     known = match_ids(model.agent_ids, list(panel.agent_ids)) >= 0
-    before, ends = split_ends(data, whole=known & (not anew))
-    seen = as_known(model, panel, before, anew)
+    before, ends = split_ends(data, whole=known & (not refit_from_prefix))
+    seen = as_known(model, panel, before, refit_from_prefix)
     index = ends.agent
     paths, unknown = predict_paths(seen, index, ends.state, ends.action)
     steps = np.arange(1, ends.mask.shape[1] + 1)
@@ -169,8 +169,8 @@ def examine(
     overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
     rmse = overall.pop("model")
     residual = _residuals(seen, ends)
-    scores = course_scores(raw, width, ends.mask)
-    return Examined(
+    scores = trajectory_scores(raw, width, ends.mask)
+    return HoldoutResult(
         agent=index,
         ends=ends,
         model=seen,
@@ -183,7 +183,7 @@ def examine(
         residual=residual,
         scores=scores,
         statistics=_statistics(residual, scores, ends.mask, rmse, overall),
-        disagreement=_overall(_rms(spread(paths) / scale), ends.mask),
+        disagreement=_overall(_rms(mad_std(paths) / scale), ends.mask),
         redrawn=redrawn(drawn, predicted["other actions"]),
         redrawn_columns=tuple(redrawn(*pair) for pair in one_by_one),
         steady=_steady(seen, before, ends),
@@ -191,7 +191,7 @@ def examine(
 
 
 def as_known(
-    model: FittedModel, panel: PanelDataset, before: Transitions, anew: bool
+    model: FittedModel, panel: PanelDataset, before: Transitions, refit_from_prefix: bool
 ) -> FittedModel:
     """A model of the panel's agents alone, in the panel's order.
 
@@ -199,13 +199,13 @@ def as_known(
         model: the fitted model.
         panel: the agents.
         before: what new agents are known by.
-        anew: whether that goes for all agents.
+        refit_from_prefix: whether that goes for all agents.
     """
     whole = model.posterior
     prior, evidence, trained = whole[:3]
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     n_agents = panel.n_agents
-    known = np.flatnonzero(place >= 0) if not anew else np.zeros(0, np.int64)
+    known = np.flatnonzero(place >= 0) if not refit_from_prefix else np.zeros(0, np.int64)
     own = gather(model.members, model.normalizer, prior, before, n_agents)
     both = own.copy()
     for mine, theirs in zip(both[:3], evidence[:3], strict=True):
@@ -261,7 +261,7 @@ def _model_controls(
     members, norm, index = seen.members, seen.normalizer, ends.agent
 
     def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
-        return centre(rollout_members(stack, norm, agent, ends.state, action))
+        return trimmed_mean(rollout_members(stack, norm, agent, ends.state, action))
 
     average = eqx.tree_at(
         lambda m: m.agents, members, jnp.asarray(prior.mean[:, None], jnp.float32)
@@ -289,7 +289,7 @@ def _by_column(
         action = ends.action.copy()
         action[..., column] = drawn[..., column]
         paths = rollout_members(seen.members, seen.normalizer, ends.agent, ends.state, action)
-        pairs.append((action, centre(paths)))
+        pairs.append((action, trimmed_mean(paths)))
     return pairs
 
 

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.metrics import centre, spread
+from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 
 Floats = NDArray[np.float64]
@@ -73,7 +73,7 @@ def uncalibrated_band(
         steps: ``(...)``, or what broadcasts to it: number of actions taken, from 1.
         unknown: ``(..., D)``, standard deviation by what is not known of the agent.
     """
-    middle, sd = centre(paths), np.hypot(spread(paths), unknown)
+    middle, sd = trimmed_mean(paths), np.hypot(mad_std(paths), unknown)
     quantile = statistics.NormalDist().inv_cdf(0.5 + model.config.band / 2)
     # A member that diverged leaves no finite spread: nothing is known, so nothing is excluded.
     wide = quantile * np.where(np.isfinite(sd), sd, np.inf)
@@ -111,7 +111,7 @@ def promised_steps(model: FittedModel) -> int:
     return next((h for h in steps if math.isfinite(conformal_factor(scores, coverage, h)[0])), 0)
 
 
-def course_scores(error: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
+def trajectory_scores(error: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
     """S_i(h), ``(S, H)``: NaN beyond the mask, infinite where a prediction is not finite.
 
     Args:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from twinfold.uncertainty.holdout_evaluation import Examined, Redrawn
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult, Redrawn
 from twinfold.validation.baselines import better, compare, signed_rank
 from twinfold.validation.check import Check, said
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 
-def reacts(found: Examined, rules: ValidationThresholds = THRESHOLDS) -> Check:
+def reacts(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -> Check:
     """Check that the recorded actions predict clearly better than actions drawn at random."""
     name = "against other actions"
     same, steady = float(found.redrawn.same.mean()), float(found.steady.mean())
@@ -38,7 +38,9 @@ def reacts(found: Examined, rules: ValidationThresholds = THRESHOLDS) -> Check:
     )
 
 
-def borne_out(found: Examined, redrawn: Redrawn, rules: ValidationThresholds = THRESHOLDS) -> float:
+def borne_out(
+    found: HoldoutResult, redrawn: Redrawn, rules: ValidationThresholds = THRESHOLDS
+) -> float:
     """Return the share of the model's effect of actions that the data bears out.
 
         sum of (error under drawn actions)^2 - error^2, over the sum of (what predictions moved)^2
@@ -56,7 +58,7 @@ def borne_out(found: Examined, redrawn: Redrawn, rules: ValidationThresholds = T
 
 
 def reacts_by_column(
-    found: Examined, columns: Sequence[str], rules: ValidationThresholds = THRESHOLDS
+    found: HoldoutResult, columns: Sequence[str], rules: ValidationThresholds = THRESHOLDS
 ) -> Check | None:
     """Check that each action column does what the model says; None if there is a single one.
 

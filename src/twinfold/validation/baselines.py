@@ -18,7 +18,7 @@ from scipy import stats
 
 from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.controls import SIMPLE
-from twinfold.uncertainty.holdout_evaluation import Examined
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.validation.check import Check, Needed, said
 from twinfold.validation.sentences import CONTROL_NAMES, NO_BETTER, Status
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
@@ -83,7 +83,9 @@ def signed_rank(values: Floats) -> float:
     return float(found.pvalue)
 
 
-def compare(found: Examined, control: str, rules: ValidationThresholds = THRESHOLDS) -> Comparison:
+def compare(
+    found: HoldoutResult, control: str, rules: ValidationThresholds = THRESHOLDS
+) -> Comparison:
     """Return the errors beside those of a control, of the agents of whom both are numbers."""
     ours, theirs = found.rmse, found.controls[control]
     ratio = ours / theirs
@@ -115,7 +117,7 @@ def enough_agents(better: int, agents: int, rules: ValidationThresholds = THRESH
 
 
 def better(
-    found: Examined,
+    found: HoldoutResult,
     control: str,
     *,
     remedy: str = "",
@@ -177,12 +179,12 @@ def _better(c: Comparison, rules: ValidationThresholds) -> str:
     return "some badly" if smaller and c.overall >= 1 else "open"
 
 
-def best_simple(found: Examined) -> str:
+def best_simple(found: HoldoutResult) -> str:
     """Return the simple control with the smallest error over all agents."""
     return min(SIMPLE, key=lambda name: float(np.square(found.controls[name]).mean()))
 
 
-def not_worse(found: Examined, rules: ValidationThresholds = THRESHOLDS) -> Check:
+def not_worse(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -> Check:
     """Check that predictions are as good as the best simple control's, but for a margin.
 
     Which one is best is settled by the errors over all agents of the very data: no easy opponent.
@@ -221,7 +223,7 @@ def _not_worse(c: Comparison, limit: float, excess: float, rules: ValidationThre
 
 
 def as_promised(
-    found: Examined, validation: Mapping[str, Any], rules: ValidationThresholds = THRESHOLDS
+    found: HoldoutResult, validation: Mapping[str, Any], rules: ValidationThresholds = THRESHOLDS
 ) -> Check:
     """Check that errors, relative to no change, are of the size of those that the fit held out."""
     name, own, n = "against the run's own error", validation, len(found.rmse)
@@ -270,7 +272,7 @@ def trained_counts(model: FittedModel) -> NDArray[np.integer]:
     return known.evidence.count[known.trained]
 
 
-def break_even(found: Examined, rules: ValidationThresholds = THRESHOLDS) -> Check:
+def break_even(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -> Check:
     """Find from which horizon on the best simple control does as well, to the end.
 
     Errors are averaged over the last week of steps or quarter of the reach, so that a single step

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from twinfold.uncertainty.holdout_evaluation import Examined
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.intervals import conformal_factor
 from twinfold.validation.check import Check, said
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
@@ -24,7 +24,7 @@ Bools = NDArray[np.bool_]
 
 
 def coverage(
-    found: Examined,
+    found: HoldoutResult,
     scores: Floats | None,
     nominal: float,
     fresh: bool,
@@ -120,7 +120,7 @@ def _tested(
 
 
 def promised_rows(
-    found: Examined, known: Bools | None, rules: ValidationThresholds = THRESHOLDS
+    found: HoldoutResult, known: Bools | None, rules: ValidationThresholds = THRESHOLDS
 ) -> tuple[Bools, bool]:
     """Return the agents to compare in units of the band, and if it promises anything of them.
 
@@ -138,7 +138,7 @@ def unreserved(name: str, rules: ValidationThresholds = THRESHOLDS) -> Check:
 
 
 def transforms(
-    found: Examined,
+    found: HoldoutResult,
     scores: Floats | None,
     known: Bools | None = None,
     rules: ValidationThresholds = THRESHOLDS,
@@ -170,7 +170,7 @@ def transforms(
     )
 
 
-def _horizon(found: Examined, rows: Bools) -> int:
+def _horizon(found: HoldoutResult, rows: Bools) -> int:
     lengths = found.ends.mask[rows].sum(axis=1)
     return int(np.median(lengths)) if len(lengths) else 1
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
-from twinfold.uncertainty.holdout_evaluation import Examined
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.intervals import conformal_factor
 from twinfold.utils.text import listed
 from twinfold.validation.check import Check, holm, said
@@ -24,7 +24,7 @@ _SHOWN = 4  # groups named in the figure
 
 
 def groups_of(
-    found: Examined, ids: Sequence[AgentId], given: Mapping[AgentId, Any] | None
+    found: HoldoutResult, ids: Sequence[AgentId], given: Mapping[AgentId, Any] | None
 ) -> list[str]:
     """Return the group of each of S agents: the given one, or a third by the amount of data known.
 
@@ -59,7 +59,7 @@ def groups_of(
 
 
 def coverage_by_group(
-    found: Examined,
+    found: HoldoutResult,
     scores: Floats | None,
     nominal: float,
     fresh: bool,

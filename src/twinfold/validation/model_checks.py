@@ -14,7 +14,7 @@ from twinfold.adaptation.adapt import agent_misfit
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import features_of
 from twinfold.models.rollout import rollout_members
-from twinfold.uncertainty.holdout_evaluation import Examined
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.support import own_share
 from twinfold.validation.baselines import best_simple
 from twinfold.validation.check import Check, said
@@ -95,7 +95,7 @@ def misfits(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Che
     )
 
 
-def residual_structure(found: Examined, rules: ValidationThresholds = THRESHOLDS) -> Check:
+def residual_structure(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -> Check:
     """Check that a quadratic function of state and action explains little of one-step residuals."""
     name = "residuals against state and action"
     x, y = _design(found), found.residual[found.ends.mask]
@@ -119,7 +119,7 @@ def residual_structure(found: Examined, rules: ValidationThresholds = THRESHOLDS
     )
 
 
-def _design(found: Examined) -> Floats:
+def _design(found: HoldoutResult) -> Floats:
     """Return 1, the state, its square and the action of every step, standardised, ``(K, q)``."""
     mask, norm, levels = found.ends.mask, found.model.normalizer, found.model.action_levels
     before = np.concatenate([found.ends.state[:, None], found.ends.next_state[:, :-1]], axis=1)
@@ -130,7 +130,7 @@ def _design(found: Examined) -> Floats:
 
 def members_agree(
     model: FittedModel,
-    found: Examined,
+    found: HoldoutResult,
     responses: Responses,
     rules: ValidationThresholds = THRESHOLDS,
 ) -> Check:

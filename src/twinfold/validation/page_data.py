@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, Examined
+from twinfold.uncertainty.holdout_evaluation import STATISTICS, HoldoutResult
 from twinfold.uncertainty.intervals import band_factor
 from twinfold.uncertainty.support import BASIS, path_support
 from twinfold.validation import coverage, model_checks
@@ -23,7 +23,7 @@ _WORST_SHOWN = 6  # agents whose trajectories a record holds
 def pictures(
     model: FittedModel,
     panel: PanelDataset,
-    found: Examined,
+    found: HoldoutResult,
     known: NDArray[np.bool_],
     responses: model_checks.Responses,
 ) -> dict[str, Any]:
@@ -61,13 +61,13 @@ def pictures(
     }
 
 
-def _before(found: Examined) -> Floats:
+def _before(found: HoldoutResult) -> Floats:
     """Return the states that actions are taken from, ``(S, H, D)``: the start, then predictions."""
     return np.concatenate([found.ends.state[:, None], found.middle[:, :-1]], axis=1)
 
 
 def _calibration(
-    model: FittedModel, found: Examined, known: NDArray[np.bool_]
+    model: FittedModel, found: HoldoutResult, known: NDArray[np.bool_]
 ) -> dict[str, Any] | None:
     """Return the share of trajectories within the band by nominal coverage."""
     if model.calibration is None:
@@ -92,7 +92,7 @@ def _at(model: FittedModel, level: float) -> FittedModel:
     return replace(model, config=model.config.model_copy(update={"band": level}))
 
 
-def _worst(model: FittedModel, panel: PanelDataset, found: Examined) -> list[dict[str, Any]]:
+def _worst(model: FittedModel, panel: PanelDataset, found: HoldoutResult) -> list[dict[str, Any]]:
     """Return the trajectories of the agents with the largest errors, in units of the band."""
     lengths = found.ends.mask.sum(axis=1)
     last = found.scores[np.arange(len(lengths)), lengths - 1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from twinfold.data.ids import AgentId
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, Examined
+from twinfold.uncertainty.holdout_evaluation import STATISTICS, HoldoutResult
 from twinfold.validation.check import Check, holm, said
 from twinfold.validation.coverage import Bools, Floats, promised_rows, unreserved
 from twinfold.validation.sentences import STATISTIC_NAMES, Status
@@ -22,7 +22,7 @@ SIZES = ("level", "course")
 
 
 def shifts(
-    found: Examined,
+    found: HoldoutResult,
     reference: Floats | None,
     known: Bools | None = None,
     rules: ValidationThresholds = THRESHOLDS,
@@ -71,7 +71,7 @@ def shifts(
 
 
 def outliers(
-    found: Examined,
+    found: HoldoutResult,
     reference: Floats | None,
     ids: Sequence[AgentId],
     known: Bools | None = None,

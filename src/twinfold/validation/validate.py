@@ -24,7 +24,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.controls import CONSTANT, CONTROL_SETTINGS, CONTROLS
-from twinfold.uncertainty.holdout_evaluation import ALIKE, Examined, examine
+from twinfold.uncertainty.holdout_evaluation import ALIKE, HoldoutResult, evaluate_holdout
 from twinfold.uncertainty.support import SUPPORT
 from twinfold.validation import (
     action_sensitivity,
@@ -97,7 +97,7 @@ def validate(
     if seen:
         panel = _reserved(model, panel)
     step_doubts(model, panel, warn or functools.partial(warnings.warn, stacklevel=2))
-    found = examine(model, panel, anew=seen, seed=seed, columns=True)
+    found = evaluate_holdout(model, panel, refit_from_prefix=seen, seed=seed, columns=True)
     if not len(found.rmse):
         raise UsageError(
             "there is nothing to predict: no agent is known to the run, and a new one needs three "
@@ -126,7 +126,7 @@ def validate(
 
 
 def _provenance(
-    model: FittedModel, found: Examined, seen: bool, rules: ValidationThresholds
+    model: FittedModel, found: HoldoutResult, seen: bool, rules: ValidationThresholds
 ) -> dict[str, Any]:
     """Return what the verdict was made from, and by which numbers."""
     return {
@@ -150,7 +150,7 @@ def _provenance(
 
 
 def check_evidence(
-    model: FittedModel, found: Examined, rules: ValidationThresholds = THRESHOLDS
+    model: FittedModel, found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS
 ) -> list[Check]:
     """Check that there was something to learn from, and that nothing simpler predicts as well.
 
@@ -167,7 +167,7 @@ def check_evidence(
 def check_panel(
     model: FittedModel,
     panel: PanelDataset,
-    found: Examined,
+    found: HoldoutResult,
     seen: bool,
     rules: ValidationThresholds = THRESHOLDS,
     known: NDArray[np.bool_] | None = None,
@@ -208,7 +208,7 @@ def check_panel(
 
 def check_model(
     model: FittedModel,
-    found: Examined,
+    found: HoldoutResult,
     responses: model_checks.Responses,
     rules: ValidationThresholds = THRESHOLDS,
 ) -> list[Check]:
@@ -238,7 +238,7 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
 
 
 def _described(
-    model: FittedModel, panel: PanelDataset, found: Examined, rules: ValidationThresholds
+    model: FittedModel, panel: PanelDataset, found: HoldoutResult, rules: ValidationThresholds
 ) -> list[Check]:
     """Check that new agents are known by their static columns, as the reserved agents were."""
     values = found.model.posterior.values
@@ -260,7 +260,7 @@ def _described(
 
 
 def _known(
-    model: FittedModel, panel: PanelDataset, found: Examined, seen: bool
+    model: FittedModel, panel: PanelDataset, found: HoldoutResult, seen: bool
 ) -> NDArray[np.bool_]:
     """Return which of the S agents the run knows from other trajectories, ``(S,)``."""
     if seen:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, Examined
+from twinfold.uncertainty.holdout_evaluation import STATISTICS, HoldoutResult
 from twinfold.validation.baselines import trained_counts
 from twinfold.validation.check import Check, Needed
 from twinfold.validation.sentences import REMEDIES, WOULD_DO
@@ -93,7 +93,9 @@ def would_do(
     return {**found, "text": WOULD_DO[kind].format(rules=rules, enough=enough)}
 
 
-def remedy(model: FittedModel, found: Examined, rules: ValidationThresholds = THRESHOLDS) -> str:
+def remedy(
+    model: FittedModel, found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS
+) -> str:
     """Return what is most likely to help with this table, in a sentence.
 
     In this order: earlier values if one-step errors follow each other; more rows if an agent has
