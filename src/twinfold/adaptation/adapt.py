@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.adaptation.input_checks import (
     check_columns,
     level_codes,
@@ -43,9 +44,6 @@ from twinfold.models.run_info import Adaptation
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
-
-MISFIT = 25.0
-"""Squared residuals over squared noise beyond which an agent is said not to fit, at the least."""
 
 
 def adapt(
@@ -293,7 +291,10 @@ def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None
     known = model.posterior
     values = np.median(agent_misfit(model), axis=0)
     usual = values[known.trained & (known.evidence.count > 0)]
-    limit = max(MISFIT, 4 * float(np.quantile(usual, 0.99)) if len(usual) else 0.0)
+    limit = ADAPTATION.misfit
+    if len(usual):
+        high = float(np.quantile(usual, ADAPTATION.misfit_quantile))
+        limit = max(limit, ADAPTATION.misfit_times * high)
     bad = index[values[index] > limit]
     if len(bad):
         worst = int(bad[values[bad].argmax()])

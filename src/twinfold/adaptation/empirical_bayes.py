@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.data.panel import Transitions
 from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
@@ -30,13 +31,6 @@ Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once
 _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
-_SELDOM = 0.2  # share of the transitions that may end at a wall
-_ALL_BUT = 0.99  # share of the errors at walls that their size is taken from
-_MOSTLY = 0.5  # share of the prior variance that own data leaves open
-_ROUNDS = 10  # of expectation maximisation
-_CLEAN = 0.05  # standard deviations of the target that the noise of clean data stays below
-_REWEIGHED = 2  # times that rows are weighed there by what their agent's factors explain
-_LEAST_NOISE = 1e-6  # standard deviations of the target
 
 
 def empirical_prior(
@@ -69,7 +63,7 @@ def empirical_prior(
     else:
         precision = np.zeros((n_members, 0, 0))
     precision = np.stack([with_fixed(own, n_fixed, variance) for own in precision])
-    noise = np.maximum(noise, _LEAST_NOISE)
+    noise = np.maximum(noise, POSTERIOR.least_noise)
     return Prior(mean, precision, noise, noise, no_walls(noise.shape[1]))
 
 
@@ -130,9 +124,9 @@ def trained_posterior(
     evidence = gather(members, normalizer, prior, data, n_agents)
     prior, evidence = maximised(prior, evidence, n_fixed)
     if weighed_again and members.rank > n_fixed and n_agents > 1:
-        clean = np.median(prior.noise, axis=0).max() < _CLEAN
+        clean = np.median(prior.noise, axis=0).max() < POSTERIOR.clean
         evidence = evidence if clean else gather(members, normalizer, prior, data, n_agents)
-        for _ in range(_REWEIGHED if clean else 0):
+        for _ in range(POSTERIOR.reweighed if clean else 0):
             own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
             evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
@@ -144,7 +138,7 @@ def trained_posterior(
     total = np.einsum("mrs,mrs->m", metric, before)
     left = np.einsum("mrs,mnrs->mn", metric, after) / np.maximum(total, 1e-300)[:, None]
     # Factors of the others are mostly the mean of all: that would hide what the columns say.
-    told = np.nanmedian(left, axis=0) < _MOSTLY
+    told = np.nanmedian(left, axis=0) < POSTERIOR.borrowed
     factors = known.solve()[0]
     fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
     if fitted is None:
@@ -157,7 +151,7 @@ def trained_posterior(
 
 
 def maximised(
-    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = _ROUNDS
+    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = POSTERIOR.rounds
 ) -> tuple[Prior, Evidence]:
     """Mean and covariance of the nets' factors by expectation maximisation.
 
@@ -203,7 +197,7 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
     standard = normalizer.encode_state(data.next_state)
     walls, nowhere = np.stack([normalizer.low, normalizer.high]), no_walls(standard.shape[1])
     at = np.stack([standard <= walls[0], standard >= walls[1]])  # (2, K, D)
-    while at.any(axis=(0, 2)).mean() > _SELDOM:  # all together, not each by itself
+    while at.any(axis=(0, 2)).mean() > POSTERIOR.limit_share:  # all together, not each by itself
         side, column = np.unravel_index(at.mean(axis=1).argmax(), walls.shape)
         walls[side, column], at[side, :, column] = nowhere[side, column], False
     return walls
@@ -228,4 +222,4 @@ def _residuals(
 def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
     """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
     size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
-    return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))
+    return np.sqrt(np.square(size[: math.ceil(POSTERIOR.limit_quantile * len(size))]).mean(axis=0))

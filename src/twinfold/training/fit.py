@@ -10,6 +10,7 @@ The agents' data is scarce, so nothing of it is lost: step 2 sees all of it.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold import __version__
+from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.config import FitConfig
 from twinfold.data.issues import counted
@@ -41,7 +43,9 @@ from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import FEWEST
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Log, select_model
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_directory import RunWriter
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
@@ -201,6 +205,7 @@ def _fit(
             static_explained=explained,
             behaviour_explained=None if behaviour is None else float(behaviour.explained),
             validation=validation,
+            settings=_settings(),
             training_loss=tuple(round(float(value), 8) for value in losses),
             seconds=round(time.perf_counter() - begun, 2),
         ),
@@ -212,6 +217,12 @@ def _fit(
         writer.finish(model)
     log(f"fitted in {time.perf_counter() - begun:.1f} s")
     return model
+
+
+def _settings() -> dict[str, Any]:
+    """Return the numbers that decide in a fit, as JSON has them."""
+    parts = {"selection": SELECTION, "regression": REGRESSION, "posterior": POSTERIOR}
+    return json.loads(json.dumps({name: dataclasses.asdict(part) for name, part in parts.items()}))
 
 
 def _members(

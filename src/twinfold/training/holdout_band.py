@@ -7,7 +7,8 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.training.trials import WORST, Fold
+from twinfold.training.selection_settings import SELECTION
+from twinfold.training.trials import Fold
 
 Floats = NDArray[np.float64]
 
@@ -19,8 +20,8 @@ def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
     for fold, own in zip(folds, paths, strict=True):
         mask = fold.held.mask
         error = fold.difference(own) / fold.normalizer.state_scale
-        squared = np.minimum((error**2).mean(axis=-1), WORST**2)
-        squared = np.where(mask, np.nan_to_num(squared, nan=WORST**2), 0.0)
+        squared = np.minimum((error**2).mean(axis=-1), SELECTION.worst**2)
+        squared = np.where(mask, np.nan_to_num(squared, nan=SELECTION.worst**2), 0.0)
         total[: mask.shape[1]] += squared.sum(axis=0)
         count[: mask.shape[1]] += mask.sum(axis=0)
     return [float(f"{value:.4g}") for value in np.sqrt(total / np.maximum(count, 1))]

@@ -27,26 +27,12 @@ from twinfold.models.linear import WORDS, Kind
 from twinfold.training.ensemble import TrainingContext, unbroken
 from twinfold.training.holdout_band import error_by_horizon, held_out_band
 from twinfold.training.recipes import CONTACT, FINE, followed
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.simple_models import best_simple, simplest, standard_error
-from twinfold.training.trials import (
-    FEW,
-    HANDFUL,
-    MANY,
-    NO_NETS,
-    Candidate,
-    Trial,
-    Trials,
-    cut_folds,
-)
+from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, cut_folds
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
-_KEPT = 2  # strengths of shrinkage that are kept for longer training
-_ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
-_FINE = 0.2  # and below which there is next to no noise
-_PAYS = 0.99  # share of the error that longer training must get below to be worth going on
-_HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer,
-_OFTEN = 100  # or, after they have seen the data this many times, if they are worse at all
 
 
 class Choice(NamedTuple):
@@ -112,7 +98,7 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
     idle = trials.simple(Candidate("no change"))
     simple, tried = best_simple(trials, idle, log)
     compared: list[dict[str, Any]] = []
-    if options[0].rank and (simple is None or len(problem.data) >= HANDFUL):
+    if options[0].rank and (simple is None or len(problem.data) >= SELECTION.handful):
         nets, trained, compared = _nets(trials, simple, idle, log)
         tried += trained
         chosen = _either(trials, simple, nets, log)
@@ -200,9 +186,9 @@ def _nets(
     if simple is not None and config.linear != "auto":
         beside = simple.candidate
     best, tried, compared = _ladder(trials, config, lengths[:1], beside, simple, log)
-    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[:_KEPT]
-    if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
-        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
+    if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
+        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
         shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
     going = len(lengths) > 1 and _hopeful(trials, best, simple)
     if going:
@@ -211,8 +197,8 @@ def _nets(
             trials, config, lengths[1:2], beside, simple, log, best, structure, shrinkages
         )
         tried += more
-        shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
-        pays = best.typical <= _PAYS * first.typical
+        shrinkages = sorted(trial.candidate.shrinkage for trial in more[: SELECTION.kept])
+        pays = best.typical <= SELECTION.pays * first.typical
         going = len(lengths) > 2 and pays and _hopeful(trials, best, simple)
     if _far(trials, best, simple, idle):
         log("  far from what there is to predict: trying wide nets, trained on many steps")
@@ -226,7 +212,7 @@ def _nets(
             trials, config, lengths[2:], beside, simple, log, best, structure, shrinkages
         )
         tried += more
-    if config.effort == "thorough" and best.mean < _FINE * idle.mean:
+    if config.effort == "thorough" and best.mean < SELECTION.low_noise * idle.mean:
         for recipe in FINE:
             log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
             fine = followed(config, recipe)
@@ -241,8 +227,8 @@ def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
     if simple is None:
         return True
     seen = nets.candidate.steps * nets.config.batch_size
-    often = seen >= _OFTEN * len(trials.problem.data)
-    return nets.mean <= (1.0 if often else _HOPELESS) * simple.mean
+    often = seen >= SELECTION.often * len(trials.problem.data)
+    return nets.mean <= (1.0 if often else SELECTION.hopeless) * simple.mean
 
 
 def _lengths(config: FitConfig) -> list[int]:
@@ -255,12 +241,12 @@ def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool
     """Return whether there is much to learn that short training of the default nets has not."""
     config, data = trials.problem.config, trials.problem.data
     long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
-    enough = len(data) >= (FEW if config.effort == "thorough" else MANY)
+    enough = len(data) >= (SELECTION.few if config.effort == "thorough" else SELECTION.many)
     worth = simple is None or best.mean < simple.mean
     return (
         config.effort != "quick"
         and config.direct is False
-        and best.mean > _ROOM * idle.mean
+        and best.mean > SELECTION.room * idle.mean
         and worth
         and enough
         and len(long) >= len(trials.folds[0].rows) // 2
@@ -314,11 +300,11 @@ def _ladder(
         tried.sort(key=_typical)
         every += tried
         before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
-        if before is not None and best.typical > _PAYS * before.typical:
+        if before is not None and best.typical > SELECTION.pays * before.typical:
             break
         if not _hopeful(trials, best, simple):
             break
-        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:_KEPT])
+        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[: SELECTION.kept])
     assert best is not None
     return best, every, compared
 

@@ -20,11 +20,11 @@ from jaxtyping import Array, Float, Int
 
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
+from twinfold.training.regression_settings import REGRESSION
 
 CHUNK = 500  # steps per call of the compiled program
 
 _ADAM = optax.scale_by_adam()
-_OUTLIER = 1.0  # standard deviations of the target
 
 
 class Layout(NamedTuple):
@@ -136,8 +136,8 @@ def _loss(
 ) -> Float[Array, ""]:
     """Error of a batch plus the shrinkage of agent factors to their mean.
 
-    The error is squared up to ``_OUTLIER`` standard deviations and grows linearly from there
-    (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
+    The error is squared up to ``REGRESSION.outlier`` standard deviations and grows linearly from
+    there (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
     """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.inputs[rows], data.action[rows])
@@ -171,7 +171,7 @@ def _unrolled_loss(
 
 def _huber(error: Array) -> Float[Array, ""]:
     distance = jnp.abs(error)
-    inside = jnp.minimum(distance, _OUTLIER)
+    inside = jnp.minimum(distance, REGRESSION.outlier)
     return jnp.mean(inside * (2 * distance - inside))
 
 

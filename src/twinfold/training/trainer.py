@@ -18,6 +18,7 @@ import numpy as np
 
 from twinfold.config import FitConfig
 from twinfold.models.factor_model import FactorModel, Structure
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import (
     CHUNK,
     Layout,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 _SAVE_EVERY = 10.0  # seconds between two saves of a running job
 _UNROLLED_CHUNK = 50  # steps per call, as long as CHUNK simple ones
-_UNROLLED_RATE = 0.2  # peak of the learning rate of the second phase, as a share of the first one's
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _advance(
     else:
         assert unroll is not None, "a job with a second phase needs to know where it may begin"
         begun, end, count = first, group.steps, _UNROLLED_CHUNK
-        size, rate = max(1, config.batch_size // 2), _UNROLLED_RATE * config.learning_rate
+        size, rate = max(1, config.batch_size // 2), REGRESSION.unrolled_rate * config.learning_rate
         unrolled, starts = unroll
         if group.step == first:
             group.state = restarted(group.state)

@@ -42,24 +42,13 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, features_of
 from twinfold.models.rollout import posterior_paths, rollout_members
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob
 
 Floats = NDArray[np.float64]
 
 NO_NETS = Structure(joint=False, rank=0)
 
-HANDFUL = 20
-"""Transitions below which no nets are tried beside simple models."""
-
-FEW = 10_000
-"""Transitions below which every agent is cut, at three places in time."""
-
-MANY = 50_000
-"""Transitions above which trials do without the posterior, and wide nets are worth their time."""
-
-_ORIGINS = (1.0, 0.85, 0.7)  # shares of the data that there is, of few data
-# Held-out errors, in standard deviations, beyond which worse is not worse and better not better.
-WORST, BEST = 10.0, 1e-6
 _SAMPLE = 2**14  # held-out transitions that the noise is taken from
 
 
@@ -91,7 +80,8 @@ class Fold(NamedTuple):
         mask = self.held.mask
         error = self.difference(paths) / self.normalizer.state_scale
         squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
-        return np.clip(np.sqrt(squared.sum(axis=1) / mask.sum(axis=1)), BEST, WORST)
+        rmse = np.sqrt(squared.sum(axis=1) / mask.sum(axis=1))
+        return np.clip(rmse, SELECTION.best, SELECTION.worst)
 
 
 class Candidate(NamedTuple):
@@ -160,11 +150,11 @@ class Trial(NamedTuple):
 def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     """Cut the agents' ends off, at more than one place in time where there is little data."""
     config = problem.config
-    few = len(problem.data) <= FEW and config.effort != "quick"
-    share = 1.0 if len(problem.data) <= FEW else config.validation_share
+    few = len(problem.data) <= SELECTION.few and config.effort != "quick"
+    share = 1.0 if len(problem.data) <= SELECTION.few else config.validation_share
     folds = []
-    for origin in _ORIGINS if few else _ORIGINS[:1]:
-        least = 1 if len(problem.data) <= FEW else 3
+    for origin in SELECTION.origins if few else SELECTION.origins[:1]:
+        least = 1 if len(problem.data) <= SELECTION.few else 3
         mask, held = hold_out(
             dataset,
             share,
@@ -232,7 +222,7 @@ class Trials:
                 for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True))
             ]
 
-        few = len(problem.data) <= FEW
+        few = len(problem.data) <= SELECTION.few
         return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
@@ -284,7 +274,8 @@ class Trials:
         paths, errors, noises = [], [], []
         solved_stacks, posteriors = [], []
         for f, (fold, stack) in enumerate(zip(folds, stacks, strict=True)):
-            if len(fold.rows) > MANY:  # agents are known by their own data, whatever the prior
+            # Agents of many rows are known by their own data, whatever the prior.
+            if len(fold.rows) > SELECTION.many:
                 paths.append(self._rolled(fold, stack))
                 errors.append(fold.rmse(paths[-1]))
                 noises.append(held_out_noise(fold, stack))
@@ -298,7 +289,7 @@ class Trials:
             errors.append(fold.rmse(paths[-1]))
             noises.append(held_out_noise(fold, solved))
         noise = np.sqrt(np.square(noises).mean(axis=0))
-        if len(self.problem.data) > FEW:
+        if len(self.problem.data) > SELECTION.few:
             return Trial(candidate, config, paths, errors, noise)
 
         def unknown() -> list[Floats]:
@@ -342,7 +333,7 @@ class Trials:
         errors = np.concatenate(trial.errors)
         errors = np.log(errors) if log else errors
         _, index, counts = np.unique(agent, return_inverse=True, return_counts=True)
-        if len(counts) < 5:
+        if len(counts) < SELECTION.fewest_agents:
             return errors
         return np.bincount(index, errors) / counts
 
