@@ -132,22 +132,33 @@ def restarted(state: TrainState) -> TrainState:
 
 
 def _loss(
-    model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
+    model: FactorModel,
+    data: TrainData,
+    unroll: Unroll | None,
+    rows: Int[Array, " B"],
+    shrinkage: Array,
 ) -> Float[Array, ""]:
-    """Error of a batch plus the shrinkage of agent factors to their mean.
+    """Return the error of a batch, of one step or several, plus the shrinkage of agent factors."""
+    single = unroll is None
+    error = _step_error(model, data, rows) if single else _path_error(model, data, unroll, rows)
+    return error + _pull(model, shrinkage)
+
+
+def _step_error(model: FactorModel, data: TrainData, rows: Int[Array, " B"]) -> Float[Array, ""]:
+    """Return the error of a batch of single steps.
 
     The error is squared up to ``REGRESSION.outlier`` standard deviations and grows linearly from
     there (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
     """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.inputs[rows], data.action[rows])
-    return _huber(predicted - data.target[rows]) + _pull(model, shrinkage)
+    return _huber(predicted - data.target[rows])
 
 
-def _unrolled_loss(
-    model: FactorModel, data: TrainData, unroll: Unroll, rows: Int[Array, " B"], shrinkage: Array
+def _path_error(
+    model: FactorModel, data: TrainData, unroll: Unroll, rows: Int[Array, " B"]
 ) -> Float[Array, ""]:
-    """The same for predictions over H steps, each from the one before.
+    """Return the error of a batch of predictions over H steps, each from the one before.
 
     One-step errors that add up, or that feed on themselves, weigh more here. The true path is
     added up from the targets, so that an angle never jumps by a turn.
@@ -166,7 +177,7 @@ def _unrolled_loss(
 
     start = unroll.state[rows]
     _, errors = jax.lax.scan(one_step, (start, start), unroll.offsets)
-    return errors.mean() + _pull(model, shrinkage)
+    return errors.mean()
 
 
 def _huber(error: Array) -> Float[Array, ""]:
@@ -176,6 +187,7 @@ def _huber(error: Array) -> Float[Array, ""]:
 
 
 def _pull(model: FactorModel, shrinkage: Array) -> Float[Array, ""]:
+    """Return the penalty on the squared distances of agent factors from their mean."""
     own = model.agents[:, model.n_fixed :]
     return shrinkage * jnp.sum((own - own.mean(axis=0)) ** 2)
 
@@ -193,7 +205,7 @@ def run_chunk(
     decay: Float[Array, ""],
     unroll: Unroll | None = None,
 ) -> tuple[TrainState, Float[Array, " G"]]:
-    """C steps of a group of G members.
+    """Take C steps of a group of G members.
 
     Args:
         layout: of a member.
@@ -218,10 +230,7 @@ def run_chunk(
         before: TrainState, batch: Int[Array, " B"], shrinkage: Array, step: Array
     ) -> tuple[TrainState, Array]:
         def loss_of(vector: Array) -> Array:
-            model = layout.unflatten(vector)
-            if unroll is not None:
-                return _unrolled_loss(model, data, unroll, batch, shrinkage)
-            return _loss(model, data, batch, shrinkage)
+            return _loss(layout.unflatten(vector), data, unroll, batch, shrinkage)
 
         loss, gradient = jax.value_and_grad(loss_of)(before.vector)
         update, adam = _ADAM.update(gradient, before.adam)
