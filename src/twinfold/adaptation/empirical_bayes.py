@@ -36,11 +36,11 @@ _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
 def empirical_prior(
     factors: Floats, noise: Floats, n_fixed: int = 0, variance: Floats | None = None
 ) -> Prior:
-    """Mean and covariance of trained factors.
+    """Return mean and covariance of trained factors.
 
-    Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
-    differ: its spread is taken to be as large as its factors. Of the fixed columns' factors both
-    are known.
+    For the covariance see ``static_prior.widened_covariance``. A single agent says nothing of how
+    agents differ: its spread is taken to be as large as its factors. Of the fixed columns' factors
+    both are known.
 
     Args:
         factors: ``(M, N, r)``.
@@ -77,7 +77,7 @@ def trained_posterior(
     linear: LinearFit | None = None,
     weighed_again: bool = True,
 ) -> Posterior:
-    """The posterior of the agents that the nets were trained on.
+    """Return the posterior of the agents that the nets were trained on.
 
     They are solved for as new agents are: with the noise that held-out data shows, and a prior that
     is what they have in common. Where the noise is larger than that of the training data, which the
@@ -101,7 +101,25 @@ def trained_posterior(
             few transitions that the nets do not know would count for more than all others else. If
             not, they are those by the prior to begin with, in half the time or less.
     """
-    factors = np.asarray(members.agents, np.float64)
+    n_fixed = members.n_fixed
+    prior = _trained_prior(members, normalizer, data, held_out, linear)
+    prior = _with_limits(prior, members, normalizer, data)
+    evidence = gather(members, normalizer, prior, data, n_agents)
+    prior, evidence = maximised(prior, evidence, n_fixed)
+    if weighed_again and members.rank > n_fixed and n_agents > 1:
+        evidence = _weighed_again(members, normalizer, data, prior, evidence)
+    known = Posterior(prior, evidence, np.ones(n_agents, bool))
+    return known if static is None else _with_static(known, static, n_fixed)
+
+
+def _trained_prior(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    held_out: Floats | None,
+    linear: LinearFit | None,
+) -> Prior:
+    """Return the prior by the trained factors, with the noise of held-out data if that is more."""
     residual, target = _residuals(members, normalizer, data)
     scale = np.stack([robust_scale(error, target) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
@@ -113,34 +131,56 @@ def trained_posterior(
             # Chosen in units of the noise: a larger noise leaves what it says of agents as it was.
             column = np.array(linear.own)[:, 1]
             variance = variance * np.square(np.median(noise, axis=0) / linear.noise)[column]
-    prior = empirical_prior(factors, noise, n_fixed, variance)
+    return empirical_prior(np.asarray(members.agents, np.float64), noise, n_fixed, variance)
+
+
+def _with_limits(
+    prior: Prior, members: FactorModel, normalizer: Normalizer, data: Transitions
+) -> Prior:
+    """Return the prior with the hard limits of the data, and with the noise of what ends there."""
     prior = prior._replace(walls=_walls(normalizer, data))
     limited = prior.at_wall(normalizer.encode_state(data.next_state))
-    if limited.any():
-        residual, _ = _residuals(members, normalizer, data.select(limited))
-        there = np.stack([_trimmed_rms(error) for error in residual])
-        there = np.where(np.isfinite(there), there, np.inf)
-        prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
-    evidence = gather(members, normalizer, prior, data, n_agents)
-    prior, evidence = maximised(prior, evidence, n_fixed)
-    if weighed_again and members.rank > n_fixed and n_agents > 1:
-        clean = np.median(prior.noise, axis=0).max() < POSTERIOR.clean
-        evidence = evidence if clean else gather(members, normalizer, prior, data, n_agents)
-        for _ in range(POSTERIOR.reweighed if clean else 0):
-            own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
-            evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
-    known = Posterior(prior, evidence, np.ones(n_agents, bool))
-    if static is None:
-        return known
+    if not limited.any():
+        return prior
+    residual, _ = _residuals(members, normalizer, data.select(limited))
+    there = np.stack([_trimmed_rms(error) for error in residual])
+    there = np.where(np.isfinite(there), there, np.inf)
+    return prior._replace(limit_noise=np.maximum(prior.noise, there))
+
+
+def _weighed_again(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    prior: Prior,
+    evidence: Evidence,
+) -> Evidence:
+    """Return the evidence with weights of rows by a prior that was estimated from it.
+
+    Where there is next to no noise, the weights are those by what each agent's own factors explain.
+    """
+    n_agents = evidence.moment.shape[1]
+    if np.median(prior.noise, axis=0).max() >= POSTERIOR.clean:
+        return gather(members, normalizer, prior, data, n_agents)
+    for _ in range(POSTERIOR.reweighed):
+        own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
+        evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
+    return evidence
+
+
+def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:
+    """Return the posterior with what static columns ``(N, C)`` say of agents, if they do."""
+    prior, evidence = known.prior, known.evidence
+    # Share of the prior variance that an agent's own data leaves open, in units of predictions.
     metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
     before = np.linalg.inv(prior.precision)
     after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
     total = np.einsum("mrs,mrs->m", metric, before)
     left = np.einsum("mrs,mnrs->mn", metric, after) / np.maximum(total, 1e-300)[:, None]
     # Factors of the others are mostly the mean of all: that would hide what the columns say.
-    told = np.nanmedian(left, axis=0) < POSTERIOR.borrowed
-    factors = known.solve()[0]
-    fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
+    well_known = np.nanmedian(left, axis=0) < POSTERIOR.borrowed
+    values = np.where(well_known[:, None], static, np.nan)
+    fitted = fit_static(prior.mean, known.solve()[0], metric, values)
     if fitted is None:
         return known
     if n_fixed:  # what is known stays known
@@ -153,7 +193,7 @@ def trained_posterior(
 def maximised(
     prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = POSTERIOR.rounds
 ) -> tuple[Prior, Evidence]:
-    """Mean and covariance of the nets' factors by expectation maximisation.
+    """Return mean and covariance of the nets' factors, by expectation maximisation.
 
     The mean of the prior moves with them, and the evidence is counted from it.
 
@@ -189,7 +229,7 @@ def maximised(
 
 
 def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
-    """Hard limits that few transitions end at, ``(2, D)``, standardised: the rarest ones.
+    """Return hard limits that few transitions end at, ``(2, D)``, standardised: the rarest ones.
 
     A limit that many end at is no wall but what usually happens (a flag that is mostly 0): the nets
     have learned it, and the other columns of these transitions tell agents apart.
@@ -206,7 +246,7 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
 def _residuals(
     members: FactorModel, normalizer: Normalizer, data: Transitions
 ) -> tuple[Floats, Floats]:
-    """Residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
+    """Return residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
     factors = np.asarray(members.agents, np.float64)
     some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // _SAMPLE))])
     target = normalizer.encode_target(some.state, some.next_state)
@@ -220,6 +260,6 @@ def _residuals(
 
 
 def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
-    """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
+    """Return the root mean square, ``(D,)``, of all but the largest of errors ``(K, D)``."""
     size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
     return np.sqrt(np.square(size[: math.ceil(POSTERIOR.limit_quantile * len(size))]).mean(axis=0))

@@ -20,6 +20,7 @@ from twinfold.models.ranges import (
     outside_actions,
     outside_states,
 )
+from twinfold.utils.text import and_more
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -163,5 +164,5 @@ def static_doubts(
 
 
 def _several(ids: Sequence[AgentId], rows: NDArray[np.integer]) -> str:
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return f"agent {ids[int(rows[0])]!r}{more}"
+    """Return the first agent, and how many more there are."""
+    return f"agent {ids[int(rows[0])]!r}{and_more(len(rows) - 1)}"
