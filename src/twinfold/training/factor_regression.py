@@ -43,7 +43,7 @@ def solve_factors(
     rounds: int = 3,
     variance: Floats | None = None,
 ) -> list[FactorModel]:
-    """The members with the factors of every agent solved for.
+    """Return the members with the factors of every agent solved for.
 
     Args:
         members: trained members, of any structures.
@@ -111,7 +111,7 @@ def _solve(
 
 
 def net_moments(factors: Floats, n_fixed: int) -> tuple[Floats, Floats]:
-    """Mean ``(r,)`` of all factors, and covariance ``(k, k)`` of those of the nets' terms.
+    """Return the mean of all factors, ``(r,)``, and covariance of the nets' terms, ``(k, k)``.
 
     The mean of the fixed columns' factors is known: 1, and no deviation from what is shared.
     """
@@ -142,7 +142,7 @@ def _moments(
     real: Array,
     scale: Float[Array, " D"],
 ) -> tuple[Float[Array, "k r r"], Float[Array, "k r"]]:
-    """Weighted Z^T Z and Z^T residual of a chunk, by ``place``, the agent within the chunk."""
+    """Return weighted Z^T Z and Z^T residual of a chunk, by the agent's ``place`` in it."""
     features = jax.vmap(member.features)(data.inputs[rows], data.action[rows])  # (k, D, r)
     target = data.target[rows]
     residual = target - jnp.einsum("kdr,kr->kd", features, factors[data.agent[rows]])

@@ -46,7 +46,7 @@ def refine_heads(
     progress: Progress | None = None,
     variance: Floats | None = None,
 ) -> list[FactorModel]:
-    """The members with heads and factors solved for in turns.
+    """Return the members with heads and factors solved for in turns.
 
     A round costs K q^2 operations for K rows and q = (h + 1) r columns of the design.
 
@@ -122,7 +122,7 @@ def _solve_head(member: FactorModel, data: TrainData, rows: NDArray[np.int32]) -
 def _parts(
     member: FactorModel, data: TrainData, rows: Int[Array, " k"]
 ) -> tuple[Float[Array, "k h"], Float[Array, "k r"]]:
-    """The two factors of the design: hidden units with a one for the bias, and terms."""
+    """Return the two factors of the design: hidden units with a one for the bias, and terms."""
 
     def one(agent: Array, inputs: Array, action: Array) -> tuple[Array, Array]:
         code = member.action_factors(action)

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
-    """RMSE over windows and coordinates after 1, 2, ... steps, in standard deviations."""
+    """Return the RMSE over windows and columns after 1, 2, ... steps, in standard deviations."""
     horizon = max(fold.held.mask.shape[1] for fold in folds)
     total, count = np.zeros(horizon), np.zeros(horizon)
     for fold, own in zip(folds, paths, strict=True):
@@ -30,7 +30,7 @@ def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
 def held_out_band(
     folds: list[Fold], paths: list[Floats], coverage: float, unknown: list[Floats] | None = None
 ) -> Floats:
-    """Half-width ``(H, D)`` of the band: of the absolute held-out errors, for whole trajectories.
+    """Return the half-width ``(H, D)`` of a band for whole trajectories, by held-out errors.
 
     A quantile by horizon and column gives its form, made non-decreasing in the horizon, where few
     windows are long enough; it is then widened until it holds the share ``coverage`` of the windows

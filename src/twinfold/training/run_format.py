@@ -208,13 +208,13 @@ def _load_sums(arrays: dict[str, np.ndarray], normalizer: Normalizer) -> LinearD
 
 
 def _packed(symmetric: np.ndarray) -> np.ndarray:
-    """One half of symmetric matrices: 100,000 agents are a few hundred megabytes."""
+    """Return one half of symmetric matrices: 100,000 agents are a few hundred megabytes."""
     rows, columns = np.tril_indices(symmetric.shape[-1])
     return symmetric[..., rows, columns]
 
 
 def _unpacked(packed: np.ndarray, size: int) -> np.ndarray:
-    """Symmetric matrices ``(..., size, size)``."""
+    """Return symmetric matrices ``(..., size, size)``."""
     rows, columns = np.tril_indices(size)
     whole = np.empty((*packed.shape[:-1], size, size))
     whole[..., rows, columns] = packed

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, list[Trial]]:
-    """The best simple model, and the best of every kind; none where nets alone are asked for."""
+    """Return the best simple model and the best of every kind; none if nets alone are wanted."""
     wanted = trials.problem.config.linear
     if wanted == "none":
         return None, []
@@ -46,7 +46,7 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
 
 
 def _average(trials: Trials, tried: list[Trial]) -> Candidate:
-    """An average of models, with weights by their errors."""
+    """Return an average of models, with weights by their errors."""
     errors = np.array([trials.by_agent(trial).mean() for trial in tried])
     weights = (errors / errors.min()) ** -SELECTION.sharpness
     weights = np.where(weights < SELECTION.least_part * weights.sum(), 0.0, weights)
@@ -59,7 +59,7 @@ def _average(trials: Trials, tried: list[Trial]) -> Candidate:
 
 
 def simplest(trials: Trials, tried: list[Trial]) -> int:
-    """The first that is hardly worse than the best, by mean errors of agents.
+    """Return the first that is hardly worse than the best, by mean errors of agents.
 
     Hardly worse is half a standard error of the difference, taken agent by agent. A whole one is
     the usual rule; of panels of ten to a hundred agents it kept to models that are too simple.

@@ -42,12 +42,12 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, model: FactorModel) -> Layout:
-        """The layout of one member (arrays or their shapes)."""
+        """Return the layout of one member (arrays or their shapes)."""
         leaves, structure = jax.tree.flatten(model)
         return cls(structure, tuple(leaf.shape for leaf in leaves))
 
     def weights(self) -> np.ndarray:
-        """``(P,)``, 1 for the weights of nets, 0 for biases and agent factors."""
+        """Return 1 for the weights of nets, 0 for biases and agent factors, ``(P,)``."""
         names = jax.tree_util.tree_flatten_with_path(
             jax.tree.unflatten(self.structure, [0] * len(self.shapes))
         )[0]
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
         return np.concatenate(parts).astype(np.float32) * self.trained()
 
     def trained(self) -> np.ndarray:
-        """``(P,)``, 0 for linear terms and the agents' factors of these, which stay as they are."""
+        """Return 0 for linear terms and their agents' factors, which stay as they are, ``(P,)``."""
         like = jax.tree.unflatten(
             self.structure, [np.ones(shape, np.float32) for shape in self.shapes]
         )
@@ -70,7 +70,7 @@ class Layout(NamedTuple):
         return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(like)])
 
     def unflatten(self, vector: Float[Array, " P"]) -> FactorModel:
-        """A member from its vector."""
+        """Return a member from its vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
         parts = jnp.split(vector, ends[:-1])
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
@@ -120,14 +120,14 @@ class TrainState(NamedTuple):
 
 
 def init_state(models: Sequence[FactorModel]) -> TrainState:
-    """The state before the first step."""
+    """Return the state before the first step."""
     vectors = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(m)]) for m in models]
     vector = jnp.stack(vectors)
     return TrainState(vector, jax.vmap(_ADAM.init)(vector))
 
 
 def restarted(state: TrainState) -> TrainState:
-    """The same parameters with a fresh optimiser, for another phase of training."""
+    """Return the same parameters with a fresh optimiser, for another phase of training."""
     return TrainState(state.vector, jax.vmap(_ADAM.init)(state.vector))
 
 
@@ -257,7 +257,7 @@ def run_chunk(
 
 @functools.lru_cache(maxsize=16)
 def _block(seed: int, member: int, block: int, n_rows: int) -> np.ndarray:
-    """One epoch, or several of few rows, for which a generator each would cost more than the steps.
+    """Return one epoch, or several of few rows: a generator each would cost more than the steps.
 
     ``(E * n_rows,)``: E random permutations, one after the other.
     """
@@ -273,7 +273,7 @@ def _epochs_per_block(n_rows: int) -> int:
 def batches(
     seed: int, member: int, start: int, rows: np.ndarray, batch_size: int, count: int = CHUNK
 ) -> np.ndarray:
-    """The next ``count`` batches of a member, ``(count, B)`` int32 row numbers.
+    """Return the next ``count`` batches of a member, ``(count, B)`` int32 row numbers.
 
     The stream of rows is one random permutation of ``rows`` after another.
     """

@@ -68,7 +68,7 @@ class Fold(NamedTuple):
     angles: tuple[int, ...] = ()
 
     def difference(self, paths: Floats) -> Floats:
-        """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
+        """Return errors ``(S, H, D)`` in raw units; those of angles the short way round."""
         error = paths - self.held.next_state
         with np.errstate(invalid="ignore"):  # of a member that diverged
             for d in self.angles:
@@ -76,7 +76,7 @@ class Fold(NamedTuple):
         return error
 
     def rmse(self, paths: Floats) -> Floats:
-        """RMSE of each window ``(S,)`` over steps and coordinates, in standard deviations."""
+        """Return the RMSE of each window ``(S,)`` over steps, in standard deviations."""
         mask = self.held.mask
         error = self.difference(paths) / self.normalizer.state_scale
         squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
@@ -106,7 +106,7 @@ class Candidate(NamedTuple):
     parts: tuple[Part, ...] = ()
 
     def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
-        """The linear model of some data; None for nets alone."""
+        """Return the linear model of some data; None for nets alone."""
         if self.linear is None:
             return None
         if self.linear == "average":
@@ -138,12 +138,12 @@ class Trial(NamedTuple):
 
     @property
     def typical(self) -> float:
-        """Geometric mean of the windows' errors."""
+        """Return the geometric mean of the windows' errors."""
         return float(np.exp(np.log(np.concatenate(self.errors)).mean()))
 
     @property
     def mean(self) -> float:
-        """Arithmetic mean of them."""
+        """Return the arithmetic mean of the windows' errors."""
         return float(np.concatenate(self.errors).mean())
 
 
@@ -189,7 +189,7 @@ class Trials:
         self._ridges: dict[int, float] = {}
 
     def linear(self, candidate: Candidate, fold: int) -> LinearFit | None:
-        """The linear model of a fold's training data."""
+        """Return the linear model of a fold's training data."""
         if fold not in self._ridges:
             self._ridges[fold] = best_ridge(self._linear[fold])
         return candidate.fit_linear(self._linear[fold], self._ridges[fold])
@@ -314,21 +314,21 @@ class Trials:
         )
 
     def _unknown(self, fold: Fold, stack: FactorModel, posterior: Posterior) -> Floats:
-        """``(S, H, D)``, raw units."""
+        """Return what is not known of the agents' factors, ``(S, H, D)``, raw units."""
         held = fold.held
         return posterior_paths(
             stack, fold.normalizer, posterior, held.agent, held.state, held.action
         )[1]
 
     def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
-        """``(S, H, D)``, raw units."""
+        """Return the predictions for a fold's windows, ``(S, H, D)``, raw units."""
         held = fold.held
         return trimmed_mean(
             rollout_members(stack, fold.normalizer, held.agent, held.state, held.action)
         )
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
-        """Mean errors of the agents ``(n,)``; of fewer than five agents those of the windows."""
+        """Return mean errors of the agents ``(n,)``; of few agents those of the windows."""
         agent = np.concatenate([fold.held.agent for fold in self.folds])
         errors = np.concatenate(trial.errors)
         errors = np.log(errors) if log else errors
@@ -339,7 +339,7 @@ class Trials:
 
 
 def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
-    """Robust scale ``(D,)`` of the errors of one step, in standard deviations of the target."""
+    """Return the robust scale ``(D,)`` of errors of one step, in target standard deviations."""
     agent, before, action, after = one_steps(fold.held)
     features = features_of(stack, fold.normalizer, before, action)
     factors = np.asarray(stack.agents, np.float64)[:, agent]
@@ -351,7 +351,7 @@ def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
 def one_steps(
     held: Windows,
 ) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
-    """Agents, states, actions and next states of single steps of the windows, or of a sample."""
+    """Return agents, states, actions and next states of single steps, all or a sample."""
     mask = held.mask
     before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
     rows = np.arange(len(before))[:: -(-len(before) // _SAMPLE)]
@@ -360,6 +360,6 @@ def one_steps(
 
 
 def _key(config: FitConfig, candidate: Candidate) -> str:
-    """Tells the jobs of a stage apart."""
+    """Return what tells the jobs of a stage apart."""
     digest = hashlib.sha256(repr((config, candidate)).encode()).hexdigest()
     return digest[:16]
