@@ -1,4 +1,4 @@
-"""What is said and recorded of choosing a model, of trials made up by hand."""
+"""Words and records for the choice of a model, of trials made up by hand."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _identity(dataset: PanelDataset) -> str:
 
 
 class _Trained(NamedTuple):
-    """What was learned from all transitions together.
+    """Members and linear model that all transitions gave.
 
     Attributes:
         normalizer: of all transitions.

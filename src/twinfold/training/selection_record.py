@@ -1,4 +1,4 @@
-"""What is said and recorded of choosing a model; nothing is decided here."""
+"""Words and records for the choice of a model; nothing is decided here."""
 
 from __future__ import annotations
 
