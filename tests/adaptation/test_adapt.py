@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinfold.adaptation.adapt import MISFIT, adapt, agent_misfit, forget, with_transitions
+from twinfold.adaptation.adapt import adapt, agent_misfit, forget, with_transitions
+from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.adaptation.online import Tracker
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
@@ -340,7 +341,7 @@ def test_contradictory_rows_are_told_and_widen_the_band(random_model: Build, cou
     assert line.startswith("agent 'torn': ")
     plain, bad = (adapted.agent_index(name) for name in ("plain", "torn"))
     phi = agent_misfit(adapted)[0]
-    assert phi[bad] > MISFIT > 10 * phi[plain]
+    assert phi[bad] > ADAPTATION.misfit > 10 * phi[plain]
     trace = np.trace(covariance(adapted)[0], axis1=1, axis2=2)
     assert trace[bad] > 10 * trace[plain]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import pytest
 from twinfold.config import FitConfig
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.training import factor_regression
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import TrainData
 
 N_AGENTS, N_STATE, RANK = 4, 3, 5
@@ -47,7 +49,7 @@ def by_hand(member: FactorModel, data: TrainData) -> np.ndarray:
     features = np.asarray(jax.vmap(member.features)(data.inputs, data.action), np.float64)
     factors = np.asarray(member.agents, np.float64)
     mean, covariance = factors.mean(axis=0), np.cov(factors.T, bias=True)
-    isotropic = (np.trace(covariance) / rank + factor_regression._FLOOR**2) * np.eye(rank)
+    isotropic = (np.trace(covariance) / rank + REGRESSION.floor**2) * np.eye(rank)
     precision = np.linalg.inv((N_AGENTS * covariance + isotropic) / (N_AGENTS + 1))
     agent, target = np.asarray(data.agent), np.asarray(data.target, np.float64)
     residual = target - np.einsum("kdr,kr->kd", features, factors[agent])
@@ -73,7 +75,8 @@ def test_clean_data_gives_back_the_true_factors(joint: bool) -> None:
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_one_round_is_ridge_regression(joint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factor_regression, "_HUBER", 1e9)  # no residual is an outlier
+    lenient = replace(REGRESSION, huber=1e9)  # no residual is an outlier
+    monkeypatch.setattr(factor_regression, "REGRESSION", lenient)
     program: Any = factor_regression._moments
     program.clear_cache()  # of which the limit is a constant
     members = [member(seed, joint=joint) for seed in (1, 2)]

@@ -30,6 +30,7 @@ from twinfold.simulation.simulator import Simulator
 from twinfold.training import trainer as schedule
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import RunWriter, load_run
+from twinfold.training.selection_settings import SELECTION
 from twinfold.uncertainty.conformal import reserve
 
 # Where members are trained; the package's `fit` is the function.
@@ -200,6 +201,8 @@ def test_what_a_fit_tells(tiny: PanelDataset, uninterrupted: FittedModel) -> Non
     assert model.band is not None
     assert model.band.shape == (validation["horizon"], 2)
     assert len(validation["rmse_by_horizon"]) == validation["horizon"]
+    assert set(model.info.settings) == {"selection", "regression", "posterior"}
+    assert model.info.settings["selection"]["few"] == SELECTION.few
 
 
 def test_a_fit_tells_which_features_it_chose_and_why(tiny: PanelDataset) -> None:

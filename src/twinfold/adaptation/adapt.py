@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.adaptation.input_checks import (
     check_columns,
     level_codes,
@@ -40,12 +41,10 @@ from twinfold.models.posterior import (
 )
 from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
 from twinfold.models.run_info import Adaptation
+from twinfold.utils.text import and_more
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
-
-MISFIT = 25.0
-"""Squared residuals over squared noise beyond which an agent is said not to fit, at the least."""
 
 
 def adapt(
@@ -56,7 +55,7 @@ def adapt(
     warn: Warn | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> FittedModel:
-    """A model that also knows the agents of a panel, in closed form.
+    """Return a model that also knows the agents of a panel, in closed form.
 
     New agents are added; data of known agents is added to what is known of them. The nets stay as
     they are, and so do the predictions for all other agents. An agent without a transition is added
@@ -92,10 +91,9 @@ def adapt(
     unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).any(axis=1)
     bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
     if bare:
-        more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
         warn(
-            f"agent {bare[0]!r}{more}: no transition (two rows in a row are needed); "
-            "taken to be an average agent, with a band as wide as the population"
+            f"agent {bare[0]!r}{and_more(len(bare) - 1)}: no transition (two rows in a row are "
+            "needed); taken to be an average agent, with a band as wide as the population"
         )
     adapted = with_transitions(model, ids, data, progress, static)
     _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
@@ -110,7 +108,7 @@ def adapt(
 
 
 def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
-    """A panel's transitions as the model counts its actions.
+    """Return a panel's transitions as the model counts its actions.
 
     Raises:
         UsageError: columns, kind of action or angles differ from those of the model, or the time
@@ -125,7 +123,7 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
-    """The static columns that the model knows, ``(n, C)``: of ``agent_ids``, then ``left_out``.
+    """Return the static columns that the model knows, ``(n, C)``: ``agent_ids``, then ``left_out``.
 
     NaN in columns that the panel does not have; None if the model or the panel has none.
     """
@@ -146,7 +144,7 @@ def with_transitions(
     progress: Callable[[str, int, int], None] | None = None,
     static: Floats | None = None,
 ) -> FittedModel:
-    """``adapt`` without checks.
+    """Do what ``adapt`` does, without checks.
 
     Args:
         model: a fitted model with a posterior.
@@ -171,7 +169,7 @@ def with_transitions(
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
-    """A model that does not know some agents any more.
+    """Return a model that does not know some agents any more.
 
     Their factors, sums, ranges and kept states are gone, as if they had never been adapted to, and
     so is what a reserved agent says of the band, which then rests on the others. Nets that were
@@ -214,62 +212,74 @@ def with_evidence(
     static: Floats | None = None,
     seen: DataRanges | None = None,
 ) -> FittedModel:
-    """The model with more evidence: of known agents at ``place``, of new ones where it is -1.
+    """Return the model with more evidence: of known agents at ``place``, of new ones at -1.
 
     Args:
         model: a fitted model.
         known: its posterior.
-        ids: ``(n,)``, the agents.
-        place: ``(n,)``, where the model has them.
+        ids: the n agents.
+        place: ``(n,)``, index of each in the model; -1 for a new one.
         found: of the n agents.
         sums: of the n agents' data, for linear models.
         static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
             known is known by these from now on.
         seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
     """
+    # Known agents first, then new ones, which come after all that the model has.
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    order, n_new = np.concatenate([old, new]), len(new)
+    n_before = len(model.agent_ids)
+    touched = np.concatenate([place[old], n_before + np.arange(n_new)]).astype(np.int64)
+
+    # Sums add up.
     evidence = known.evidence
     if len(old):
         evidence = evidence.add(place[old], found.take(old))
-    if len(new):
+    if n_new:
         evidence = evidence.join(found.take(new))
-    n_before = len(model.agent_ids)
-    touched = np.concatenate([place[old], n_before + np.arange(len(new))]).astype(np.int64)
-    trained = np.concatenate([known.trained, np.zeros(len(new), bool)])
-    values = known.values
-    if values is not None:
-        values = np.concatenate([values, np.full((len(new), values.shape[1]), np.nan)])
-        if static is not None:
-            given = static[np.concatenate([old, new])]
-            values[touched] = np.where(np.isnan(given), values[touched], given)
-    if seen is not None:
-        seen = DataRanges(*(column[np.concatenate([old, new])] for column in seen))
     linear = model.sums.add(place[old], sums.take(old)).join(sums.take(new))
+    trained = np.concatenate([known.trained, np.zeros(n_new, bool)])
+    values = _static_columns(known, touched, n_new, None if static is None else static[order])
     posterior = Posterior(known.prior, evidence, trained, known.static, values)
-    mean, _ = posterior.take(touched).solve()
+
+    # Factors are solved for where something is new; all others stay, to the last bit.
     before = np.asarray(model.members.agents)
     factors = np.concatenate(
-        [before, np.zeros((len(before), len(new), before.shape[2]), before.dtype)], axis=1
+        [before, np.zeros((len(before), n_new, before.shape[2]), before.dtype)], axis=1
     )
-    factors[:, touched] = mean
+    factors[:, touched] = posterior.take(touched).solve()[0]
     behaviour = model.behaviour
     if behaviour is not None:
         behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0], touched))
+    if seen is not None:
+        seen = DataRanges(*(column[order] for column in seen))
     return replace(
         model,
         members=_replaced(model.members, factors),
         agent_ids=(*model.agent_ids, *(ids[n] for n in new)),
         behaviour=behaviour,
         posterior=posterior,
-        added_ranges=ranges_with(model, touched, len(new), seen),
+        added_ranges=ranges_with(model, touched, n_new, seen),
         sums=linear,
     )
+
+
+def _static_columns(
+    known: Posterior, touched: NDArray[np.integer], n_new: int, given: Floats | None
+) -> Floats | None:
+    """Return all agents' static columns, those of ``touched`` as ``given`` where that is known."""
+    if known.values is None:
+        return None
+    values = np.concatenate([known.values, np.full((n_new, known.values.shape[1]), np.nan)])
+    if given is not None:
+        values[touched] = np.where(np.isnan(given), values[touched], given)
+    return values
 
 
 def _policy_factors(
     before: NDArray[Any], behaviour: Behaviour, factors: NDArray[Any], touched: NDArray[np.integer]
 ) -> Floats:
-    """Factors as the policy of the data reads them: standardised like those it was learned with.
+    """Return factors as the policy of the data reads them: standardised as when it was learned.
 
     Those of agents that are not touched stay, to the last bit.
     """
@@ -293,11 +303,14 @@ def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None
     known = model.posterior
     values = np.median(agent_misfit(model), axis=0)
     usual = values[known.trained & (known.evidence.count > 0)]
-    limit = max(MISFIT, 4 * float(np.quantile(usual, 0.99)) if len(usual) else 0.0)
+    limit = ADAPTATION.misfit
+    if len(usual):
+        high = float(np.quantile(usual, ADAPTATION.misfit_quantile))
+        limit = max(limit, ADAPTATION.misfit_times * high)
     bad = index[values[index] > limit]
     if len(bad):
         worst = int(bad[values[bad].argmax()])
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        more = and_more(len(bad) - 1)
         warn(
             f"agent {model.agent_ids[worst]!r}{more}: the data does not fit any agent the model "
             f"can express (squared errors {values[worst]:.3g} times the noise): contradictory "

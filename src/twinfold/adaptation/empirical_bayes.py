@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.data.panel import Transitions
 from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
@@ -30,23 +31,16 @@ Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once
 _SAMPLE = 2**14  # transitions that the noise of the training data is taken from
-_SELDOM = 0.2  # share of the transitions that may end at a wall
-_ALL_BUT = 0.99  # share of the errors at walls that their size is taken from
-_MOSTLY = 0.5  # share of the prior variance that own data leaves open
-_ROUNDS = 10  # of expectation maximisation
-_CLEAN = 0.05  # standard deviations of the target that the noise of clean data stays below
-_REWEIGHED = 2  # times that rows are weighed there by what their agent's factors explain
-_LEAST_NOISE = 1e-6  # standard deviations of the target
 
 
 def empirical_prior(
     factors: Floats, noise: Floats, n_fixed: int = 0, variance: Floats | None = None
 ) -> Prior:
-    """Mean and covariance of trained factors.
+    """Return mean and covariance of trained factors.
 
-    Of the covariance see ``static.widened_covariance``. A single agent says nothing of how agents
-    differ: its spread is taken to be as large as its factors. Of the fixed columns' factors both
-    are known.
+    For the covariance see ``static_prior.widened_covariance``. A single agent says nothing of how
+    agents differ: its spread is taken to be as large as its factors. Of the fixed columns' factors
+    both are known.
 
     Args:
         factors: ``(M, N, r)``.
@@ -69,7 +63,7 @@ def empirical_prior(
     else:
         precision = np.zeros((n_members, 0, 0))
     precision = np.stack([with_fixed(own, n_fixed, variance) for own in precision])
-    noise = np.maximum(noise, _LEAST_NOISE)
+    noise = np.maximum(noise, POSTERIOR.least_noise)
     return Prior(mean, precision, noise, noise, no_walls(noise.shape[1]))
 
 
@@ -83,7 +77,7 @@ def trained_posterior(
     linear: LinearFit | None = None,
     weighed_again: bool = True,
 ) -> Posterior:
-    """The posterior of the agents that the nets were trained on.
+    """Return the posterior of the agents that the nets were trained on.
 
     They are solved for as new agents are: with the noise that held-out data shows, and a prior that
     is what they have in common. Where the noise is larger than that of the training data, which the
@@ -107,7 +101,25 @@ def trained_posterior(
             few transitions that the nets do not know would count for more than all others else. If
             not, they are those by the prior to begin with, in half the time or less.
     """
-    factors = np.asarray(members.agents, np.float64)
+    n_fixed = members.n_fixed
+    prior = _trained_prior(members, normalizer, data, held_out, linear)
+    prior = _with_limits(prior, members, normalizer, data)
+    evidence = gather(members, normalizer, prior, data, n_agents)
+    prior, evidence = maximised(prior, evidence, n_fixed)
+    if weighed_again and members.rank > n_fixed and n_agents > 1:
+        evidence = _weighed_again(members, normalizer, data, prior, evidence)
+    known = Posterior(prior, evidence, np.ones(n_agents, bool))
+    return known if static is None else _with_static(known, static, n_fixed)
+
+
+def _trained_prior(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    held_out: Floats | None,
+    linear: LinearFit | None,
+) -> Prior:
+    """Return the prior by the trained factors, with the noise of held-out data if that is more."""
     residual, target = _residuals(members, normalizer, data)
     scale = np.stack([robust_scale(error, target) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
@@ -119,34 +131,56 @@ def trained_posterior(
             # Chosen in units of the noise: a larger noise leaves what it says of agents as it was.
             column = np.array(linear.own)[:, 1]
             variance = variance * np.square(np.median(noise, axis=0) / linear.noise)[column]
-    prior = empirical_prior(factors, noise, n_fixed, variance)
+    return empirical_prior(np.asarray(members.agents, np.float64), noise, n_fixed, variance)
+
+
+def _with_limits(
+    prior: Prior, members: FactorModel, normalizer: Normalizer, data: Transitions
+) -> Prior:
+    """Return the prior with the hard limits of the data, and with the noise of what ends there."""
     prior = prior._replace(walls=_walls(normalizer, data))
     limited = prior.at_wall(normalizer.encode_state(data.next_state))
-    if limited.any():
-        residual, _ = _residuals(members, normalizer, data.select(limited))
-        there = np.stack([_trimmed_rms(error) for error in residual])
-        there = np.where(np.isfinite(there), there, np.inf)
-        prior = prior._replace(limit_noise=np.maximum(prior.noise, there))
-    evidence = gather(members, normalizer, prior, data, n_agents)
-    prior, evidence = maximised(prior, evidence, n_fixed)
-    if weighed_again and members.rank > n_fixed and n_agents > 1:
-        clean = np.median(prior.noise, axis=0).max() < _CLEAN
-        evidence = evidence if clean else gather(members, normalizer, prior, data, n_agents)
-        for _ in range(_REWEIGHED if clean else 0):
-            own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
-            evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
-    known = Posterior(prior, evidence, np.ones(n_agents, bool))
-    if static is None:
-        return known
+    if not limited.any():
+        return prior
+    residual, _ = _residuals(members, normalizer, data.select(limited))
+    there = np.stack([_trimmed_rms(error) for error in residual])
+    there = np.where(np.isfinite(there), there, np.inf)
+    return prior._replace(limit_noise=np.maximum(prior.noise, there))
+
+
+def _weighed_again(
+    members: FactorModel,
+    normalizer: Normalizer,
+    data: Transitions,
+    prior: Prior,
+    evidence: Evidence,
+) -> Evidence:
+    """Return the evidence with weights of rows by a prior that was estimated from it.
+
+    Where there is next to no noise, the weights are those by what each agent's own factors explain.
+    """
+    n_agents = evidence.moment.shape[1]
+    if np.median(prior.noise, axis=0).max() >= POSTERIOR.clean:
+        return gather(members, normalizer, prior, data, n_agents)
+    for _ in range(POSTERIOR.reweighed):
+        own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
+        evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
+    return evidence
+
+
+def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:
+    """Return the posterior with what static columns ``(N, C)`` say of agents, if they do."""
+    prior, evidence = known.prior, known.evidence
+    # Share of the prior variance that an agent's own data leaves open, in units of predictions.
     metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
     before = np.linalg.inv(prior.precision)
     after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
     total = np.einsum("mrs,mrs->m", metric, before)
     left = np.einsum("mrs,mnrs->mn", metric, after) / np.maximum(total, 1e-300)[:, None]
     # Factors of the others are mostly the mean of all: that would hide what the columns say.
-    told = np.nanmedian(left, axis=0) < _MOSTLY
-    factors = known.solve()[0]
-    fitted = fit_static(prior.mean, factors, metric, np.where(told[:, None], static, np.nan))
+    well_known = np.nanmedian(left, axis=0) < POSTERIOR.borrowed
+    values = np.where(well_known[:, None], static, np.nan)
+    fitted = fit_static(prior.mean, known.solve()[0], metric, values)
     if fitted is None:
         return known
     if n_fixed:  # what is known stays known
@@ -157,9 +191,9 @@ def trained_posterior(
 
 
 def maximised(
-    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = _ROUNDS
+    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = POSTERIOR.rounds
 ) -> tuple[Prior, Evidence]:
-    """Mean and covariance of the nets' factors by expectation maximisation.
+    """Return mean and covariance of the nets' factors, by expectation maximisation.
 
     The mean of the prior moves with them, and the evidence is counted from it.
 
@@ -195,7 +229,7 @@ def maximised(
 
 
 def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
-    """Hard limits that few transitions end at, ``(2, D)``, standardised: the rarest ones.
+    """Return hard limits that few transitions end at, ``(2, D)``, standardised: the rarest ones.
 
     A limit that many end at is no wall but what usually happens (a flag that is mostly 0): the nets
     have learned it, and the other columns of these transitions tell agents apart.
@@ -203,7 +237,7 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
     standard = normalizer.encode_state(data.next_state)
     walls, nowhere = np.stack([normalizer.low, normalizer.high]), no_walls(standard.shape[1])
     at = np.stack([standard <= walls[0], standard >= walls[1]])  # (2, K, D)
-    while at.any(axis=(0, 2)).mean() > _SELDOM:  # all together, not each by itself
+    while at.any(axis=(0, 2)).mean() > POSTERIOR.limit_share:  # all together, not each by itself
         side, column = np.unravel_index(at.mean(axis=1).argmax(), walls.shape)
         walls[side, column], at[side, :, column] = nowhere[side, column], False
     return walls
@@ -212,7 +246,7 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
 def _residuals(
     members: FactorModel, normalizer: Normalizer, data: Transitions
 ) -> tuple[Floats, Floats]:
-    """Residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
+    """Return residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
     factors = np.asarray(members.agents, np.float64)
     some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // _SAMPLE))])
     target = normalizer.encode_target(some.state, some.next_state)
@@ -226,6 +260,6 @@ def _residuals(
 
 
 def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
-    """Root mean square of all but the largest hundredth of errors ``(K, D)``: ``(D,)``."""
+    """Return the root mean square, ``(D,)``, of all but the largest of errors ``(K, D)``."""
     size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
-    return np.sqrt(np.square(size[: math.ceil(_ALL_BUT * len(size))]).mean(axis=0))
+    return np.sqrt(np.square(size[: math.ceil(POSTERIOR.limit_quantile * len(size))]).mean(axis=0))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.time_step import joins, step_ratio, step_text
@@ -19,14 +20,10 @@ from twinfold.models.ranges import (
     outside_actions,
     outside_states,
 )
+from twinfold.utils.text import and_more
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
-
-_ROUNDING = 1e-6  # share of a value by which it may differ without a word
-
-STEP_DOUBT = 0.05
-"""Share of the model's time step by which that of other data may differ without a word."""
 
 
 def check_columns(model: FittedModel, panel: PanelDataset) -> None:
@@ -90,7 +87,7 @@ def step_doubts(model: FittedModel, panel: PanelDataset, warn: Warn) -> None:
     if not panel.n_transitions:
         return
     ratio = step_ratio(model.time_step, panel.time_step)
-    if ratio is not None and abs(ratio - 1) > STEP_DOUBT:
+    if ratio is not None and abs(ratio - 1) > ADAPTATION.step:
         warn(
             f"the time between two rows is {step_text(panel.time_step)}, in the model's data "
             f"{step_text(model.time_step)}: taken as one step all the same; changes are "
@@ -149,10 +146,10 @@ def static_doubts(
                 "the static columns an agent begins as the average one"
             )
         low, high = known.static.low[c], known.static.high[c]
-        margin = STATE_MARGIN * (high - low) + _ROUNDING * max(abs(low), abs(high))
+        margin = STATE_MARGIN * (high - low) + ADAPTATION.rounding * max(abs(low), abs(high))
         with np.errstate(invalid="ignore"):
             far = np.flatnonzero((given[:, c] < low - margin) | (given[:, c] > high + margin))
-            moved = np.abs(given[:, c] - before[:, c]) > _ROUNDING * np.abs(before[:, c])
+            moved = np.abs(given[:, c] - before[:, c]) > ADAPTATION.rounding * np.abs(before[:, c])
         if len(far):
             warn(
                 f"{_several(ids, far)}: {name!r} is {given[far[0], c]:g}, far outside the "
@@ -167,5 +164,5 @@ def static_doubts(
 
 
 def _several(ids: Sequence[AgentId], rows: NDArray[np.integer]) -> str:
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return f"agent {ids[int(rows[0])]!r}{more}"
+    """Return the first agent, and how many more there are."""
+    return f"agent {ids[int(rows[0])]!r}{and_more(len(rows) - 1)}"

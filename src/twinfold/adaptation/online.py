@@ -70,7 +70,7 @@ class Tracker:
         self._sums = LinearData.none(model.normalizer, 1, model.n_levels)
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
-        """``(1, C)``, the agent's static columns."""
+        """Return the agent's static columns, ``(1, C)``."""
         names = self.model.roles.static if known.static is not None else ()
         for name in static:
             if name not in names:
@@ -139,16 +139,16 @@ class Tracker:
 
     @property
     def factors(self) -> Floats:
-        """``(M, r)``, the posterior mean now."""
+        """Return the posterior mean now, ``(M, r)``."""
         return solve(self._prior, self.evidence, self._own)[0][:, 0]
 
     @property
     def covariance(self) -> Floats:
-        """``(M, r, r)``, the posterior covariance now."""
+        """Return the posterior covariance now, ``(M, r, r)``."""
         return solve(self._prior, self.evidence, self._own)[1][:, 0]
 
     def updated(self) -> FittedModel:
-        """The model with what has been observed."""
+        """Return the model with what has been observed."""
         known = self.model.posterior
         place = match_ids(self.model.agent_ids, [self.agent_id])
         found = self.evidence

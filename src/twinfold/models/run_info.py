@@ -51,6 +51,7 @@ class RunInfo(BaseModel):
         static_explained: share of the differences between agents that static columns explain.
         behaviour_explained: share of the actions that the learned policy of the data explains.
         validation: errors on what the fit held out.
+        settings: numbers that decided in the fit, by what they are for.
         training_loss: last loss of each member.
         seconds: that the fit took.
         reserved_agents: that the band is calibrated on.
@@ -79,6 +80,7 @@ class RunInfo(BaseModel):
     static_explained: float | None = None
     behaviour_explained: float | None = None
     validation: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     training_loss: tuple[float, ...] = ()
     seconds: float = 0.0
     reserved_agents: int = 0

@@ -57,7 +57,7 @@ class TrainingContext(NamedTuple):
         progress: Progress | None = None,
         writer: RunWriter | None = None,
     ) -> TrainingContext:
-        """The problem that a panel poses; ``data`` are its transitions."""
+        """Return the problem that a panel poses; ``data`` are its transitions."""
         levels = dataset.action_levels
         roles = dataset.roles
         return cls(
@@ -72,14 +72,14 @@ class TrainingContext(NamedTuple):
         )
 
     def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
-        """Length of the second phase of training, 0 if no stretch of the data is long enough."""
+        """Return the length of the second phase of training, 0 if no trajectory is long enough."""
         config = self.config
         if config.unroll == 1 or not len(unbroken(self.data, rows, config.unroll)):
             return 0
         return config.unroll_steps
 
     def normalizer(self, rows: NDArray[np.int32]) -> Normalizer:
-        """Means and scales of some rows."""
+        """Return means and scales of some rows."""
         data = self.data.select(rows)
         direct = erratic_columns(data) if self.config.direct else ()
         return fit_normalizer(data, self.angles, [d for d in direct if d not in self.angles])
@@ -152,7 +152,7 @@ def fresh_member(
     structure: Structure,
     linear: LinearFit | None,
 ) -> FactorModel:
-    """A member before its nets are trained; it predicts as the linear model does without them."""
+    """Return a member before its nets are trained, which predicts as the linear model does."""
     config = problem.config
     terms = None
     if linear is not None:
@@ -175,7 +175,7 @@ def fresh_member(
 
 
 def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:
-    """Those of ``rows`` (ascending) that begin ``length`` consecutive transitions, all in it."""
+    """Return those of ``rows`` (ascending) that begin ``length`` consecutive ones, all in it."""
     if len(rows) < length:
         return rows[:0]
     last = rows[length - 1 :]
@@ -185,5 +185,5 @@ def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray
 
 
 def stacked(members: list[FactorModel]) -> FactorModel:
-    """A stack of members of the same structure."""
+    """Return a stack of members of the same structure."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)

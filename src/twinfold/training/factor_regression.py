@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.posterior import with_fixed
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import TrainData
 from twinfold.utils.cores import usable_cores
 
@@ -33,8 +34,6 @@ Floats = NDArray[np.float64]
 _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank is high:
 _VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
 _SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
-_HUBER = 3.0  # robust scales beyond which a residual counts linearly
-_FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
 def solve_factors(
@@ -44,7 +43,7 @@ def solve_factors(
     rounds: int = 3,
     variance: Floats | None = None,
 ) -> list[FactorModel]:
-    """The members with the factors of every agent solved for.
+    """Return the members with the factors of every agent solved for.
 
     Args:
         members: trained members, of any structures.
@@ -94,7 +93,7 @@ def _solve(
         )
         # Until the factors have been solved for once, nothing says what cannot be explained.
         explained = target if turn else None
-        scale = np.maximum(robust_scale(residual[:n_sample], explained), _FLOOR)
+        scale = np.maximum(robust_scale(residual[:n_sample], explained), REGRESSION.floor)
         gram = np.tile(precision, (len(factors), 1, 1))  # (N, r, r)
         # Solved for the change: what is summed in float32 is small then.
         moment = (mean - factors) @ precision  # (N, r)
@@ -112,7 +111,7 @@ def _solve(
 
 
 def net_moments(factors: Floats, n_fixed: int) -> tuple[Floats, Floats]:
-    """Mean ``(r,)`` of all factors, and covariance ``(k, k)`` of those of the nets' terms.
+    """Return the mean of all factors, ``(r,)``, and covariance of the nets' terms, ``(k, k)``.
 
     The mean of the fixed columns' factors is known: 1, and no deviation from what is shared.
     """
@@ -121,7 +120,7 @@ def net_moments(factors: Floats, n_fixed: int) -> tuple[Floats, Floats]:
     deviation = factors[:, n_fixed:] - mean[n_fixed:]
     # One more agent, isotropic: with few agents some directions were never seen to vary.
     size = np.square(deviation).mean() if deviation.size else 0.0
-    isotropic = (size + _FLOOR**2) * np.eye(deviation.shape[1])
+    isotropic = (size + REGRESSION.floor**2) * np.eye(deviation.shape[1])
     return mean, (deviation.T @ deviation + isotropic) / (len(factors) + 1)
 
 
@@ -143,12 +142,13 @@ def _moments(
     real: Array,
     scale: Float[Array, " D"],
 ) -> tuple[Float[Array, "k r r"], Float[Array, "k r"]]:
-    """Weighted Z^T Z and Z^T residual of a chunk, by ``place``, the agent within the chunk."""
+    """Return weighted Z^T Z and Z^T residual of a chunk, by the agent's ``place`` in it."""
     features = jax.vmap(member.features)(data.inputs[rows], data.action[rows])  # (k, D, r)
     target = data.target[rows]
     residual = target - jnp.einsum("kdr,kr->kd", features, factors[data.agent[rows]])
     scale = scale.astype(jnp.float32)
-    weight = jnp.minimum(1.0, _HUBER * scale / jnp.maximum(jnp.abs(residual), 1e-12)) / scale**2
+    distance = jnp.maximum(jnp.abs(residual), 1e-12)
+    weight = jnp.minimum(1.0, REGRESSION.huber * scale / distance) / scale**2
     weighted = features * (weight * real[:, None])[..., None]
     outer = jnp.einsum("kdr,kds->krs", weighted, features)
     product = jnp.einsum("kdr,kd->kr", weighted, residual)

@@ -10,14 +10,16 @@ The agents' data is scarce, so nothing of it is lost: step 2 sees all of it.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import json
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,22 +28,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold import __version__
+from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.config import FitConfig
 from twinfold.data.issues import counted
 from twinfold.data.outliers import spike_rows
-from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.models.behaviour_policy import fit_behaviour
+from twinfold.data.panel import PanelDataset
+from twinfold.models.behaviour_policy import Behaviour, fit_behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import DataSample, FittedModel
-from twinfold.models.linear import LinearFit, linear_data
+from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import FEWEST
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
-from twinfold.training.model_selection import Log, select_model
+from twinfold.training.model_selection import Choice, Log, select_model
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_directory import RunWriter
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
@@ -85,25 +90,27 @@ def fit(
     dataset, reserved = split_reserved(whole, reserve, config.seed)
     if dataset is not whole:  # the fingerprint of the run is of the others alone
         source = {**(source or {}), "fingerprint": whole.fingerprint()}
-    given, dataset = dataset, without_spikes(dataset, log)
-    data = dataset.transitions()
-    fingerprint = given.fingerprint()
-    if out is None:
-        return _fit(dataset, data, config, reserved, source, log, progress, None, fingerprint)
-    identity = _identity(given, given.transitions())
-    if reserved is not None:
-        identity += _identity(reserved, reserved.transitions())
-    writer = RunWriter(out, config, identity)
-    try:
-        if writer.resumed:
+    provenance = {"fingerprint": dataset.fingerprint(), "source": dict(source or {})}
+    clean = without_spikes(dataset, log)
+    data = clean.transitions()
+    with _run_writer(out, config, dataset, reserved) as writer:
+        if writer is not None and writer.resumed:
             log(f"going on with the interrupted fit in {writer.partial}")
-        return _fit(dataset, data, config, reserved, source, log, progress, writer, fingerprint)
-    finally:
-        writer.close()
+        begun = time.perf_counter()
+        model = _fit(
+            clean, TrainingContext.of(clean, data, config, progress, writer), provenance, log
+        )
+        if reserved is not None:
+            model = calibrate(model, reserved)
+            log(f"the band is calibrated on {reserved.n_agents} agents that the nets have not seen")
+        if writer is not None:
+            writer.finish(model)
+        log(f"fitted in {time.perf_counter() - begun:.1f} s")
+    return model
 
 
 def without_spikes(dataset: PanelDataset, log: Log) -> PanelDataset:
-    """The data without rows whose values are far from all others: they would decide on the rest."""
+    """Return the data without rows whose values are far from all others, which would decide."""
     rows = spike_rows(dataset)
     if not len(rows):
         return dataset
@@ -115,153 +122,217 @@ def without_spikes(dataset: PanelDataset, log: Log) -> PanelDataset:
     return dataset.without_rows(rows)
 
 
-def _identity(dataset: PanelDataset, data: Transitions) -> str:
-    """SHA-256 (hex) of all that a resumed fit relies on: the data, and the order it is held in.
+def _run_writer(
+    out: str | Path | None, config: FitConfig, *tables: PanelDataset | None
+) -> AbstractContextManager[RunWriter | None]:
+    """Return the writer of a run directory, closed at the end; None without a directory."""
+    if out is None:
+        return nullcontext()
+    identity = "".join(_identity(table) for table in tables if table is not None)
+    return closing(RunWriter(out, config, identity))
+
+
+def _identity(dataset: PanelDataset) -> str:
+    """Return the SHA-256 (hex) of all that a resumed fit relies on: the data, and its order.
 
     The fingerprint alone is the same for another order of agents and another time step.
     """
+    data = dataset.transitions()
     digest = hashlib.sha256(dataset.fingerprint().encode())
     digest.update(json.dumps(dataset.agent_ids).encode())
     digest.update(data.agent.tobytes() + data.segment.tobytes() + data.step.tobytes())
     return digest.hexdigest()
 
 
+class _Trained(NamedTuple):
+    """Members and linear model that all transitions gave.
+
+    Attributes:
+        normalizer: of all transitions.
+        sums: of all transitions, for linear models.
+        linear: the linear model that the nets add to; None for nets alone.
+        members: a stack, as training left them.
+        losses: ``(M,)``, the last ones of training.
+    """
+
+    normalizer: Normalizer
+    sums: LinearData
+    linear: LinearFit | None
+    members: FactorModel
+    losses: NDArray[np.floating]
+
+
 def _fit(
-    dataset: PanelDataset,
-    data: Transitions,
-    config: FitConfig,
-    reserved: PanelDataset | None,
-    source: Mapping[str, Any] | None,
-    log: Log,
-    progress: Progress | None,
-    writer: RunWriter | None,
-    fingerprint: str,
+    dataset: PanelDataset, problem: TrainingContext, provenance: dict[str, Any], log: Log
 ) -> FittedModel:
+    """Choose a model, train it on everything, and solve for every agent.
+
+    Args:
+        dataset: the panel.
+        problem: its transitions and the settings.
+        provenance: fingerprint and source of the panel, for the record.
+        log: receives one line per thing worth knowing.
+    """
     begun = time.perf_counter()
-    problem = TrainingContext.of(dataset, data, config, progress, writer)
     log(
-        f"{dataset.n_agents} agents, {len(data)} transitions, {data.state.shape[1]} state columns, "
-        f"{dataset.roles.action_type} action; {config.members} members"
+        f"{dataset.n_agents} agents, {len(problem.data)} transitions, "
+        f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_type} action; "
+        f"{problem.config.members} members"
     )
     choice = select_model(dataset, problem, log)
-    candidate, config, band, noise, validation = choice
-    problem = problem._replace(config=config)
-    rows = np.arange(len(data), dtype=np.int32)
-    normalizer = problem.normalizer(rows)
-    levels = problem.action_size if problem.discrete else 0
-    sums = linear_data(normalizer, data, problem.n_agents, levels)
-    linear = candidate.fit_linear(sums)
-    members, losses = _members(problem, candidate, normalizer, rows, linear, log)
-    sample = np.sort(np.random.default_rng((config.seed, 3)).permutation(len(data))[:_SAMPLE])
-    stack = stacked(members)
-    explained = None
-    static = None if dataset.static is None else dataset.static[: dataset.n_agents]
-    posterior = trained_posterior(stack, normalizer, data, noise, dataset.n_agents, static, linear)
-    solved = jnp.asarray(posterior.solve()[0], jnp.float32)
-    stack = eqx.tree_at(lambda members: members.agents, stack, solved)
-    if static is not None:
-        explained = _static_explained(dataset, posterior, log)
-    behaviour = None
-    if not problem.discrete and config.behaviour_steps:
-        factors = np.asarray(stack.agents[0], np.float64)
-        behaviour = fit_behaviour(data, normalizer, factors, config.behaviour_steps, config.seed)
-        share = 100 * float(behaviour.explained)
-        log(f"the policy of the data explains {share:.0f} % of its actions")
-    model = FittedModel(
-        members=stack,
-        normalizer=normalizer,
-        config=config,
+    problem = problem._replace(config=choice.config)
+    trained = _train(problem, choice.candidate, log)
+    posterior = _posterior(dataset, problem, trained, choice.noise)
+    if dataset.static is not None:
+        log(_static_line(dataset, posterior))
+    members = _solved(trained.members, posterior)
+    behaviour = _behaviour(problem, trained.normalizer, members, log)
+    info = _run_info(dataset, problem, choice, trained, posterior, behaviour, provenance)
+    return FittedModel(
+        members=members,
+        normalizer=trained.normalizer,
+        config=problem.config,
         roles=dataset.roles,
         agent_ids=dataset.agent_ids,
         action_levels=dataset.action_levels,
         time_step=dataset.time_step,
         ranges=dataset.data_ranges(),
-        band=band,
-        sample=DataSample(data.state[sample], data.action[sample], data.agent[sample]),
+        band=choice.band,
+        sample=_sample(problem),
         behaviour=behaviour,
         posterior=posterior,
-        sums=sums,
-        info=RunInfo(
-            twinfold=__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            python=platform.python_version(),
-            jax=jax.__version__,
-            device=jax.devices()[0].platform,
-            fingerprint=fingerprint,
-            source=dict(source or {}),
-            agents=dataset.n_agents,
-            transitions=len(data),
-            linear=candidate.linear,
-            own=() if linear is None else linear.own,
-            features="joint" if candidate.structure.joint else "separable",
-            rank=candidate.structure.rank,
-            steps=candidate.steps,
-            unrolled_steps=candidate.unrolled,
-            shrinkage=candidate.shrinkage,
-            static_explained=explained,
-            behaviour_explained=None if behaviour is None else float(behaviour.explained),
-            validation=validation,
-            training_loss=tuple(round(float(value), 8) for value in losses),
-            seconds=round(time.perf_counter() - begun, 2),
-        ),
+        sums=trained.sums,
+        info=info.changed(seconds=round(time.perf_counter() - begun, 2)),
     )
-    if reserved is not None:
-        model = calibrate(model, reserved)
-        log(f"the band is calibrated on {reserved.n_agents} agents that the nets have not seen")
-    if writer is not None:
-        writer.finish(model)
-    log(f"fitted in {time.perf_counter() - begun:.1f} s")
-    return model
 
 
-def _members(
-    problem: TrainingContext,
-    candidate: Candidate,
-    normalizer: Normalizer,
-    rows: NDArray[np.int32],
-    linear: LinearFit | None,
-    log: Log,
-) -> tuple[list[FactorModel], NDArray[np.floating]]:
-    """The members and their last losses, beside the linear model of all data."""
-    config = problem.config
+def _train(problem: TrainingContext, candidate: Candidate, log: Log) -> _Trained:
+    """Train the ensemble on everything, beside the linear model of all data."""
+    config, rows = problem.config, np.arange(len(problem.data), dtype=np.int32)
+    normalizer = problem.normalizer(rows)
+    levels = problem.action_size if problem.discrete else 0
+    sums = linear_data(normalizer, problem.data, problem.n_agents, levels)
+    linear = candidate.fit_linear(sums)
     if not candidate.structure.rank:  # all members would be the same
-        return [fresh_member(problem, normalizer, 0, NO_NETS, linear)], np.zeros(0)
+        member = fresh_member(problem, normalizer, 0, NO_NETS, linear)
+        return _Trained(normalizer, sums, linear, stacked([member]), np.zeros(0))
     log(
         f"training {config.members} members for {candidate.steps} steps on all {len(rows)} "
         "transitions"
     )
+    _, structure, steps, shrinkage, unrolled, *_ = candidate
     jobs = [
-        MemberJob(
-            f"member-{m}",
-            m,
-            candidate.steps,
-            candidate.shrinkage,
-            candidate.structure,
-            candidate.unrolled,
-        )
+        MemberJob(f"member-{m}", m, steps, shrinkage, structure, unrolled)
         for m in range(config.members)
     ]
     members, losses = train_members(problem, rows, normalizer, jobs, "training", linear)
-    return members, losses
+    return _Trained(normalizer, sums, linear, stacked(members), losses)
 
 
-def _static_explained(dataset: PanelDataset, posterior: Posterior, log: Log) -> float:
-    """Return how much of the agents' differences static columns explain, and say so."""
+def _posterior(
+    dataset: PanelDataset, problem: TrainingContext, trained: _Trained, noise: Any
+) -> Posterior:
+    """Return what the data says of the agents' factors, given the nets."""
+    static = None if dataset.static is None else dataset.static[: dataset.n_agents]
+    return trained_posterior(
+        trained.members,
+        trained.normalizer,
+        problem.data,
+        noise,
+        dataset.n_agents,
+        static,
+        trained.linear,
+    )
+
+
+def _solved(members: FactorModel, posterior: Posterior) -> FactorModel:
+    """Return the members with the factors that are the most likely ones."""
+    factors = jnp.asarray(posterior.solve()[0], jnp.float32)
+    return eqx.tree_at(lambda m: m.agents, members, factors)
+
+
+def _behaviour(
+    problem: TrainingContext, normalizer: Normalizer, members: FactorModel, log: Log
+) -> Behaviour | None:
+    """Return the policy that the data was recorded with, learned from it; None if none is."""
+    config = problem.config
+    if problem.discrete or not config.behaviour_steps:
+        return None
+    factors = np.asarray(members.agents[0], np.float64)
+    behaviour = fit_behaviour(
+        problem.data, normalizer, factors, config.behaviour_steps, config.seed
+    )
+    share = 100 * float(behaviour.explained)
+    log(f"the policy of the data explains {share:.0f} % of its actions")
+    return behaviour
+
+
+def _sample(problem: TrainingContext) -> DataSample:
+    """Return the states and actions that the run keeps."""
+    data = problem.data
+    order = np.random.default_rng((problem.config.seed, 3)).permutation(len(data))
+    rows = np.sort(order[:_SAMPLE])
+    return DataSample(data.state[rows], data.action[rows], data.agent[rows])
+
+
+def _run_info(
+    dataset: PanelDataset,
+    problem: TrainingContext,
+    choice: Choice,
+    trained: _Trained,
+    posterior: Posterior,
+    behaviour: Behaviour | None,
+    provenance: dict[str, Any],
+) -> RunInfo:
+    """Return the record of a fit."""
+    candidate, linear = choice.candidate, trained.linear
+    explained = None
+    if dataset.static is not None:
+        explained = 0.0 if posterior.static is None else float(posterior.static.explained)
+    return RunInfo(
+        **provenance,
+        twinfold=__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        python=platform.python_version(),
+        jax=jax.__version__,
+        device=jax.devices()[0].platform,
+        agents=dataset.n_agents,
+        transitions=len(problem.data),
+        linear=candidate.linear,
+        own=() if linear is None else linear.own,
+        features="joint" if candidate.structure.joint else "separable",
+        rank=candidate.structure.rank,
+        steps=candidate.steps,
+        unrolled_steps=candidate.unrolled,
+        shrinkage=candidate.shrinkage,
+        static_explained=explained,
+        behaviour_explained=None if behaviour is None else float(behaviour.explained),
+        validation=choice.validation,
+        settings=_settings(),
+        training_loss=tuple(round(float(value), 8) for value in trained.losses),
+    )
+
+
+def _settings() -> dict[str, Any]:
+    """Return the numbers that decide in a fit, as JSON has them."""
+    parts = {"selection": SELECTION, "regression": REGRESSION, "posterior": POSTERIOR}
+    return json.loads(json.dumps({name: dataclasses.asdict(part) for name, part in parts.items()}))
+
+
+def _static_line(dataset: PanelDataset, posterior: Posterior) -> str:
+    """Return how much of the agents' differences static columns explain, in a sentence."""
     names = ", ".join(map(repr, dataset.roles.static))
+    if posterior.static is not None:
+        return (
+            f"the static columns ({names}) explain {100 * float(posterior.static.explained):.0f} % "
+            "of how agents differ, each agent left out in turn; new agents that have them begin "
+            "there"
+        )
     assert dataset.static is not None
     whole = int((~np.isnan(dataset.static[: dataset.n_agents]).any(axis=1)).sum())
-    if posterior.static is not None:
-        explained = float(posterior.static.explained)
-        log(
-            f"the static columns ({names}) explain {100 * explained:.0f} % of how agents differ, "
-            "each agent left out in turn; new agents that have them begin there"
-        )
-        return explained
     if whole < FEWEST:
-        log(
+        return (
             f"warning: {whole} agents have all static columns ({names}), {FEWEST} are needed; "
             "they are left aside"
         )
-    else:
-        log(f"the static columns ({names}) do not tell agents apart; they are left aside")
-    return 0.0
+    return f"the static columns ({names}) do not tell agents apart; they are left aside"

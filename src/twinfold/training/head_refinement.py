@@ -29,14 +29,13 @@ from numpy.typing import NDArray
 
 from twinfold.models.factor_model import FactorModel, hidden_layers
 from twinfold.training.factor_regression import solve_factors
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import TrainData
 from twinfold.training.trainer import Progress
 
 Floats = NDArray[np.float64]
 
 _CHUNK = 4096  # transitions whose design is held at once
-_HUBER = 3.0  # robust scales beyond which a residual counts linearly
-_FLOOR = 1e-6  # smallest scale, in standard deviations of the target
 
 
 def refine_heads(
@@ -47,7 +46,7 @@ def refine_heads(
     progress: Progress | None = None,
     variance: Floats | None = None,
 ) -> list[FactorModel]:
-    """The members with heads and factors solved for in turns.
+    """Return the members with heads and factors solved for in turns.
 
     A round costs K q^2 operations for K rows and q = (h + 1) r columns of the design.
 
@@ -91,9 +90,9 @@ def _solve_head(member: FactorModel, data: TrainData, rows: NDArray[np.int32]) -
     residual = residual[: len(rows)]
     if not np.isfinite(residual).all():
         return member  # it diverged: there is nothing to polish
-    scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=0), _FLOOR)
+    scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=0), REGRESSION.floor)
     distance = np.sqrt(np.square(residual / scale).mean(axis=1))
-    weight = np.minimum(1.0, _HUBER / np.maximum(distance, 1e-12))
+    weight = np.minimum(1.0, REGRESSION.huber / np.maximum(distance, 1e-12))
     weight = np.append(weight, np.zeros(chunks.size - len(rows)))
     residual = np.append(residual, np.zeros((chunks.size - len(rows), n_state)), axis=0)
 
@@ -123,7 +122,7 @@ def _solve_head(member: FactorModel, data: TrainData, rows: NDArray[np.int32]) -
 def _parts(
     member: FactorModel, data: TrainData, rows: Int[Array, " k"]
 ) -> tuple[Float[Array, "k h"], Float[Array, "k r"]]:
-    """The two factors of the design: hidden units with a one for the bias, and terms."""
+    """Return the two factors of the design: hidden units with a one for the bias, and terms."""
 
     def one(agent: Array, inputs: Array, action: Array) -> tuple[Array, Array]:
         code = member.action_factors(action)

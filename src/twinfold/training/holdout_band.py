@@ -7,20 +7,21 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.training.trials import WORST, Fold
+from twinfold.training.selection_settings import SELECTION
+from twinfold.training.trials import Fold
 
 Floats = NDArray[np.float64]
 
 
 def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
-    """RMSE over windows and coordinates after 1, 2, ... steps, in standard deviations."""
+    """Return the RMSE over windows and columns after 1, 2, ... steps, in standard deviations."""
     horizon = max(fold.held.mask.shape[1] for fold in folds)
     total, count = np.zeros(horizon), np.zeros(horizon)
     for fold, own in zip(folds, paths, strict=True):
         mask = fold.held.mask
         error = fold.difference(own) / fold.normalizer.state_scale
-        squared = np.minimum((error**2).mean(axis=-1), WORST**2)
-        squared = np.where(mask, np.nan_to_num(squared, nan=WORST**2), 0.0)
+        squared = np.minimum((error**2).mean(axis=-1), SELECTION.worst**2)
+        squared = np.where(mask, np.nan_to_num(squared, nan=SELECTION.worst**2), 0.0)
         total[: mask.shape[1]] += squared.sum(axis=0)
         count[: mask.shape[1]] += mask.sum(axis=0)
     return [float(f"{value:.4g}") for value in np.sqrt(total / np.maximum(count, 1))]
@@ -29,7 +30,7 @@ def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
 def held_out_band(
     folds: list[Fold], paths: list[Floats], coverage: float, unknown: list[Floats] | None = None
 ) -> Floats:
-    """Half-width ``(H, D)`` of the band: of the absolute held-out errors, for whole trajectories.
+    """Return the half-width ``(H, D)`` of a band for whole trajectories, by held-out errors.
 
     A quantile by horizon and column gives its form, made non-decreasing in the horizon, where few
     windows are long enough; it is then widened until it holds the share ``coverage`` of the windows

@@ -25,28 +25,20 @@ from twinfold.errors import UsageError
 from twinfold.models.factor_model import Structure, structures
 from twinfold.models.linear import WORDS, Kind
 from twinfold.training.ensemble import TrainingContext, unbroken
-from twinfold.training.holdout_band import error_by_horizon, held_out_band
+from twinfold.training.holdout_band import held_out_band
 from twinfold.training.recipes import CONTACT, FINE, followed
-from twinfold.training.simple_models import best_simple, simplest, standard_error
-from twinfold.training.trials import (
-    FEW,
-    HANDFUL,
-    MANY,
-    NO_NETS,
-    Candidate,
-    Trial,
-    Trials,
-    cut_folds,
+from twinfold.training.selection_record import (
+    chosen_lines,
+    held_out_counts,
+    held_out_line,
+    validation_record,
 )
+from twinfold.training.selection_settings import SELECTION
+from twinfold.training.simple_models import best_simple, simplest, standard_error
+from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, cut_folds
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
-_KEPT = 2  # strengths of shrinkage that are kept for longer training
-_ROOM = 0.3  # share of the error of no change, above which there is much to be learned yet
-_FINE = 0.2  # and below which there is next to no noise
-_PAYS = 0.99  # share of the error that longer training must get below to be worth going on
-_HOPELESS = 1.3  # times a simple model's error, beyond which nets are not trained any longer,
-_OFTEN = 100  # or, after they have seen the data this many times, if they are worse at all
 
 
 class Choice(NamedTuple):
@@ -78,131 +70,81 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
         log: receives one line per thing worth knowing.
     """
     config = problem.config
-    options = structures(config, problem.action_size, problem.discrete)
-    unrolled = problem.unrolled_steps(np.arange(len(problem.data), dtype=np.int32))
     if config.validation_share == 0:
         log("nothing is held out (validation_share = 0): no held-out error and no band")
-        untried = Candidate(
-            None if config.linear in ("auto", "none") else config.linear,
-            options[0],
-            config.steps,
-            config.shrinkages[0],
-            unrolled,
-        )
-        return Choice(untried, config, None, None, {"held_out": 0})
+        return Choice(_untried(problem), config, None, None, {"held_out": 0})
     folds = cut_folds(dataset, problem)
     if not folds:
         log("no agent has two transitions: nothing can be held out, so there is no band")
-        # So little data says nothing of how agents differ, nor of anything that is not a line.
-        kind: Kind | None = None if config.linear == "none" else "drift"
-        if config.linear not in ("auto", "none"):
-            kind = config.linear
-        structure = options[0] if kind is None else NO_NETS
-        simplest = Candidate(kind, structure, config.steps, max(config.shrinkages))
-        return Choice(simplest, config, None, None, {"held_out": 0})
-    trials = Trials(problem, folds)
-    n_out = sum(int(fold.held.mask.sum()) for fold in folds)
-    n_agents = len(np.unique(np.concatenate([fold.held.agent for fold in folds])))
-    horizon = max(fold.held.mask.shape[1] for fold in folds)
-    log(
-        f"the last {n_out} transitions of {n_agents} agents are held out"
-        + (f", at {len(folds)} places in time" if len(folds) > 1 else "")
-        + f", predicted up to {horizon} steps ahead"
-    )
+        return Choice(_plainest(problem), config, None, None, {"held_out": 0})
+    trials, counts = Trials(problem, folds), held_out_counts(folds)
+    log(held_out_line(counts))
     idle = trials.simple(Candidate("no change"))
-    simple, tried = best_simple(trials, idle, log)
-    compared: list[dict[str, Any]] = []
-    if options[0].rank and (simple is None or len(problem.data) >= HANDFUL):
-        nets, trained, compared = _nets(trials, simple, idle, log)
-        tried += trained
-        chosen = _either(trials, simple, nets, log)
-    elif simple is not None:
-        chosen = simple
-    else:
-        raise UsageError("linear = 'none' and rank = 0 leave nothing to fit; change either")
-    candidate, error, baseline = chosen.candidate, chosen.mean, idle.mean
-    config = chosen.config
-    log(
-        f"  chosen: {_described(candidate)} (errors are in standard deviations of the state; "
-        f"predicting no change has a mean of {baseline:.4g})"
-    )
-    if tried:
-        log(f"  tried in all: {len(tried)} models, {len(folds)} folds each")
-    n_windows = sum(len(fold.held.agent) for fold in folds)
-    if np.ceil((n_windows + 1) * config.band) > n_windows:
-        log(
-            f"warning: only {n_windows} held-out windows: the band is the largest error seen in "
-            f"them, too few for a {100 * config.band:.0f} % band"
-        )
-    if error > baseline:
-        log("warning: held-out predictions are worse than predicting no change; do not rely on it")
-    validation = {
-        "held_out": n_out,
-        "held_out_agents": n_agents,
-        "horizon": horizon,
-        "windows": n_windows,
-        "folds": len(folds),
-        "unit": "standard deviations of the state; over windows, of the RMSE over steps",
-        "trials": [_row(trial) for trial in tried],
-        "by_steps": {
-            str(trial.candidate.steps): float(f"{trial.typical:.6g}")
-            for trial in tried
-            if trial.config is config
-            and trial.candidate._replace(steps=0) == candidate._replace(steps=0)
-        },
-        "structures": compared,
-        "rmse": round(error, 6),
-        "persistence_rmse": round(baseline, 6),
-        "rmse_by_horizon": error_by_horizon(folds, chosen.paths),
-    }
+    chosen, tried, compared = _best(trials, idle, log)
+    for line in chosen_lines(chosen, idle, len(tried), counts):
+        log(line)
     unknown = None if chosen.unknown is None else chosen.unknown()
-    band = held_out_band(folds, chosen.paths, config.band, unknown)
-    return Choice(candidate, config, band, chosen.noise, validation)
+    band = held_out_band(folds, chosen.paths, chosen.config.band, unknown)
+    validation = validation_record(folds, counts, chosen, idle, tried, compared)
+    return Choice(chosen.candidate, chosen.config, band, chosen.noise, validation)
 
 
-def _described(candidate: Candidate) -> str:
-    """A candidate in words."""
-    linear, structure, steps, shrinkage, *_ = candidate
-    words = "" if linear is None else WORDS[linear]
-    if candidate.parts:
-        parts = sorted(candidate.parts, reverse=True)
-        shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
-        words += f" ({shares})"
-    if not structure.rank:
-        return f"{words}, no nets"
-    nets = f"nets with {structure}, {steps} steps, shrinkage {shrinkage:g}"
-    return nets if linear is None else f"{words}, and {nets}"
+def _options(problem: TrainingContext) -> list[Structure]:
+    """Return the structures of nets that the settings allow; the first of rank 0 if none is."""
+    return structures(problem.config, problem.action_size, problem.discrete)
 
 
-def _row(trial: Trial) -> dict[str, Any]:
-    """A trial as it is recorded."""
-    linear, structure, steps, shrinkage, _, ratio, parts = trial.candidate
-    return {
-        "linear": linear,
-        "own_to_noise": list(ratio),
-        "parts": {part.kind: float(f"{part.weight:.3g}") for part in parts},
-        "features": "joint" if structure.joint else "separable" if structure.rank else None,
-        "rank": structure.rank,
-        "steps": steps,
-        "shrinkage": shrinkage,
-        "geometric_mean": float(f"{trial.typical:.6g}"),
-        "mean": float(f"{trial.mean:.6g}"),
-    }
+def _untried(problem: TrainingContext) -> Candidate:
+    """Return the model that the settings name, where nothing is held out to try others on."""
+    config = problem.config
+    return Candidate(
+        None if config.linear in ("auto", "none") else config.linear,
+        _options(problem)[0],
+        config.steps,
+        config.shrinkages[0],
+        problem.unrolled_steps(np.arange(len(problem.data), dtype=np.int32)),
+    )
+
+
+def _plainest(problem: TrainingContext) -> Candidate:
+    """Return the model for single transitions.
+
+    So little data says nothing of how agents differ, nor of anything that is not a line.
+    """
+    config = problem.config
+    kind: Kind | None = None if config.linear == "none" else "drift"
+    if config.linear not in ("auto", "none"):
+        kind = config.linear
+    structure = _options(problem)[0] if kind is None else NO_NETS
+    return Candidate(kind, structure, config.steps, max(config.shrinkages))
+
+
+def _best(trials: Trials, idle: Trial, log: Log) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
+    """Return the best of simple models and nets, all that were tried, and structures compared."""
+    problem = trials.problem
+    simple, tried = best_simple(trials, idle, log)
+    enough = simple is None or len(problem.data) >= SELECTION.handful
+    if _options(problem)[0].rank and enough:
+        nets, trained, compared = _nets(trials, simple, idle, log)
+        return _either(trials, simple, nets, log), tried + trained, compared
+    if simple is None:
+        raise UsageError("linear = 'none' and rank = 0 leave nothing to fit; change either")
+    return simple, tried, []
 
 
 def _nets(
     trials: Trials, simple: Trial | None, idle: Trial, log: Log
 ) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
-    """The best nets, all that were trained for some length, and all structures compared."""
+    """Return the best nets, all that were trained for some length, and all structures compared."""
     config = trials.problem.config
     lengths = _lengths(config)
     beside = Candidate(None)
     if simple is not None and config.linear != "auto":
         beside = simple.candidate
     best, tried, compared = _ladder(trials, config, lengths[:1], beside, simple, log)
-    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[:_KEPT]
-    if best.mean > _FINE * idle.mean:  # noisy: what is best at first stays so
-        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[:_KEPT]
+    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
+    if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
+        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
         shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
     going = len(lengths) > 1 and _hopeful(trials, best, simple)
     if going:
@@ -211,8 +153,8 @@ def _nets(
             trials, config, lengths[1:2], beside, simple, log, best, structure, shrinkages
         )
         tried += more
-        shrinkages = sorted(trial.candidate.shrinkage for trial in more[:_KEPT])
-        pays = best.typical <= _PAYS * first.typical
+        shrinkages = sorted(trial.candidate.shrinkage for trial in more[: SELECTION.kept])
+        pays = best.typical <= SELECTION.pays * first.typical
         going = len(lengths) > 2 and pays and _hopeful(trials, best, simple)
     if _far(trials, best, simple, idle):
         log("  far from what there is to predict: trying wide nets, trained on many steps")
@@ -226,7 +168,7 @@ def _nets(
             trials, config, lengths[2:], beside, simple, log, best, structure, shrinkages
         )
         tried += more
-    if config.effort == "thorough" and best.mean < _FINE * idle.mean:
+    if config.effort == "thorough" and best.mean < SELECTION.low_noise * idle.mean:
         for recipe in FINE:
             log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
             fine = followed(config, recipe)
@@ -241,8 +183,8 @@ def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
     if simple is None:
         return True
     seen = nets.candidate.steps * nets.config.batch_size
-    often = seen >= _OFTEN * len(trials.problem.data)
-    return nets.mean <= (1.0 if often else _HOPELESS) * simple.mean
+    often = seen >= SELECTION.often * len(trials.problem.data)
+    return nets.mean <= (1.0 if often else SELECTION.hopeless) * simple.mean
 
 
 def _lengths(config: FitConfig) -> list[int]:
@@ -255,12 +197,12 @@ def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool
     """Return whether there is much to learn that short training of the default nets has not."""
     config, data = trials.problem.config, trials.problem.data
     long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
-    enough = len(data) >= (FEW if config.effort == "thorough" else MANY)
+    enough = len(data) >= (SELECTION.few if config.effort == "thorough" else SELECTION.many)
     worth = simple is None or best.mean < simple.mean
     return (
         config.effort != "quick"
         and config.direct is False
-        and best.mean > _ROOM * idle.mean
+        and best.mean > SELECTION.room * idle.mean
         and worth
         and enough
         and len(long) >= len(trials.folds[0].rows) // 2
@@ -314,11 +256,11 @@ def _ladder(
         tried.sort(key=_typical)
         every += tried
         before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
-        if before is not None and best.typical > _PAYS * before.typical:
+        if before is not None and best.typical > SELECTION.pays * before.typical:
             break
         if not _hopeful(trials, best, simple):
             break
-        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[:_KEPT])
+        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[: SELECTION.kept])
     assert best is not None
     return best, every, compared
 
@@ -328,7 +270,7 @@ def _typical(trial: Trial) -> float:
 
 
 def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Trial:
-    """The simple model unless nets are better by more than chance."""
+    """Return the simple model unless nets are better by more than chance."""
     if simple is None:
         return nets
     chosen = (simple, nets)[simplest(trials, [simple, nets])]
@@ -344,7 +286,7 @@ def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Tria
 def _structure(
     trials: Trials, config: FitConfig, beside: Candidate, log: Log
 ) -> tuple[Structure, list[dict[str, Any]]]:
-    """The simplest structure within one standard error of the best, and all that were compared."""
+    """Return the simplest structure within one standard error of the best, and all compared."""
     options = structures(config, trials.problem.action_size, trials.problem.discrete)
     if len(options) == 1:
         return options[0], []

@@ -77,7 +77,7 @@ FINE = (
 
 
 def followed(config: FitConfig, recipe: Recipe) -> FitConfig:
-    """The config with a recipe's settings, except for those that the user gave."""
+    """Return the config with a recipe's settings, except for those that the user gave."""
     given = config.model_fields_set
     return config.model_copy(
         update={name: value for name, value in recipe.settings.items() if name not in given}

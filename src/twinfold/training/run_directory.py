@@ -98,7 +98,7 @@ class RunWriter:
         self.metric({"job": name, "step": step, "loss": [float(value) for value in loss]})
 
     def load_state(self, name: str, like: TrainState) -> tuple[int, np.ndarray, TrainState] | None:
-        """The kept state of a group of members, or None. A damaged one is trained again."""
+        """Return the kept state of a group of members; None if there is none, or it is damaged."""
         path = self.partial / f"state-{_short(name)}.safetensors"
         if not path.exists():
             return None
@@ -195,7 +195,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _short(name: str) -> str:
-    """A file name for a group of jobs, however many."""
+    """Return a file name for a group of jobs, however many."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 

@@ -19,8 +19,8 @@ import safetensors.numpy
 from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
-from twinfold.models.behaviour_policy import init_behaviour
-from twinfold.models.factor_model import Structure, init_factor_model
+from twinfold.models.behaviour_policy import Behaviour, init_behaviour
+from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
 from twinfold.models.linear import LinearData
 from twinfold.models.linear_terms import LinearTerms
@@ -79,61 +79,14 @@ def build_model(
     run: dict[str, Any], agent_ids: tuple[Any, ...], arrays: dict[str, np.ndarray]
 ) -> FittedModel:
     """Return the model that ``run.json``, the agents' ids and the arrays hold."""
-    config = FitConfig.parse(run["config"])
+    config, info = FitConfig.parse(run["config"]), RunInfo.model_validate(run["info"])
     roles = Roles.parse(run["roles"])
-    levels = arrays.get("action_levels")
-    action_size = len(roles.action) if levels is None else len(levels)
     normalizer = Normalizer(
         **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
         angles=tuple(roles.state.index(name) for name in roles.angle),
     )
-    info = RunInfo.model_validate(run["info"])
-    structure = Structure(info.features == "joint", info.rank)
-    shared = arrays.get("members.linear.shared")
-    linear = None
-    if shared is not None:
-        linear = LinearTerms(jnp.zeros(shared.shape[1:]), info.own)
-    n_members, _, rank = arrays["members.agents"].shape
-    if n_members != (config.members if structure.rank else 1):
-        raise ValueError(f"there are {n_members} members, not {config.members}")
-
-    def fresh(keys: jax.Array) -> Any:
-        return jax.vmap(
-            lambda key: init_factor_model(
-                key,
-                config,
-                len(agent_ids),
-                len(roles.state),
-                action_size,
-                levels is not None,
-                structure,
-                normalizer.n_inputs,
-                linear,
-            )
-        )(keys)
-
-    like = jax.eval_shape(
-        fresh, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n_members))
-    )
-    prefix = "members"
-    stored = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-    behaviour = None
-    prefix = "behaviour"
-    own = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-    if own:
-        behaviour = unflatten(
-            own,
-            jax.eval_shape(
-                lambda: init_behaviour(
-                    jax.random.key(0),
-                    normalizer.n_inputs,
-                    jnp.zeros((len(agent_ids), rank)),
-                    action_size,
-                )
-            ),
-        )
     return FittedModel(
-        members=unflatten(stored, like),
+        members=_load_members(arrays, config, info, roles, normalizer, len(agent_ids)),
         normalizer=normalizer,
         config=config,
         roles=roles,
@@ -141,7 +94,7 @@ def build_model(
         time_step=_load_time_step(run["time_step"]),
         ranges=_ranges(arrays, "ranges"),
         sample=DataSample(*(arrays[f"sample.{name}"] for name in DataSample._fields)),
-        behaviour=behaviour,
+        behaviour=_load_behaviour(arrays, roles, normalizer, len(agent_ids)),
         posterior=_load_posterior(arrays),
         sums=_load_sums(arrays, normalizer),
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
@@ -149,6 +102,66 @@ def build_model(
         info=info,
         **{name: arrays.get(name) for name in _OPTIONAL},  # pyright: ignore[reportArgumentType]
     )
+
+
+def _load_members(
+    arrays: dict[str, np.ndarray],
+    config: FitConfig,
+    info: RunInfo,
+    roles: Roles,
+    normalizer: Normalizer,
+    n_agents: int,
+) -> FactorModel:
+    """Return the stack of members, of the structure that the record of the run says."""
+    n_members = len(arrays["members.agents"])
+    structure = Structure(info.features == "joint", info.rank)
+    if n_members != (config.members if structure.rank else 1):
+        raise ValueError(f"there are {n_members} members, not {config.members}")
+    shared, levels = arrays.get("members.linear.shared"), arrays.get("action_levels")
+    linear = None
+    if shared is not None:
+        linear = LinearTerms(jnp.zeros(shared.shape[1:]), info.own)
+    action_size = len(roles.action) if levels is None else len(levels)
+
+    def fresh(key: jax.Array) -> FactorModel:
+        return init_factor_model(
+            key,
+            config,
+            n_agents,
+            len(roles.state),
+            action_size,
+            levels is not None,
+            structure,
+            normalizer.n_inputs,
+            linear,
+        )
+
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n_members))
+    return unflatten(_under(arrays, "members"), jax.eval_shape(jax.vmap(fresh), keys))
+
+
+def _load_behaviour(
+    arrays: dict[str, np.ndarray], roles: Roles, normalizer: Normalizer, n_agents: int
+) -> Behaviour | None:
+    """Return the policy of the data; None if the run has none."""
+    stored = _under(arrays, "behaviour")
+    if not stored:
+        return None
+
+    def fresh() -> Behaviour:
+        factors = jnp.zeros((n_agents, arrays["members.agents"].shape[2]))
+        return init_behaviour(jax.random.key(0), normalizer.n_inputs, factors, len(roles.action))
+
+    return unflatten(stored, jax.eval_shape(fresh))
+
+
+def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with ``prefix``, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def _ranges(arrays: dict[str, np.ndarray], prefix: str) -> DataRanges:
@@ -195,13 +208,13 @@ def _load_sums(arrays: dict[str, np.ndarray], normalizer: Normalizer) -> LinearD
 
 
 def _packed(symmetric: np.ndarray) -> np.ndarray:
-    """One half of symmetric matrices: 100,000 agents are a few hundred megabytes."""
+    """Return one half of symmetric matrices: 100,000 agents are a few hundred megabytes."""
     rows, columns = np.tril_indices(symmetric.shape[-1])
     return symmetric[..., rows, columns]
 
 
 def _unpacked(packed: np.ndarray, size: int) -> np.ndarray:
-    """Symmetric matrices ``(..., size, size)``."""
+    """Return symmetric matrices ``(..., size, size)``."""
     rows, columns = np.tril_indices(size)
     whole = np.empty((*packed.shape[:-1], size, size))
     whole[..., rows, columns] = packed

@@ -20,11 +20,11 @@ from jaxtyping import Array, Float, Int
 
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
+from twinfold.training.regression_settings import REGRESSION
 
 CHUNK = 500  # steps per call of the compiled program
 
 _ADAM = optax.scale_by_adam()
-_OUTLIER = 1.0  # standard deviations of the target
 
 
 class Layout(NamedTuple):
@@ -42,12 +42,12 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, model: FactorModel) -> Layout:
-        """The layout of one member (arrays or their shapes)."""
+        """Return the layout of one member (arrays or their shapes)."""
         leaves, structure = jax.tree.flatten(model)
         return cls(structure, tuple(leaf.shape for leaf in leaves))
 
     def weights(self) -> np.ndarray:
-        """``(P,)``, 1 for the weights of nets, 0 for biases and agent factors."""
+        """Return 1 for the weights of nets, 0 for biases and agent factors, ``(P,)``."""
         names = jax.tree_util.tree_flatten_with_path(
             jax.tree.unflatten(self.structure, [0] * len(self.shapes))
         )[0]
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
         return np.concatenate(parts).astype(np.float32) * self.trained()
 
     def trained(self) -> np.ndarray:
-        """``(P,)``, 0 for linear terms and the agents' factors of these, which stay as they are."""
+        """Return 0 for linear terms and their agents' factors, which stay as they are, ``(P,)``."""
         like = jax.tree.unflatten(
             self.structure, [np.ones(shape, np.float32) for shape in self.shapes]
         )
@@ -70,7 +70,7 @@ class Layout(NamedTuple):
         return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(like)])
 
     def unflatten(self, vector: Float[Array, " P"]) -> FactorModel:
-        """A member from its vector."""
+        """Return a member from its vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
         parts = jnp.split(vector, ends[:-1])
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
@@ -120,34 +120,45 @@ class TrainState(NamedTuple):
 
 
 def init_state(models: Sequence[FactorModel]) -> TrainState:
-    """The state before the first step."""
+    """Return the state before the first step."""
     vectors = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(m)]) for m in models]
     vector = jnp.stack(vectors)
     return TrainState(vector, jax.vmap(_ADAM.init)(vector))
 
 
 def restarted(state: TrainState) -> TrainState:
-    """The same parameters with a fresh optimiser, for another phase of training."""
+    """Return the same parameters with a fresh optimiser, for another phase of training."""
     return TrainState(state.vector, jax.vmap(_ADAM.init)(state.vector))
 
 
 def _loss(
-    model: FactorModel, data: TrainData, rows: Int[Array, " B"], shrinkage: Array
+    model: FactorModel,
+    data: TrainData,
+    unroll: Unroll | None,
+    rows: Int[Array, " B"],
+    shrinkage: Array,
 ) -> Float[Array, ""]:
-    """Error of a batch plus the shrinkage of agent factors to their mean.
+    """Return the error of a batch, of one step or several, plus the shrinkage of agent factors."""
+    single = unroll is None
+    error = _step_error(model, data, rows) if single else _path_error(model, data, unroll, rows)
+    return error + _pull(model, shrinkage)
 
-    The error is squared up to ``_OUTLIER`` standard deviations and grows linearly from there
-    (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
+
+def _step_error(model: FactorModel, data: TrainData, rows: Int[Array, " B"]) -> Float[Array, ""]:
+    """Return the error of a batch of single steps.
+
+    The error is squared up to ``REGRESSION.outlier`` standard deviations and grows linearly from
+    there (twice Huber's loss): rare large events, such as hitting a wall, must not drown the rest.
     """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.inputs[rows], data.action[rows])
-    return _huber(predicted - data.target[rows]) + _pull(model, shrinkage)
+    return _huber(predicted - data.target[rows])
 
 
-def _unrolled_loss(
-    model: FactorModel, data: TrainData, unroll: Unroll, rows: Int[Array, " B"], shrinkage: Array
+def _path_error(
+    model: FactorModel, data: TrainData, unroll: Unroll, rows: Int[Array, " B"]
 ) -> Float[Array, ""]:
-    """The same for predictions over H steps, each from the one before.
+    """Return the error of a batch of predictions over H steps, each from the one before.
 
     One-step errors that add up, or that feed on themselves, weigh more here. The true path is
     added up from the targets, so that an angle never jumps by a turn.
@@ -166,16 +177,17 @@ def _unrolled_loss(
 
     start = unroll.state[rows]
     _, errors = jax.lax.scan(one_step, (start, start), unroll.offsets)
-    return errors.mean() + _pull(model, shrinkage)
+    return errors.mean()
 
 
 def _huber(error: Array) -> Float[Array, ""]:
     distance = jnp.abs(error)
-    inside = jnp.minimum(distance, _OUTLIER)
+    inside = jnp.minimum(distance, REGRESSION.outlier)
     return jnp.mean(inside * (2 * distance - inside))
 
 
 def _pull(model: FactorModel, shrinkage: Array) -> Float[Array, ""]:
+    """Return the penalty on the squared distances of agent factors from their mean."""
     own = model.agents[:, model.n_fixed :]
     return shrinkage * jnp.sum((own - own.mean(axis=0)) ** 2)
 
@@ -193,7 +205,7 @@ def run_chunk(
     decay: Float[Array, ""],
     unroll: Unroll | None = None,
 ) -> tuple[TrainState, Float[Array, " G"]]:
-    """C steps of a group of G members.
+    """Take C steps of a group of G members.
 
     Args:
         layout: of a member.
@@ -218,10 +230,7 @@ def run_chunk(
         before: TrainState, batch: Int[Array, " B"], shrinkage: Array, step: Array
     ) -> tuple[TrainState, Array]:
         def loss_of(vector: Array) -> Array:
-            model = layout.unflatten(vector)
-            if unroll is not None:
-                return _unrolled_loss(model, data, unroll, batch, shrinkage)
-            return _loss(model, data, batch, shrinkage)
+            return _loss(layout.unflatten(vector), data, unroll, batch, shrinkage)
 
         loss, gradient = jax.value_and_grad(loss_of)(before.vector)
         update, adam = _ADAM.update(gradient, before.adam)
@@ -248,7 +257,7 @@ def run_chunk(
 
 @functools.lru_cache(maxsize=16)
 def _block(seed: int, member: int, block: int, n_rows: int) -> np.ndarray:
-    """One epoch, or several of few rows, for which a generator each would cost more than the steps.
+    """Return one epoch, or several of few rows: a generator each would cost more than the steps.
 
     ``(E * n_rows,)``: E random permutations, one after the other.
     """
@@ -264,7 +273,7 @@ def _epochs_per_block(n_rows: int) -> int:
 def batches(
     seed: int, member: int, start: int, rows: np.ndarray, batch_size: int, count: int = CHUNK
 ) -> np.ndarray:
-    """The next ``count`` batches of a member, ``(count, B)`` int32 row numbers.
+    """Return the next ``count`` batches of a member, ``(count, B)`` int32 row numbers.
 
     The stream of rows is one random permutation of ``rows`` after another.
     """

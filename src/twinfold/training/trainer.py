@@ -18,6 +18,7 @@ import numpy as np
 
 from twinfold.config import FitConfig
 from twinfold.models.factor_model import FactorModel, Structure
+from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import (
     CHUNK,
     Layout,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 _SAVE_EVERY = 10.0  # seconds between two saves of a running job
 _UNROLLED_CHUNK = 50  # steps per call, as long as CHUNK simple ones
-_UNROLLED_RATE = 0.2  # peak of the learning rate of the second phase, as a share of the first one's
 
 
 @dataclass(frozen=True)
@@ -114,33 +114,20 @@ def run_jobs(
     """
     groups = [_start(chunk, init, writer) for chunk in _grouped(jobs)]
     total = sum(job.steps + job.unrolled for job in jobs)
-    n_threads = usable_cores()
-    running: dict[Future[None], _Group] = {}
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            while running or any(group.left for group in groups):
-                busy = {id(group) for group in running.values()}
-                idle = [group for group in groups if group.left and id(group) not in busy]
-                for group in sorted(idle, key=lambda g: -g.left)[: n_threads - len(running)]:
-                    running[pool.submit(_advance, group, data, rows, config, unroll)] = group
-                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in done:
-                    group = running.pop(future)
-                    future.result()
-                    if writer is not None and (
-                        not group.left or time.monotonic() - group.saved > _SAVE_EVERY
-                    ):
-                        writer.save_state(group.name, group.step, group.loss, group.state)
-                        group.saved = time.monotonic()
-                if progress is not None:
-                    progress(what, sum(g.step * len(g.jobs) for g in groups), total)
-        except BaseException:
-            # Let the chunks in flight end, then keep what they reached.
-            wait(running)
-            if writer is not None:
-                for group in groups:
-                    writer.save_state(group.name, group.step, group.loss, group.state)
-            raise
+
+    def advance(group: _Group) -> None:
+        _advance(group, data, rows, config, unroll)
+
+    def report() -> None:
+        if progress is not None:
+            progress(what, sum(g.step * len(g.jobs) for g in groups), total)
+
+    try:
+        _train(groups, advance, writer, report)
+    except BaseException:
+        for group in groups:
+            _save(group, writer)
+        raise
     found = {
         job.name: (group.layout.unflatten(vector), loss)
         for group in groups
@@ -169,6 +156,40 @@ def _start(
     return group
 
 
+def _train(
+    groups: list[_Group],
+    advance: Callable[[_Group], None],
+    writer: RunWriter | None,
+    report: Callable[[], None],
+) -> None:
+    """Train all groups to their end, chunk by chunk, and save their states from time to time."""
+    n_threads = usable_cores()
+    running: dict[Future[None], _Group] = {}
+    with ThreadPoolExecutor(n_threads) as pool:
+        try:
+            while running or any(group.left for group in groups):
+                busy = {id(group) for group in running.values()}
+                idle = [group for group in groups if group.left and id(group) not in busy]
+                for group in sorted(idle, key=lambda g: -g.left)[: n_threads - len(running)]:
+                    running[pool.submit(advance, group)] = group
+                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in done:
+                    group = running.pop(future)
+                    future.result()
+                    if not group.left or time.monotonic() - group.saved > _SAVE_EVERY:
+                        _save(group, writer)
+                report()
+        finally:
+            wait(running)  # the chunks in flight end, so that what they reached can be kept
+
+
+def _save(group: _Group, writer: RunWriter | None) -> None:
+    """Keep the state of a group, if there is a place for it."""
+    if writer is not None:
+        writer.save_state(group.name, group.step, group.loss, group.state)
+        group.saved = time.monotonic()
+
+
 def _advance(
     group: _Group,
     data: TrainData,
@@ -183,7 +204,7 @@ def _advance(
     else:
         assert unroll is not None, "a job with a second phase needs to know where it may begin"
         begun, end, count = first, group.steps, _UNROLLED_CHUNK
-        size, rate = max(1, config.batch_size // 2), _UNROLLED_RATE * config.learning_rate
+        size, rate = max(1, config.batch_size // 2), REGRESSION.unrolled_rate * config.learning_rate
         unrolled, starts = unroll
         if group.step == first:
             group.state = restarted(group.state)

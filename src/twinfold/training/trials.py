@@ -42,24 +42,13 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, features_of
 from twinfold.models.rollout import posterior_paths, rollout_members
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob
 
 Floats = NDArray[np.float64]
 
 NO_NETS = Structure(joint=False, rank=0)
 
-HANDFUL = 20
-"""Transitions below which no nets are tried beside simple models."""
-
-FEW = 10_000
-"""Transitions below which every agent is cut, at three places in time."""
-
-MANY = 50_000
-"""Transitions above which trials do without the posterior, and wide nets are worth their time."""
-
-_ORIGINS = (1.0, 0.85, 0.7)  # shares of the data that there is, of few data
-# Held-out errors, in standard deviations, beyond which worse is not worse and better not better.
-WORST, BEST = 10.0, 1e-6
 _SAMPLE = 2**14  # held-out transitions that the noise is taken from
 
 
@@ -79,7 +68,7 @@ class Fold(NamedTuple):
     angles: tuple[int, ...] = ()
 
     def difference(self, paths: Floats) -> Floats:
-        """Errors ``(S, H, D)`` in raw units; those of angles the short way round."""
+        """Return errors ``(S, H, D)`` in raw units; those of angles the short way round."""
         error = paths - self.held.next_state
         with np.errstate(invalid="ignore"):  # of a member that diverged
             for d in self.angles:
@@ -87,11 +76,12 @@ class Fold(NamedTuple):
         return error
 
     def rmse(self, paths: Floats) -> Floats:
-        """RMSE of each window ``(S,)`` over steps and coordinates, in standard deviations."""
+        """Return the RMSE of each window ``(S,)`` over steps, in standard deviations."""
         mask = self.held.mask
         error = self.difference(paths) / self.normalizer.state_scale
         squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
-        return np.clip(np.sqrt(squared.sum(axis=1) / mask.sum(axis=1)), BEST, WORST)
+        rmse = np.sqrt(squared.sum(axis=1) / mask.sum(axis=1))
+        return np.clip(rmse, SELECTION.best, SELECTION.worst)
 
 
 class Candidate(NamedTuple):
@@ -116,7 +106,7 @@ class Candidate(NamedTuple):
     parts: tuple[Part, ...] = ()
 
     def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
-        """The linear model of some data; None for nets alone."""
+        """Return the linear model of some data; None for nets alone."""
         if self.linear is None:
             return None
         if self.linear == "average":
@@ -148,23 +138,23 @@ class Trial(NamedTuple):
 
     @property
     def typical(self) -> float:
-        """Geometric mean of the windows' errors."""
+        """Return the geometric mean of the windows' errors."""
         return float(np.exp(np.log(np.concatenate(self.errors)).mean()))
 
     @property
     def mean(self) -> float:
-        """Arithmetic mean of them."""
+        """Return the arithmetic mean of the windows' errors."""
         return float(np.concatenate(self.errors).mean())
 
 
 def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     """Cut the agents' ends off, at more than one place in time where there is little data."""
     config = problem.config
-    few = len(problem.data) <= FEW and config.effort != "quick"
-    share = 1.0 if len(problem.data) <= FEW else config.validation_share
+    few = len(problem.data) <= SELECTION.few and config.effort != "quick"
+    share = 1.0 if len(problem.data) <= SELECTION.few else config.validation_share
     folds = []
-    for origin in _ORIGINS if few else _ORIGINS[:1]:
-        least = 1 if len(problem.data) <= FEW else 3
+    for origin in SELECTION.origins if few else SELECTION.origins[:1]:
+        least = 1 if len(problem.data) <= SELECTION.few else 3
         mask, held = hold_out(
             dataset,
             share,
@@ -199,7 +189,7 @@ class Trials:
         self._ridges: dict[int, float] = {}
 
     def linear(self, candidate: Candidate, fold: int) -> LinearFit | None:
-        """The linear model of a fold's training data."""
+        """Return the linear model of a fold's training data."""
         if fold not in self._ridges:
             self._ridges[fold] = best_ridge(self._linear[fold])
         return candidate.fit_linear(self._linear[fold], self._ridges[fold])
@@ -232,7 +222,7 @@ class Trials:
                 for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True))
             ]
 
-        few = len(problem.data) <= FEW
+        few = len(problem.data) <= SELECTION.few
         return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
@@ -284,7 +274,8 @@ class Trials:
         paths, errors, noises = [], [], []
         solved_stacks, posteriors = [], []
         for f, (fold, stack) in enumerate(zip(folds, stacks, strict=True)):
-            if len(fold.rows) > MANY:  # agents are known by their own data, whatever the prior
+            # Agents of many rows are known by their own data, whatever the prior.
+            if len(fold.rows) > SELECTION.many:
                 paths.append(self._rolled(fold, stack))
                 errors.append(fold.rmse(paths[-1]))
                 noises.append(held_out_noise(fold, stack))
@@ -298,7 +289,7 @@ class Trials:
             errors.append(fold.rmse(paths[-1]))
             noises.append(held_out_noise(fold, solved))
         noise = np.sqrt(np.square(noises).mean(axis=0))
-        if len(self.problem.data) > FEW:
+        if len(self.problem.data) > SELECTION.few:
             return Trial(candidate, config, paths, errors, noise)
 
         def unknown() -> list[Floats]:
@@ -323,32 +314,32 @@ class Trials:
         )
 
     def _unknown(self, fold: Fold, stack: FactorModel, posterior: Posterior) -> Floats:
-        """``(S, H, D)``, raw units."""
+        """Return what is not known of the agents' factors, ``(S, H, D)``, raw units."""
         held = fold.held
         return posterior_paths(
             stack, fold.normalizer, posterior, held.agent, held.state, held.action
         )[1]
 
     def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
-        """``(S, H, D)``, raw units."""
+        """Return the predictions for a fold's windows, ``(S, H, D)``, raw units."""
         held = fold.held
         return trimmed_mean(
             rollout_members(stack, fold.normalizer, held.agent, held.state, held.action)
         )
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
-        """Mean errors of the agents ``(n,)``; of fewer than five agents those of the windows."""
+        """Return mean errors of the agents ``(n,)``; of few agents those of the windows."""
         agent = np.concatenate([fold.held.agent for fold in self.folds])
         errors = np.concatenate(trial.errors)
         errors = np.log(errors) if log else errors
         _, index, counts = np.unique(agent, return_inverse=True, return_counts=True)
-        if len(counts) < 5:
+        if len(counts) < SELECTION.fewest_agents:
             return errors
         return np.bincount(index, errors) / counts
 
 
 def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
-    """Robust scale ``(D,)`` of the errors of one step, in standard deviations of the target."""
+    """Return the robust scale ``(D,)`` of errors of one step, in target standard deviations."""
     agent, before, action, after = one_steps(fold.held)
     features = features_of(stack, fold.normalizer, before, action)
     factors = np.asarray(stack.agents, np.float64)[:, agent]
@@ -360,7 +351,7 @@ def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
 def one_steps(
     held: Windows,
 ) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
-    """Agents, states, actions and next states of single steps of the windows, or of a sample."""
+    """Return agents, states, actions and next states of single steps, all or a sample."""
     mask = held.mask
     before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
     rows = np.arange(len(before))[:: -(-len(before) // _SAMPLE)]
@@ -369,6 +360,6 @@ def one_steps(
 
 
 def _key(config: FitConfig, candidate: Candidate) -> str:
-    """Tells the jobs of a stage apart."""
+    """Return what tells the jobs of a stage apart."""
     digest = hashlib.sha256(repr((config, candidate)).encode()).hexdigest()
     return digest[:16]

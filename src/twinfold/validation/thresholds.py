@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from twinfold.adaptation.adapt import MISFIT
+from twinfold.adaptation.adaptation_settings import ADAPTATION
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ValidationThresholds:
     chance_pairs: float = 0.02
     mistaken: float = 10.0
     swapped: float = 1.5
-    misfit: float = MISFIT
+    misfit: float = ADAPTATION.misfit
     misfit_spread: float = 0.1
     structured: float = 0.3
     gross_residuals: float = 0.01

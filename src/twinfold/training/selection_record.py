@@ -1,0 +1,117 @@
+"""Words and records for the choice of a model; nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from twinfold.models.linear import WORDS
+from twinfold.training.holdout_band import error_by_horizon
+from twinfold.training.trials import Candidate, Fold, Trial
+
+
+def held_out_counts(folds: list[Fold]) -> dict[str, int]:
+    """Return how many transitions, agents, steps ahead, windows and folds are held out."""
+    return {
+        "held_out": sum(fold.held.n_transitions for fold in folds),
+        "held_out_agents": len(np.unique(np.concatenate([fold.held.agent for fold in folds]))),
+        "horizon": max(fold.held.mask.shape[1] for fold in folds),
+        "windows": sum(len(fold.held.agent) for fold in folds),
+        "folds": len(folds),
+    }
+
+
+def held_out_line(counts: dict[str, int]) -> str:
+    """Return what is held out, in a sentence."""
+    places = f", at {counts['folds']} places in time" if counts["folds"] > 1 else ""
+    return (
+        f"the last {counts['held_out']} transitions of {counts['held_out_agents']} agents are held "
+        f"out{places}, predicted up to {counts['horizon']} steps ahead"
+    )
+
+
+def chosen_lines(chosen: Trial, idle: Trial, n_tried: int, counts: dict[str, int]) -> list[str]:
+    """Return the model that was chosen, what it was chosen from, and what is doubtful about it."""
+    lines = [
+        f"  chosen: {described(chosen.candidate)} (errors are in standard deviations of the state; "
+        f"predicting no change has a mean of {idle.mean:.4g})"
+    ]
+    if n_tried:
+        lines.append(f"  tried in all: {n_tried} models, {counts['folds']} folds each")
+    n_windows, coverage = counts["windows"], chosen.config.band
+    if np.ceil((n_windows + 1) * coverage) > n_windows:
+        lines.append(
+            f"warning: only {n_windows} held-out windows: the band is the largest error seen in "
+            f"them, too few for a {100 * coverage:.0f} % band"
+        )
+    if chosen.mean > idle.mean:
+        lines.append(
+            "warning: held-out predictions are worse than predicting no change; do not rely on it"
+        )
+    return lines
+
+
+def described(candidate: Candidate) -> str:
+    """Return a candidate in words."""
+    linear, structure, steps, shrinkage, *_ = candidate
+    words = "" if linear is None else WORDS[linear]
+    if candidate.parts:
+        parts = sorted(candidate.parts, reverse=True)
+        shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
+        words += f" ({shares})"
+    if not structure.rank:
+        return f"{words}, no nets"
+    nets = f"nets with {structure}, {steps} steps, shrinkage {shrinkage:g}"
+    return nets if linear is None else f"{words}, and {nets}"
+
+
+def validation_record(
+    folds: list[Fold],
+    counts: dict[str, int],
+    chosen: Trial,
+    idle: Trial,
+    tried: list[Trial],
+    compared: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what was measured, plain values.
+
+    Args:
+        folds: what was held out.
+        counts: of these, as ``held_out_counts`` has them.
+        chosen: the trial of the model that was chosen.
+        idle: the trial of predicting no change.
+        tried: all trials that were compared.
+        compared: the structures of nets that were.
+    """
+    kind = chosen.candidate._replace(steps=0)
+    return {
+        **counts,
+        "unit": "standard deviations of the state; over windows, of the RMSE over steps",
+        "trials": [_trial_row(trial) for trial in tried],
+        "by_steps": {
+            str(trial.candidate.steps): float(f"{trial.typical:.6g}")
+            for trial in tried
+            if trial.config is chosen.config and trial.candidate._replace(steps=0) == kind
+        },
+        "structures": compared,
+        "rmse": round(chosen.mean, 6),
+        "persistence_rmse": round(idle.mean, 6),
+        "rmse_by_horizon": error_by_horizon(folds, chosen.paths),
+    }
+
+
+def _trial_row(trial: Trial) -> dict[str, Any]:
+    """Return a trial as it is recorded."""
+    linear, structure, steps, shrinkage, _, ratio, parts = trial.candidate
+    return {
+        "linear": linear,
+        "own_to_noise": list(ratio),
+        "parts": {part.kind: float(f"{part.weight:.3g}") for part in parts},
+        "features": "joint" if structure.joint else "separable" if structure.rank else None,
+        "rank": structure.rank,
+        "steps": steps,
+        "shrinkage": shrinkage,
+        "geometric_mean": float(f"{trial.typical:.6g}"),
+        "mean": float(f"{trial.mean:.6g}"),
+    }

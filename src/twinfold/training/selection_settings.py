@@ -1,0 +1,53 @@
+"""The numbers that decide when a fit chooses its model, in one place; every run records its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """Numbers that decide which models are tried on held-out data, and which one is chosen.
+
+    Attributes:
+        handful: transitions below which no nets are tried beside simple models.
+        few: transitions up to which every agent is cut, at several places in time.
+        many: transitions above which trials do without the posterior, and wide nets are worth their
+            time.
+        origins: shares of the data after which few data is cut; the first is that of more data.
+        worst: held-out error, in standard deviations, beyond which worse is not worse.
+        best: held-out error, likewise, below which better is not better.
+        fewest_agents: agents below which windows are compared, not the agents' means.
+        caution: standard errors that a richer simple model, or nets, must be better by.
+        sharpness: power of the error that weights in an average of simple models fall with.
+        hedge: times the best simple model's error that their average may have.
+        least_part: share of such an average below which a model is left out.
+        kept: strengths of shrinkage that are kept for longer training.
+        room: share of the error of predicting no change above which there is much to be learned.
+        low_noise: share of it below which there is next to no noise.
+        pays: share of the error that longer training must get below to be worth going on.
+        hopeless: times a simple model's error beyond which nets are not trained any longer.
+        often: times that nets have seen the data, from which on being worse at all is hopeless.
+    """
+
+    handful: int = 20
+    few: int = 10_000
+    many: int = 50_000
+    origins: tuple[float, ...] = (1.0, 0.85, 0.7)
+    worst: float = 10.0
+    best: float = 1e-6
+    fewest_agents: int = 5
+    caution: float = 0.5
+    sharpness: int = 6
+    hedge: float = 1.1
+    least_part: float = 0.01
+    kept: int = 2
+    room: float = 0.3
+    low_noise: float = 0.2
+    pays: float = 0.99
+    hopeless: float = 1.3
+    often: int = 100
+
+
+SELECTION = SelectionSettings()
+"""The settings of every fit."""
