@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, Simulator, UsageError
-from twinfold.models.posterior import factor_draws
-from twinfold.models.rollout import DRAWS
+from twinfold.models.posterior import POSTERIOR, factor_draws
 from twinfold.simulation.simulator import prediction_columns
 
 Z90 = 1.6448536269514722
@@ -45,7 +44,7 @@ def band_by_hand(
     reference: Any, model: FittedModel, agent: int, state: Any, actions: Any
 ) -> tuple[Any, Any]:
     assert model.posterior is not None
-    draws = factor_draws(model.posterior, np.array([agent]), DRAWS)[:, 0]
+    draws = factor_draws(model.posterior, np.array([agent]), POSTERIOR.draws)[:, 0]
     paths = reference.member_paths(model, agent, state, actions)
     unknown = reference.unknown(model, agent, state, actions, draws)
     return reference.band(model, paths, Z90, unknown)

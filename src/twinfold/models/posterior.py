@@ -22,6 +22,7 @@ Axes: M members, N agents, r rank, D state columns, K transitions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -39,9 +40,27 @@ Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if they are large:
 _VALUES = 2**22  # numbers in their features and (r, r) products
-_HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
-_KNOWN = 1e20  # precision of a factor that is known
-_SURE = 1e12  # precision of what is certain
+
+
+@dataclass(frozen=True)
+class PosteriorSettings:
+    """Numbers that decide how much a transition says of its agent, and what is known for sure.
+
+    Attributes:
+        huber: standard deviations of the prior's prediction beyond which a residual counts less.
+        known: precision of a factor that is known.
+        certain: precision of factors that data leaves nothing open about.
+        draws: from the posterior, for each member and question.
+    """
+
+    huber: float = 3.0
+    known: float = 1e20
+    certain: float = 1e12
+    draws: int = 4
+
+
+POSTERIOR = PosteriorSettings()
+"""Those of every posterior."""
 
 
 class Prior(NamedTuple):
@@ -173,9 +192,9 @@ class Posterior(NamedTuple):
         mean, identity = factors.mean(axis=1), np.eye(rank)
         away = factors - mean[:, None]
         evidence = Evidence(
-            np.tile(_SURE * identity, (n_members, n_agents, 1, 1)),
-            _SURE * away,
-            _SURE * np.square(away).sum(axis=-1),
+            np.tile(POSTERIOR.certain * identity, (n_members, n_agents, 1, 1)),
+            POSTERIOR.certain * away,
+            POSTERIOR.certain * np.square(away).sum(axis=-1),
             np.ones(n_agents, np.int64),
         )
         noise = np.ones((n_members, n_state))
@@ -295,7 +314,7 @@ def whitened(
     else:
         deviation = noise
         distance = np.abs(target - (features @ factors[..., None])[..., 0])
-    weight = np.minimum(1.0, _HUBER * deviation / np.maximum(distance, 1e-300))
+    weight = np.minimum(1.0, POSTERIOR.huber * deviation / np.maximum(distance, 1e-300))
     scale = np.sqrt(weight) / noise
     return features * scale[..., None], residual * scale
 
@@ -399,7 +418,7 @@ def with_fixed(precision: Floats, n_fixed: int, variance: Floats | None) -> Floa
     if not n_fixed:
         return precision
     own = np.zeros(n_fixed - 1) if variance is None else variance
-    known = np.append(_KNOWN, 1.0 / np.maximum(own, 1.0 / _KNOWN))
+    known = np.append(POSTERIOR.known, 1.0 / np.maximum(own, 1.0 / POSTERIOR.known))
     rank = n_fixed + len(precision)
     whole = np.zeros((rank, rank))
     whole[np.arange(n_fixed), np.arange(n_fixed)] = known

@@ -13,6 +13,7 @@ Axes: M members, N agents, r rank, C static columns.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +21,24 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FEWEST = 10
-"""Trained agents with all static columns below which nothing is learned from these."""
-
 _RIDGES = np.logspace(-4, 3, 15)  # per agent, of standardised columns
+
+
+@dataclass(frozen=True)
+class StaticSettings:
+    """Numbers that decide whether static columns are learned from.
+
+    Attributes:
+        fewest: trained agents with all static columns, below which nothing is learned from these.
+        standard_errors: over agents, that the columns must explain to be used.
+    """
+
+    fewest: int = 10
+    standard_errors: float = 2.0
+
+
+STATIC = StaticSettings()
+"""Those of every fit."""
 
 
 def widened_covariance(deviation: Floats, spread: Floats) -> Floats:
@@ -114,7 +129,7 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     """
     known: Any = ~np.isnan(values).any(axis=1)
     n_known = int(known.sum())
-    if n_known < FEWEST:
+    if n_known < STATIC.fewest:
         return None
     raw, own = values[known], factors[:, known] - mean[:, None]
     centre, scale = raw.mean(axis=0), raw.std(axis=0)
@@ -145,7 +160,7 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     best = int(np.argmax([gain.mean() for gain in gains]))
     explained = float(gains[best].mean())
     # Noise explains a little by luck: what is explained must stand out, agent by agent.
-    if not explained > 2 * gains[best].std() / n_known**0.5:
+    if not explained > STATIC.standard_errors * gains[best].std() / n_known**0.5:
         return None
     ridge = float(_RIDGES[best])
     solved = right.T * (size / (size**2 + ridge * n_known)) @ left.T  # (C, n)

@@ -138,8 +138,7 @@ class Simulator:
             min_support: abstain from the first step on whose support is less: predictions are NaN
                 there, and ``warn`` receives the reason.
             strict: refuse a question outside the range of the data rather than warn of it: by more
-                than :data:`twinfold.models.ranges.ACTION_MARGIN` of it for actions, and
-                :data:`twinfold.models.ranges.STATE_MARGIN` for states.
+                than the margins of :class:`twinfold.models.ranges.RangeSettings`.
 
         Raises:
             UsageError: a shape or column does not fit, a value is no finite number, or a level is

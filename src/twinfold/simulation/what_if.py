@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from twinfold.data.columns import Times
 from twinfold.data.issues import shorten
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
-from twinfold.models.rollout import DRAWS, predict_paths
+from twinfold.models.rollout import predict_paths
 from twinfold.simulation.inputs import GUESS, STRAYS
 from twinfold.simulation.query_table import QUERY, Queries, column, outside_line, read_queries
 from twinfold.simulation.simulator import Warn, prediction_columns
@@ -169,7 +170,7 @@ def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], .
         for target, values in zip(out, found, strict=False):
             target[place[used]] = values
 
-    width = model.n_members * asked.start.shape[1] * (1 + DRAWS)
+    width = model.n_members * asked.start.shape[1] * (1 + POSTERIOR.draws)
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for _ in pool.map(roll, _jobs(asked.length, width)):
             pass

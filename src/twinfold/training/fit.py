@@ -38,7 +38,7 @@ from twinfold.models.linear import LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.run_info import RunInfo
-from twinfold.models.static_prior import FEWEST
+from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Log, select_model
 from twinfold.training.run_directory import RunWriter
@@ -257,10 +257,10 @@ def _static_explained(dataset: PanelDataset, posterior: Posterior, log: Log) -> 
             "each agent left out in turn; new agents that have them begin there"
         )
         return explained
-    if whole < FEWEST:
+    if whole < STATIC.fewest:
         log(
-            f"warning: {whole} agents have all static columns ({names}), {FEWEST} are needed; "
-            "they are left aside"
+            f"warning: {whole} agents have all static columns ({names}), {STATIC.fewest} are "
+            "needed; they are left aside"
         )
     else:
         log(f"the static columns ({names}) do not tell agents apart; they are left aside")

@@ -9,7 +9,7 @@ is usual, and data of another kind stands out against them.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -44,12 +44,28 @@ reaction: log of the error under the recorded actions over that under actions dr
 identity: log of the error with the agent's factors over that with the average agent's.
 """
 
-ALIKE = 0.01
-"""Difference of two actions that is none, in standard deviations of those of the fit."""
-
-_LEAST, _MOST = 1e-9, 10.0  # errors, in standard deviations of the state
-_SHORTEST = 4  # steps from which memory, drift and change are defined
 _FEATURES = 2**23  # numbers of features held at once
+
+
+@dataclass(frozen=True)
+class HoldoutSettings:
+    """Numbers that decide what the errors of a held-out end are taken to be.
+
+    Attributes:
+        alike: difference of two actions that is none, in standard deviations of those of the fit.
+        least_error: smallest error, in standard deviations of the state.
+        most_error: largest error, in standard deviations of the state.
+        shortest: steps from which memory, drift and change are defined.
+    """
+
+    alike: float = 0.01
+    least_error: float = 1e-9
+    most_error: float = 10.0
+    shortest: int = 4
+
+
+HOLDOUT = HoldoutSettings()
+"""Those of every evaluation."""
 
 
 class Redrawn(NamedTuple):
@@ -298,7 +314,7 @@ def _alike(model: FittedModel, one: NDArray[Any], two: NDArray[Any]) -> NDArray[
     if model.action_levels is not None:
         return one == two
     away = model.normalizer.encode_action(one) - model.normalizer.encode_action(two)
-    return (np.abs(away) <= ALIKE).all(axis=-1)
+    return (np.abs(away) <= HOLDOUT.alike).all(axis=-1)
 
 
 def _share_alike(
@@ -350,7 +366,8 @@ def _residuals(seen: FittedModel, ends: Windows) -> Floats:
 def _rms(error: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         value = np.sqrt(np.square(error).mean(axis=-1))
-    return np.clip(np.nan_to_num(value, nan=_MOST, posinf=_MOST), _LEAST, _MOST)
+    most = HOLDOUT.most_error
+    return np.clip(np.nan_to_num(value, nan=most, posinf=most), HOLDOUT.least_error, most)
 
 
 def _overall(by_step: Floats, mask: NDArray[np.bool_]) -> Floats:
@@ -372,7 +389,7 @@ def _statistics(
         size = np.sqrt(np.square(r).mean(axis=1))
         out[s, 0] = _log(np.sqrt(np.square(size).mean()))
         out[s, 1] = _log(scores[s, length - 1])
-        if length >= _SHORTEST:
+        if length >= HOLDOUT.shortest:
             out[s, 2] = np.mean([_correlation(x[1:], x[:-1]) for x in r.T])
             out[s, 3] = max(abs(_correlation(x, np.arange(length, dtype=np.float64))) for x in r.T)
             half = length // 2
