@@ -18,7 +18,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from twinfold.config import FitConfig  # noqa: E402
-from twinfold.models.factor_model import AgentDynamics  # noqa: E402
+from twinfold.models.agent_dynamics import AgentDynamics  # noqa: E402
 from twinfold.planning import Objective, StickyShooting, make_evaluate  # noqa: E402
 from twinfold.tasks import get_task  # noqa: E402
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,23 @@ Statistic = Callable[..., npt.ArrayLike]
 
 # Resamples drawn at once, in numbers: bounds the memory of a bootstrap over many values.
 _CHUNK = 4_000_000
-_SELDOM = 30.0  # spread of a target that seldom changes, in units of what it mostly varies by
-_EXPLAINED = 0.5  # most errors, in these units, from which on they are not explained
+
+
+@dataclass(frozen=True)
+class RobustScaleSettings:
+    """Numbers that tell a state that seldom changes from one with gross errors.
+
+    Attributes:
+        seldom: spread of a target that seldom changes, in units of what it mostly varies by.
+        explained: most errors, in these units, below which they are explained.
+    """
+
+    seldom: float = 30.0
+    explained: float = 0.5
+
+
+ROBUST_SCALE = RobustScaleSettings()
+"""Those of every scale."""
 
 
 def rmse(
@@ -256,5 +272,5 @@ def robust_scale(
     away = target - np.median(target, axis=0)
     mostly = 1.4826 * np.median(np.abs(away), axis=0)
     in_all, whole = (np.sqrt(np.square(x).mean(axis=0)) for x in (away, error))
-    seldom = (in_all > _SELDOM * mostly) & (usual >= _EXPLAINED * mostly)
+    seldom = (in_all > ROBUST_SCALE.seldom * mostly) & (usual >= ROBUST_SCALE.explained * mostly)
     return np.where(seldom, np.maximum(whole, usual), usual)

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
+from twinfold.models.agent_dynamics import fold
 from twinfold.models.factor_model import (
     ACTIVATIONS,
     FactorModel,
     Structure,
     default_rank,
-    fold,
     init_factor_model,
     structures,
 )

@@ -13,8 +13,8 @@ import pytest
 
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import Evidence, Posterior, factor_draws, solve
-from twinfold.models.rollout import DRAWS, predict_paths, rollout_factors, rollout_members
+from twinfold.models.posterior import POSTERIOR, Evidence, Posterior, factor_draws, solve
+from twinfold.models.rollout import predict_paths, rollout_factors, rollout_members
 from twinfold.simulation.simulator import Simulator
 
 Build = Callable[..., FittedModel]
@@ -64,8 +64,8 @@ def test_pairs_of_draws_mirror_each_other(random_model: Build) -> None:
 
 def test_draws_of_an_agent_do_not_depend_on_who_else_is_asked_about(random_model: Build) -> None:
     posterior = known(random_model(posterior=True))
-    together = factor_draws(posterior, np.array([4, 0, 2]), DRAWS)
-    alone = factor_draws(posterior, np.array([2]), DRAWS)
+    together = factor_draws(posterior, np.array([4, 0, 2]), POSTERIOR.draws)
+    alone = factor_draws(posterior, np.array([2]), POSTERIOR.draws)
     np.testing.assert_array_equal(together[:, 2], alone[:, 0])
 
 
@@ -77,7 +77,7 @@ def test_the_unknown_is_the_spread_over_draws(
     agent, state, actions = questions(model, [2, 0, 2])
     paths, unknown = predict_paths(model, agent, state, actions)
     for q in range(3):
-        draws = factor_draws(known(model), agent[q : q + 1], DRAWS)[:, 0]
+        draws = factor_draws(known(model), agent[q : q + 1], POSTERIOR.draws)[:, 0]
         question = (model, int(agent[q]), state[q], actions[q])
         np.testing.assert_allclose(
             paths[:, q], reference.member_paths(*question), rtol=1e-3, atol=1e-3

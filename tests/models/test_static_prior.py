@@ -23,7 +23,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior
-from twinfold.models.static_prior import FEWEST, OwnPrior, StaticPrior, fit_static
+from twinfold.models.static_prior import STATIC, OwnPrior, StaticPrior, fit_static
 from twinfold.simulation.simulator import Simulator
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import load_run, save_run
@@ -128,7 +128,7 @@ def test_an_agent_without_all_columns_keeps_the_prior_of_all() -> None:
 def test_what_cannot_be_learned_from_is_left_aside() -> None:
     mean, factors, metric, values = drawn(3)
     some = values.copy()
-    some[FEWEST - 1 :, 1] = np.nan
+    some[STATIC.fewest - 1 :, 1] = np.nan
     assert fit_static(mean, factors, metric, some) is None
     assert fit_static(mean, factors, metric, np.full((40, 1), 7.3)) is None  # tells none apart
     broken = factors.copy()

@@ -24,7 +24,8 @@ from twinfold.models.factor_model import FactorModel, Layer
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Evidence, Posterior, Prior, factor_draws
+from twinfold.models.posterior import Evidence, Posterior, factor_draws
+from twinfold.models.prior import Prior
 from twinfold.models.run_info import RunInfo
 from twinfold.ope.policy_value import Goal, compare_policies, policy_value
 from twinfold.ope.posterior_rollouts import posterior_samples

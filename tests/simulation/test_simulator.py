@@ -12,9 +12,7 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, Simulator, UsageError
-from twinfold.models.posterior import factor_draws
-from twinfold.models.rollout import DRAWS
-from twinfold.simulation.simulator import prediction_columns
+from twinfold.models.posterior import POSTERIOR, factor_draws
 
 Z90 = 1.6448536269514722
 START = {"x": 0.02, "x_dot": -0.01, "theta": 0.03, "theta_dot": 0.04}
@@ -45,7 +43,7 @@ def band_by_hand(
     reference: Any, model: FittedModel, agent: int, state: Any, actions: Any
 ) -> tuple[Any, Any]:
     assert model.posterior is not None
-    draws = factor_draws(model.posterior, np.array([agent]), DRAWS)[:, 0]
+    draws = factor_draws(model.posterior, np.array([agent]), POSTERIOR.draws)[:, 0]
     paths = reference.member_paths(model, agent, state, actions)
     unknown = reference.unknown(model, agent, state, actions, draws)
     return reference.band(model, paths, Z90, unknown)
@@ -291,12 +289,6 @@ def test_frame_of_one_and_of_many(small_cart_pole: FittedModel) -> None:
     assert frame["query"].tolist() == [0, 0, 0, 1, 1, 1]
     assert frame["theta"].tolist() == many.centre[:, :, 2].ravel().tolist()
     assert frame["theta_upper"].tolist() == many.upper[:, :, 2].ravel().tolist()
-
-
-def test_names_of_the_band_give_way_to_names_in_use() -> None:
-    values = np.zeros((1, 2))
-    names = list(prediction_columns(["a", "a_lower"], values, values, values, ["a_upper"]))
-    assert names == ["a", "a_lower", "a_lower_", "a_upper_", "a_lower_lower", "a_lower_upper"]
 
 
 def test_a_rollout_that_leaves_the_training_data_is_told_from_where(

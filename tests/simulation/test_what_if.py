@@ -16,8 +16,7 @@ import pytest
 from twinfold import FittedModel, InvalidDataError, Simulator, UsageError
 from twinfold.data import read_table, write_table
 from twinfold.models.fitted_model import Calibration
-from twinfold.models.posterior import factor_draws
-from twinfold.models.rollout import DRAWS
+from twinfold.models.posterior import POSTERIOR, factor_draws
 from twinfold.simulation.inputs import STRAYS
 from twinfold.simulation.what_if import QUERY, answer
 
@@ -91,7 +90,9 @@ def test_discrete_answers_are_the_formula(
         start, actions = rows[STATES].to_numpy()[0], rows["action"].to_numpy()
         question = (small_cart_pole, int(rows["agent_id"].iloc[0]), start, actions)
         paths = reference.member_paths(*question)
-        draws = factor_draws(small_cart_pole.posterior, np.array([question[1]]), DRAWS)[:, 0]
+        draws = factor_draws(small_cart_pole.posterior, np.array([question[1]]), POSTERIOR.draws)[
+            :, 0
+        ]
         unknown = reference.unknown(*question, draws)
         lower, upper = reference.band(small_cart_pole, paths, 1.6448536269514722, unknown)
         own = answers[answers[QUERY] == name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -13,7 +12,6 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +22,7 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.training import run_directory as checkpoint
 from twinfold.training.run_directory import VERSION, RunWriter, load_run, save_run
+from twinfold.training.train_step import TrainState
 from twinfold.uncertainty.conformal import calibrate
 
 Build = Callable[..., FittedModel]
@@ -117,22 +116,6 @@ def test_what_calibration_and_adaptation_add_survives(
     asked = np.zeros(1, int), model.normalizer.state_mean[None], np.array([[0, 3, 1]], np.int32)
     for a, b in zip(predict_paths(again, *asked), predict_paths(model, *asked), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_a_run_without_a_noise_of_its_own_at_limits_is_read(
-    random_model: Build, tmp_path: Path
-) -> None:
-    model = random_model(posterior=True)
-    save_run(model, tmp_path / "run")
-    path = tmp_path / "run" / "model.safetensors"
-    arrays = safetensors.numpy.load_file(path)
-    del arrays["prior.limit_noise"], arrays["prior.walls"]
-    safetensors.numpy.save_file(arrays, path)
-    edit(tmp_path / "run", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    posterior = load_run(tmp_path / "run").posterior
-    assert posterior is not None
-    np.testing.assert_array_equal(posterior.prior.limit_noise, posterior.prior.noise)
-    assert not posterior.prior.at_wall(np.full((1, 3), 1e9)).any()
 
 
 def test_predictions_survive_bit_for_bit(random_model: Build, run: Path) -> None:
@@ -300,7 +283,7 @@ def test_a_run_that_appears_meanwhile_is_not_overwritten(
 ) -> None:
     model = random_model()
     writer = RunWriter(tmp_path / "run", model.config, "data")
-    writer.save_state("m", 500, np.zeros(1), checkpoint.TrainState(*[np.ones((1, 2))] * 2))  # type: ignore[arg-type]
+    writer.save_state("m", 500, np.zeros(1), TrainState(*[np.ones((1, 2))] * 2))  # type: ignore[arg-type]
     (tmp_path / "run").mkdir()
     with pytest.raises(UsageError, match="exists"):
         writer.finish(model)
@@ -381,7 +364,7 @@ def test_nothing_is_at_out_before_the_end(
 def test_metrics_are_one_record_a_line(random_model: Build, tmp_path: Path) -> None:
     model = random_model()
     writer = RunWriter(tmp_path / "run", model.config, "data")
-    state = checkpoint.TrainState(*[np.ones((2, 3), np.float32)] * 2)  # type: ignore[arg-type]
+    state = TrainState(*[np.ones((2, 3), np.float32)] * 2)  # type: ignore[arg-type]
     writer.save_state("a+b", 500, np.array([0.5, 0.25]), state)
     kept = writer.load_state("a+b", state)
     assert kept is not None

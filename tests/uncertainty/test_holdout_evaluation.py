@@ -12,15 +12,10 @@ import pytest
 from twinfold import FittedModel, Simulator
 from twinfold.adaptation.adapt import with_transitions
 from twinfold.data.windows import split_ends
-from twinfold.models.posterior import no_walls
+from twinfold.models.prior import no_walls
 from twinfold.uncertainty.controls import CONTROLS
-from twinfold.uncertainty.holdout_evaluation import (
-    STATISTICS,
-    _correlation,
-    _statistics,
-    as_known,
-    evaluate_holdout,
-)
+from twinfold.uncertainty.holdout_evaluation import as_known, evaluate_holdout
+from twinfold.uncertainty.holdout_statistics import STATISTICS, _correlation, holdout_statistics
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [{}, {"discrete": False, "features": "joint", "angles": (1,)}]
@@ -185,7 +180,9 @@ def statistics(residual: Any, **more: Any) -> dict[str, float]:
         "rmse": np.ones(1),
         "controls": {name: np.ones(1) for name in CONTROLS},
     } | more
-    values = _statistics(residual, given["scores"], mask, given["rmse"], given["controls"])
+    values = holdout_statistics(
+        residual, given["scores"], mask, given["rmse"], given["controls"], shortest=4
+    )
     return dict(zip(STATISTICS, values[0], strict=True))
 
 

@@ -138,7 +138,7 @@ def test_what_is_negligible_beside_no_change_is_no_loss(beside: Any) -> None:
 def test_errors_far_beyond_those_of_the_fit_are_evidence_against(
     errors: Any, ratio: float, own: float | None, status: str
 ) -> None:
-    info = {} if own is None else {"validation": {"rmse": own, "persistence_rmse": 1.0}}
+    info = {} if own is None else {"rmse": own, "persistence_rmse": 1.0}
     check = baselines.as_promised(errors([ratio] * 3), info)
     assert (check.status, check.needed) == (status, "")
     assert baselines.as_promised(errors([ratio] * 2), info).status == "unknown"
@@ -148,9 +148,9 @@ def test_errors_are_compared_no_further_ahead_than_the_fit_looked(errors: Any) -
     found = errors([0.9] * 5, steps=8)
     found.by_horizon["model"] = np.tile([0.01] * 2 + [0.9] * 6, (5, 1))
     own = {"rmse": 0.01, "persistence_rmse": 1.0}
-    assert baselines.as_promised(found, {"validation": own}).status == "fail"
+    assert baselines.as_promised(found, own).status == "fail"
     own["rmse_by_horizon"] = [0.01, 0.01]  # pyright: ignore[reportArgumentType]
-    assert baselines.as_promised(found, {"validation": own}).status == "pass"
+    assert baselines.as_promised(found, own).status == "pass"
 
 
 def test_a_handful_of_rows_is_nothing_to_learn_from() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from twinfold.uncertainty.holdout_evaluation import STATISTICS
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation import coverage
 from twinfold.validation.reference_shift import outliers, shifts
 from twinfold.validation.thresholds import THRESHOLDS

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from twinfold.uncertainty.controls import CONTROLS
-from twinfold.uncertainty.holdout_evaluation import STATISTICS
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation.check import said
 from twinfold.validation.sentences import (
     CONTROL_NAMES,

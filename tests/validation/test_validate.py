@@ -16,7 +16,8 @@ import pytest
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, evaluate_holdout
+from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation.identity_swap import same_agents
 from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.validate import Validation, validate

@@ -16,15 +16,8 @@ from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearFit
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import (
-    Evidence,
-    Posterior,
-    Prior,
-    features_of,
-    gather,
-    no_walls,
-    with_fixed,
-)
+from twinfold.models.posterior import Evidence, Posterior, features_of, gather
+from twinfold.models.prior import Prior, no_walls, with_fixed
 from twinfold.models.static_prior import fit_static, widened_covariance
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from twinfold.data.time_step import joins, step_ratio, step_text
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import (
-    STATE_MARGIN,
+    RANGES,
     OutOfRange,
     out_of_range,
     outside_actions,
@@ -146,7 +146,7 @@ def static_doubts(
                 "the static columns an agent begins as the average one"
             )
         low, high = known.static.low[c], known.static.high[c]
-        margin = STATE_MARGIN * (high - low) + ADAPTATION.rounding * max(abs(low), abs(high))
+        margin = RANGES.state_margin * (high - low) + ADAPTATION.rounding * max(abs(low), abs(high))
         with np.errstate(invalid="ignore"):
             far = np.flatnonzero((given[:, c] < low - margin) | (given[:, c] > high + margin))
             moved = np.abs(given[:, c] - before[:, c]) > ADAPTATION.rounding * np.abs(before[:, c])

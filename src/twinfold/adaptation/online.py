@@ -15,14 +15,8 @@ from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
-from twinfold.models.posterior import (
-    Evidence,
-    Posterior,
-    features_of,
-    prior_root,
-    solve,
-    whitened,
-)
+from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
+from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
 
 Floats = NDArray[np.float64]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_FAR = 4 * np.pi  # two turns: radians that wrap around stay within one
-_TURN_STEP = (300.0, 360.0)  # degrees: a wrap less a turn of up to 60 degrees within one step
+from twinfold.data.table_settings import TABLE
 
 
 def wrap(x: ArrayLike) -> NDArray[np.floating]:
@@ -31,5 +30,5 @@ def looks_like_degrees(x: NDArray[np.floating], joined: NDArray[np.bool_]) -> bo
         joined: ``(R,)``, whether the row is followed by the next of the same trajectory.
     """
     steps = np.abs(np.diff(x))[joined[:-1]]
-    low, high = _TURN_STEP
-    return bool(np.abs(x).max() > _FAR and ((steps > low) & (steps <= high)).any())
+    wraps = (steps > TABLE.turn_from) & (steps <= TABLE.turn_to)
+    return bool(np.abs(x).max() > TABLE.far_angle and wraps.any())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.panel import PanelDataset
-
-if TYPE_CHECKING:
-    pass
 
 _QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 _SHOWN_IDS = 20
@@ -32,6 +30,7 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
     data = dataset.transitions()
     counts = np.bincount(data.agent, minlength=dataset.n_agents)
     step = dataset.time_step
+    actions = _actions(dataset, data.action)
     result: dict[str, Any] = {
         "agents": dataset.n_agents,
         "transitions": len(data),
@@ -40,24 +39,12 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         "transitions_per_agent": {
             name: float(np.quantile(counts, q)) for name, q in _QUANTILES.items()
         },
-        "state": {
-            name: _summary(dataset.state[:, d]) for d, name in enumerate(dataset.roles.state)
-        },
+        "state": _summaries(dataset.roles.state, dataset.state.T),
         "angle": list(dataset.roles.angle),
-        "action": {
-            name: _summary(values)
-            for name, values in zip(
-                dataset.roles.action, _actions(dataset, data.action), strict=True
-            )
-        },
+        "action": _summaries(dataset.roles.action, actions),
     }
     if dataset.static is not None:
-        own = dataset.static[: dataset.n_agents]
-        result["static"] = {
-            name: _summary(values[~np.isnan(values)])
-            for name, values in zip(dataset.roles.static, own.T, strict=True)
-            if not np.isnan(values).all()
-        }
+        result["static"] = _summaries(dataset.roles.static, dataset.static[: dataset.n_agents].T)
     if dataset.action_levels is not None:
         per_level = np.bincount(data.action, minlength=len(dataset.action_levels))
         result["action_levels"] = {
@@ -77,6 +64,12 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
     }
     result["warnings"] = list(dataset.warnings)
     return result
+
+
+def _summaries(names: Sequence[str], columns: NDArray[Any]) -> dict[str, dict[str, float]]:
+    """Return the numbers of each column that has a value, by name."""
+    known = {name: v[~np.isnan(v)] for name, v in zip(names, columns, strict=True)}
+    return {name: _summary(values) for name, values in known.items() if len(values)}
 
 
 def _summary(values: NDArray[Any]) -> dict[str, float]:

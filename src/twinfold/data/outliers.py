@@ -15,6 +15,7 @@ value or, beside zeros, anything that is neither a flag nor a count.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,20 +29,52 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-_FEWEST = 10  # rows below which nothing is usual
-_FAR = 100.0  # robust standard deviations from the median
-_CHANCE = 3e-4  # of a gap that is as wide as that of a spike
-_TAIL = (8, 1000)  # distances from which the tail is estimated, at least and at most
-_TAIL_SHARE = 0.1  # of the rows that are not like most
-_GAP = np.log(2.0)  # of the next distance, at the least
-_SURE = np.log(1e4)  # of the next distance: too far whatever the tail
-_CLEAR = np.log(100.0)  # of the next distance, where there are too few to estimate a tail
-_FEW, _FEW_SHARE, _MOST_ROWS = 3, 0.001, 50  # rows that can be spikes: so many, or that share
-_ALONE_SHARE = 0.01  # of the rows that can be spikes beside a constant, if there are several
-_OWN = 0.1  # of a spike's distance: within it its agent's other rows must be
-_TIMES_CONSTANT = 10.0  # the value of all other rows
-_COUNT = 100.0  # a whole number beside zeros up to which it may be a count
 _ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class OutlierSettings:
+    """Numbers that decide which values of a column are spikes.
+
+    Attributes:
+        fewest: rows below which a column has no spikes.
+        far: robust standard deviations from the median, that a spike is away at the least.
+        chance: of a gap as wide as that of a spike, in a tail that falls off as a power.
+        tail_least: distances from which the tail is estimated, at the least.
+        tail_most: distances from which the tail is estimated, at the most.
+        tail_share: share of the rows unlike most from which the tail is estimated.
+        gap: times the next distance, that a spike is away at the least.
+        certain: times the next distance, from which on a value is a spike whatever the tail.
+        clear: times the next distance, where there are too few rows to estimate a tail.
+        few: rows of a column that can be spikes, however few rows there are.
+        few_share: share of the rows that can be spikes.
+        few_most: rows that can be spikes, however many there are.
+        alone_share: share of the rows that can be spikes beside a constant, if there are several.
+        own: share of a spike's distance within which its agent's other rows must be.
+        times_constant: times the value of all other rows, beyond which a value is a spike.
+        count: largest whole number beside zeros that may be a count.
+    """
+
+    fewest: int = 10
+    far: float = 100.0
+    chance: float = 3e-4
+    tail_least: int = 8
+    tail_most: int = 1000
+    tail_share: float = 0.1
+    gap: float = 2.0
+    certain: float = 1e4
+    clear: float = 100.0
+    few: int = 3
+    few_share: float = 0.001
+    few_most: int = 50
+    alone_share: float = 0.01
+    own: float = 0.1
+    times_constant: float = 10.0
+    count: float = 100.0
+
+
+OUTLIERS = OutlierSettings()
+"""Those of every table."""
 
 
 class _Tail(NamedTuple):
@@ -87,23 +120,23 @@ def spikes(values: Floats, agent: NDArray[np.integer]) -> Rows:
         agent: ``(R,)``, whose.
     """
     n = len(values)
-    if n < _FEWEST:
+    if n < OUTLIERS.fewest:
         return np.zeros(0, np.intp)
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     away = np.abs(values - middle)
     away[away <= _ROUNDING * abs(middle)] = 0.0
-    few = min(max(_FEW, int(_FEW_SHARE * n)), _MOST_ROWS)
+    few = min(max(OUTLIERS.few, int(OUTLIERS.few_share * n)), OUTLIERS.few_most)
     deviating = int(np.count_nonzero(away))
     unit = (high - low) / 1.349
     if unit <= _ROUNDING * abs(middle):
-        if deviating <= max(1, min(few, int(_ALONE_SHARE * n))):
+        if deviating <= max(1, min(few, int(OUTLIERS.alone_share * n))):
             return _beside_a_constant(values, away, float(middle))
         unit = float(np.quantile(away[away > 0], 0.5, method="lower"))
-    if away.max() <= _FAR * unit:
+    if away.max() <= OUTLIERS.far * unit:
         return np.zeros(0, np.intp)
-    size = int(np.clip(_TAIL_SHARE * deviating, *_TAIL))
+    size = int(np.clip(OUTLIERS.tail_share * deviating, OUTLIERS.tail_least, OUTLIERS.tail_most))
     tail = _farthest(away, few + size + 1)
-    count = _standing_apart(tail.away[tail.away > 0], few, size, _FAR * unit)
+    count = _standing_apart(tail.away[tail.away > 0], few, size, OUTLIERS.far * unit)
     found = [row for row in tail.rows[:count] if _unlike_its_agent(row, away, agent)]
     return np.array(found, np.intp)
 
@@ -111,9 +144,9 @@ def spikes(values: Floats, agent: NDArray[np.integer]) -> Rows:
 def _beside_a_constant(values: Floats, away: Floats, constant: float) -> Rows:
     """The few rows that are not like all others, where they are no flags or counts."""
     if constant:
-        limit = _TIMES_CONSTANT * abs(constant)
+        limit = OUTLIERS.times_constant * abs(constant)
     else:
-        limit = _COUNT if bool(np.all(values == np.round(values))) else 0.0
+        limit = OUTLIERS.count if bool(np.all(values == np.round(values))) else 0.0
     found = np.flatnonzero(away > limit)
     return found[np.argsort(-away[found], kind="stable")]
 
@@ -127,7 +160,7 @@ def _farthest(away: Floats, count: int) -> _Tail:
 
 def _standing_apart(away: Floats, few: int, size: int, limit: float) -> int:
     """Return how many sorted distances stand apart from the ``size`` below: at most ``few``."""
-    factor = size * (_CHANCE ** (-1 / size) - 1)  # (1 + factor / size)^-size is the chance
+    factor = size * (OUTLIERS.chance ** (-1 / size) - 1)  # (1 + factor / size)^-size is the chance
     logs = np.log(away)
     total = np.r_[0.0, np.cumsum(logs)]
     best = 0
@@ -136,10 +169,10 @@ def _standing_apart(away: Floats, few: int, size: int, limit: float) -> int:
             break
         gap = logs[m - 1] - logs[m]
         if len(away) < m + size + 1:
-            apart = gap > _CLEAR
+            apart = gap > np.log(OUTLIERS.clear)
         else:
             mean = (total[m + size] - total[m]) / size - logs[m + size]  # 1 / alpha
-            apart = gap > max(min(factor * mean, _SURE), _GAP)
+            apart = gap > max(min(factor * mean, np.log(OUTLIERS.certain)), np.log(OUTLIERS.gap))
         best = m if apart else best
     return best
 
@@ -148,7 +181,7 @@ def _unlike_its_agent(row: int, away: Floats, agent: NDArray[np.integer]) -> boo
     """Return whether the agent's other rows are near the others': a large agent has no spikes."""
     others = np.flatnonzero(agent == agent[row])
     others = others[others != row]
-    return not len(others) or bool(np.median(away[others]) <= _OWN * away[row])
+    return not len(others) or bool(np.median(away[others]) <= OUTLIERS.own * away[row])
 
 
 def spike_rows(panel: PanelDataset) -> Rows:

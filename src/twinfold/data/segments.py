@@ -15,6 +15,7 @@ from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Roles
+from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import find_step, joins, step_from_ticks, ticks_from_step
 from twinfold.data.variation import action_lines
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
-_MANY_LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         levels = distinct.astype(np.int64)
         action = np.full(len(order), -1, np.int32)
         action[inner] = index
-        if len(levels) > _MANY_LEVELS:
+        if len(levels) > TABLE.many_levels:
             notes.warnings.append(
                 f"column {roles.action[0]!r} (action) has {len(levels)} distinct values; "
                 'if they are amounts rather than choices, use action type "continuous"'

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_COMMON_SHARE = 0.2
-_DIGITS = 5
 
 
 def find_step(differences: NDArray[Any]) -> float | None:
@@ -35,20 +33,20 @@ def find_step(differences: NDArray[Any]) -> float | None:
         return None
     if np.all(gaps == gaps[0]):
         return float(gaps[0])
-    scale = 10.0 ** (np.floor(np.log10(gaps)) + 1 - _DIGITS)
+    scale = 10.0 ** (np.floor(np.log10(gaps)) + 1 - TABLE.step_digits)
     rounded = np.round(gaps / scale) * scale
     _, first, group, counts = np.unique(
         rounded, return_index=True, return_inverse=True, return_counts=True
     )
     most = int(np.argmax(counts))
-    if counts[most] >= _COMMON_SHARE * len(gaps):
+    if counts[most] >= TABLE.common_step * len(gaps):
         return float(gaps[first[most]] if counts[most] == 1 else np.median(gaps[group == most]))
     return float(np.median(gaps))
 
 
 def joins(differences: NDArray[Any], step: float) -> NDArray[np.bool_]:
     """Return whether rows a time apart are consecutive: ``0.5 step < difference < 1.5 step``."""
-    return (differences > 0.5 * step) & (differences < 1.5 * step)
+    return (differences > TABLE.joined_from * step) & (differences < TABLE.joined_to * step)
 
 
 def step_ratio(mine: float | pd.Timedelta, theirs: float | pd.Timedelta) -> float | None:

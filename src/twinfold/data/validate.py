@@ -20,10 +20,10 @@ from twinfold.data.ids import AgentId, did_you_mean, factorize_ids
 from twinfold.data.issues import Notes, counted, shorten
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Table, assemble, trajectories
+from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 
 _LARGEST = 2.0**53  # integers above are not exact as floats
-_ROUNDING = 1e-6  # share of a static value by which the same value may differ
 _DROP = "drop the row: the trajectory is then split there"
 
 
@@ -252,7 +252,7 @@ def _read_static(
         changed = np.zeros(len(series), bool)
         with np.errstate(invalid="ignore"):  # infinity less infinity
             away = np.abs(numbers.values[rows] - out[agent[rows], c])
-        changed[rows] = away > _ROUNDING * np.abs(out[agent[rows], c])
+        changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows], c])
         if changed.any():
             row = int(np.argmax(changed))
             what = f"{numbers.values[row]:.10g} after {out[agent[row], c]:.10g}"

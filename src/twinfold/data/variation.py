@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.issues import Notes
 from twinfold.data.roles import Roles
-
-_MOST_LEVELS = 10  # taken once; where there are more, the levels are amounts or labels
-_FEWEST = 10  # rows below which nothing is usual, and little is known of anything
+from twinfold.data.table_settings import TABLE
 
 
 def action_lines(
@@ -45,7 +43,7 @@ def action_lines(
                 "agents differ"
             )
             continue
-        if len(values) < _FEWEST:
+        if len(values) < TABLE.fewest_actions:
             continue
         distinct, where, counts = np.unique(values, return_index=True, return_counts=True)
         single = counts == 1
@@ -56,7 +54,7 @@ def action_lines(
                 f"{column} is {usual:.6g} in all rows but one, {value:.6g} at {place}: that row "
                 "carries all that is known of the action"
             )
-        elif roles.action_type == "discrete" and 0 < single.sum() <= _MOST_LEVELS:
+        elif roles.action_type == "discrete" and 0 < single.sum() <= TABLE.single_levels:
             value, place = distinct[single][0], notes.of(int(rows[where[single][0]]))
             others = int(single.sum()) - 1
             more = f" (and {others} more)" if others else ""

@@ -18,8 +18,6 @@ Floats = NDArray[np.float64]
 HORIZON = 50
 """Longest prediction that is held out or calibrated, in steps."""
 
-_FEW_AGENTS = 5
-
 
 class Windows(NamedTuple):
     """Parts of trajectories, to be predicted open loop from their starts.
@@ -107,12 +105,14 @@ def hold_out(
     origin: float = 1.0,
     longest: int = HORIZON,
     max_windows: int = 400,
+    few_agents: int = 5,
 ) -> tuple[NDArray[np.bool_], Windows]:
     """Keep the last part of some agents' data from training.
 
     The last ``suffix`` of the transitions of a random ``share`` of the agents is held out; of all
-    agents if there are fewer than five. Agents too short for ``min_prefix`` and ``min_suffix`` are
-    passed over; if all are, one transition on either side is enough. Held-out trajectories are cut
+    agents if there are fewer than ``few_agents``. Agents too short for ``min_prefix`` and
+    ``min_suffix`` are passed over; if all are, one transition on either side is enough. Held-out
+    trajectories are cut
     into even windows of at most ``longest`` steps, of which at most ``max_windows`` are kept,
     drawn at random. Whatever is held out is out of training, drawn or not.
 
@@ -127,6 +127,7 @@ def hold_out(
             agents, as if it had not been recorded yet.
         longest: most steps of a window.
         max_windows: most windows returned.
+        few_agents: fewest agents to choose, if there are as many.
 
     Returns:
         ``(K,)`` bool, True where a transition of ``dataset.transitions()`` is for training; and
@@ -143,7 +144,7 @@ def hold_out(
     data = dataset.transitions()
     whole = np.bincount(data.agent, minlength=dataset.n_agents)
     counts = np.ceil(origin * whole).astype(np.int64)
-    chosen, held = _choose(counts, share, suffix, (min_prefix, min_suffix), rng)
+    chosen, held = _choose(counts, share, suffix, (min_prefix, min_suffix), few_agents, rng)
 
     # Transitions are sorted by agent and time: the last `held` of each chosen agent go.
     take = np.zeros(dataset.n_agents, np.int64)
@@ -160,6 +161,7 @@ def _choose(
     share: float,
     suffix: float,
     least: tuple[int, int],
+    few_agents: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the agents to hold something out of, and how many transitions of each."""
@@ -168,10 +170,10 @@ def _choose(
         able = np.flatnonzero(counts - held >= prefix)
         if len(able):
             break
-    if len(counts) < _FEW_AGENTS:
+    if len(counts) < few_agents:
         number = len(able)
     else:
-        number = min(len(able), max(_FEW_AGENTS, round(share * len(counts))))
+        number = min(len(able), max(few_agents, round(share * len(counts))))
     chosen = np.sort(rng.choice(able, number, replace=False)) if number else able
     return chosen, held[chosen]
 

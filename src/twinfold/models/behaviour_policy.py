@@ -13,6 +13,7 @@ random data it explains nothing, and leaving it costs nothing.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -27,10 +28,31 @@ from twinfold.data.panel import Transitions
 from twinfold.models.factor_model import Layer, hidden_layers, random_layer
 from twinfold.models.normalizer import Normalizer
 
-HIDDEN = (64, 64)
-_BATCH, _CHUNK, _RATE = 256, 500, 3e-3
-_LEAST_NOISE = 0.2  # standard deviations of the action
-_SAMPLE = 2**16
+_CHUNK = 500  # steps of one call of the compiled program
+
+
+@dataclass(frozen=True)
+class BehaviourSettings:
+    """Numbers of the net of the behaviour policy and of how it is fitted.
+
+    Attributes:
+        hidden: widths of its hidden layers.
+        batch: transitions of a step.
+        rate: of Adam, at the beginning.
+        least_noise: noise of the policy however well it is known, in standard deviations of the
+            action.
+        unseen: most transitions by which it is measured what the policy explains.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    batch: int = 256
+    rate: float = 3e-3
+    least_noise: float = 0.2
+    unseen: int = 2**16
+
+
+BEHAVIOUR = BehaviourSettings()
+"""Those of every fit."""
 
 
 class Behaviour(eqx.Module):
@@ -110,7 +132,7 @@ class AgentBehaviour(eqx.Module):
 def init_behaviour(key: Array, n_inputs: int, factors: Array, action_size: int) -> Behaviour:
     """A random policy for the given standardised factors ``(N, r)``."""
     size, layers = n_inputs + factors.shape[1], []
-    for width in HIDDEN:
+    for width in BEHAVIOUR.hidden:
         key, own = jax.random.split(key)
         layers.append(random_layer(own, size, width))
         size = width
@@ -147,12 +169,12 @@ def fit_behaviour(
     rng = np.random.default_rng((seed, 77))
     # What it explains of rows that it has not seen: of random actions, nothing.
     order = rng.permutation(len(data))
-    n_unseen = min(_SAMPLE, len(data) // 10)
+    n_unseen = min(BEHAVIOUR.unseen, len(data) // 10)
     seen, some = order[n_unseen:], order[:n_unseen] if n_unseen else order
     n_chunks = -(-steps // _CHUNK)
     state = _OPTIMISER.init(eqx.filter(policy, eqx.is_array))
     for chunk in range(n_chunks):
-        rows = seen[rng.integers(0, len(seen), (_CHUNK, _BATCH))].astype(np.int32)
+        rows = seen[rng.integers(0, len(seen), (_CHUNK, BEHAVIOUR.batch))].astype(np.int32)
         policy, state = _train(policy, state, batch, rows, chunk * _CHUNK, n_chunks * _CHUNK)
     away = np.asarray(_predict(policy, batch, some)) - actions[some]
     left = np.square(away).mean(axis=0)
@@ -163,7 +185,7 @@ def fit_behaviour(
         (
             jnp.asarray(actions.min(axis=0)),
             jnp.asarray(actions.max(axis=0)),
-            jnp.asarray(np.sqrt(left + _LEAST_NOISE**2), jnp.float32),
+            jnp.asarray(np.sqrt(left + BEHAVIOUR.least_noise**2), jnp.float32),
             jnp.asarray(np.clip(explained, 0.0, 1.0), jnp.float32),
         ),
     )
@@ -194,7 +216,7 @@ def _train(
             lambda p: (p.layers, p.head), jax.tree.map(jnp.zeros_like, policy), gradient
         )
         update, state = _OPTIMISER.update(full, state)
-        rate = _RATE * 0.5 * (1 + jnp.cos(jnp.pi * step / total))
+        rate = BEHAVIOUR.rate * 0.5 * (1 + jnp.cos(jnp.pi * step / total))
         return (jax.tree.map(lambda p, u: p - rate * u, policy, update), state), None
 
     steps = start + jnp.arange(len(rows), dtype=jnp.float32)

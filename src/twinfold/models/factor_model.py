@@ -27,9 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.config import FitConfig
-from twinfold.models.dynamics import Dynamics
 from twinfold.models.linear_terms import LinearTerms, linear_features
-from twinfold.models.normalizer import Normalizer
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -132,7 +130,7 @@ class FactorModel(eqx.Module):
 
         For joint features what the action adds to the first layer, ``(h,)``.
         """
-        return _action_factors(self.action_layers, self.action_head, action, self.activation)
+        return action_code(self.action_layers, self.action_head, action, self.activation)
 
     def features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, "D r"]:
         """Z(s, a), such that a prediction is ``Z @ u``; ``inputs`` by ``Normalizer.inputs``."""
@@ -176,9 +174,10 @@ def hidden_layers(
     return x
 
 
-def _action_factors(
+def action_code(
     layers: tuple[Layer, ...], head: Layer | Array, action: Array, activation: str
 ) -> Float[Array, " k"]:
+    """Return w(a), of a level's index or by a net: see ``FactorModel.action_factors``."""
     if isinstance(head, Layer):
         return head(hidden_layers(layers, action, activation))
     return head[action]
@@ -236,49 +235,34 @@ def init_factor_model(
         n_inputs: what the state net reads (``Normalizer.n_inputs``); D if None.
         linear: fixed columns, with agents' own factors at zero; None for none.
     """
-    keys = jax.random.split(key, 4)
-    joint, rank = structure or structures(config, action_size, discrete)[0]
+    joint, rank = structure = structure or structures(config, action_size, discrete)[0]
+    n_inputs = n_inputs or n_state
     fixed = jnp.zeros((n_agents, 0))
     if linear is not None:
         fixed = jnp.zeros((n_agents, linear.size)).at[:, 0].set(1.0)
     if not rank:
-        if linear is None:
-            raise ValueError("a model without nets needs linear terms")
-        none = Layer(jnp.zeros((0, 0)), jnp.zeros(0))
-        return FactorModel(fixed, (), none, (), jnp.zeros((0, 0)), config.activation, False, linear)
-    layers, size = [], n_inputs or n_state
+        return _without_nets(fixed, config.activation, linear)
+    keys = jax.random.split(key, 4)
+    layers, size = [], n_inputs
     for width in config.state_net:
         keys = jax.random.split(keys[0], 4)
         layers.append(random_layer(keys[1], size, width))
         size = width
     head = random_layer(keys[2], size, n_state * rank, gain=rank**-0.5)
-    action_layers: list[Layer] = []
     key_agents, key_action = jax.random.split(keys[3])
+    # All inputs together, state and action, have a spread of about one in the first layer.
+    share = action_size / (n_inputs + action_size)
     if joint:
-        width = config.state_net[0]
-        # All inputs together, state and action, have a spread of about one in the first layer.
-        share = action_size / ((n_inputs or n_state) + action_size)
-        first = layers[0]
-        layers[0] = Layer(first.weight * (1 - share) ** 0.5, first.bias)
-        if discrete:
-            action_head: Any = jax.random.normal(key_action, (action_size, width)) * 0.5
-        else:
-            action_head = random_layer(key_action, action_size, width, gain=share**0.5)
-            action_head = Layer(action_head.weight, jnp.zeros(width))
-    elif discrete:
-        action_head = jax.random.normal(key_action, (action_size, rank))
-    else:
-        for width in config.action_net:
-            key_action, key_layer = jax.random.split(key_action)
-            action_layers.append(random_layer(key_layer, action_size, width))
-            action_size = width
-        action_head = random_layer(key_action, action_size, rank)
+        layers[0] = Layer(layers[0].weight * (1 - share) ** 0.5, layers[0].bias)
+    action_layers, action_head = _random_action_net(
+        key_action, config, structure, action_size, discrete, share
+    )
     agents = jax.random.normal(key_agents, (n_agents, rank))
     return FactorModel(
         agents=jnp.concatenate([fixed, agents], axis=1),
         state_layers=tuple(layers),
         head=Layer(head.weight, jnp.zeros_like(head.bias)),
-        action_layers=tuple(action_layers),
+        action_layers=action_layers,
         action_head=action_head,
         activation=config.activation,
         joint=joint,
@@ -286,131 +270,36 @@ def init_factor_model(
     )
 
 
-class AgentDynamics(Dynamics):
-    """A member folded for one agent: u (and w of few discrete levels) sit in the last layer.
+def _without_nets(fixed: Array, activation: str, linear: LinearTerms | None) -> FactorModel:
+    """Return a member that is a linear model, given the factors of its fixed columns."""
+    if linear is None:
+        raise ValueError("a model without nets needs linear terms")
+    none = Layer(jnp.zeros((0, 0)), jnp.zeros(0))
+    return FactorModel(fixed, (), none, (), jnp.zeros((0, 0)), activation, False, linear)
 
-    The carry is the standardised state; ``step`` returns the raw one.
 
-    Attributes:
-        normalizer: standardisation, float32.
-        state_layers: hidden layers of v.
-        head: last layer with u folded in, in units of standardised states: ``(h, D * r)``, still
-            to be contracted with w(a); or the differences, ``(h, D)`` for joint features; or, if
-            ``action_head`` is None, the differences under all levels side by side, ``(h, L * D)``.
-        offset: ``(D,)``, mean target in units of standardised states.
-        low, high: ``(D,)``, limits of what the head may give.
-        action_layers: hidden layers of w.
-        action_head: last layer of w, or the levels' free vectors, or None.
-        activation: name of the nonlinearity.
-        joint: kind of the features.
-        linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
+def _random_action_net(
+    key: Array,
+    config: FitConfig,
+    structure: Structure,
+    action_size: int,
+    discrete: bool,
+    share: float,
+) -> tuple[tuple[Layer, ...], Any]:
+    """Return the hidden layers of w and its last one, or the free vectors of the levels.
+
+    For joint features these say what an action adds to the first layer of the state net, a
+    ``share`` of its variance.
     """
-
-    normalizer: Normalizer
-    state_layers: tuple[Layer, ...]
-    head: Layer
-    offset: Float[Array, " D"]
-    low: Float[Array, " D"]
-    high: Float[Array, " D"]
-    action_layers: tuple[Layer, ...]
-    action_head: Layer | Float[Array, "L k"] | None
-    activation: str = eqx.field(static=True)
-    joint: bool = eqx.field(static=True, default=False)
-    linear: Float[Array, "q D"] | None = None
-
-    def init(self, state: Float[Array, " D"]) -> Array:
-        """The standardised state."""
-        return self.normalizer.encode_state(state)
-
-    def encode(self, action: Array) -> Any:
-        """w(a), or what it adds to the first layer; if w is folded too, the level's index.
-
-        With linear terms also what the action adds to the change, ``(D,)``.
-        """
-        if self.linear is None:
-            return self._net_code(action)
-        standard = self.normalizer.encode_action(action)
-        nothing = jnp.zeros(self.normalizer.n_inputs)
-        phi = linear_features(self.linear.shape[-2], nothing, standard)
-        return self._net_code(action), phi @ self.linear
-
-    def _net_code(self, action: Array) -> Array:
-        if self.action_head is None:
-            return action
-        return _action_factors(
-            self.action_layers,
-            self.action_head,
-            self.normalizer.encode_action(action),
-            self.activation,
-        )
-
-    def step(self, carry: Array, code: Any) -> tuple[Array, Array]:
-        """Return the new carry and the next state in raw units."""
-        change: Any = 0.0
-        inputs = self.normalizer.inputs(carry)
-        if self.linear is not None:
-            code, change = code
-            state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], change)
-            change = state_part.unrolled(inputs)
-        if self.state_layers:
-            change = change + self._net_change(inputs, code, carry.shape[-1])
-        change = jnp.clip(change, self.low, self.high)
-        carry = self.normalizer.keep * carry + change + self.offset
-        carry = jnp.clip(carry, self.normalizer.low, self.normalizer.high)
-        return carry, self.normalizer.decode_state(carry)
-
-    def _net_change(self, inputs: Array, code: Array, n_state: int) -> Array:
-        activate = ACTIVATIONS[self.activation]
-        first, *others = self.state_layers
-        before = first.unrolled(inputs)
-        hidden = activate(before + code if self.joint else before)
-        for layer in others:
-            hidden = activate(layer(hidden))
-        change = self.head(hidden)  # (D,) if joint
-        if self.action_head is None:
-            return change.reshape(-1, n_state)[code]  # (L, D) -> (D,)
-        return change if self.joint else change.reshape(n_state, -1) @ code  # (D, k) @ (k,)
-
-
-def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"]) -> AgentDynamics:
-    """Fold an agent's factors (and the scale of the targets) into the last layer of a member.
-
-    Args:
-        member: one member.
-        normalizer: the float32 one.
-        factors: u, ``(r,)``.
-    """
-    n_state, n_fixed = normalizer.state_mean.shape[-1], member.n_fixed
-    rank = member.rank - n_fixed
-    unit = normalizer.target_scale / normalizer.state_scale  # (D,)
-    linear = None
-    if member.linear is not None:
-        linear = member.linear.of_agent(factors[:n_fixed]) * unit
-    factors = factors[n_fixed:]
-    weight = member.head.weight.reshape(len(member.head.weight), n_state, rank)
-    weight = weight * unit[:, None] * factors
-    bias = member.head.bias.reshape(n_state, rank) * unit[:, None] * factors
-    action_head: Any = member.action_head
-    if member.joint:
-        weight, bias = weight.sum(axis=-1), bias.sum(axis=-1)
-    elif not rank:
-        action_head = None
-    elif not isinstance(action_head, Layer) and len(action_head) <= rank:
-        # Fewer levels than terms: contract over the terms once, here, instead of at every step.
-        weight = jnp.einsum("hdr,lr->hld", weight, action_head)
-        bias = jnp.einsum("dr,lr->ld", bias, action_head)
-        action_head = None
-    origin = (1 - normalizer.keep) * normalizer.state_mean
-    return AgentDynamics(
-        normalizer=normalizer,
-        state_layers=member.state_layers,
-        head=Layer(weight.reshape(len(weight), bias.size), bias.reshape(-1)),
-        offset=(normalizer.target_mean - origin) / normalizer.state_scale,
-        low=normalizer.target_low * unit,
-        high=normalizer.target_high * unit,
-        action_layers=member.action_layers,
-        action_head=action_head,
-        activation=member.activation,
-        joint=member.joint,
-        linear=linear,
-    )
+    width = config.state_net[0] if structure.joint else structure.rank
+    if discrete:
+        return (), jax.random.normal(key, (action_size, width)) * (0.5 if structure.joint else 1.0)
+    if structure.joint:
+        head = random_layer(key, action_size, width, gain=share**0.5)
+        return (), Layer(head.weight, jnp.zeros(width))
+    layers = []
+    for hidden in config.action_net:
+        key, own = jax.random.split(key)
+        layers.append(random_layer(own, action_size, hidden))
+        action_size = hidden
+    return tuple(layers), random_layer(key, action_size, width)

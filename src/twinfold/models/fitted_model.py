@@ -16,8 +16,9 @@ from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
+from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
-from twinfold.models.factor_model import AgentDynamics, FactorModel, fold
+from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, factor_draws

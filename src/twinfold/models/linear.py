@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,14 +51,34 @@ WORDS: dict[Kind, str] = {
 }
 """The kinds as a sentence names them."""
 
-_OWN = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # variances of own levels and state slopes that are tried
-_OWN_ACTION = (0.0, 0.03, 0.3)  # and of own effects of the action
-_APART = 30.0  # times the variance of the levels, that slopes may have
 _RIDGES = 10.0 ** np.arange(-3, 5.5, 0.5)  # strengths that are tried
-_FREE = 1e-6  # ridge of the intercept
-_FOLDS = 5  # of agents, left out in turn
-_MOST_OWN = 48  # own coefficients of an agent
-_FLOOR = 1e-6  # smallest noise, in standard deviations of the target
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """Numbers that decide how much agents may differ in a linear model.
+
+    Attributes:
+        own: variances of own levels and state slopes that are tried.
+        own_action: variances of own effects of the action that are tried.
+        apart: times the variance of the levels, that slopes may have.
+        free: ridge of the intercept.
+        folds: of agents, left out in turn.
+        most_own: own coefficients of an agent, beyond which it has none but levels.
+        floor: smallest noise, in standard deviations of the target.
+    """
+
+    own: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    own_action: tuple[float, ...] = (0.0, 0.03, 0.3)
+    apart: float = 30.0
+    free: float = 1e-6
+    folds: int = 5
+    most_own: int = 48
+    floor: float = 1e-6
+
+
+LINEAR = LinearSettings()
+"""Those of every fit."""
 
 
 class Ratio(NamedTuple):
@@ -93,12 +114,13 @@ def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
         kind: of the linear model.
         coarse: whether a few will do, as where there is much data.
     """
-    own = _OWN[1::2] if coarse else _OWN
+    own = LINEAR.own[1::2] if coarse else LINEAR.own
     if kind in ("own drift", "levels"):
         return [Ratio(level) for level in own]
     if kind == "slopes":
-        every = itertools.product(own, own, _OWN_ACTION[::2] if coarse else _OWN_ACTION)
-        found = [Ratio(*each) for each in every if max(each[1:]) <= _APART * each[0]]
+        action = LINEAR.own_action[::2] if coarse else LINEAR.own_action
+        every = itertools.product(own, own, action)
+        found = [Ratio(*each) for each in every if max(each[1:]) <= LINEAR.apart * each[0]]
         return sorted(found, key=sum)
     return [ALIKE]
 
@@ -263,16 +285,16 @@ def linear_data(
 def _ridge(gram: Floats, moment: Floats, strength: float) -> Floats:
     """Weights ``(q, D)``; the intercept, first, is free."""
     penalty = np.full(len(gram), strength)
-    penalty[0] = _FREE
+    penalty[0] = LINEAR.free
     return np.asarray(np.linalg.solve(gram + np.diag(penalty), moment), np.float64)
 
 
 def best_ridge(data: LinearData) -> float:
     """The strength with the least squared error of one step on agents left out in turn."""
     active = np.flatnonzero(data.gram[:, 0, 0] > 0)
-    fold = np.random.default_rng(17).permutation(len(active)) % min(_FOLDS, max(len(active), 1))
     if len(active) < 2:
         return 1.0
+    fold = np.random.default_rng(17).permutation(len(active)) % min(LINEAR.folds, len(active))
     loss = np.zeros(len(_RIDGES))
     total, moments = data.gram[active].sum(axis=0), data.moment[active].sum(axis=0)
     for out in range(fold.max() + 1):
@@ -345,8 +367,8 @@ def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     _, q, n_state = data.moment.shape
     variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
     chosen = np.flatnonzero(variance)
-    if len(chosen) * n_state > _MOST_OWN:  # too many to know any of them
-        chosen = chosen[:1] if n_state <= _MOST_OWN else chosen[:0]
+    if len(chosen) * n_state > LINEAR.most_own:  # too many to know any of them
+        chosen = chosen[:1] if n_state <= LINEAR.most_own else chosen[:0]
     return variance, chosen
 
 
@@ -362,7 +384,7 @@ def _finished(data: LinearData, shared: Floats, ratio: Ratio) -> LinearFit:
     squared = data.energy.sum(axis=0) - 2 * (data.moment * whole).sum(axis=(0, 1))
     squared += (whole * (data.gram @ whole)).sum(axis=(0, 1))
     count = max(float(data.gram[:, 0, 0].sum()), 1.0)
-    noise = np.maximum(np.sqrt(np.maximum(squared, 0.0) / count), _FLOOR)
+    noise = np.maximum(np.sqrt(np.maximum(squared, 0.0) / count), LINEAR.floor)
     own = tuple((int(i), d) for d in range(n_state) for i in chosen)
     factors = np.ones((n_agents, 1 + len(own)))
     for k, (i, d) in enumerate(own):

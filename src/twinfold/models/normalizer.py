@@ -8,6 +8,7 @@ on training transitions only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -18,13 +19,34 @@ import numpy as np
 from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
 
-# A smallest (largest) value is a wall if it occurs this often, and this many times as often as each
-# of this many distinct values next to it. A rounded sensor has no such peak at its end.
-_AT_LIMIT, _PEAK, _NEIGHBOURS = 5, 5, 5
 _ROUNDING = 1e-12  # of float64 sums and differences, with a wide margin
-_STILL = 1e-3  # scale of differences that are all the same, in standard deviations of the state
-_REACH = 0.1  # of the range of the targets, by which a predicted one may leave it on either side
-_FLAT = 1e-2  # least scale of a sine or cosine: one that hardly varies must not be blown up
+
+
+@dataclass(frozen=True)
+class NormalizerSettings:
+    """Numbers that decide what is a hard limit and what hardly varies.
+
+    Attributes:
+        at_limit: times that the smallest (largest) value must occur to be a hard limit.
+        peak: times as often as each of its neighbours that it must occur; a rounded sensor has no
+            such peak at its end.
+        neighbours: distinct values next to it that it is compared with.
+        still: scale of differences that are all the same, in standard deviations of the state.
+        reach: share of the range of the targets by which a predicted one may leave it, at either
+            end.
+        flat: least scale of a sine or cosine; one that hardly varies must not be blown up.
+    """
+
+    at_limit: int = 5
+    peak: int = 5
+    neighbours: int = 5
+    still: float = 1e-3
+    reach: float = 0.1
+    flat: float = 1e-2
+
+
+NORMALIZER = NormalizerSettings()
+"""Those of every fit."""
 
 
 class Normalizer(eqx.Module):
@@ -147,10 +169,10 @@ def fit_normalizer(
     keep[list(direct)] = 0.0
     # Where every difference is the same, what a model makes of it must not add up in a rollout.
     change = _change(data.state, data.next_state, keep, angles)
-    target_mean, target_scale = _moments(change, data.state, _STILL * scale)
+    target_mean, target_scale = _moments(change, data.state, NORMALIZER.still * scale)
     least = (change.min(axis=0) - target_mean) / target_scale
     most = (change.max(axis=0) - target_mean) / target_scale
-    reach = _REACH * (most - least)
+    reach = NORMALIZER.reach * (most - least)
     if np.issubdtype(data.action.dtype, np.floating):
         action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
@@ -166,7 +188,7 @@ def fit_normalizer(
         target_low=least - reach,
         target_high=most + reach,
         wave_mean=waves.mean(axis=0),
-        wave_scale=np.maximum(waves.std(axis=0), _FLAT),
+        wave_scale=np.maximum(waves.std(axis=0), NORMALIZER.flat),
         action_mean=action_mean,
         action_scale=action_scale,
         low=(low - mean) / scale,
@@ -199,8 +221,8 @@ def _limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         distinct, counts = np.unique(values[:, d], return_counts=True)
         if len(distinct) < 2:
             continue
-        if counts[0] >= max(_AT_LIMIT, _PEAK * counts[1 : 1 + _NEIGHBOURS].max()):
-            low[d] = distinct[0]
-        if counts[-1] >= max(_AT_LIMIT, _PEAK * counts[-1 - _NEIGHBOURS : -1].max()):
-            high[d] = distinct[-1]
+        for limit, end, order in ((low, 0, counts), (high, -1, counts[::-1])):
+            beside = order[1 : 1 + NORMALIZER.neighbours].max()
+            if order[0] >= max(NORMALIZER.at_limit, NORMALIZER.peak * beside):
+                limit[d] = distinct[end]
     return low, high

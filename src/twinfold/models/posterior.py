@@ -22,6 +22,7 @@ Axes: M members, N agents, r rank, D state columns, K transitions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -33,44 +34,30 @@ from numpy.typing import NDArray
 from twinfold.data.panel import Transitions
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.prior import PRIOR, Prior, no_walls, prior_root
 from twinfold.models.static_prior import OwnPrior, StaticPrior
 
 Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if they are large:
 _VALUES = 2**22  # numbers in their features and (r, r) products
-_HUBER = 3.0  # standard deviations of the prior's prediction beyond which a residual counts less
-_KNOWN = 1e20  # precision of a factor that is known
-_SURE = 1e12  # precision of what is certain
 
 
-class Prior(NamedTuple):
-    """Knowledge of an agent before any of its data, and the noise. Float64, on the host.
+@dataclass(frozen=True)
+class PosteriorSettings:
+    """Numbers of a posterior that leaves nothing open, and of drawing from any.
 
     Attributes:
-        mean: ``(M, r)``, mu.
-        precision: ``(M, r, r)``, Lambda.
-        noise: ``(M, D)``, sigma, in standard deviations of the target.
-        limit_noise: ``(M, D)``, sigma of transitions that end at a wall: a smooth net is far off
-            there, and a car that hits one must not decide what is known of it.
-        walls: ``(2, D)``, standardised hard limits, lower and upper, that few transitions end at;
-            infinite elsewhere.
+        certain: precision of factors that data leaves nothing open about.
+        draws: from the posterior, for each member and question.
     """
 
-    mean: Floats
-    precision: Floats
-    noise: Floats
-    limit_noise: Floats
-    walls: Floats
-
-    def at_wall(self, standard: Floats) -> NDArray[np.bool_]:
-        """Which standardised next states ``(K, D)`` are at a wall in any column: ``(K,)``."""
-        return ((standard <= self.walls[0]) | (standard >= self.walls[1])).any(axis=-1)
+    certain: float = 1e12
+    draws: int = 4
 
 
-def no_walls(n_state: int) -> Floats:
-    """``(2, D)``, limits that no state is at."""
-    return np.repeat([[-np.inf], [np.inf]], n_state, axis=1)
+POSTERIOR = PosteriorSettings()
+"""Those of every posterior."""
 
 
 class Evidence(NamedTuple):
@@ -173,9 +160,9 @@ class Posterior(NamedTuple):
         mean, identity = factors.mean(axis=1), np.eye(rank)
         away = factors - mean[:, None]
         evidence = Evidence(
-            np.tile(_SURE * identity, (n_members, n_agents, 1, 1)),
-            _SURE * away,
-            _SURE * np.square(away).sum(axis=-1),
+            np.tile(POSTERIOR.certain * identity, (n_members, n_agents, 1, 1)),
+            POSTERIOR.certain * away,
+            POSTERIOR.certain * np.square(away).sum(axis=-1),
             np.ones(n_agents, np.int64),
         )
         noise = np.ones((n_members, n_state))
@@ -295,14 +282,9 @@ def whitened(
     else:
         deviation = noise
         distance = np.abs(target - (features @ factors[..., None])[..., 0])
-    weight = np.minimum(1.0, _HUBER * deviation / np.maximum(distance, 1e-300))
+    weight = np.minimum(1.0, PRIOR.huber * deviation / np.maximum(distance, 1e-300))
     scale = np.sqrt(weight) / noise
     return features * scale[..., None], residual * scale
-
-
-def prior_root(prior: Prior) -> Floats:
-    """``(M, r, r)``, L with L L^T the prior covariance."""
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(prior.precision)), np.float64)
 
 
 @jax.jit
@@ -386,22 +368,3 @@ def factor_draws(
     values, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
     root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
     return mean[:, :, None] + np.einsum("murs,mks->mukr", root, normal)
-
-
-def with_fixed(precision: Floats, n_fixed: int, variance: Floats | None) -> Floats:
-    """Precision ``(r, r)`` of all factors from that of the nets' terms ``(k, k)``.
-
-    Args:
-        precision: of the nets' terms.
-        n_fixed: fixed columns; the factor of the first of them is known to be 1.
-        variance: ``(S,)``, of the own linear coefficients, the fixed columns but the first.
-    """
-    if not n_fixed:
-        return precision
-    own = np.zeros(n_fixed - 1) if variance is None else variance
-    known = np.append(_KNOWN, 1.0 / np.maximum(own, 1.0 / _KNOWN))
-    rank = n_fixed + len(precision)
-    whole = np.zeros((rank, rank))
-    whole[np.arange(n_fixed), np.arange(n_fixed)] = known
-    whole[n_fixed:, n_fixed:] = precision
-    return whole

@@ -10,6 +10,7 @@ columns.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,13 +22,24 @@ from twinfold.models.fitted_model import FittedModel
 
 Floats = NDArray[np.float64]
 
-ACTION_MARGIN = 0.05
-"""A continuous action may leave the range of the data by this share of it without a word."""
 
-STATE_MARGIN = 0.25
-"""A state may leave the range of the data by this share of it without a word."""
+@dataclass(frozen=True)
+class RangeSettings:
+    """Numbers that decide what is outside the range of the data.
 
-_ROUNDING = 1e-6  # share of a value by which it may differ: float32 never leads out of the range
+    Attributes:
+        action_margin: share of its range by which a continuous action may leave it without a word.
+        state_margin: share of its range by which a state may leave it without a word.
+        rounding: share of a value by which it may differ: float32 never leads out of the range.
+    """
+
+    action_margin: float = 0.05
+    state_margin: float = 0.25
+    rounding: float = 1e-6
+
+
+RANGES = RangeSettings()
+"""Those of every answer."""
 
 
 class OutOfRange(NamedTuple):
@@ -71,7 +83,7 @@ def state_excess(model: FittedModel, states: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # of a prediction that diverged
         turns = np.round((states - (ranges.state_low + ranges.state_high) / 2) / (2 * np.pi))
         turned = np.where(turning, states - 2 * np.pi * turns, states)
-    return _excess(turned, ranges.state_low, ranges.state_high, STATE_MARGIN)
+    return _excess(turned, ranges.state_low, ranges.state_high, RANGES.state_margin)
 
 
 def is_outside(model: FittedModel, states: Floats) -> NDArray[np.bool_]:
@@ -90,9 +102,8 @@ def outside_actions(model: FittedModel, actions: Floats) -> OutOfRange:
     """Which continuous actions ``(K, A)`` are outside."""
     ranges, names = model.known_ranges, model.roles.action
     low, high = ranges.action_low, ranges.action_high
-    return OutOfRange(
-        "action", names, actions, low, high, _excess(actions, low, high, ACTION_MARGIN)
-    )
+    excess = _excess(actions, low, high, RANGES.action_margin)
+    return OutOfRange("action", names, actions, low, high, excess)
 
 
 def out_of_range(
@@ -183,7 +194,7 @@ def ranges_of(added: DataRanges | None, agents: NDArray[np.integer]) -> DataRang
 
 
 def _excess(values: Floats, low: Floats, high: Floats, margin: float) -> Floats:
-    rounding = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    rounding = RANGES.rounding * np.maximum(np.abs(low), np.abs(high))
     width = high - low
     beyond = np.maximum(low - values, values - high)
     unit = np.maximum(width, rounding)

@@ -10,8 +10,9 @@ questions: an answer does not depend on what else is asked.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,16 +21,11 @@ from numpy.typing import NDArray
 
 from twinfold.metrics import trimmed_mean
 from twinfold.models.factor_model import FactorModel
-from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Posterior, factor_draws
-
-if TYPE_CHECKING:
-    pass
-
-
-import equinox as eqx
-
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.posterior import POSTERIOR, Posterior, factor_draws
+
+Floats = NDArray[np.float64]
 
 _BATCH = 1024  # rollouts per call of the compiled program
 
@@ -138,12 +134,6 @@ def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) ->
     return (change / model.normalizer.target_scale).reshape(n_agents, n_probes * n_state)
 
 
-Floats = NDArray[np.float64]
-
-DRAWS = 4
-"""Draws from the posterior for each member and question."""
-
-
 def rollout_factors(
     model: FittedModel,
     factors: Floats,
@@ -228,7 +218,7 @@ def posterior_paths(
     if not paths.size:
         return paths, np.zeros(paths.shape[1:])
     who, place = np.unique(agent, return_inverse=True)
-    factors = factor_draws(posterior, who, DRAWS)
+    factors = factor_draws(posterior, who, POSTERIOR.draws)
     drawn = _rolled(members, normalizer, factors, place, state, actions)
     with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
         variance = np.square(drawn - paths[:, :, None]).mean(axis=2)

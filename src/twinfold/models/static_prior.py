@@ -13,6 +13,7 @@ Axes: M members, N agents, r rank, C static columns.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +21,24 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FEWEST = 10
-"""Trained agents with all static columns below which nothing is learned from these."""
-
 _RIDGES = np.logspace(-4, 3, 15)  # per agent, of standardised columns
+
+
+@dataclass(frozen=True)
+class StaticSettings:
+    """Numbers that decide whether static columns are learned from.
+
+    Attributes:
+        fewest: trained agents with all static columns, below which nothing is learned from these.
+        standard_errors: over agents, that the columns must explain to be used.
+    """
+
+    fewest: int = 10
+    standard_errors: float = 2.0
+
+
+STATIC = StaticSettings()
+"""Those of every fit."""
 
 
 def widened_covariance(deviation: Floats, spread: Floats) -> Floats:
@@ -114,42 +129,23 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     """
     known: Any = ~np.isnan(values).any(axis=1)
     n_known = int(known.sum())
-    if n_known < FEWEST:
+    sound: Any = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(metric).all(axis=(1, 2))
+    if n_known < STATIC.fewest or not sound.any():
         return None
     raw, own = values[known], factors[:, known] - mean[:, None]
     centre, scale = raw.mean(axis=0), raw.std(axis=0)
     # A column that does not vary has a spread of rounding errors.
     scale = np.where(scale > 1e-12 * np.abs(raw).max(axis=0), scale, 1.0)
-    x = (raw - centre) / scale
-    sound = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(metric).all(axis=(1, 2))
-    if not sound.any():
-        return None
     shift = own.mean(axis=1)
-    deviation = own - shift[:, None]
-    left, size, right = np.linalg.svd(x, full_matrices=False)
-
-    def left_out(ridge: float) -> Floats:
-        """Residuals of each agent when it is left out, in closed form."""
-        shrunk = size**2 / (size**2 + ridge * n_known)
-        fitted = np.einsum("nk,k,jk,mjr->mnr", left, shrunk, left, deviation, optimize=True)
-        leverage = 1 / n_known + np.square(left) @ shrunk
-        return (deviation - fitted) / (1 - leverage)[:, None]
-
-    def size_of(residual: Floats) -> Floats:
-        """``(M, N)``."""
-        return np.einsum("mnr,mrs,mns->mn", residual, metric, residual, optimize=True)[sound]
-
-    whole = size_of(deviation / (1 - 1 / n_known))
-    unit = np.maximum(whole.mean(axis=1, keepdims=True), 1e-300)
-    gains = [((whole - size_of(left_out(ridge))) / unit).mean(axis=0) for ridge in _RIDGES]
-    best = int(np.argmax([gain.mean() for gain in gains]))
-    explained = float(gains[best].mean())
+    ridges = _Ridges(
+        *np.linalg.svd((raw - centre) / scale, full_matrices=False), own - shift[:, None]
+    )
+    ridge, gain = _best_ridge(ridges, metric, sound)
+    explained = float(gain.mean())
     # Noise explains a little by luck: what is explained must stand out, agent by agent.
-    if not explained > 2 * gains[best].std() / n_known**0.5:
+    if not explained > STATIC.standard_errors * gain.std() / n_known**0.5:
         return None
-    ridge = float(_RIDGES[best])
-    solved = right.T * (size / (size**2 + ridge * n_known)) @ left.T  # (C, n)
-    residual = left_out(ridge)
+    residual = ridges.left_out(ridge)
     spread: Any = np.square(residual).mean(axis=(1, 2)) + 1e-12
     covariance = widened_covariance(residual, spread)
     return StaticPrior(
@@ -158,7 +154,55 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
         centre=centre,
         scale=scale,
         shift=shift,
-        weights=solved @ deviation,
+        weights=ridges.weights(ridge),
         precision=np.asarray(np.linalg.inv(covariance), np.float64),
         explained=np.array(explained),
     )
+
+
+class _Ridges(NamedTuple):
+    """Ridge regressions of n agents' factors on static columns, of any strength.
+
+    Attributes:
+        left, size, right: ``(n, k)``, ``(k,)``, ``(k, C)``, singular values of the standardised
+            columns.
+        deviation: ``(M, n, r)``, of the factors from their mean.
+    """
+
+    left: Floats
+    size: Floats
+    right: Floats
+    deviation: Floats
+
+    def left_out(self, ridge: float) -> Floats:
+        """Return the residuals of each agent when it is left out, in closed form: ``(M, n, r)``."""
+        left, n_agents = self.left, len(self.left)
+        shrunk = self.size**2 / (self.size**2 + ridge * n_agents)
+        fitted = np.einsum("nk,k,jk,mjr->mnr", left, shrunk, left, self.deviation, optimize=True)
+        leverage = 1 / n_agents + np.square(left) @ shrunk
+        return (self.deviation - fitted) / (1 - leverage)[:, None]
+
+    def weights(self, ridge: float) -> Floats:
+        """Return the regression's weights, ``(M, C, r)``."""
+        solved = self.right.T * (self.size / (self.size**2 + ridge * len(self.left))) @ self.left.T
+        return solved @ self.deviation
+
+
+def _best_ridge(ridges: _Ridges, metric: Floats, sound: NDArray[np.bool_]) -> tuple[float, Floats]:
+    """Return the strength that explains most of agents left out, and how much of each, ``(n,)``.
+
+    Args:
+        ridges: the regressions.
+        metric: ``(M, r, r)``, what an error of factors does to predictions.
+        sound: ``(M,)``, members that count.
+    """
+
+    def size_of(residual: Floats) -> Floats:
+        """Return squared errors of predictions, ``(M, n)``."""
+        return np.einsum("mnr,mrs,mns->mn", residual, metric, residual, optimize=True)[sound]
+
+    whole = size_of(ridges.deviation / (1 - 1 / len(ridges.left)))
+    unit = np.maximum(whole.mean(axis=1, keepdims=True), 1e-300)
+    gains = [((whole - size_of(ridges.left_out(ridge))) / unit).mean(axis=0) for ridge in _RIDGES]
+    best = int(np.argmax([gain.mean() for gain in gains]))
+    return float(_RIDGES[best]), gains[best]

@@ -21,8 +21,9 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
+from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.dynamics import Dynamics
-from twinfold.models.factor_model import AgentDynamics, FactorModel, fold
+from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import factor_draws

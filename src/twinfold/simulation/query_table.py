@@ -56,6 +56,10 @@ class Queries:
     next_row: NDArray[np.intp]
     step: float
 
+    def of_actions(self, chosen: Mask) -> NDArray[np.intp]:
+        """Return the queries that some of the actions ``(K,)`` belong to, each once."""
+        return np.unique(np.searchsorted(self.offset, np.flatnonzero(chosen), side="right") - 1)
+
 
 @dataclass
 class _Problems:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import factor_draws
 from twinfold.models.ranges import is_outside
-from twinfold.models.rollout import predict_paths, rollout_factors
+from twinfold.models.rollout import rollout_factors
 from twinfold.simulation.inputs import GUESS, STRAYS, outside, pair, read_actions, read_state
-from twinfold.uncertainty.intervals import band_factor, prediction_band
-from twinfold.uncertainty.support import Support, abstention, path_support, support_columns
+from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
+from twinfold.uncertainty.support import Support, abstention
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,10 +86,8 @@ class Rollout:
             table["query"] = np.repeat(np.arange(n_queries), n_steps)
         table[self.agent_column] = [self.agent] * (n_queries * n_steps)
         table["step"] = np.tile(self.steps, n_queries)
-        flat = [a.reshape(-1, n_state) for a in (self.centre, self.lower, self.upper)]
-        columns = table | prediction_columns(self.columns, *flat, taken=tuple(table))
-        columns |= support_columns(self.support, tuple(columns))
-        return pd.DataFrame(columns)
+        found = Prediction(self.centre, self.lower, self.upper, self.support)
+        return pd.DataFrame(table | found.columns(self.columns, tuple(table)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,43 +136,20 @@ class Simulator:
             min_support: abstain from the first step on whose support is less: predictions are NaN
                 there, and ``warn`` receives the reason.
             strict: refuse a question outside the range of the data rather than warn of it: by more
-                than :data:`twinfold.models.ranges.ACTION_MARGIN` of it for actions, and
-                :data:`twinfold.models.ranges.STATE_MARGIN` for states.
+                than the margins of :class:`twinfold.models.ranges.RangeSettings`.
 
         Raises:
             UsageError: a shape or column does not fit, a value is no finite number, or a level is
                 unknown; or ``strict``, and the question is out of range.
         """
         model = self.model
-        start = read_state(model, state)
-        given, codes = read_actions(model, actions)
-        single = start.ndim == 1 and codes.ndim == (1 if model.discrete else 2)
-        start_q, given_q, codes_q = pair(start, given, codes, model)
-        far = outside(model, start_q, codes_q, single=single, strict=strict)
+        start, given, codes, single = self._questions(state, actions)
+        far = outside(model, start, codes, single=single, strict=strict)
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
-        index = np.full(len(start_q), self.index, np.int32)
-        paths, unknown = predict_paths(model, index, start_q, codes_q)
-        steps = np.arange(1, codes_q.shape[1] + 1)
-        factor, simultaneous = band_factor(model, len(steps))
-        middle, low, high, sd = prediction_band(model, paths, steps, unknown, factor)
-        if not np.isfinite(middle).all():
-            (warn or _warn)(f"agent {self.agent_id!r}: the predictions diverge")
-
-        left = is_outside(model, middle) & ~is_outside(model, start_q)[:, None]
-        if left.any():
-            step = int(steps[left.any(axis=0).argmax()])
-            (warn or _warn)(f"agent {self.agent_id!r}: {STRAYS} (first at step {step})")
-
-        before = np.concatenate([start_q[:, None], middle[:, :-1]], axis=1)
-        found = path_support(model, index, before, codes_q)
-        if min_support is not None:
-            gone = found.score < min_support
-            for values in (middle, low, high, sd):
-                values[gone] = np.nan
-            paths[:, gone] = np.nan
-            if gone.any():
-                (warn or _warn)(f"agent {self.agent_id!r}: {abstention(found, gone, min_support)}")
+        found = predict(model, np.full(len(start), self.index, np.int32), start, codes)
+        for line in _doubts(model, start, found, min_support):
+            (warn or _warn)(f"agent {self.agent_id!r}: {line}")
 
         def own(values: NDArray[Any], axis: int = 0) -> Any:
             return np.take(values, 0, axis) if single else values
@@ -182,20 +157,30 @@ class Simulator:
         return Rollout(
             agent=self.agent_id,
             columns=model.roles.state,
-            start=own(start_q),
-            actions=own(given_q),
-            steps=steps,
-            centre=own(middle),
-            members=own(paths, 1),
-            lower=own(low),
-            upper=own(high),
-            spread=own(sd),
+            start=own(start),
+            actions=own(given),
+            steps=np.arange(1, codes.shape[1] + 1),
+            centre=own(found.states.middle),
+            members=own(found.members, 1),
+            lower=own(found.states.lower),
+            upper=own(found.states.upper),
+            spread=own(found.sd),
             coverage=model.config.band,
             calibrated=model.band is not None,
-            simultaneous=simultaneous,
-            support=found.map(own),
+            simultaneous=found.simultaneous,
+            support=found.states.support.map(own),
             agent_column=model.roles.agent,
         )
+
+    def _questions(self, state: Any, actions: Any) -> tuple[Floats, NDArray[Any], Any, bool]:
+        """Return first states, actions and their codes of Q questions; and whether it is just one.
+
+        ``(Q, D)``, ``(Q, H[, A])`` as given and as the model takes them.
+        """
+        start = read_state(self.model, state)
+        given, codes = read_actions(self.model, actions)
+        single = start.ndim == 1 and codes.ndim == (1 if self.model.discrete else 2)
+        return *pair(start, given, codes, self.model), single
 
     def sample(
         self,
@@ -241,22 +226,21 @@ class Simulator:
         return flat[:n]
 
 
-def prediction_columns(
-    names: Sequence[str], middle: Floats, lower: Floats, upper: Floats, taken: Sequence[str]
-) -> dict[str, Floats]:
-    """Columns of predictions ``(K, D)``: the states, then ``<state>_lower`` and ``_upper``.
-
-    A name that is taken already (a state column may itself be called ``x_lower``) gets an
-    underscore at its end.
-    """
-    table = {name: middle[:, d] for d, name in enumerate(names)}
-    for d, name in enumerate(names):
-        for end, values in (("lower", lower), ("upper", upper)):
-            column = f"{name}_{end}"
-            while column in table or column in taken:
-                column += "_"
-            table[column] = values[:, d]
-    return table
+def _doubts(
+    model: FittedModel, start: Floats, found: PredictedPaths, least: float | None
+) -> list[str]:
+    """Abstain where there is less support, and return what is doubtful, a line each."""
+    middle = found.states.middle
+    lines = [] if np.isfinite(middle).all() else ["the predictions diverge"]
+    left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
+    if left.any():
+        lines.append(f"{STRAYS} (first at step {int(left.any(axis=0).argmax()) + 1})")
+    if least is not None:
+        abstained = found.states.abstain(least)
+        found.sd[abstained] = found.members[:, abstained] = np.nan
+        if abstained.any():
+            lines.append(abstention(found.states.support, abstained, least))
+    return lines
 
 
 _warn: Warn = functools.partial(warnings.warn, stacklevel=2)

@@ -18,7 +18,7 @@ import datetime
 import functools
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,11 +27,13 @@ from numpy.typing import NDArray
 from twinfold.data.columns import Times
 from twinfold.data.issues import shorten
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
-from twinfold.models.rollout import DRAWS, predict_paths
+from twinfold.models.rollout import predict_paths
 from twinfold.simulation.inputs import GUESS, STRAYS
+from twinfold.simulation.prediction import Prediction
 from twinfold.simulation.query_table import QUERY, Queries, column, outside_line, read_queries
-from twinfold.simulation.simulator import Warn, prediction_columns
+from twinfold.simulation.simulator import Warn
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
     SUPPORT,
@@ -39,11 +41,14 @@ from twinfold.uncertainty.support import (
     Support,
     abstention,
     path_support,
-    support_columns,
 )
 from twinfold.utils.cores import usable_cores
 
 __all__ = ["QUERY", "answer"]
+
+Floats = NDArray[np.float64]
+Doubt: TypeAlias = tuple[NDArray[np.intp], str]
+"""Queries, and what is doubtful about them."""
 
 _SLICE = 1024  # queries rolled out at once
 _VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
@@ -83,11 +88,7 @@ def answer(
     """
     asked = read_queries(model, queries, strict=strict)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
-    ids = column(queries, QUERY)
-
-    def name(query: int) -> str:
-        return f"query {shorten(ids.iloc[asked.first_row[query]])}"
-
+    ids, roles = column(queries, QUERY), model.roles
     far = outside_line(model, queries, asked)
     if far is not None:
         warn(f"{far}; {GUESS}")
@@ -96,41 +97,49 @@ def answer(
             "nothing was held out when the model was fitted: the band shows only how far the "
             "members differ, which is too narrow"
         )
-    middle, lower, upper = _predict(model, asked)
-    lost = is_outside(model, asked.start)
-    for rows, what in (
-        (~np.isfinite(middle).all(axis=-1), "the predictions diverge"),
-        (is_outside(model, middle), STRAYS),
-    ):
-        hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(rows), side="right") - 1)
-        hit = hit[~lost[hit]]  # said already, or said of the start
-        lost[hit] = True
-        if len(hit):
-            more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
-            warn(f"{name(int(hit[0]))}{more}: {what}")
-    roles = model.roles
+    found = _predict(model, asked)
+    doubts = _doubts(model, asked, found.middle)
+    if min_support is not None:
+        doubts += _abstentions(asked, found, min_support)
+    for hit, what in doubts:
+        more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+        warn(f"query {shorten(ids.iloc[asked.first_row[hit[0]]])}{more}: {what}")
     taken = {
         QUERY: ids.iloc[asked.order].reset_index(drop=True),
         roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
         roles.time: _next_times(asked, column(queries, roles.time)),
     }
-    found = _supports(model, asked, middle)
-    if min_support is not None:
-        gone = found.score < min_support
-        for values in (middle, lower, upper):
-            values[gone] = np.nan
-        if gone.any():
-            hit = np.unique(np.searchsorted(asked.offset, np.flatnonzero(gone), side="right") - 1)
-            part = slice(asked.offset[hit[0]], asked.offset[hit[0]] + asked.length[hit[0]])
-            own = found.map(lambda values: values[None, part])
-            more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
-            warn(f"{name(int(hit[0]))}{more}: {abstention(own, gone[None, part], min_support)}")
-    columns = taken | prediction_columns(roles.state, middle, lower, upper, tuple(taken))
-    columns |= support_columns(found, tuple(columns))
-    return pd.DataFrame(columns, copy=False)
+    return pd.DataFrame(taken | found.columns(roles.state, tuple(taken)), copy=False)
 
 
-def _supports(model: FittedModel, asked: Queries, middle: NDArray[np.float64]) -> Support:
+def _doubts(model: FittedModel, asked: Queries, middle: Floats) -> list[Doubt]:
+    """Return what is doubtful about predictions ``(K, D)``; of each query the first only."""
+    doubts, said = [], is_outside(model, asked.start)  # of a start outside it is said already
+    diverged: Any = ~np.isfinite(middle).all(axis=-1)
+    for rows, what in (
+        (diverged, "the predictions diverge"),
+        (is_outside(model, middle), STRAYS),
+    ):
+        hit = asked.of_actions(rows)
+        hit = hit[~said[hit]]
+        said[hit] = True
+        if len(hit):
+            doubts.append((hit, what))
+    return doubts
+
+
+def _abstentions(asked: Queries, found: Prediction, least: float) -> list[Doubt]:
+    """Abstain where there is less support, and return why."""
+    abstained = found.abstain(least)
+    hit = asked.of_actions(abstained)
+    if not len(hit):
+        return []
+    part = slice(asked.offset[hit[0]], asked.offset[hit[0]] + asked.length[hit[0]])
+    own = found.support.map(lambda values: values[None, part])
+    return [(hit, abstention(own, abstained[None, part], least))]
+
+
+def _supports(model: FittedModel, asked: Queries, middle: Floats) -> Support:
     """The support of each predicted state, ``(K,)`` arrays."""
     before = np.roll(middle, 1, axis=0)
     before[asked.offset] = asked.start
@@ -145,12 +154,12 @@ def _supports(model: FittedModel, asked: Queries, middle: NDArray[np.float64]) -
     )
 
 
-def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], ...]:
-    """Centre, lower and upper, ``(K, D)`` each, in the order of ``asked.order``.
+def _predict(model: FittedModel, asked: Queries) -> Prediction:
+    """Return the predictions, ``(K,)``, in the order of ``asked.order``.
 
     Queries of similar length go together, so that one long query does not stretch all others.
     """
-    out = tuple(np.empty((len(asked.order), asked.start.shape[1])) for _ in range(3))
+    out = [np.empty((len(asked.order), asked.start.shape[1])) for _ in range(3)]
     lengths, kind = np.unique(asked.length, return_inverse=True)
     factor = np.array([band_factor(model, int(length))[0] for length in lengths])[kind]
 
@@ -169,11 +178,12 @@ def _predict(model: FittedModel, asked: Queries) -> tuple[NDArray[np.float64], .
         for target, values in zip(out, found, strict=False):
             target[place[used]] = values
 
-    width = model.n_members * asked.start.shape[1] * (1 + DRAWS)
+    width = model.n_members * asked.start.shape[1] * (1 + POSTERIOR.draws)
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for _ in pool.map(roll, _jobs(asked.length, width)):
             pass
-    return out
+    middle, lower, upper = out
+    return Prediction(middle, lower, upper, _supports(model, asked, middle))
 
 
 def _jobs(length: NDArray[np.intp], width: int) -> list[tuple[int, NDArray[np.intp]]]:

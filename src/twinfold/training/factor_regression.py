@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
-from twinfold.models.posterior import with_fixed
+from twinfold.models.prior import with_fixed
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import TrainData
 from twinfold.utils.cores import usable_cores

@@ -41,7 +41,7 @@ from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.run_info import RunInfo
-from twinfold.models.static_prior import FEWEST
+from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.regression_settings import REGRESSION
@@ -330,9 +330,9 @@ def _static_line(dataset: PanelDataset, posterior: Posterior) -> str:
         )
     assert dataset.static is not None
     whole = int((~np.isnan(dataset.static[: dataset.n_agents]).any(axis=1)).sum())
-    if whole < FEWEST:
+    if whole < STATIC.fewest:
         return (
-            f"warning: {whole} agents have all static columns ({names}), {FEWEST} are needed; "
-            "they are left aside"
+            f"warning: {whole} agents have all static columns ({names}), {STATIC.fewest} are "
+            "needed; they are left aside"
         )
     return f"the static columns ({names}) do not tell agents apart; they are left aside"

@@ -25,7 +25,8 @@ from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
 from twinfold.models.linear import LinearData
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Evidence, Posterior, Prior
+from twinfold.models.posterior import Evidence, Posterior
+from twinfold.models.prior import Prior
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import StaticPrior
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text

@@ -5,9 +5,9 @@ the end of its last trajectory, and that end is predicted. Its score up to horiz
 
     S_i(h) = max_{t <= h, d} |error_{t,d}| / width_{t,d}
 
-is how many times the uncalibrated band (``bands.uncalibrated_band``) would have to be widened to
-hold all of it. With q the ceil((n + 1) c)-th smallest of n scores, the band widened q times holds
-the whole course of a new agent with probability at least c,
+is how many times the uncalibrated band (``intervals.uncalibrated_band``) must be widened
+to hold all of it. With q the ceil((n + 1) c)-th smallest of n scores, the band widened q times
+holds the whole course of a new agent with probability at least c,
 
     P( |error_{t,d}| <= q width_{t,d} for all t <= h and all d ) >= c
 
@@ -74,7 +74,7 @@ def split_reserved(
     number = default_reserved(dataset.n_agents) if wanted == "auto" else wanted
     if not 0 <= number < max(dataset.n_agents, 1):
         raise UsageError(
-            f"{number} agents to reserve: the table has {dataset.n_agents}, and at least one must "
+            f"--reserve {number}: the table has {dataset.n_agents} agents, and at least one must "
             "be left to learn from"
         )
     return reserve(dataset, number, seed) if number else (dataset, None)

@@ -3,13 +3,13 @@
 Every agent's last trajectory is cut (``windows.split_ends``); its end is predicted open loop from
 its recorded actions. An agent is known by what the model knows of it, or, if it is new, by what
 comes before its end. From prediction and truth follow, agent by agent, a few statistics that say
-how well it fits (``STATISTICS``). Those of the reserved agents are kept in the run: they are what
-is usual, and data of another kind stands out against them.
+how well it fits (``holdout_statistics``). Those of the reserved agents are kept in the run: they
+are what is usual, and data of another kind stands out against them.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,32 +24,37 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.windows import Windows, split_ends
 from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear import linear_data
+from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.uncertainty.controls import States, simple_controls
+from twinfold.uncertainty.holdout_statistics import holdout_statistics
 from twinfold.uncertainty.intervals import trajectory_scores, uncalibrated_band
 
 Floats = NDArray[np.float64]
 
-STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
-"""Statistics of each agent; the larger, the worse.
-
-level: log of the root mean square of the one-step residuals, in units of the noise.
-course: log of the largest error of the course, in units of the uncalibrated band.
-memory: mean over columns of the residuals' correlation from one step to the next.
-drift: largest correlation of a column's residuals with time.
-change: log of the residuals' size in the later half over that in the earlier one.
-reaction: log of the error under the recorded actions over that under actions drawn at random.
-identity: log of the error with the agent's factors over that with the average agent's.
-"""
-
-ALIKE = 0.01
-"""Difference of two actions that is none, in standard deviations of those of the fit."""
-
-_LEAST, _MOST = 1e-9, 10.0  # errors, in standard deviations of the state
-_SHORTEST = 4  # steps from which memory, drift and change are defined
 _FEATURES = 2**23  # numbers of features held at once
+
+
+@dataclass(frozen=True)
+class HoldoutSettings:
+    """Numbers that decide what the errors of a held-out end are taken to be.
+
+    Attributes:
+        alike: difference of two actions that is none, in standard deviations of those of the fit.
+        least_error: smallest error, in standard deviations of the state.
+        most_error: largest error, in standard deviations of the state.
+        shortest: steps from which memory, drift and change are defined.
+    """
+
+    alike: float = 0.01
+    least_error: float = 1e-9
+    most_error: float = 10.0
+    shortest: int = 4
+
+
+HOLDOUT = HoldoutSettings()
+"""Those of every evaluation."""
 
 
 class Redrawn(NamedTuple):
@@ -81,7 +86,8 @@ class HoldoutResult(NamedTuple):
         by_horizon: by name, "model" included, ``(S, H)`` root mean square over columns.
         residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end.
         scores: ``(S, H)``, by ``trajectory_scores``.
-        statistics: ``(S, len(STATISTICS))``; NaN where an end is too short.
+        statistics: ``(S, len(STATISTICS))``, by ``holdout_statistics``; NaN where an end is too
+            short.
         disagreement: ``(S,)``, spread of the members' predictions, in standard deviations of the
             state, over steps and columns as ``rmse`` is.
         redrawn: under actions all of which are drawn at random.
@@ -134,58 +140,38 @@ def evaluate_holdout(
     known = match_ids(model.agent_ids, list(panel.agent_ids)) >= 0
     before, ends = split_ends(data, whole=known & (not refit_from_prefix))
     seen = as_known(model, panel, before, refit_from_prefix)
-    index = ends.agent
-    paths, unknown = predict_paths(seen, index, ends.state, ends.action)
+    paths, unknown = predict_paths(seen, ends.agent, ends.state, ends.action)
     steps = np.arange(1, ends.mask.shape[1] + 1)
     middle, width, _ = uncalibrated_band(seen, paths, steps, unknown)
-    scale = model.normalizer.state_scale
-
-    def difference(predicted: Floats) -> Floats:
-        error = predicted - ends.next_state
-        with np.errstate(invalid="ignore"):  # of a member that diverged
-            for name in model.roles.angle:
-                d = model.roles.state.index(name)
-                error[..., d] = wrap(error[..., d])
-        return error
-
-    raw = difference(middle)
-    given = match_ids(list(panel.agent_ids), list(model.agent_ids)) >= 0
-    others = model.sums.take(np.flatnonzero(~given))
-    predicted = simple_controls(seen, before, ends, _kept_states(model, panel), others)
+    error, scale = _difference(model, middle, ends.next_state), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
+    predicted = simple_controls(
+        seen, before, ends, _kept_states(model, panel), _other_sums(model, panel)
+    )
     predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
-
-    def redrawn(action: NDArray[Any], path: Floats) -> Redrawn:
-        error = _overall(_rms(difference(path) / scale), ends.mask)
-        with np.errstate(invalid="ignore"):  # of a member that diverged
-            away = difference(path - middle + ends.next_state)
-        moved = _overall(_rms(away / scale), ends.mask)
-        return Redrawn(error, moved, _share_alike(seen, action, ends.action, ends.mask))
-
     one_by_one = _by_column(seen, ends, drawn) if columns else []
-    errors = {name: difference(values) / scale for name, values in predicted.items()}
-    errors["model"] = raw / scale
-    by_horizon = {name: _rms(error) for name, error in errors.items()}
+    others = [(drawn, predicted["other actions"]), *one_by_one]
+    redrawn = [_redrawn(seen, ends, middle, *pair) for pair in others]
+    by_horizon = _by_horizon(model, ends, predicted | {"model": middle})
     overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
-    rmse = overall.pop("model")
-    residual = _residuals(seen, ends)
-    scores = trajectory_scores(raw, width, ends.mask)
+    rmse, residual = overall.pop("model"), _residuals(seen, ends)
+    scores = trajectory_scores(error, width, ends.mask)
     return HoldoutResult(
-        agent=index,
+        agent=ends.agent,
         ends=ends,
         model=seen,
         middle=middle,
         width=width,
-        error=errors["model"],
+        error=error / scale,
         rmse=rmse,
         controls=overall,
         by_horizon=by_horizon,
         residual=residual,
         scores=scores,
-        statistics=_statistics(residual, scores, ends.mask, rmse, overall),
+        statistics=holdout_statistics(residual, scores, ends.mask, rmse, overall, HOLDOUT.shortest),
         disagreement=_overall(_rms(mad_std(paths) / scale), ends.mask),
-        redrawn=redrawn(drawn, predicted["other actions"]),
-        redrawn_columns=tuple(redrawn(*pair) for pair in one_by_one),
+        redrawn=redrawn[0],
+        redrawn_columns=tuple(redrawn[1:]),
         steady=_steady(seen, before, ends),
     )
 
@@ -238,6 +224,45 @@ def as_known(
         calibration=None,
         sums=sums,
     )
+
+
+def _difference(model: FittedModel, predicted: Floats, truth: Floats) -> Floats:
+    """Return predicted less true states, ``(S, H, D)`` raw units, of angles the shorter way."""
+    error = predicted - truth
+    with np.errstate(invalid="ignore"):  # of a member that diverged
+        for name in model.roles.angle:
+            d = model.roles.state.index(name)
+            error[..., d] = wrap(error[..., d])
+    return error
+
+
+def _by_horizon(
+    model: FittedModel, ends: Windows, predicted: dict[str, Floats]
+) -> dict[str, Floats]:
+    """Return the errors of predictions over columns, by name, ``(S, H)`` each."""
+    scale = model.normalizer.state_scale
+    return {
+        name: _rms(_difference(model, values, ends.next_state) / scale)
+        for name, values in predicted.items()
+    }
+
+
+def _redrawn(
+    seen: FittedModel, ends: Windows, middle: Floats, action: NDArray[Any], path: Floats
+) -> Redrawn:
+    """Return what becomes of predictions ``middle`` under other actions: ``path``."""
+    scale, truth = seen.normalizer.state_scale, ends.next_state
+    error = _overall(_rms(_difference(seen, path, truth) / scale), ends.mask)
+    with np.errstate(invalid="ignore"):  # of a member that diverged
+        away = _difference(seen, path - middle + truth, truth)
+    moved = _overall(_rms(away / scale), ends.mask)
+    return Redrawn(error, moved, _share_alike(seen, action, ends.action, ends.mask))
+
+
+def _other_sums(model: FittedModel, panel: PanelDataset) -> LinearData:
+    """Return the sums of the model's agents that are not in the panel."""
+    place = match_ids(list(panel.agent_ids), list(model.agent_ids))
+    return model.sums.take(np.flatnonzero(place < 0))
 
 
 def _kept_states(model: FittedModel, panel: PanelDataset) -> States:
@@ -298,7 +323,7 @@ def _alike(model: FittedModel, one: NDArray[Any], two: NDArray[Any]) -> NDArray[
     if model.action_levels is not None:
         return one == two
     away = model.normalizer.encode_action(one) - model.normalizer.encode_action(two)
-    return (np.abs(away) <= ALIKE).all(axis=-1)
+    return (np.abs(away) <= HOLDOUT.alike).all(axis=-1)
 
 
 def _share_alike(
@@ -350,45 +375,10 @@ def _residuals(seen: FittedModel, ends: Windows) -> Floats:
 def _rms(error: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         value = np.sqrt(np.square(error).mean(axis=-1))
-    return np.clip(np.nan_to_num(value, nan=_MOST, posinf=_MOST), _LEAST, _MOST)
+    most = HOLDOUT.most_error
+    return np.clip(np.nan_to_num(value, nan=most, posinf=most), HOLDOUT.least_error, most)
 
 
 def _overall(by_step: Floats, mask: NDArray[np.bool_]) -> Floats:
     squared = np.where(mask, by_step**2, 0.0).sum(axis=1)
     return np.sqrt(squared / np.maximum(mask.sum(axis=1), 1))
-
-
-def _statistics(
-    residual: Floats,
-    scores: Floats,
-    mask: NDArray[np.bool_],
-    rmse: Floats,
-    controls: dict[str, Floats],
-) -> Floats:
-    """``(S, len(STATISTICS))``."""
-    out = np.full((len(mask), len(STATISTICS)), np.nan)
-    for s, length in enumerate(mask.sum(axis=1)):
-        r = residual[s, :length]
-        size = np.sqrt(np.square(r).mean(axis=1))
-        out[s, 0] = _log(np.sqrt(np.square(size).mean()))
-        out[s, 1] = _log(scores[s, length - 1])
-        if length >= _SHORTEST:
-            out[s, 2] = np.mean([_correlation(x[1:], x[:-1]) for x in r.T])
-            out[s, 3] = max(abs(_correlation(x, np.arange(length, dtype=np.float64))) for x in r.T)
-            half = length // 2
-            later, earlier = (np.sqrt(np.square(x).mean()) for x in (size[half:], size[:half]))
-            out[s, 4] = _log(later) - _log(earlier)
-    out[:, 5] = np.log(rmse) - np.log(controls["other actions"])
-    out[:, 6] = np.log(rmse) - np.log(controls["average agent"])
-    return out
-
-
-def _log(value: Any) -> Any:
-    return np.log(np.clip(np.nan_to_num(value, nan=1e12, posinf=1e12), 1e-12, 1e12))
-
-
-def _correlation(x: Floats, y: Floats) -> float:
-    """Pearson's, 0 where one of the two does not vary."""
-    a, b = x - x.mean(), y - y.mean()
-    norm = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if np.isfinite(norm) and norm > 0 else 0.0

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import Evidence, Prior, features_of
+from twinfold.models.posterior import Evidence, features_of
+from twinfold.models.prior import Prior
 from twinfold.utils.cores import usable_cores
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, HoldoutResult
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.uncertainty.intervals import band_factor
 from twinfold.uncertainty.support import BASIS, path_support
 from twinfold.validation import coverage, model_checks

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from twinfold.data.ids import AgentId
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, HoldoutResult
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation.check import Check, holm, said
 from twinfold.validation.coverage import Bools, Floats, promised_rows, unreserved
 from twinfold.validation.sentences import STATISTIC_NAMES, Status

@@ -24,7 +24,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.controls import CONSTANT, CONTROL_SETTINGS, CONTROLS
-from twinfold.uncertainty.holdout_evaluation import ALIKE, HoldoutResult, evaluate_holdout
+from twinfold.uncertainty.holdout_evaluation import HOLDOUT, HoldoutResult, evaluate_holdout
 from twinfold.uncertainty.support import SUPPORT
 from twinfold.validation import (
     action_sensitivity,
@@ -142,7 +142,7 @@ def _provenance(
         "best_control": baselines.best_simple(found),
         "criteria": {
             **asdict(rules),
-            "action_step": ALIKE,
+            "action_step": HOLDOUT.alike,
             "support": asdict(SUPPORT),
             "controls": asdict(CONTROL_SETTINGS),
         },

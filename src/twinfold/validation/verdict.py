@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from twinfold.models.fitted_model import FittedModel
-from twinfold.uncertainty.holdout_evaluation import STATISTICS, HoldoutResult
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation.baselines import trained_counts
 from twinfold.validation.check import Check, Needed
 from twinfold.validation.sentences import REMEDIES, WOULD_DO

@@ -1,0 +1,44 @@
+"""Numbers that decide how a table is read: what is one step, one level, one value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """Numbers from which on a table is told what may be wrong with it.
+
+    Attributes:
+        common_step: share of the differences in time that the most common one must make up to be
+            the time step; below, it is their median.
+        step_digits: digits to which differences in time are the same.
+        joined_from: time steps between consecutive rows of a trajectory, more than this.
+        joined_to: time steps between consecutive rows of a trajectory, less than this.
+        same_static: share of a static value by which the same value may differ.
+        many_levels: distinct discrete actions, beyond which they may be amounts.
+        fewest_actions: transitions below which nothing is said of levels taken once.
+        single_levels: levels taken once, of which it is said; where there are more, they are
+            amounts or labels.
+        far_angle: size that no angle in radians has that wraps around within one turn.
+        turn_from: smallest difference within one step, in degrees, that is a wrap: a full turn less
+            a move of 60 degrees.
+        turn_to: largest one.
+    """
+
+    common_step: float = 0.2
+    step_digits: int = 5
+    joined_from: float = 0.5
+    joined_to: float = 1.5
+    same_static: float = 1e-6
+    many_levels: int = 100
+    fewest_actions: int = 10
+    single_levels: int = 10
+    far_angle: float = 4 * math.pi
+    turn_from: float = 300.0
+    turn_to: float = 360.0
+
+
+TABLE = TableSettings()
+"""Those of every table."""

@@ -1,0 +1,148 @@
+"""A member of the ensemble seen from one agent: the agent's factors are folded into the last layer.
+
+What is the same at every step of a rollout is computed once, before it. Axes as in
+:mod:`twinfold.models.factor_model`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from twinfold.models.dynamics import Dynamics
+from twinfold.models.factor_model import ACTIVATIONS, FactorModel, Layer, action_code
+from twinfold.models.linear_terms import linear_features
+from twinfold.models.normalizer import Normalizer
+
+
+class AgentDynamics(Dynamics):
+    """A member folded for one agent: u (and w of few discrete levels) sit in the last layer.
+
+    The carry is the standardised state; ``step`` returns the raw one.
+
+    Attributes:
+        normalizer: standardisation, float32.
+        state_layers: hidden layers of v.
+        head: last layer with u folded in, in units of standardised states: ``(h, D * r)``, still
+            to be contracted with w(a); or the differences, ``(h, D)`` for joint features; or, if
+            ``action_head`` is None, the differences under all levels side by side, ``(h, L * D)``.
+        offset: ``(D,)``, mean target in units of standardised states.
+        low, high: ``(D,)``, limits of what the head may give.
+        action_layers: hidden layers of w.
+        action_head: last layer of w, or the levels' free vectors, or None.
+        activation: name of the nonlinearity.
+        joint: kind of the features.
+        linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
+    """
+
+    normalizer: Normalizer
+    state_layers: tuple[Layer, ...]
+    head: Layer
+    offset: Float[Array, " D"]
+    low: Float[Array, " D"]
+    high: Float[Array, " D"]
+    action_layers: tuple[Layer, ...]
+    action_head: Layer | Float[Array, "L k"] | None
+    activation: str = eqx.field(static=True)
+    joint: bool = eqx.field(static=True, default=False)
+    linear: Float[Array, "q D"] | None = None
+
+    def init(self, state: Float[Array, " D"]) -> Array:
+        """The standardised state."""
+        return self.normalizer.encode_state(state)
+
+    def encode(self, action: Array) -> Any:
+        """w(a), or what it adds to the first layer; if w is folded too, the level's index.
+
+        With linear terms also what the action adds to the change, ``(D,)``.
+        """
+        if self.linear is None:
+            return self._net_code(action)
+        standard = self.normalizer.encode_action(action)
+        nothing = jnp.zeros(self.normalizer.n_inputs)
+        phi = linear_features(self.linear.shape[-2], nothing, standard)
+        return self._net_code(action), phi @ self.linear
+
+    def _net_code(self, action: Array) -> Array:
+        if self.action_head is None:
+            return action
+        return action_code(
+            self.action_layers,
+            self.action_head,
+            self.normalizer.encode_action(action),
+            self.activation,
+        )
+
+    def step(self, carry: Array, code: Any) -> tuple[Array, Array]:
+        """Return the new carry and the next state in raw units."""
+        change: Any = 0.0
+        inputs = self.normalizer.inputs(carry)
+        if self.linear is not None:
+            code, change = code
+            state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], change)
+            change = state_part.unrolled(inputs)
+        if self.state_layers:
+            change = change + self._net_change(inputs, code, carry.shape[-1])
+        change = jnp.clip(change, self.low, self.high)
+        carry = self.normalizer.keep * carry + change + self.offset
+        carry = jnp.clip(carry, self.normalizer.low, self.normalizer.high)
+        return carry, self.normalizer.decode_state(carry)
+
+    def _net_change(self, inputs: Array, code: Array, n_state: int) -> Array:
+        activate = ACTIVATIONS[self.activation]
+        first, *others = self.state_layers
+        before = first.unrolled(inputs)
+        hidden = activate(before + code if self.joint else before)
+        for layer in others:
+            hidden = activate(layer(hidden))
+        change = self.head(hidden)  # (D,) if joint
+        if self.action_head is None:
+            return change.reshape(-1, n_state)[code]  # (L, D) -> (D,)
+        return change if self.joint else change.reshape(n_state, -1) @ code  # (D, k) @ (k,)
+
+
+def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"]) -> AgentDynamics:
+    """Fold an agent's factors (and the scale of the targets) into the last layer of a member.
+
+    Args:
+        member: one member.
+        normalizer: the float32 one.
+        factors: u, ``(r,)``.
+    """
+    n_state, n_fixed = normalizer.state_mean.shape[-1], member.n_fixed
+    rank = member.rank - n_fixed
+    unit = normalizer.target_scale / normalizer.state_scale  # (D,)
+    linear = None
+    if member.linear is not None:
+        linear = member.linear.of_agent(factors[:n_fixed]) * unit
+    factors = factors[n_fixed:]
+    weight = member.head.weight.reshape(len(member.head.weight), n_state, rank)
+    weight = weight * unit[:, None] * factors
+    bias = member.head.bias.reshape(n_state, rank) * unit[:, None] * factors
+    action_head: Any = member.action_head
+    if member.joint:
+        weight, bias = weight.sum(axis=-1), bias.sum(axis=-1)
+    elif not rank:
+        action_head = None
+    elif not isinstance(action_head, Layer) and len(action_head) <= rank:
+        # Fewer levels than terms: contract over the terms once, here, instead of at every step.
+        weight = jnp.einsum("hdr,lr->hld", weight, action_head)
+        bias = jnp.einsum("dr,lr->ld", bias, action_head)
+        action_head = None
+    origin = (1 - normalizer.keep) * normalizer.state_mean
+    return AgentDynamics(
+        normalizer=normalizer,
+        state_layers=member.state_layers,
+        head=Layer(weight.reshape(len(weight), bias.size), bias.reshape(-1)),
+        offset=(normalizer.target_mean - origin) / normalizer.state_scale,
+        low=normalizer.target_low * unit,
+        high=normalizer.target_high * unit,
+        action_layers=member.action_layers,
+        action_head=action_head,
+        activation=member.activation,
+        joint=member.joint,
+        linear=linear,
+    )

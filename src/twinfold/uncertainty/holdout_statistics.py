@@ -1,0 +1,71 @@
+"""Statistics that say how well each agent's held-out end fits: the larger, the worse.
+
+Axes: S ends of at most H steps, D state columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
+"""Statistics of each agent; the larger, the worse.
+
+level: log of the root mean square of the one-step residuals, in units of the noise.
+course: log of the largest error of the course, in units of the uncalibrated band.
+memory: mean over columns of the residuals' correlation from one step to the next.
+drift: largest correlation of a column's residuals with time.
+change: log of the residuals' size in the later half over that in the earlier one.
+reaction: log of the error under the recorded actions over that under actions drawn at random.
+identity: log of the error with the agent's factors over that with the average agent's.
+"""
+
+
+def holdout_statistics(
+    residual: Floats,
+    scores: Floats,
+    mask: NDArray[np.bool_],
+    rmse: Floats,
+    controls: dict[str, Floats],
+    shortest: int,
+) -> Floats:
+    """Return the statistics of S ends, ``(S, len(STATISTICS))``; NaN where an end is too short.
+
+    Args:
+        residual: ``(S, H, D)``, of one step, in units of the noise.
+        scores: ``(S, H)``, by ``intervals.trajectory_scores``.
+        mask: ``(S, H)``.
+        rmse: ``(S,)``, of the model.
+        controls: by name, ``(S,)`` like ``rmse``.
+        shortest: steps from which memory, drift and change are defined.
+    """
+    out = np.full((len(mask), len(STATISTICS)), np.nan)
+    for s, length in enumerate(mask.sum(axis=1)):
+        r = residual[s, :length]
+        size = np.sqrt(np.square(r).mean(axis=1))
+        out[s, 0] = _log(np.sqrt(np.square(size).mean()))
+        out[s, 1] = _log(scores[s, length - 1])
+        if length >= shortest:
+            out[s, 2] = np.mean([_correlation(x[1:], x[:-1]) for x in r.T])
+            out[s, 3] = max(abs(_correlation(x, np.arange(length, dtype=np.float64))) for x in r.T)
+            half = length // 2
+            later, earlier = (np.sqrt(np.square(x).mean()) for x in (size[half:], size[:half]))
+            out[s, 4] = _log(later) - _log(earlier)
+    out[:, 5] = np.log(rmse) - np.log(controls["other actions"])
+    out[:, 6] = np.log(rmse) - np.log(controls["average agent"])
+    return out
+
+
+def _log(value: Any) -> Any:
+    return np.log(np.clip(np.nan_to_num(value, nan=1e12, posinf=1e12), 1e-12, 1e12))
+
+
+def _correlation(x: Floats, y: Floats) -> float:
+    """Pearson's, 0 where one of the two does not vary."""
+    a, b = x - x.mean(), y - y.mean()
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if np.isfinite(norm) and norm > 0 else 0.0
