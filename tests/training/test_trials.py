@@ -16,6 +16,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
+from twinfold.training.ensemble import TrainingContext
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import load_run, save_run
 from twinfold.training.trials import Candidate, Trials, cut_folds
@@ -94,7 +95,8 @@ def test_what_no_line_explains_gets_nets() -> None:
     config = {"steps": 4000, "state_net": (64,), "action_net": (32,), "rank": 12}
     rows = {"n_agents": 60, "n_rows": 40, "noise": 0.0}
     lines: list[str] = []
-    model = fit(table("bent", **rows), FitConfig(**{**SETTINGS, **config}), log=lines.append)
+    settings = FitConfig(**{**SETTINGS, **config})
+    model = fit(table("bent", **rows), settings, reserve=0, log=lines.append)
     assert model.info.linear is None
     assert model.info.rank == 12
     assert any("nets predict better than the best simple model" in line for line in lines)

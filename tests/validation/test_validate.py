@@ -307,11 +307,13 @@ def test_swapped_ids_are_caught_in_most_tables(world: Any) -> None:
     assert caught >= 8
 
 
-def test_agents_of_one_transition_are_left_aside(world: Any) -> None:
-    tables = [world.fresh(6, 3).to_frame(), world.again(["u3"], 8, length=1).to_frame()]
+def test_new_agents_of_one_transition_are_left_aside(world: Any) -> None:
+    lone = world.fresh(7, 4, length=1).to_frame()
+    lone = lone[lone["unit"] == "n6"]
+    tables = [world.fresh(6, 3).to_frame(), lone, world.again(["u3"], 8, length=1).to_frame()]
     panel = PanelDataset.from_frame(pd.concat(tables, ignore_index=True), world.model.roles)
     found = validate(world.model, panel)
-    assert found.record["agents"] == 6
+    assert found.record["agents"] == 7  # a single step of a known agent is predicted
 
 
 def test_a_member_that_diverged_fails_nothing_but_what_it_spoils(world: Any) -> None:

@@ -46,7 +46,8 @@ class ControlSettings:
 
     Attributes:
         kappas: variances of agents' deviations in units of the noise's; 0: agents are alike.
-        recent_rows: rows before the ends from which on the mean of all needs no help of older ones.
+        recent_rows: rows up to the starts of the ends, from which on the mean of all needs no help
+            of older ones.
         reach: times the range of what was seen that a control may leave it by.
     """
 
@@ -93,8 +94,8 @@ def simple_controls(
     agent = np.concatenate([before.agent, ends.agent, kept.agent]).astype(np.int64)
     own, _ = shrunk_means(*totals(states, agent, len(model.agent_ids)))
     # What the run keeps may be of another time: of all agents, what came just before says more.
-    enough = len(before) >= CONTROL_SETTINGS.recent_rows
-    recent = states[: len(before) + len(start)] if enough else states
+    n_recent = len(before) + len(start)
+    recent = states[:n_recent] if n_recent >= CONTROL_SETTINGS.recent_rows else states
     everyone = recent.mean(axis=0) if len(recent) else np.zeros(states.shape[1])
     rate = drifts(sums)[ends.agent] * norm.target_scale / norm.state_scale
     steps = np.arange(1, horizon + 1)[:, None]

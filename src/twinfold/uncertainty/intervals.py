@@ -102,6 +102,23 @@ def conformal_factor(scores: Floats, coverage: float, horizon: int) -> tuple[flo
     return (float(known[rank - 1]) if rank <= len(known) else math.inf), len(known)
 
 
+def compared_step(lengths: NDArray[np.integer], scores: Floats, coverage: float) -> int:
+    """Return the step at which bands are compared: the median length, or how far they promise.
+
+    Agents that the run knows are predicted over whole trajectories, longer than the ends that the
+    band was calibrated on.
+
+    Args:
+        lengths: of the predicted trajectories, ``(S,)``.
+        scores: of the calibration agents, ``(n, H)``.
+        coverage: nominal.
+    """
+    median = int(np.median(lengths)) if len(lengths) else 1
+    steps = range(min(median, scores.shape[1]), 0, -1)
+    promised = (h for h in steps if math.isfinite(conformal_factor(scores, coverage, h)[0]))
+    return next(promised, median)
+
+
 def promised_steps(model: FittedModel) -> int:
     """Return for how many steps whole trajectories are promised by the reserved agents."""
     if model.calibration is None:

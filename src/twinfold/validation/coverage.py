@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
-from twinfold.uncertainty.intervals import conformal_factor
+from twinfold.uncertainty.intervals import compared_step, conformal_factor
 from twinfold.validation.check import Check, said
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
@@ -46,7 +46,7 @@ def coverage(
     def check(name: str, rows: Bools, promised: bool) -> Check:
         if scores is None:
             return replace(unreserved(name, rules), needed="planning")
-        horizon = _horizon(found, rows)
+        horizon = compared_step(found.ends.mask[rows].sum(axis=1), scores, nominal)
         if not fresh:
             return _calibrated(name, scores, horizon, nominal, rules)
         own = _numbers(found.scores[rows, horizon - 1])
@@ -154,7 +154,9 @@ def transforms(
     if scores is None:
         return unreserved(name, rules)
     rows, promised = promised_rows(found, known, rules)
-    horizon = _horizon(found, rows)
+    # As far ahead as there are enough reserved agents to compare with.
+    share = 1 - 1 / (rules.fewest + 1)
+    horizon = compared_step(found.ends.mask[rows].sum(axis=1), scores, share)
     reference, own = (_numbers(x[:, horizon - 1]) for x in (scores, found.scores[rows]))
     if min(len(reference), len(own)) < rules.fewest:
         return said(name, "few", rules, agents=len(own), reserved=len(reference))
@@ -168,11 +170,6 @@ def transforms(
         {"statistic": float(test.statistic), "p": float(test.pvalue)},
         status="warn" if narrow and not promised and test.pvalue < rules.level else None,
     )
-
-
-def _horizon(found: HoldoutResult, rows: Bools) -> int:
-    lengths = found.ends.mask[rows].sum(axis=1)
-    return int(np.median(lengths)) if len(lengths) else 1
 
 
 def _numbers(values: Floats) -> Floats:

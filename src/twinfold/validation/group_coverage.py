@@ -13,7 +13,7 @@ from scipy import stats
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
-from twinfold.uncertainty.intervals import conformal_factor
+from twinfold.uncertainty.intervals import compared_step, conformal_factor
 from twinfold.utils.text import listed
 from twinfold.validation.check import Check, holm, said
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
@@ -84,7 +84,7 @@ def coverage_by_group(
     """
     if scores is None or len(set(groups)) < 2:
         return None
-    horizon = int(np.median(found.ends.mask.sum(axis=1)))
+    horizon = compared_step(found.ends.mask.sum(axis=1), scores, nominal)
     own, calibrated = (
         x[:, horizon - 1][~np.isnan(x[:, horizon - 1])] for x in (found.scores, scores)
     )

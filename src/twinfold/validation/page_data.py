@@ -12,7 +12,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.holdout_statistics import STATISTICS
-from twinfold.uncertainty.intervals import band_factor
+from twinfold.uncertainty.intervals import band_factor, compared_step
 from twinfold.uncertainty.support import BASIS, path_support
 from twinfold.validation import coverage, model_checks
 
@@ -75,7 +75,8 @@ def _calibration(
         return None
     levels = np.arange(0.05, 1.0, 0.05)
     rows, _ = coverage.promised_rows(found, known)
-    horizon = int(np.median(found.ends.mask[rows].sum(axis=1)))
+    lengths = found.ends.mask[rows].sum(axis=1)
+    horizon = compared_step(lengths, model.calibration.scores, model.config.band)
     own = found.scores[rows, horizon - 1]
     own = own[~np.isnan(own)]
     seen = [
