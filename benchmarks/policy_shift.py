@@ -80,9 +80,9 @@ def measure(data_set: str, judge: str | None, left_out: int | None, change: dict
     from twinfold.models.factor_model import Structure
     from twinfold.tasks import get_task
     from twinfold.tasks.task import agent_covariates
-    from twinfold.training.ensemble import Problem, stacked, train_members
+    from twinfold.training.ensemble import TrainingContext, stacked, train_members
     from twinfold.training.recipes import CONTACT, followed
-    from twinfold.training.trainer import Job
+    from twinfold.training.trainer import MemberJob
 
     base = followed(FitConfig(), CONTACT).model_dump() | {
         "features": "joint",
@@ -93,7 +93,7 @@ def measure(data_set: str, judge: str | None, left_out: int | None, change: dict
     task, n_agents = get_task("half_cheetah"), 500
     dataset = collect(task, data_set, n_agents, 0)
     data = dataset.transitions()
-    problem = Problem.of(dataset, data, config)
+    problem = TrainingContext.of(dataset, data, config)
     rows = np.arange(len(data), dtype=np.int32)
     seen, judged = rows, np.arange(len(task.test_agents), len(task.test_agents) + 200)
     if left_out is not None:
@@ -103,7 +103,7 @@ def measure(data_set: str, judge: str | None, left_out: int | None, change: dict
         seen = rows[~apart[data.agent]]
     normalizer = problem.normalizer(seen)
     structure = Structure(True, config.rank if isinstance(config.rank, int) else 8)
-    job = Job("one", 0, config.steps, 0.1, structure, problem.unrolled_steps(seen))
+    job = MemberJob("one", 0, config.steps, 0.1, structure, problem.unrolled_steps(seen))
     begun = time.perf_counter()
     members, _ = train_members(problem, seen, normalizer, [job], "training")
     if left_out is not None:
