@@ -351,7 +351,7 @@ def cover(task: str, data: str) -> None:
     scores = evaluate_holdout(model, unseen(task, data, N_COVER)).scores
     horizon = common_horizon(scores)
     level = model.config.band
-    factor, n_calibration = conformal_factor(model.conformal, level, horizon)
+    factor, n_calibration = conformal_factor(model.calibration.scores, level, horizon)
     own = scores[:, horizon - 1]
     own = own[~np.isnan(own)]
     # What another choice of calibration agents would have given: unseen agents, split at random.
