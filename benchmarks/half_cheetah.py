@@ -96,6 +96,7 @@ def compare_models(policy: str, names: str | None) -> None:
     from twinfold.benchmark.collect import collect
     from twinfold.config import FitConfig
     from twinfold.tasks import get_task
+    from twinfold.training.ensemble import TrainingContext
     from twinfold.training.model_selection import select_model
     from twinfold.training.recipes import CONTACT, followed
 
