@@ -46,6 +46,19 @@ def test_an_action_that_never_varies_within_an_agent(kind: str) -> None:
     assert warnings_of([1] * 4 + [5] * 4 + [9, 9, 1, 1], kind) == ()
 
 
+def test_agents_of_a_single_transition_cannot_vary() -> None:
+    """A table of tomorrow's first steps says nothing of what actions do, and is not told so."""
+    frame = pd.DataFrame(
+        {
+            "id": np.repeat([f"A{n}" for n in range(6)], 2),
+            "t": np.tile([0, 1], 6),
+            "x": np.arange(12.0),
+            "dose": np.column_stack([np.arange(6.0), np.full(6, np.nan)]).ravel(),
+        }
+    )
+    assert not check(frame, {**ROLES, "action_type": "continuous"}).warnings
+
+
 @pytest.mark.parametrize("kind", ["discrete", "continuous"])
 def test_an_action_taken_once(kind: str) -> None:
     assert warnings_of([0] * 6 + [1] + [0] * 5, kind) == (

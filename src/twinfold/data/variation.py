@@ -32,12 +32,14 @@ def action_lines(
         notes: names rows.
     """
     first = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
+    several = len(agent) > len(first)  # an agent of a single transition cannot change its action
     for name, values in zip(roles.action, action.T, strict=True):
         column = f"column {name!r} (action)"
         if np.all(values == values[0]):
             yield f"{column} is constant ({values[0]:.6g}): the data cannot say what actions do"
             continue
-        if np.all(np.minimum.reduceat(values, first) == np.maximum.reduceat(values, first)):
+        own = np.minimum.reduceat(values, first), np.maximum.reduceat(values, first)
+        if several and np.all(own[0] == own[1]):
             yield (
                 f"{column} never changes within an agent: what it does cannot be told from how "
                 "agents differ"
