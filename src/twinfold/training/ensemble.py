@@ -48,6 +48,11 @@ class TrainingContext(NamedTuple):
     progress: Progress | None = None
     writer: RunWriter | None = None
 
+    @property
+    def n_levels(self) -> int:
+        """L of a discrete action, 0 for continuous ones."""
+        return self.action_size if self.discrete else 0
+
     @classmethod
     def of(
         cls,

@@ -210,7 +210,7 @@ def _train(problem: TrainingContext, candidate: Candidate, log: Log) -> _Trained
     """Train the ensemble on everything, beside the linear model of all data."""
     config, rows = problem.config, np.arange(len(problem.data), dtype=np.int32)
     normalizer = problem.normalizer(rows)
-    levels = problem.action_size if problem.discrete else 0
+    levels = problem.n_levels
     sums = linear_data(normalizer, problem.data, problem.n_agents, levels)
     linear = candidate.fit_linear(sums)
     if not candidate.structure.rank:  # all members would be the same

@@ -181,7 +181,7 @@ class Trials:
             folds: at least one.
         """
         self.problem, self.folds = problem, folds
-        levels = problem.action_size if problem.discrete else 0
+        levels = problem.n_levels
         self._linear = [
             linear_data(fold.normalizer, problem.data.select(fold.rows), problem.n_agents, levels)
             for fold in folds
@@ -197,7 +197,7 @@ class Trials:
     def simple(self, candidate: Candidate) -> Trial:
         """Try a linear model by itself."""
         problem = self.problem
-        n_levels = problem.action_size if problem.discrete else 0
+        n_levels = problem.n_levels
         paths, errors, noises, fits = [], [], [], []
         for f, fold in enumerate(self.folds):
             linear, held, norm = self.linear(candidate, f), fold.held, fold.normalizer
