@@ -16,7 +16,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from twinfold.errors import UsageError
-from twinfold.report.agent_map import explained, matched, principal_components
+from twinfold.metrics import principal_components
+from twinfold.report.agent_map import explained, matched
 from twinfold.report.curves import Curves, grid, state_names
 from twinfold.report.tables import label_of, number
 

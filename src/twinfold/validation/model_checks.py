@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adapt import agent_misfit
+from twinfold.metrics import principal_components
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import features_of
-from twinfold.models.rollout import rollout_members
+from twinfold.models.rollout import agent_responses
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.support import own_share
 from twinfold.validation.baselines import best_simple
@@ -43,17 +44,7 @@ def responses_of(model: FittedModel, seed: int) -> Responses:
     rng = np.random.default_rng((seed, 19))
     rows = rng.permutation(len(model.sample.state))[:_PROBES]
     state, action = model.sample.state[rows], model.sample.action[rows]
-    n_agents, n_probes = len(agents), len(rows)
-    paths = rollout_members(
-        model.members,
-        model.normalizer,
-        np.repeat(agents, n_probes),
-        np.tile(state, (n_agents, 1)),
-        np.tile(action, (n_agents, *[1] * (action.ndim - 1)))[:, None],
-    )[:, :, 0]
-    norm, start = model.normalizer, np.tile(state, (n_agents, 1))
-    target = np.stack([norm.encode_target(start, path) for path in paths])  # linear in the factors
-    return Responses(agents, target.reshape(model.n_members, n_agents, -1))
+    return Responses(agents, agent_responses(model, agents, state, action))
 
 
 def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
@@ -216,11 +207,7 @@ def own_data(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Ch
 def factor_map(model: FittedModel, responses: Responses) -> dict[str, Any]:
     """Return agents on a plane by how they respond: principal components of predicted changes."""
     median = np.median(responses.change, axis=0)
-    own = median - median.mean(axis=0)
-    left, values, _ = np.linalg.svd(np.nan_to_num(own), full_matrices=False)
-    plane = (left * values)[:, :2]
-    if plane.shape[1] < 2:
-        plane = np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
+    plane, _ = principal_components(np.nan_to_num(median))
     known, chosen = model.posterior, responses.agent
     return {
         "ids": [model.agent_ids[n] for n in chosen],
