@@ -51,8 +51,6 @@ from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
 
-_SAMPLE = 2048  # states that the run keeps
-
 
 def fit(
     dataset: PanelDataset,
@@ -271,7 +269,7 @@ def _sample(problem: TrainingContext) -> DataSample:
     """Return the states and actions that the run keeps."""
     data = problem.data
     order = np.random.default_rng((problem.config.seed, 3)).permutation(len(data))
-    rows = np.sort(order[:_SAMPLE])
+    rows = np.sort(order[: SELECTION.kept_states])
     return DataSample(data.state[rows], data.action[rows], data.agent[rows])
 
 

@@ -23,8 +23,6 @@ from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]
 
-_AGENTS, _PROBES = 200, 64  # of the prediction tensor
-
 
 class Responses(NamedTuple):
     """Predicted one-step changes of some agents at common states and actions.
@@ -38,20 +36,22 @@ class Responses(NamedTuple):
     change: Floats
 
 
-def responses_of(model: FittedModel, seed: int) -> Responses:
-    """Return the responses of at most 200 agents at 64 states of the training data."""
-    agents = _chosen(model, seed)
+def responses_of(
+    model: FittedModel, seed: int, rules: ValidationThresholds = THRESHOLDS
+) -> Responses:
+    """Return the responses of some agents at some states of the training data."""
+    agents = _chosen(model, seed, rules.response_agents)
     rng = np.random.default_rng((seed, 19))
-    rows = rng.permutation(len(model.sample.state))[:_PROBES]
+    rows = rng.permutation(len(model.sample.state))[: rules.response_probes]
     state, action = model.sample.state[rows], model.sample.action[rows]
     return Responses(agents, agent_responses(model, agents, state, action))
 
 
-def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
+def _chosen(model: FittedModel, seed: int, most: int) -> NDArray[np.int64]:
     n_agents = len(model.agent_ids)
-    if n_agents <= _AGENTS:
+    if n_agents <= most:
         return np.arange(n_agents)
-    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:_AGENTS])
+    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:most])
 
 
 def misfits(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Check:
@@ -182,11 +182,12 @@ def own_data(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Ch
     name, known = "coverage by own data", model.posterior
     if model.sample.action is None:
         return said(name, "nothing", rules)
-    rows = np.arange(len(model.sample.state))[:: max(1, len(model.sample.state) // _PROBES)]
+    n_states = len(model.sample.state)
+    rows = np.arange(n_states)[:: max(1, n_states // rules.response_probes)]
     features = features_of(
         model.members, model.normalizer, model.sample.state[rows], model.sample.action[rows]
     )
-    agents = np.random.default_rng(0).permutation(len(model.agent_ids))[:_AGENTS]
+    agents = np.random.default_rng(0).permutation(len(model.agent_ids))[: rules.response_agents]
     share = np.array(
         [
             own_share(known.prior, known.evidence, features, np.full(len(rows), n)).mean()
