@@ -16,6 +16,7 @@ from twinfold.models.prior import no_walls
 from twinfold.uncertainty.controls import CONTROLS
 from twinfold.uncertainty.holdout_evaluation import as_known, evaluate_holdout
 from twinfold.uncertainty.holdout_statistics import STATISTICS, _correlation, holdout_statistics
+from twinfold.uncertainty.matched_agents import match_agents
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [{}, {"discrete": False, "features": "joint", "angles": (1,)}]
@@ -103,7 +104,7 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     factors = courses.factors(model)[:3]
     panel = courses.panel(model, [10] * 3, factors, ids=["u2", "x", "u0"], seed=8)
     before, _ = split_ends(courses.transitions(model, panel))
-    kept = as_known(model, panel, before, refit_from_prefix=False)
+    kept = as_known(model, panel, match_agents(model, panel), before, refit_from_prefix=False)
     mine = np.asarray(model.members.agents)
     theirs = np.asarray(kept.members.agents)
     assert kept.agent_ids == ("u2", "x", "u0")
@@ -111,7 +112,7 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     np.testing.assert_array_equal(theirs[:, 2], mine[:, 0])
     assert kept.posterior.trained.tolist() == [True, False, True]
     assert kept.posterior.evidence.count.tolist() == [12, 5, 12]
-    anew = as_known(model, panel, before, refit_from_prefix=True)
+    anew = as_known(model, panel, match_agents(model, panel), before, refit_from_prefix=True)
     assert anew.posterior.evidence.count.tolist() == [5, 5, 5]
     assert not anew.posterior.trained.any()
     np.testing.assert_allclose(np.asarray(anew.members.agents)[:, 1], theirs[:, 1], rtol=1e-6)

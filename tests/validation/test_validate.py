@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from twinfold.adaptation.adapt import panel_transitions
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.uncertainty.holdout_statistics import STATISTICS
+from twinfold.uncertainty.matched_agents import match_agents
 from twinfold.validation.identity_swap import same_agents
 from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.validate import Validation, validate
@@ -284,12 +286,17 @@ def test_a_run_of_one_transition_never_passes(world: Any) -> None:
     assert [row["check"] for row in found.record["reasons"]] == ["data of the fit"]
 
 
+def _matched(model: Any, panel: PanelDataset) -> tuple[Any, ...]:
+    place = match_agents(model, panel).in_model
+    return model, panel.agent_ids, place, panel_transitions(model, panel)
+
+
 def test_clean_tables_are_hardly_accused(world: Any) -> None:
     """Of twenty tables without a fault at most one has an agent taken for another."""
     accused = 0
     for seed in range(20):
         panel = world.again(KNOWN, 200 + seed, noise=[0.02, 0.05, 0.1, 0.3][seed % 4])
-        check = same_agents(world.model, panel)
+        check = same_agents(*_matched(world.model, panel))
         accused += check is not None and check.status == "fail"
     assert accused <= 1
 
@@ -301,7 +308,7 @@ def test_swapped_ids_are_caught_in_most_tables(world: Any) -> None:
         a, b = np.random.default_rng(seed).permutation(30)[:2]
         names = list(KNOWN)
         names[a], names[b] = names[b], names[a]
-        check = same_agents(world.model, replace(panel, agent_ids=tuple(names)))
+        check = same_agents(*_matched(world.model, replace(panel, agent_ids=tuple(names))))
         assert check is not None
         caught += check.status == "fail" and set(check.agents) >= {KNOWN[a], KNOWN[b]}
     assert caught >= 8
