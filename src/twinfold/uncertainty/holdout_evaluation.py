@@ -140,21 +140,19 @@ def evaluate_holdout(
         UsageError: columns, kind of action, angles or time step differ from those of the model.
         InvalidDataError: an action is none of the model's levels.
     """
-    data = panel_transitions(model, panel)
-    match = match_agents(model, panel)
+    data, match = panel_transitions(model, panel), match_agents(model, panel)
     before, ends = split_ends(data, whole=match.known & (not refit_from_prefix))
     seen = as_known(model, panel, match, before, refit_from_prefix)
     paths, unknown = predict_paths(seen, ends.agent, ends.state, ends.action)
-    steps = np.arange(1, ends.mask.shape[1] + 1)
-    middle, width, _ = uncalibrated_band(seen, paths, steps, unknown)
+    middle, width, _ = uncalibrated_band(seen, paths, 1 + np.arange(paths.shape[2]), unknown)
     error, scale = _difference(model, middle, ends.next_state), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
     predicted = simple_controls(
         seen, before, ends, _kept_states(model, match), _other_sums(model, match)
     )
     predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
-    one_by_one = _by_column(seen, ends, drawn) if columns else []
-    others = [(drawn, predicted["other actions"]), *one_by_one]
+    others = [(drawn, predicted["other actions"])]
+    others += _by_column(seen, ends, drawn) if columns else []
     redrawn = [_redrawn(seen, ends, middle, *pair) for pair in others]
     by_horizon = _by_horizon(model, ends, predicted | {"model": middle})
     overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
