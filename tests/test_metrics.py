@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import trim_mean
 from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score

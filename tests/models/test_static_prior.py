@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from twinfold.adaptation.adapt import adapt, forget
 from twinfold.adaptation.empirical_bayes import trained_posterior

@@ -155,8 +155,7 @@ def table(
         short: One row per task and data set, with the agent that fares worst.
         json: Print a record instead.
     """
-    from twinfold.benchmark import comparison as summary
-    from twinfold.benchmark import tables
+    from twinfold.benchmark import comparison as summary, tables
     from twinfold.benchmark.records import read_records
     from twinfold.benchmark.suite import load_suite
     from twinfold.utils.files import atomic_write_text

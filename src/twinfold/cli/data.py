@@ -47,8 +47,7 @@ def collect(
         json: Print a record instead of a sentence.
     """
     set_up_jax()
-    from twinfold.benchmark.collect import collect as collect_panel
-    from twinfold.benchmark.collect import provenance
+    from twinfold.benchmark.collect import collect as collect_panel, provenance
     from twinfold.data.io import save_panel
     from twinfold.tasks import get_task
 

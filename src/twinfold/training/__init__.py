@@ -8,23 +8,6 @@
 - ``run_directory``: what is kept, and read again.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.training.run_directory import load_run, save_run
-
-_HOME = {
-    "load_run": "twinfold.training.run_directory",
-    "save_run": "twinfold.training.run_directory",
-}
-
-__all__ = [
-    "load_run",
-    "save_run",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
