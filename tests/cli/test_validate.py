@@ -147,7 +147,7 @@ def test_a_gate_says_what_failed(twinfold: Any, place: Place, tmp_path: Path, ga
     assert done.code == 1
     assert done.out.startswith("not usable: ")
     assert done.err.startswith(f"gate {gate}: the verdict is 'not usable', not 'usable for")
-    assert "as usual: level" in done.err
+    assert "reference shift: residual scale" in done.err
     assert len(done.err.splitlines()) == 1
     assert twinfold("validate", place.run, faulty, "--quiet").code == 0  # no gate, no judgement
 

@@ -191,31 +191,32 @@ def test_statistics_of_plain_noise_are_near_zero_and_each_fault_raises_its_own()
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 3))
     plain = statistics(noise)
-    for name in ("level", "course", "memory", "change", "reaction", "identity"):
+    for name in (*STATISTICS[:3], *STATISTICS[4:]):
         assert abs(plain[name]) < 0.1, name
-    assert plain["drift"] < 0.15
-    assert statistics(5 * noise)["level"] == pytest.approx(np.log(5) + plain["level"])
+    assert plain["residual trend"] < 0.15
+    larger = statistics(5 * noise)["residual scale"]
+    assert larger == pytest.approx(np.log(5) + plain["residual scale"])
     memory = np.copy(noise)
     for t in range(1, 400):
         memory[t] = 0.8 * memory[t - 1] + 0.6 * noise[t]
-    assert statistics(memory)["memory"] == pytest.approx(0.8, abs=0.1)
+    assert statistics(memory)["residual autocorrelation"] == pytest.approx(0.8, abs=0.1)
     drift = noise + np.linspace(-3, 3, 400)[:, None] * [0, 0, 1]
-    assert statistics(drift)["drift"] > 0.8
+    assert statistics(drift)["residual trend"] > 0.8
     change = noise * np.where(np.arange(400) < 200, 1, 4)[:, None]
-    assert statistics(change)["change"] == pytest.approx(np.log(4), abs=0.1)
+    assert statistics(change)["residual growth"] == pytest.approx(np.log(4), abs=0.1)
     controls = {name: np.ones(1) for name in CONTROLS}
     worse = statistics(noise, controls=controls | {"other actions": np.full(1, 0.5)})
-    assert worse["reaction"] == pytest.approx(np.log(2))
+    assert worse["action sensitivity"] == pytest.approx(np.log(2))
     worse = statistics(noise, controls=controls | {"average agent": np.full(1, 0.25)})
-    assert worse["identity"] == pytest.approx(np.log(4))
+    assert worse["personalisation gain"] == pytest.approx(np.log(4))
 
 
 def test_short_ends_have_no_memory() -> None:
     short = statistics(np.ones((3, 2)))
     assert [name for name, value in short.items() if np.isnan(value)] == [
-        "memory",
-        "drift",
-        "change",
+        "residual autocorrelation",
+        "residual trend",
+        "residual growth",
     ]
 
 

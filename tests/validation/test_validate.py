@@ -130,7 +130,7 @@ def test_swapped_ids_are_caught_by_name(world: Any) -> None:
 
 def test_more_noise_is_caught(world: Any) -> None:
     found = validate(world.model, world.fresh(40, 5, noise=0.5))
-    assert "as usual: level" in failed(found)
+    assert "reference shift: residual scale" in failed(found)
 
 
 def test_shuffled_actions_are_caught(world: Any) -> None:
@@ -141,7 +141,7 @@ def test_shuffled_actions_are_caught(world: Any) -> None:
             table.loc[index, "a0"] = rng.permutation(table.loc[index, "a0"])
 
     found = validate(world.model, changed(world.again(KNOWN, 8), shuffle))
-    assert "as usual: reaction" in failed(found)
+    assert "reference shift: action sensitivity" in failed(found)
 
 
 def test_a_sensor_that_drifts_is_caught(world: Any) -> None:
@@ -163,7 +163,11 @@ def test_another_regime_halfway_is_caught(world: Any) -> None:
         one.loc[first, columns] = two.loc[first, columns] + jump
     assert late.any()
     found = validate(world.model, PanelDataset.from_frame(one, panel.roles))
-    assert failed(found) & {"as usual: change", "as usual: level", "as usual: course"}
+    assert failed(found) & {
+        "reference shift: residual growth",
+        "reference shift: residual scale",
+        "reference shift: trajectory error",
+    }
 
 
 def test_one_bad_agent_is_named(world: Any) -> None:
@@ -196,7 +200,7 @@ def test_without_reserved_agents_fresh_data_is_still_compared_with_controls(worl
     found = validate(model, world.fresh(20, 3))
     assert found.verdict == VERDICTS[2]  # of the band nothing is known: no ground for plans
     unknown = [check.name for check in found.checks if check.status == "unknown"]
-    assert {"band", "as usual", "agents that fit badly"} <= set(unknown)
+    assert {"band", "reference shift", "agents that fit badly"} <= set(unknown)
     assert [row["check"] for row in found.record["reasons"]] == ["band"]
     assert found.record["pictures"]["calibration"] is None
 
@@ -340,4 +344,4 @@ def test_a_member_that_diverged_fails_nothing_but_what_it_spoils(world: Any) -> 
     found = validate(replace(stack, members=spoiled), panel)
     assert whole.verdict == VERDICTS[3]
     statuses = {check.name: check.status for check in found.checks}
-    assert statuses["against persistence"] == statuses["as usual: level"] == "pass"
+    assert statuses["against persistence"] == statuses["reference shift: residual scale"] == "pass"
