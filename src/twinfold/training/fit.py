@@ -50,6 +50,7 @@ from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
+from twinfold.utils.programs import drop_programs
 
 
 def fit(
@@ -82,6 +83,7 @@ def fit(
             left to learn from.
         RunError: the partial run belongs to other data or settings.
     """
+    drop_programs()  # of earlier fits in this process
     config = config or FitConfig()
     log = log or (lambda line: None)
     whole = dataset
