@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from twinfold.errors import UsageError
+from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 
 if TYPE_CHECKING:
     from twinfold.policies.nets import Layers
@@ -36,14 +37,13 @@ def save_policy(folder: Path, record: dict[str, Any], layers: Layers) -> None:
         record: the recipe, with the keys ``task`` and ``name``.
         layers: the network.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     network, recipe = policy_files(folder, record["task"], record["name"])
     tensors: dict[str, np.ndarray] = {}
     for i, (weight, bias) in enumerate(layers):
         tensors[f"weight_{i}"] = np.ascontiguousarray(weight, dtype=np.float32)
         tensors[f"bias_{i}"] = np.ascontiguousarray(bias, dtype=np.float32)
-    save_file(tensors, network)
-    recipe.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    atomic_write_bytes(network, save(tensors))
+    atomic_write_text(recipe, json.dumps(record, indent=2) + "\n")
 
 
 def load_record(folder: Path, task: str, name: str) -> dict[str, Any]:
