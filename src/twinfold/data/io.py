@@ -23,7 +23,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
-from twinfold.utils.files import atomic_path
+from twinfold.utils.files import atomic_path, atomic_paths
 
 pc: Any = pyarrow.compute  # its functions are made at run time; checkers see none
 
@@ -204,9 +204,8 @@ def save_panel(
     )
     text = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False, default=_plain)
     suffix, table = _kind(Path(path)), _arrow_table(dataset.to_frame(), Path(path))
-    # Both are written before either replaces what is there.
-    with atomic_path(path) as temporary, atomic_path(manifest_path(path)) as beside:
-        _write(table, temporary, suffix)
+    with atomic_paths(path, manifest_path(path)) as (file, beside):
+        _write(table, file, suffix)
         beside.write_text(text + "\n", encoding="utf-8")
 
 

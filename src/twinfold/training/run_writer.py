@@ -90,6 +90,8 @@ class RunWriter:
                 self.resumed = self._begin(_SAVE if config is None else _fit_line(config, data))
         except BaseException:
             self.close()
+            with contextlib.suppress(OSError):
+                self.partial.rmdir()  # if it is empty
             raise
 
     def close(self) -> None:
@@ -158,8 +160,12 @@ class RunWriter:
         if began != "save" and (ended or not line.encode().startswith(first)):
             raise RunError(_foreign(self.partial, _METRICS))
         _empty(self.partial, (_METRICS,))
-        os.ftruncate(self._metrics, 0)
-        append_line(self._metrics, line)
+        try:
+            os.ftruncate(self._metrics, 0)
+            append_line(self._metrics, line)
+        except OSError:
+            self.discard()
+            raise
         return False
 
     def _drop_validation(self) -> None:

@@ -17,6 +17,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from twinfold.errors import UsageError, WriteError
 
@@ -52,24 +53,27 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         WriteError: the disk is full or broken.
         UsageError: ``path`` is not a regular file, or its directory cannot be written to.
     """
-    target = Path(path)
-    with write_errors(target):
-        replaced = _replaced(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target)
-        temporary, descriptor = _new_temporary(target, replaced)
-        try:
-            yield temporary
-            if replaced is not None:
-                with contextlib.suppress(PermissionError):  # a group that we do not belong to
-                    os.fchown(descriptor, -1, replaced.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode) & 0o777)
-            os.fsync(descriptor)  # or a crash could leave an empty file under the final name
-            os.replace(temporary, target)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            os.close(descriptor)
+    with atomic_paths(path) as (temporary,):
+        yield temporary
+
+
+@contextlib.contextmanager
+def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
+    """Paths to write files to that belong together; see ``atomic_path``.
+
+    None replaces anything before all are on the disk.
+    """
+    targets = [Path(path) for path in paths]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(_new_file(target)) for target in targets]
+        with write_errors(targets[0]):
+            yield tuple(file.path for file in files)
+        for target, file in zip(targets, files, strict=True):
+            with write_errors(target):
+                file.settle()
+        for target, file in zip(targets, files, strict=True):
+            with write_errors(target):
+                os.replace(file.path, target)
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -139,8 +143,46 @@ def is_temporary(name: str, of: str | None = None) -> bool:
     return re.fullmatch(rf"\.{target}\.[0-9a-f]{{8}}\.tmp", name, re.DOTALL) is not None
 
 
+class _NewFile(NamedTuple):
+    """A file that is being written under a temporary name, locked while it is open.
+
+    Attributes:
+        path: its temporary name.
+        descriptor: keeps it open.
+        replaced: status of the file whose place it takes; None if there is none.
+    """
+
+    path: Path
+    descriptor: int
+    replaced: os.stat_result | None
+
+    def settle(self) -> None:
+        """Give it the permissions of the file that it replaces, and see it to the disk."""
+        if self.replaced is not None:
+            with contextlib.suppress(PermissionError):  # a group that we do not belong to
+                os.fchown(self.descriptor, -1, self.replaced.st_gid)
+            os.fchmod(self.descriptor, stat.S_IMODE(self.replaced.st_mode) & 0o777)
+        os.fsync(self.descriptor)  # or a crash could leave an empty file under the final name
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[_NewFile]:
+    """Make a temporary file beside ``target``, which is gone at the end unless it was renamed."""
+    with write_errors(target):
+        replaced = _replaced(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
+        path, descriptor = _new_temporary(target, replaced)
+    try:
+        yield _NewFile(path, descriptor, replaced)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(descriptor)
+
+
 def _new_temporary(target: Path, replaced: os.stat_result | None) -> tuple[Path, int]:
-    """Make a temporary file, locked while its descriptor is open; never one that exists."""
+    """Make a temporary file and lock it; never one that exists."""
     # Not more open than the file that it replaces, even while it is being written.
     mode = _MODE if replaced is None else stat.S_IMODE(replaced.st_mode) & _MODE | stat.S_IWUSR
     while True:
