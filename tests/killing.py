@@ -25,6 +25,11 @@ class Killed(BaseException):
     """The process is dead."""
 
 
+def dead() -> None:
+    """Do nothing more."""
+    raise Killed
+
+
 class Disk:
     """Counts what is done to files below a folder.
 
@@ -33,8 +38,8 @@ class Disk:
         dead: whether the last one was reached.
     """
 
-    def __init__(self, folder: Path, last: int, full: bool) -> None:
-        self.folder, self.last, self.full = str(folder), last, full
+    def __init__(self, folder: Path, last: int, full: bool, die: Callable[[], None]) -> None:
+        self.folder, self.last, self.full, self.die = str(folder), last, full, die
         self.count, self.dead = 0, False
         self.descriptors: set[int] = set()
 
@@ -48,21 +53,24 @@ class Disk:
         self.count += 1
         self.dead = self.dead or self.count == self.last
         if self.dead and not self.full:
-            raise Killed
+            self.die()
         if self.dead and name in _GROWING:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager
-def disk(folder: Path, last: int = 0, *, full: bool = False) -> Iterator[Disk]:
+def disk(
+    folder: Path, last: int = 0, *, full: bool = False, die: Callable[[], None] = dead
+) -> Iterator[Disk]:
     """Watch what is done to files below a folder; the ``last`` operation is not done any more.
 
     Args:
         folder: where to watch.
         last: number of the operation, from 1, at which the process dies; 0 for never.
         full: the disk is full from then on, instead.
+        die: how.
     """
-    watched = Disk(folder, last, full)
+    watched = Disk(folder, last, full, die)
     real = {name: getattr(os, name) for name in (*_NAMED, *_OPEN, "open", "close")}
     real_open = io.open
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from twinfold.config import FitConfig
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import RunError, UsageError, WriteError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training import run_writer
 from twinfold.training.run_directory import load_run
@@ -138,3 +140,113 @@ def test_metrics_are_one_record_a_line(random_model: Build, tmp_path: Path) -> N
         {"job": "a+b", "step": 500, "loss": [0.5, 0.25]},
         {"validation": {"rmse": 0.1}},
     ]
+
+
+STATE = TrainState(*[np.ones((2, 3), np.float32)] * 2)  # type: ignore[arg-type]
+
+
+def fit(model: FittedModel, folder: Path) -> None:
+    """Write as a fit does: two groups with a state each, unless they have been kept."""
+    writer = RunWriter(folder / "run", model.config, "data")
+    try:
+        for name in ("a", "b"):
+            if writer.load_state(name, STATE) is None:
+                writer.save_state(name, 500, np.array([0.5, 0.25]), STATE)
+        writer.finish(model)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["killed", "disk full"])
+def test_a_fit_that_dies_anywhere_goes_on(
+    random_model: Build, tmp_path: Path, killing: Any, full: bool
+) -> None:
+    model = random_model(members=1)
+    whole, places = tmp_path / "whole", tmp_path / "places"
+    fit(model, whole)
+    expected = killing.listing(whole)
+    places.mkdir()
+
+    def until(place: Path) -> None:
+        with contextlib.suppress(WriteError):
+            fit(model, place)
+
+    points = 0
+    for points, place in killing.everywhere(places, until, full=full):
+        if not (place / "run").exists():
+            fit(model, place)
+        assert killing.listing(place) == expected, points
+    assert points > 30
+
+
+def test_an_interrupted_saving_is_made_anew(
+    random_model: Build, tmp_path: Path, killing: Any
+) -> None:
+    one, other = random_model(members=1), random_model(members=1, n_agents=2)
+    with killing.disk(tmp_path, 20):
+        save_run(one, tmp_path / "run")
+    assert (tmp_path / "run.partial" / "metrics.jsonl").is_file()
+    save_run(other, tmp_path / "run")
+    save_run(other, tmp_path / "same")
+    found = killing.listing(tmp_path)
+    assert {name: found[f"run/{name}"] for name in FILES} == {
+        name: found[f"same/{name}"] for name in FILES
+    }
+    assert not (tmp_path / "run.partial").exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "metrics.jsonl", "run.json", "state-0123456789abcdef"])
+@pytest.mark.parametrize("kind", ["file", "link", "pipe", "directory"])
+def test_a_directory_of_something_else_is_left_alone(
+    random_model: Build, tmp_path: Path, killing: Any, name: str, kind: str
+) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "run.partial" / name
+    victim.write_text("mine")
+    path.parent.mkdir()
+    if kind == "file":
+        path.write_text("mine\n")
+    elif kind == "link":
+        path.symlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    before = [*tmp_path.rglob("*")]
+    told = rf"run\.partial holds '{name}', which no interrupted run of twinfold left there"
+    for write in (
+        lambda out: save_run(random_model(), out),
+        lambda out: RunWriter(out, FitConfig()),
+    ):
+        with pytest.raises(RunError, match=told):
+            write(tmp_path / "run")
+    assert [*tmp_path.rglob("*")] == before
+    assert victim.read_text() == "mine"
+    assert kind != "file" or path.read_text() == "mine\n"
+
+
+def test_a_link_in_place_of_the_partial_run_is_refused(random_model: Build, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "run.partial").symlink_to("theirs")
+    with pytest.raises(RunError, match=r"run\.partial is a link; remove it"):
+        save_run(random_model(), tmp_path / "run")
+    assert not [*(tmp_path / "theirs").iterdir()]
+    (tmp_path / "run.partial").unlink()
+    (tmp_path / "run.partial").write_text("mine")
+    with pytest.raises(UsageError, match=r"cannot write .*run\.partial: File exists"):
+        save_run(random_model(), tmp_path / "run")
+
+
+def test_of_two_that_save_at_once_one_wins(random_model: Build, tmp_path: Path) -> None:
+    models = [random_model(members=1, n_agents=n) for n in (1, 2, 3)]
+
+    def save(model: FittedModel) -> bool:
+        with contextlib.suppress(RunError, UsageError):  # being written to, or there
+            save_run(model, tmp_path / "run")
+            return True
+        return False
+
+    with ThreadPoolExecutor(len(models)) as pool:
+        won = list(pool.map(save, models))
+    assert sum(won) == 1
+    assert load_run(tmp_path / "run").agent_ids == models[won.index(True)].agent_ids
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -100,9 +100,9 @@ class RunWriter:
 
     def save_state(self, name: str, step: int, loss: np.ndarray, state: TrainState) -> None:
         """Keep the state of one group of members, and a line of metrics."""
+        self.metric({"job": name, "step": step, "loss": [float(value) for value in loss]})
         arrays = {"step": np.array(step), "loss": np.asarray(loss), **flatten(state)}
         atomic_write_bytes(self._state_path(name), safetensors.numpy.save(arrays))
-        self.metric({"job": name, "step": step, "loss": [float(value) for value in loss]})
 
     def load_state(self, name: str, like: TrainState) -> tuple[int, np.ndarray, TrainState] | None:
         """Return the kept state of a group of members; None if there is none, or it is damaged."""
@@ -116,9 +116,12 @@ class RunWriter:
             return None
 
     def metric(self, record: dict[str, Any]) -> None:
-        """Append one record to ``metrics.jsonl``."""
+        """Append one record to ``metrics.jsonl``, unless it is there from before a kill."""
+        line = json.dumps(record)
+        if line.encode() in self._lines().splitlines():
+            return
         with write_errors(self.partial / _METRICS):
-            append_line(self._metrics, json.dumps(record))
+            append_line(self._metrics, line)
 
     def finish(self, model: FittedModel) -> None:
         """Write the run and give it its name.
@@ -128,7 +131,6 @@ class RunWriter:
         """
         check_free(self.out)
         with write_errors(self.partial):
-            self._drop_validation()
             self.metric({"validation": model.info.validation})
             write_model(self.partial, model)
             _empty(self.partial, _FILES)
@@ -167,13 +169,6 @@ class RunWriter:
             self.discard()
             raise
         return False
-
-    def _drop_validation(self) -> None:
-        """Drop the record of the end, if an earlier attempt to finish has written it."""
-        whole = self._lines()
-        start = whole.rfind(b"\n", 0, -1) + 1
-        if whole.startswith(b'{"validation"', start):
-            os.ftruncate(self._metrics, start)
 
     def _lines(self) -> bytes:
         return os.pread(self._metrics, os.fstat(self._metrics).st_size, 0)
