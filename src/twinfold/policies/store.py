@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from twinfold.errors import UsageError
-from twinfold.utils.files import atomic_write_bytes, atomic_write_text
+from twinfold.utils.files import atomic_paths
 
 if TYPE_CHECKING:
     from twinfold.policies.nets import Layers
@@ -30,7 +30,7 @@ def policy_files(folder: Path, task: str, name: str) -> tuple[Path, Path]:
 
 
 def save_policy(folder: Path, record: dict[str, Any], layers: Layers) -> None:
-    """Write a policy; the recipe comes last, so that it vouches for the network.
+    """Write a policy: network and recipe replace older ones together.
 
     Args:
         folder: made if missing.
@@ -42,8 +42,9 @@ def save_policy(folder: Path, record: dict[str, Any], layers: Layers) -> None:
     for i, (weight, bias) in enumerate(layers):
         tensors[f"weight_{i}"] = np.ascontiguousarray(weight, dtype=np.float32)
         tensors[f"bias_{i}"] = np.ascontiguousarray(bias, dtype=np.float32)
-    atomic_write_bytes(network, save(tensors))
-    atomic_write_text(recipe, json.dumps(record, indent=2) + "\n")
+    with atomic_paths(network, recipe) as (weights, text):
+        weights.write_bytes(save(tensors))
+        text.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def load_record(folder: Path, task: str, name: str) -> dict[str, Any]:

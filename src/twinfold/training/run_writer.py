@@ -78,9 +78,9 @@ class RunWriter:
             RunError: the partial run belongs to another fit, or is being written to, or the
                 directory is none of twinfold's.
         """
+        check_free(out)
         self.out = Path(out)
         self.partial = self.out.with_name(self.out.name + ".partial")
-        check_free(self.out)
         self._open = contextlib.ExitStack()
         try:
             with write_errors(self.partial):
