@@ -124,6 +124,10 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, records: lis
     with pytest.raises(UsageError, match=r"link\.jsonl is a link"):
         append_record(tmp_path / "link.jsonl", records[0])
     assert (tmp_path / "file").read_text() == ""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(UsageError, match=r"last line of .*notes is no record of a benchmark"):
+        append_record(tmp_path / "notes", records[0])
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_a_full_disk_keeps_the_records(tmp_path: Path, records: list[dict], killing: Any) -> None:

@@ -14,7 +14,13 @@ from typing import Any
 
 from twinfold.benchmark.suite import Cell
 from twinfold.errors import RunError, UsageError
-from twinfold.utils.files import append_line, atomic_write_text, locked_file, write_errors
+from twinfold.utils.files import (
+    append_line,
+    atomic_write_text,
+    locked_file,
+    torn_line,
+    write_errors,
+)
 
 FORMAT = "twinfold-bench"
 VERSION = 1
@@ -77,14 +83,22 @@ def append_record(path: Path, record: Record) -> None:
 
     Raises:
         WriteError: the disk is full; the file is as it was.
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or is somebody else's.
     """
     line = json.dumps(plain(record), ensure_ascii=False, allow_nan=False)
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked_file(path) as file:
+            _check_ours(path, torn_line(file))
             append_line(file, line)
             os.fsync(file)
+
+
+def _check_ours(path: Path, torn: bytes) -> None:
+    """Refuse to cut off a last line without an end that no killed process left."""
+    begin = json.dumps({"format": FORMAT})[:-1].encode()
+    if not torn.startswith(begin[: len(torn)]):
+        raise UsageError(f"the last line of {path} is no record of a benchmark; give another file")
 
 
 def compact(path: Path, order: Iterable[Cell]) -> None:

@@ -130,11 +130,15 @@ def append_line(descriptor: int, line: str) -> None:
 
 def drop_torn_line(descriptor: int) -> int:
     """Cut off a last line that has no end, and return the size of the file."""
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        size = os.pread(descriptor, size, 0).rfind(b"\n") + 1
-        os.ftruncate(descriptor, size)
-    return size
+    size, torn = os.fstat(descriptor).st_size, len(torn_line(descriptor))
+    if torn:
+        os.ftruncate(descriptor, size - torn)
+    return size - torn
+
+
+def torn_line(descriptor: int) -> bytes:
+    """Return what an open file holds behind the end of its last line."""
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).rpartition(b"\n")[2]
 
 
 def is_temporary(name: str, of: str | None = None) -> bool:
