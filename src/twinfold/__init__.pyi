@@ -16,7 +16,8 @@ from .ope.policy_value import policy_value as policy_value
 from .simulation.simulator import Rollout as Rollout, Simulator as Simulator
 from .simulation.what_if import answer as answer
 from .training.fit import fit as fit
-from .training.run_directory import load_run as load_run, save_run as save_run
+from .training.run_directory import load_run as load_run
+from .training.run_writer import save_run as save_run
 from .validation.validate import validate as validate
 
 __version__: str

@@ -5,7 +5,7 @@
   ``recipes`` are its parts, ``holdout_band`` what it says of the errors to expect.
 - ``ensemble``: the members; ``trainer`` runs groups of them, ``train_step`` is the hot path.
 - ``factor_regression``, ``head_refinement``: what is solved for in closed form.
-- ``run_directory``: what is kept, and read again.
+- ``run_writer``: what is kept; ``run_directory`` reads it again.
 """
 
 import lazy_loader
