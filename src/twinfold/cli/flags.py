@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
 
 ActionType = Literal["discrete", "continuous"]
-Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
+_NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]" is a name too
+Names = Annotated[list[str] | None, _NAMES]
+SomeNames = Annotated[list[str], _NAMES]
 Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -177,7 +179,7 @@ class RoleFlags:
         return Roles.parse({**given, **{role: names(lists[role], known) for role in lists}})
 
 
-def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles | None:
+def table_roles(table: Path, columns: RoleFlags, fitted: Roles) -> Roles | None:
     """Return the roles of a table for a run: by flags, else by its manifest (None), else the run's.
 
     Columns that nothing is learned from may then be missing.
@@ -187,7 +189,7 @@ def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles 
         columns: the flags.
         fitted: the run's.
     """
-    roles = (columns or RoleFlags()).roles(table)
+    roles = columns.roles(table)
     if roles is not None:
         return roles
     from twinfold.data.io import column_names, manifest_path
@@ -233,7 +235,7 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
             raise UsageError(f"{flag} {path} is a directory; give the path of a file")
         parent = next(folder for folder in path.absolute().parents if folder.exists())
         if not parent.is_dir():
-            raise UsageError(f"{flag} {path}: {parent} is a file, not a folder; choose another")
+            raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
         if not os.access(parent, os.W_OK):
             raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
         other = taken.setdefault(path.resolve(), flag)
@@ -269,13 +271,13 @@ def settings_flags(fields: Mapping[str, Any], default: Callable[[Any], object]) 
 
     def flag(field: Any) -> Any:
         values = Values.of(field.annotation, field.metadata)
-        one = field.annotation if field.annotation in (bool, int, float) else str
+        kind = field.annotation if field.annotation is bool else values.hint
         options: dict[str, Any] = {
             "help": " ".join(field.description.split()),
             "show_default": lambda _: default(field),
         }
         taken = Parameter(**options) if values == Values() else takes(values, **options)
-        return Annotated[(list[str] if values.several else one) | None, taken]
+        return Annotated[kind | None, taken]
 
     flags = [(name, flag(field), None) for name, field in fields.items()]
     return make_dataclass("SettingsFlags", flags, frozen=True)

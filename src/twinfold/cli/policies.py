@@ -7,7 +7,8 @@ from pathlib import Path
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax
-from twinfold.cli.flags import Flag
+from twinfold.cli.flags import Flag, Names, names
+from twinfold.cli.values import Place, Seed
 
 app = App(
     name="policies",
@@ -20,9 +21,9 @@ app = App(
 def train(
     *,
     task: str,
-    out: Path = Path("policies"),
-    seed: int = 0,
-    only: tuple[str, ...] = (),
+    out: Place = Path("policies"),
+    seed: Seed = 0,
+    only: Names = None,
     json: Flag = False,
 ) -> None:
     """Train the behaviour policies and the test policy of a built-in task.
@@ -53,7 +54,7 @@ def train(
         if not json:
             print(line, flush=True)
 
-    records = train_policies(get_task(task), out, seed=seed, only=only, progress=say)
+    records = train_policies(get_task(task), out, seed=seed, only=names(only), progress=say)
     if json:
         print_json({"policies": records})
 

@@ -65,6 +65,15 @@ class Values:
             return replace(next((p for p in found if p.number), cls()), words=words)
         return cls()
 
+    @property
+    def hint(self) -> Any:
+        """The type of what is read."""
+        if self.number is None:
+            return str
+        if self.several:
+            return list[self.number]
+        return self.number | str if self.words else self.number
+
     def read(self, text: str) -> Any:
         """Return the word or the number that a text is.
 
@@ -134,7 +143,7 @@ def reader(read: Callable[[Sequence[str]], Any], **options: Any) -> Parameter:
         except ValueError as error:
             raise CoercionError(msg=str(error), token=tokens[-1]) from None
 
-    return Parameter(converter=convert, allow_leading_hyphen=True, **options)
+    return Parameter(converter=convert, allow_leading_hyphen=True, json_list=False, **options)
 
 
 def takes(values: Values, **options: Any) -> Parameter:
@@ -149,6 +158,9 @@ def _path(words: Sequence[str]) -> Path:
         raise ValueError("'' is not a path; name a file or folder")
     return Path(words[-1])
 
+
+AGENT = Values(int, ge=0, lt=1_000_000)
+"""The id of an agent of a built-in task."""
 
 Place = Annotated[Path, reader(_path)]
 """A file or folder."""
