@@ -53,6 +53,13 @@ def test_defaults_are_a_config() -> None:
         ("band", 1.0),
         ("band", float("nan")),
         ("seed", -1),
+        ("seed", 2**32),
+        ("batch_size", 10**12),
+        ("steps", 10**12),
+        ("state_net", (8,) * 17),
+        ("action_net", (8,) * 17),
+        ("shrinkages", (1e300,)),
+        ("weight_decay", float("inf")),
     ],
 )
 def test_an_impossible_value_is_named_with_its_setting(name: str, value: Any) -> None:
