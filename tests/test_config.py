@@ -70,6 +70,14 @@ def test_an_impossible_value_is_named_with_its_setting(name: str, value: Any) ->
     assert "\n" not in message  # one problem, one line
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 1e12, 2**63])
+def test_every_number_has_limits(value: float) -> None:
+    for name, default in FitConfig().model_dump().items():
+        if isinstance(default, int | float | tuple) and not isinstance(default, bool):
+            with pytest.raises(UsageError, match=name):
+                FitConfig.parse({name: [value] if isinstance(default, tuple) else value})
+
+
 def test_an_unknown_setting_is_named_and_the_valid_ones_listed() -> None:
     with pytest.raises(UsageError, match=r"unknown setting 'lerning_rate'; valid: .*learning_rate"):
         FitConfig.parse({"lerning_rate": 0.1})

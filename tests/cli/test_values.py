@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -27,7 +27,7 @@ class Taken(NamedTuple):
     command: tuple[str, ...]
     name: str
     hint: Any
-    convert: Callable[[Any, list[Token]], Any] | None
+    convert: Any
 
 
 def _commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:

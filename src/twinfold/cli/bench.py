@@ -50,8 +50,11 @@ class PartFlags:
         """Return it as the benchmark calls it; a flag that is not given asks for everything."""
         from twinfold.benchmark.pending import Part
 
-        words = (self.task, self.dataset, self.method)
-        return Part(*(None if given is None else names(given) for given in words), self.agent)
+        tasks, datasets, methods = (
+            None if given is None else names(given)
+            for given in (self.task, self.dataset, self.method)
+        )
+        return Part(tasks, datasets, methods, self.agent)
 
 
 def records_path(suite: str, profile: str, given: Path | None) -> Path:
@@ -97,6 +100,7 @@ def run(
     chosen = load_suite(suite)
     chosen.profile(profile)
     path = records_path(chosen.name, profile, records)
+    check_outputs({"records": (), "work": ()}, records=path, work=work / "fit")
     set_up_jax()
     from twinfold.benchmark.pending import plan_run
     from twinfold.benchmark.runner import run_suite

@@ -13,7 +13,7 @@ from twinfold.cli.planner_flags import PlannerFlags
 from twinfold.cli.values import Place, Seed, Share
 
 if TYPE_CHECKING:
-    from twinfold.planning.plan import PlannedRollout
+    from twinfold.planning.plan import Plan
 
 _SLOW = (
     "learning what states are worth takes about half a minute; --terminal-value none plans without"
@@ -81,7 +81,7 @@ def plan(
     return None if found.reason is None else 1
 
 
-def _show(found: PlannedRollout, title: str, plot: Path | None, json: bool) -> None:
+def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
     from twinfold.cli.render import plot_rollout, show_rollout, show_settings
 
     if plot is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax
-from twinfold.cli.flags import Flag, Names, names
+from twinfold.cli.flags import Flag, Names, check_outputs, names
 from twinfold.cli.values import Place, Seed
 
 app = App(
@@ -46,6 +46,7 @@ def train(
         only: Policies to train, such as 0 or test; all unless given.
         json: Print the records of the policies at the end, instead of progress lines.
     """
+    check_outputs({"out": ()}, out=out / f"{task}.json")
     set_up_jax()
     from twinfold.policies.train import train_policies
     from twinfold.tasks import get_task
