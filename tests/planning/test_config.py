@@ -57,6 +57,16 @@ def test_every_number_has_limits(kind: type[Settings], value: float) -> None:
                 kind(**{name: value})
 
 
+def test_the_candidates_fit_in_memory() -> None:
+    assert PlanConfig(candidates=1_000_000, horizon=100).search.horizon == 100
+    with pytest.raises(ValidationError) as caught:
+        PlanConfig(candidates=1_000_000, horizon=101)
+    assert problems(caught.value) == {
+        "horizon": "cannot be 101: 1000000 candidates of that length have more than 100000000 "
+        "steps in all"
+    }
+
+
 def test_a_planner_has_its_own_settings() -> None:
     icem = PlanConfig(planner="icem", decay=0.5, rounds=3, risk=1.0)
     assert isinstance(icem.search, ICEMSettings)

@@ -14,9 +14,11 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 S = TypeVar("S", bound="Settings")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -46,6 +48,18 @@ class SearchSettings(Settings):
     """Number of action sequences tried (icem, mppi, cem: per round)."""
     horizon: int = Field(default=25, ge=1, le=10_000)
     """Length of each, in steps."""
+
+    @field_validator("horizon")
+    @classmethod
+    def _fits_in_memory(cls, horizon: int, info: Any) -> int:
+        candidates, most = info.data.get("candidates", 0), 100_000_000
+        if candidates * horizon > most:
+            raise PydanticCustomError(
+                "too_large",
+                "{candidates} candidates of that length have more than {most} steps in all",
+                {"candidates": candidates, "most": most},
+            )
+        return horizon
 
 
 class ShootingSettings(SearchSettings):
