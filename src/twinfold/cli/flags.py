@@ -247,9 +247,14 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
 def all_or_none(*paths: Path | None) -> Iterator[dict[Path, Path]]:
     """Give a draft to write for every path that is not None; they become the files together.
 
-    If the block ends with an error none of the files is there, or each is as it was.
+    If the block ends with an error none of the files is there, or each is as it was. A path alone
+    is its own draft: every writer of a file writes all of it or nothing.
     """
-    drafts = {path: path.with_name(f".{token_hex(4)}.{path.name}") for path in paths if path}
+    given = [path for path in paths if path is not None]
+    if len(given) < 2:
+        yield {path: path for path in given}
+        return
+    drafts = {path: path.with_name(f".{token_hex(4)}.{path.name}") for path in given}
     try:
         yield drafts
         for path, draft in drafts.items():

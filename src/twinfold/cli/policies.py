@@ -46,7 +46,7 @@ def train(
         only: Policies to train, such as 0 or test; all unless given.
         json: Print the records of the policies at the end, instead of progress lines.
     """
-    check_outputs({"out": ()}, out=out / f"{task}.json")
+    check_outputs({"out": ()}, out=out / "policy.json")
     set_up_jax()
     from twinfold.policies.train import train_policies
     from twinfold.tasks import get_task
