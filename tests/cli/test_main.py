@@ -89,7 +89,7 @@ def test_a_command_group_alone_shows_its_help(twinfold: Any) -> None:
         (["simulat"], 'Did you mean "simulate"?', "twinfold"),
         (["data", "validat"], 'Did you mean "validate"?', "twinfold data"),
         (["fit", "t.csv", "--out", "r", "--step", "3"], "Did you mean --steps?", "twinfold fit"),
-        (["fit", "t.csv", "--out", "r", "--steps", "many"], '"many" into int', "twinfold fit"),
+        (["fit", "t.csv", "--out", "r", "--steps", "many"], "'many' is not a", "twinfold fit"),
         (["fit", "--out", "r"], "TABLE", "twinfold fit"),
         (["evaluate", "return", "r"], "--task", "twinfold evaluate return"),
         (["data", "validate", "t.csv", "--action-type", "continous"], "continuous",

@@ -31,6 +31,7 @@ StrPath = str | os.PathLike[str]
 
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
+TABLE_SUFFIXES = _TEXT + _PARQUET
 _BLANKS = pa.array(sorted({form(t) for t in NULL_TEXTS for form in (str, str.upper, str.title)}
                           | {"NaN", "-NaN", "NaT"}))  # fmt: skip
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -84,6 +85,20 @@ def read_table(path: StrPath, ids: Sequence[str] = ()) -> pd.DataFrame:
         return _read_csv(file, suffix, ids)
     except PermissionError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from None
+
+
+def column_names(path: StrPath) -> list[str]:
+    """Return the columns of a CSV or Parquet file, without reading the rest where that is quick.
+
+    Raises:
+        UsageError: there is no such file, or it is of no known kind.
+        InvalidDataError: the file is empty or damaged.
+    """
+    file = Path(path)
+    if _kind(file) in _PARQUET or not file.is_file():
+        return [str(name) for name in read_table(file).columns]
+    data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    return _read_header(file, data, file.suffix.lower())[0] if data.strip() else []
 
 
 def write_table(df: pd.DataFrame, path: StrPath) -> None:

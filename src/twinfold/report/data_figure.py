@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from twinfold.data.panel import PanelDataset
 
+SUFFIXES = (".png", ".pdf", ".svg")
+
 _INK, _FILL, _GRID = "#2b2b2b", "#3b6ea5", "#e4e4e4"
 
 
@@ -26,14 +28,14 @@ def coverage_figure(dataset: PanelDataset, path: str | os.PathLike[str]) -> None
 
     Args:
         dataset: the data.
-        path: a ``.png``, ``.pdf`` or ``.svg`` file.
+        path: a file with one of ``SUFFIXES``.
 
     Raises:
         UsageError: the suffix is unknown or the place cannot be written to.
     """
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"cannot draw to {os.fspath(path)!r}; {one_of(('.png', '.pdf', '.svg'))}")
+    if suffix not in SUFFIXES:
+        raise UsageError(f"cannot draw to {os.fspath(path)!r}; {one_of(SUFFIXES)}")
     from matplotlib.figure import Figure
 
     data = dataset.transitions()
