@@ -110,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``twinfold``; those of the process when None.
     """
     as_process = arguments is None
+    if as_process:
+        os.environ["MPLBACKEND"] = "agg"  # pictures are files; no other one need be installed
     with printable_streams():
         try:
             with interrupts() if as_process else nullcontext():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinfold.utils.text import banded
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -80,17 +82,12 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
             table.add_column(rollout.columns[d])
         for h, action in enumerate(rollout.actions):
             cells = (
-                _interval(rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d])
+                banded(*map(float, (rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d])))
                 for d in part
             )
             basis = _basis(rollout.support, h)
             table.add_row(str(rollout.steps[h]), _action(action), basis, *cells)
         console.print(table)
-
-
-def _interval(middle: float, lower: float, upper: float) -> str:
-    """Return a value and its band; a dash where there is no prediction."""
-    return "–" if middle != middle else f"{middle:.4g} [{lower:.3g}..{upper:.3g}]"
 
 
 def _basis(support: Support, step: int) -> str:
@@ -113,7 +110,7 @@ def _action(action: Any) -> str:
     values = action.tolist()
     if not isinstance(values, list):
         return str(values)
-    return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(f"{value:.6g}" for value in values)
 
 
 def show_policies(console: Console, records: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import TextIO, cast
 
 from twinfold.errors import TwinfoldError
 from twinfold.utils.text import printable
@@ -27,7 +27,9 @@ class Output:
         verbatim: write escape sequences as they are, for what has made text printable itself.
     """
 
-    def __init__(self, stream: TextIO, name: str | None, verbatim: bool = False) -> None:
+    def __init__(
+        self, stream: io.TextIOBase | TextIO, name: str | None, verbatim: bool = False
+    ) -> None:
         self.stream, self.name, self._verbatim = stream, name, verbatim
 
     def write(self, text: str) -> int:
@@ -69,8 +71,9 @@ def printable_streams() -> Iterator[None]:
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot show is no failure
             stream.reconfigure(errors="backslashreplace")
-    out, err = (stream or open(os.devnull, encoding="utf-8") for stream in before)
-    sys.stdout, sys.stderr = Output(out, "standard output"), Output(err, None)
+    out, err = (stream or io.TextIOBase() for stream in before)  # which cannot be written to
+    sys.stdout = cast(TextIO, Output(out, "standard output"))
+    sys.stderr = cast(TextIO, Output(err, None))
     try:
         yield
     finally:

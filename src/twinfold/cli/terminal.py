@@ -38,4 +38,4 @@ class Terminal(Console):
 
     def on_broken_pipe(self) -> None:
         """Let the command end as after any print."""
-        raise
+        raise BrokenPipeError

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from decimal import Context, Decimal
 
 # What has no shape of its own and changes how the rest is seen: control characters but tab and
 # newline, soft hyphens, marks and overrides of direction, separators of lines, tags, halves of
@@ -40,3 +42,49 @@ def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
     """
     shown, more = separator.join(map(str, names[:most])), and_more(len(names) - most)
     return shown + (separator.strip(", ") if more else "") + more
+
+
+def banded(value: float, lower: float, upper: float) -> str:
+    """Return a value and its band, all to the place that shows the band's width to two digits.
+
+    Ends that differ look different, and a band that holds a value is seen to hold it. Powers of
+    ten are used where they are shorter.
+
+    >>> banded(101312.4, 101290.1, 101334.9), banded(0.5, 0.49, 0.51), banded(3e-9, -1e-9, 7e-9)
+    ('101312 [101290..101335]', '0.500 [0.490..0.510]', '3.0e-9 [-1.0e-9..7.0e-9]')
+
+    Args:
+        value: a prediction; a dash stands for one that is not there.
+        lower: the lower end.
+        upper: the upper end.
+    """
+    if math.isnan(value):
+        return "–"
+    figures = (value, lower, upper)
+    place = _last_place(figures)
+    shown = (_rounded(figures, min(place, 0), "f"), _rounded(figures, place, "e"))
+    middle, low, high = min(shown, key=lambda texts: sum(map(len, texts)))
+    return f"{middle} [{low}..{high}]"
+
+
+def _last_place(figures: tuple[float, float, float]) -> int:
+    """Return the power of ten of the second digit of the width; of a point, of its fourth digit."""
+    _, lower, upper = figures
+    width, digits = upper - lower, 2
+    if not 0 < width < math.inf:
+        width, digits = max(abs(x) for x in (*figures, 0.0) if math.isfinite(x)), 4
+    return math.floor(math.log10(width)) + 1 - digits if width > 0 else 0
+
+
+def _rounded(figures: Sequence[float], place: int, style: str) -> list[str]:
+    """Return figures rounded to a power of ten, as decimals ("f") or with an exponent ("e")."""
+    exact, unit = Context(prec=2000), Decimal((0, (1,), place))
+    texts = []
+    for figure in figures:
+        if math.isfinite(figure):
+            near = exact.quantize(Decimal(figure), unit)
+            zero = format(abs(near), style) if style == "f" else "0"
+            texts.append(format(near, style) if near else zero)
+        else:
+            texts.append(str(figure))
+    return texts

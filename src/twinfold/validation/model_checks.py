@@ -30,10 +30,12 @@ class Responses(NamedTuple):
 
     Attributes:
         agent: ``(N',)``, indices.
+        row: ``(P,)``, rows of the run's sample: the states and actions.
         change: ``(M, N', P D)``, by each member, standardised.
     """
 
     agent: NDArray[np.int64]
+    row: NDArray[np.int64]
     change: Floats
 
 
@@ -53,7 +55,7 @@ def responses_of(model: FittedModel, seed: int) -> Responses:
     )[:, :, 0]
     norm, start = model.normalizer, np.tile(state, (n_agents, 1))
     target = np.stack([norm.encode_target(start, path) for path in paths])  # linear in the factors
-    return Responses(agents, target.reshape(model.n_members, n_agents, -1))
+    return Responses(agents, rows, target.reshape(model.n_members, n_agents, -1))
 
 
 def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
@@ -169,13 +171,17 @@ def numerical_rank(
     """Count the latent terms that predictions use: the rank of the unfolded tensor, agents by rest.
 
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
-    need more.
+    need more. Counted before hard limits bend predictions, which are no terms of the model.
     """
-    whole = np.isfinite(responses.change).all(axis=(1, 2))  # not of a member that diverged
-    tensor = np.nan_to_num(responses.change[int(whole.argmax())])
+    state, action = model.sample.state[responses.row], model.sample.action[responses.row]
+    terms = features_of(model.members, model.normalizer, state, action)  # (M, P, D, r)
+    factors = np.asarray(model.members.agents, np.float64)[:, responses.agent]  # (M, N', r)
+    tensors = np.einsum("mnr,mpdr->mnpd", factors, terms).reshape(*factors.shape[:2], -1)
+    whole = np.isfinite(tensors).all(axis=(1, 2))  # not of a member that diverged
+    tensor = np.nan_to_num(tensors[int(whole.argmax())])
     singular = np.linalg.svd(tensor, compute_uv=False)
-    share = np.cumsum(singular**2) / max(float(np.square(singular).sum()), 1e-30)
-    used = int(np.searchsorted(share, rules.energy)) + 1
+    held = np.cumsum(singular**2)
+    used = int(np.searchsorted(held, rules.energy * held[-1])) + 1 if held[-1] > 0 else 0
     rank = min(model.members.rank, *tensor.shape)
     return said(
         "numerical rank",
