@@ -56,7 +56,9 @@ def test_one_question(twinfold: Any, cart_run: Path, small_cart_pole: FittedMode
         )
     table = twinfold("simulate", cart_run, *CARTS, "--actions", "0,0,1")
     assert table.code == 0
-    bands = zip(expected.centre.ravel(), expected.lower.ravel(), expected.upper.ravel(), strict=True)
+    bands = zip(
+        expected.centre.ravel(), expected.lower.ravel(), expected.upper.ravel(), strict=True
+    )
     for value, lower, upper in bands:
         assert banded(value, lower, upper) in table.out
     assert "90 % band" in table.out

@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 failure, 2 usage, 3 invalid data, 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     as_process = arguments is None
     if as_process:
-        os.environ["MPLBACKEND"] = "agg"  # pictures are files; no other one need be installed
+        _set_up_pictures()
     with printable_streams():
         try:
             with interrupts() if as_process else nullcontext():
@@ -129,6 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if as_process:  # compiled code in other threads can be neither stopped nor taken down
                 os._exit(code)
     return code
+
+
+def _set_up_pictures() -> None:
+    """Let Matplotlib draw into files whatever display or home there is, without a word."""
+    os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _run(words: Sequence[str]) -> int:

@@ -53,11 +53,11 @@ def _check_platform() -> None:
         return
     try:
         jax.devices()
-    except RuntimeError as error:
-        why = str(error).split("\n", 1)[0]
+    except Exception as error:  # JAX raises several kinds, one without a word
+        why = str(error).split("\n", 1)[0] or "there is no such device"
         raise UsageError(
-            f"JAX_PLATFORMS={wanted!r} in the environment cannot be used: {why}; leave it out, or "
-            "set it to cpu"
+            f"the variable JAX_PLATFORMS is {wanted!r}, which JAX cannot use here: {why}; unset "
+            "it, or set it to cpu"
         ) from error
 
 

@@ -82,7 +82,9 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
             table.add_column(rollout.columns[d])
         for h, action in enumerate(rollout.actions):
             cells = (
-                banded(*map(float, (rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d])))
+                banded(
+                    *map(float, (rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d]))
+                )
                 for d in part
             )
             basis = _basis(rollout.support, h)

@@ -27,23 +27,6 @@ def printable(text: str) -> str:
     return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def and_more(number: int) -> str:
-    """Return " and N more"; nothing if there are none."""
-    return f" and {number} more" if number > 0 else ""
-
-
-def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
-    """Return the first names, and how many more there are: ``a, b and 3 more``.
-
-    Args:
-        names: what is listed, as text.
-        most: names that are given.
-        separator: between names.
-    """
-    shown, more = separator.join(map(str, names[:most])), and_more(len(names) - most)
-    return shown + (separator.strip(", ") if more else "") + more
-
-
 def banded(value: float, lower: float, upper: float) -> str:
     """Return a value and its band, all to the place that shows the band's width to two digits.
 
@@ -88,3 +71,20 @@ def _rounded(figures: Sequence[float], place: int, style: str) -> list[str]:
         else:
             texts.append(str(figure))
     return texts
+
+
+def and_more(number: int) -> str:
+    """Return " and N more"; nothing if there are none."""
+    return f" and {number} more" if number > 0 else ""
+
+
+def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
+    """Return the first names, and how many more there are: ``a, b and 3 more``.
+
+    Args:
+        names: what is listed, as text.
+        most: names that are given.
+        separator: between names.
+    """
+    shown, more = separator.join(map(str, names[:most])), and_more(len(names) - most)
+    return shown + (separator.strip(", ") if more else "") + more

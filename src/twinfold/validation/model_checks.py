@@ -30,12 +30,10 @@ class Responses(NamedTuple):
 
     Attributes:
         agent: ``(N',)``, indices.
-        row: ``(P,)``, rows of the run's sample: the states and actions.
         change: ``(M, N', P D)``, by each member, standardised.
     """
 
     agent: NDArray[np.int64]
-    row: NDArray[np.int64]
     change: Floats
 
 
@@ -55,7 +53,7 @@ def responses_of(model: FittedModel, seed: int) -> Responses:
     )[:, :, 0]
     norm, start = model.normalizer, np.tile(state, (n_agents, 1))
     target = np.stack([norm.encode_target(start, path) for path in paths])  # linear in the factors
-    return Responses(agents, rows, target.reshape(model.n_members, n_agents, -1))
+    return Responses(agents, target.reshape(model.n_members, n_agents, -1))
 
 
 def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
@@ -173,7 +171,10 @@ def numerical_rank(
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
     need more. Counted before hard limits bend predictions, which are no terms of the model.
     """
-    state, action = model.sample.state[responses.row], model.sample.action[responses.row]
+    n_states, n_columns = model.sample.state.shape
+    n_probes = responses.change.shape[-1] // n_columns
+    rows = np.arange(n_states)[:: max(1, n_states // n_probes)]
+    state, action = model.sample.state[rows], model.sample.action[rows]
     terms = features_of(model.members, model.normalizer, state, action)  # (M, P, D, r)
     factors = np.asarray(model.members.agents, np.float64)[:, responses.agent]  # (M, N', r)
     tensors = np.einsum("mnr,mpdr->mnpd", factors, terms).reshape(*factors.shape[:2], -1)
