@@ -25,9 +25,9 @@ class Terminal(Console):
         """Return a text as it will be seen, so that tables make room for it."""
         return super().render_str(printable(text), **options)
 
-    def render(self, *args: Any) -> Iterator[Segment]:
+    def render(self, *args: Any, **options: Any) -> Iterator[Segment]:
         """Return segments in which no text holds a control character; Rich's own stay."""
-        for segment in super().render(*args):
+        for segment in super().render(*args, **options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
     @property

@@ -27,11 +27,10 @@ def printable(text: str) -> str:
     return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def banded(value: float, lower: float, upper: float) -> str:
+def banded(value: float, lower: float, upper: float, short: int = 9) -> str:
     """Return a value and its band, all to the place that shows the band's width to two digits.
 
-    Ends that differ look different, and a band that holds a value is seen to hold it. Powers of
-    ten are used where they are shorter.
+    Ends that differ look different, and a band that holds a value is seen to hold it.
 
     >>> banded(101312.4, 101290.1, 101334.9), banded(0.5, 0.49, 0.51), banded(3e-9, -1e-9, 7e-9)
     ('101312 [101290..101335]', '0.500 [0.490..0.510]', '3.0e-9 [-1.0e-9..7.0e-9]')
@@ -40,13 +39,15 @@ def banded(value: float, lower: float, upper: float) -> str:
         value: a prediction; a dash stands for one that is not there.
         lower: the lower end.
         upper: the upper end.
+        short: characters of a number from which on powers of ten are used if they are shorter.
     """
     if math.isnan(value):
         return "–"
     figures = (value, lower, upper)
     place = _last_place(figures)
-    shown = (_rounded(figures, min(place, 0), "f"), _rounded(figures, place, "e"))
-    middle, low, high = min(shown, key=lambda texts: sum(map(len, texts)))
+    plain, powers = _rounded(figures, min(place, 0), "f"), _rounded(figures, place, "e")
+    length = max(map(len, plain))
+    middle, low, high = powers if length > max(short, *map(len, powers)) else plain
     return f"{middle} [{low}..{high}]"
 
 
