@@ -19,10 +19,13 @@ def test_a_log_has_at_most_a_line_of_progress_in_ten_seconds(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    talk = console.Talk(quiet=False)
-    for second in range(0, 36):
+    talk, said = console.Talk(quiet=False), []
+    say = console.paced(said.append)
+    for second in range(36):
         now[0] = float(second)
         talk.progress("training", second, 100)
+        say(f"step {second}")
+    assert said == ["step 0", "step 10", "step 20", "step 30"]
     assert capsys.readouterr().err.splitlines() == [
         "  training: 10 %, 90 s left",
         "  training: 20 %, 80 s left",

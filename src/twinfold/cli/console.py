@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -94,6 +95,24 @@ def console(stderr: bool = False, width: int | None = 120) -> Console:
     if isinstance(stream, Output):
         stream = stream.verbatim()
     return Terminal(file=stream, width=None if stream.isatty() else width)
+
+
+def paced(say: Callable[[str], None], pause: float = 10.0) -> Callable[[str], None]:
+    """Return ``say`` for lines of progress: not every one of them is for a log.
+
+    Args:
+        say: prints a line on standard output.
+        pause: seconds after a line within which others are left out, but on a terminal.
+    """
+    last = -math.inf
+
+    def now_and_then(line: str) -> None:
+        nonlocal last
+        if sys.stdout.isatty() or time.monotonic() - last >= pause:
+            last = time.monotonic()
+            say(line)
+
+    return now_and_then
 
 
 class Talk:
