@@ -11,9 +11,9 @@ pandas.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from twinfold.utils.lazy import lazy_exports
+
+TYPE_CHECKING = False  # that of ``typing``, which takes longer to load than all of this
 
 __version__ = "0.1.0"
 

@@ -50,9 +50,31 @@ def test_the_list_of_commands_says_what_they_say(twinfold: Any, command: str) ->
     assert f"\n\n{summary}\n" in "\n" + twinfold(command, "--help").out
 
 
-def test_little_is_loaded_before_ctrl_c_is_listened_to() -> None:
-    code = "import sys, twinfold.cli; sys.exit('cyclopts' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_next_to_nothing_is_loaded_before_ctrl_c_is_heard() -> None:
+    code = (
+        "import sys; before = {*sys.modules}; import twinfold.__main__\n"
+        "print(*{name.split('.')[0] for name in {*sys.modules} - before})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert {*done.stdout.split()} <= {"twinfold", "importlib", "__future__", "warnings"}
+
+
+@pytest.mark.parametrize("imported", ["twinfold.cli", "cyclopts"])
+def test_an_interrupt_while_the_command_line_is_loaded(imported: str, tmp_path: Path) -> None:
+    """The first before there is a handler, the second under it."""
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {imported!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "from twinfold.__main__ import main\n"
+        "main()"
+    )
+    words = ("data", "collect", "--task", "cart_pole", "--agents", "100000", "--out", "t.csv")
+    done = run(sys.executable, "-c", code, *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_the_list_of_commands_loads_none_of_them() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from decimal import Context, Decimal
 
 # What has no shape of its own and changes how the rest is seen: control characters but tab and
 # newline, soft hyphens, marks and overrides of direction, separators of lines, tags, halves of
@@ -62,6 +61,8 @@ def _last_place(figures: tuple[float, float, float]) -> int:
 
 def _rounded(figures: Sequence[float], place: int, style: str) -> list[str]:
     """Return figures rounded to a power of ten, as decimals ("f") or with an exponent ("e")."""
+    from decimal import Context, Decimal
+
     exact, unit = Context(prec=2000), Decimal((0, (1,), place))
     texts = []
     for figure in figures:
