@@ -62,10 +62,9 @@ def test_a_platform_that_is_not_there_is_named(
 
 
 def test_commands_compute_in_single_precision() -> None:
-    before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     try:
         console.set_up_jax()
-        assert not jax.config.jax_enable_x64
+        assert jax.numpy.asarray(0.5).dtype == "float32"
     finally:
-        jax.config.update("jax_enable_x64", before)
+        jax.config.update("jax_enable_x64", False)

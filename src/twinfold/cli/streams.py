@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from twinfold.errors import TwinfoldError
 from twinfold.utils.text import printable
@@ -47,7 +47,7 @@ class Output:
         """Return the same stream for text with escape sequences of our own."""
         return Output(self.stream, self.name, verbatim=True)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     @contextmanager
