@@ -83,7 +83,9 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
         for h, action in enumerate(rollout.actions):
             cells = (
                 banded(
-                    *map(float, (rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d]))
+                    float(rollout.centre[h, d]),
+                    float(rollout.lower[h, d]),
+                    float(rollout.upper[h, d]),
                 )
                 for d in part
             )
