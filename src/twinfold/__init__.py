@@ -11,9 +11,9 @@ pandas.
 
 from __future__ import annotations
 
-from twinfold.utils.lazy import lazy_exports
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # that of ``typing``, which takes longer to load than all of this
+from twinfold.utils.lazy import lazy_exports
 
 __version__ = "0.1.0"
 

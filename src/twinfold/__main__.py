@@ -1,7 +1,6 @@
 """``python -m twinfold``, and the command ``twinfold``.
 
-Ctrl-C is heard from here on. Nothing is loaded before but what Python starts with, or it would
-come too early.
+Ctrl-C is heard from here on: next to nothing is loaded before.
 """
 
 import os

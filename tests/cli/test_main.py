@@ -51,12 +51,9 @@ def test_the_list_of_commands_says_what_they_say(twinfold: Any, command: str) ->
 
 
 def test_next_to_nothing_is_loaded_before_ctrl_c_is_heard() -> None:
-    code = (
-        "import sys; before = {*sys.modules}; import twinfold.__main__\n"
-        "print(*{name.split('.')[0] for name in {*sys.modules} - before})"
-    )
+    code = "import sys, twinfold.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert {*done.stdout.split()} <= {"twinfold", "importlib", "__future__", "warnings"}
+    assert not {"twinfold.cli", "cyclopts", "logging", "rich"} & {*done.stdout.split()}
 
 
 @pytest.mark.parametrize("imported", ["twinfold.cli", "cyclopts"])

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import importlib
-
-TYPE_CHECKING = False  # that of ``typing``, which ``import twinfold`` need not load
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def lazy_exports(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
