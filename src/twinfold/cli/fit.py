@@ -141,9 +141,9 @@ def _example(dataset: PanelDataset, out: Path) -> str:
     actions = actions.reshape(len(actions), -1)
     words = {
         "--agent": str(dataset.agent_ids[data.agent[0]]),
-        "--state": ",".join(f"{value:.4g}" for value in data.state[0]),
+        "--state": ",".join(f"{value:.6g}" for value in data.state[0]),
         "--actions": (";" if actions.shape[1] > 1 else ",").join(
-            ",".join(f"{value:.4g}" for value in step) for step in actions
+            ",".join(f"{value:.6g}" for value in step) for step in actions
         ),
     }
     flags = " ".join(f"{flag} {shlex.quote(word)}" for flag, word in words.items())

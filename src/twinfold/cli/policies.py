@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from twinfold.cli.console import console, print_json, set_up_jax
+from twinfold.cli.console import console, paced, print_json, set_up_jax
 from twinfold.cli.flags import Flag, Names, check_outputs, names
 from twinfold.cli.values import Place, Seed
 
@@ -55,7 +55,9 @@ def train(
         if not json:
             print(line, flush=True)
 
-    records = train_policies(get_task(task), out, seed=seed, only=names(only), progress=say)
+    records = train_policies(
+        get_task(task), out, seed=seed, only=names(only), log=say, progress=paced(say)
+    )
     if json:
         print_json({"policies": records})
 

@@ -54,6 +54,7 @@ def train_policies(
     seed: int = 0,
     only: Iterable[str] = (),
     recipe: Recipe | None = None,
+    log: Progress = print,
     progress: Progress = print,
 ) -> list[dict[str, Any]]:
     """Train the policies of a task one after another and write each as soon as it is ready.
@@ -64,7 +65,8 @@ def train_policies(
         seed: of the first policy; the others follow from it.
         only: names of the policies to train; all if empty.
         recipe: None for the task's own.
-        progress: called with a line of text per measurement.
+        log: called with a line of text per policy that was written.
+        progress: called with a line of text per measurement, of which there are many.
 
     Returns:
         The records that were written.
@@ -83,6 +85,8 @@ def train_policies(
     for name in names:
         record, layers = train_policy(task, name, recipe, seed=seed, progress=progress)
         save_policy(folder, record, layers)
+        earned = record["return_own_agent"]["mean"]
+        log(f"{task.name} {name}: kept step {record['steps']}, return {earned:.1f}")
         records.append(record)
     return records
 
@@ -143,7 +147,6 @@ def train_policy(
         "return_own_agent": _summary(own[0]),
         "return_test_agents": [_summary(row) for row in tests],
     }
-    progress(f"{task.name} {name}: kept step {step}, return {own.mean():.1f}")
     return record, layers
 
 

@@ -160,13 +160,20 @@ def numerical_rank(
     """Count the latent terms that predictions use: the rank of the unfolded tensor, agents by rest.
 
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
-    need more.
+    need more. Counted before hard limits bend predictions, which are no terms of the model.
     """
-    whole = np.isfinite(responses.change).all(axis=(1, 2))  # not of a member that diverged
-    tensor = np.nan_to_num(responses.change[int(whole.argmax())])
+    n_states, n_columns = model.sample.state.shape
+    n_probes = responses.change.shape[-1] // n_columns
+    rows = np.arange(n_states)[:: max(1, n_states // n_probes)]
+    state, action = model.sample.state[rows], model.sample.action[rows]
+    terms = features_of(model.members, model.normalizer, state, action)  # (M, P, D, r)
+    factors = np.asarray(model.members.agents, np.float64)[:, responses.agent]  # (M, N', r)
+    tensors = np.einsum("mnr,mpdr->mnpd", factors, terms).reshape(*factors.shape[:2], -1)
+    whole = np.isfinite(tensors).all(axis=(1, 2))  # not of a member that diverged
+    tensor = np.nan_to_num(tensors[int(whole.argmax())])
     singular = np.linalg.svd(tensor, compute_uv=False)
-    share = np.cumsum(singular**2) / max(float(np.square(singular).sum()), 1e-30)
-    used = int(np.searchsorted(share, rules.energy)) + 1
+    held = np.cumsum(singular**2)
+    used = int(np.searchsorted(held, rules.energy * held[-1])) + 1 if held[-1] > 0 else 0
     rank = min(model.members.rank, *tensor.shape)
     return said(
         "numerical rank",
