@@ -7,8 +7,7 @@ from typing import Any
 from xml.dom.minidom import parse, parseString
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from twinfold.report.curves import Curves
 from twinfold.report.html import page

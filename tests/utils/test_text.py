@@ -7,8 +7,7 @@ import unicodedata
 from xml.dom.minidom import parseString
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from twinfold.utils.text import and_more, banded, listed, printable
 

@@ -94,7 +94,7 @@ def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
         out.print(f"abstained: {found.reason}. What would have been planned:")
     out.print(
         f"agent {found.agent}, from state "
-        f"{', '.join(f'{value:.4g}' for value in found.state)}: "
+        f"{', '.join(f'{value:.6g}' for value in found.state)}: "
         f"plan of {len(found.actions)} steps worth {found.score:.4g}"
         + (" (with its terminal value)" if found.config.objective.terminal_value != "none" else "")
     )
