@@ -7,7 +7,7 @@ table read from a CSV the line of the file is given too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def inspect(
 def _inspect(
     df: pd.DataFrame, roles: Roles, time_step: float | str | pd.Timedelta | None, notes: Notes
 ) -> dict[str, Any] | None:
-    notes.problems += column_problems(df, roles)
+    notes.problems += column_problems(df.columns, roles, df.index.names)
     if not notes.problems and not len(df):
         notes.problems.append("the table is empty: it has columns but no rows")
     if notes.problems:
@@ -127,9 +127,17 @@ def _positions(df: pd.DataFrame, name: str) -> list[int]:
     return [i for i, column in enumerate(df.columns) if str(column) == name]
 
 
-def column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
-    """Columns that are missing, there more than once, or given two roles."""
-    names = [str(column) for column in df.columns]
+def column_problems(
+    columns: Iterable[Any], roles: Roles, index: Iterable[Any] = ()
+) -> Iterator[str]:
+    """Columns that are missing, there more than once, or given two roles.
+
+    Args:
+        columns: names of the table's columns.
+        roles: the user's.
+        index: names of the table's index.
+    """
+    names = [str(column) for column in columns]
     places: dict[str, list[str]] = {}
     for column, role in roles.items():
         places.setdefault(column, []).append(role)
@@ -138,7 +146,7 @@ def column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
             twice = " and ".join(parts)
             yield f"column {column!r} is used twice, as {twice}; a column has one role"
         count = names.count(column)
-        if not count and column in [str(name) for name in df.index.names if name is not None]:
+        if not count and column in [str(name) for name in index if name is not None]:
             yield f"column {column!r} ({parts[0]}) is the table's index; call reset_index() first"
         elif not count:
             yield f"no column {column!r} ({parts[0]})." + did_you_mean(column, names, "columns")

@@ -219,7 +219,7 @@ def _column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
         action=roles.action,
         action_type=roles.action_type,
     )
-    for line in column_problems(df, needed):
+    for line in column_problems(df.columns, needed, df.index.names):
         found = True
         yield line
     if found:
