@@ -36,7 +36,7 @@ _FORMS = {
     "number": re.compile(rf"[+-]?{_DIGITS}(?:e[+-]?[0-9]+)?", re.IGNORECASE),
     "date": re.compile(
         rf"(?:[0-9]{{4}}([-/])[0-9]{{2}}(?:\1[0-9]{{2}})?|[0-9]{{8}}(?=T))"
-        rf"(?:[T ]{_CLOCK}(?: ?(?P<offset>Z|[+-][0-9]{{2}}(?::?[0-9]{{2}})?))?)?",
+        rf"(?:[T ]{_CLOCK}(?P<offset> ?(?:Z|[+-][0-9]{{2}}(?::?[0-9]{{2}})?))?)?",
         re.IGNORECASE,
     ),
     "duration": re.compile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 AgentId = str | int | float
 
+UNUSABLE = "give ids as integers or as Unicode text; floats of 2^53 and more have lost digits"
+"""What to do about ids that cannot be told apart or written."""
+
 _SHOWN = 12
+_MOST_DIGITS = 4000  # of an integer that Python writes as text
 
 
 def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
@@ -23,11 +28,14 @@ def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
 
     NumPy integers become ``int``. Whole floats become ``int``, since a column of integers turns to
     floats as soon as a reader meets a blank. Anything else (UUID objects, dates) becomes its text.
-    A column that mixes numbers and text becomes text, as no file format keeps such a column.
+    A column that mixes numbers and text becomes text, as no file format keeps such a column; so do
+    integers beyond 64 bits.
     """
     plain = [_plain(value) for value in values]
     if all(isinstance(value, int) for value in plain):
-        return tuple(plain)
+        low, high = (op(plain, default=0) for op in (min, max))
+        fits = high < 2**63 if low < 0 else high < 2**64
+        return tuple(plain) if fits and low >= -(2**63) else tuple(map(str, plain))
     if all(isinstance(value, int | float) for value in plain):
         return tuple(float(value) for value in plain)
     return tuple(str(value) for value in plain)
@@ -40,8 +48,8 @@ def _plain(value: Any) -> AgentId:
         return int(value)
     if isinstance(value, float | np.floating):
         return int(value) if math.isfinite(value) and float(value).is_integer() else float(value)
-    if type(value).__name__ == "Decimal" and value == value.to_integral_value():
-        return int(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value) if value.adjusted() < _MOST_DIGITS else str(value)
     return str(value)
 
 
@@ -64,6 +72,25 @@ def factorize_ids(
     merge = np.array([first.get(value, -1) for value in ids] + [-1], dtype=np.int64)
     codes = merge[np.asarray(raw)]
     return codes, tuple(first), codes < 0
+
+
+def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:
+    """Return the rows whose id has lost digits or cannot be written.
+
+    Floats that are infinite or too large to be exact, endless integers, and text that is no
+    Unicode.
+    """
+    if not (series.dtype == object or getattr(series.dtype, "kind", "O") == "f"):
+        return np.zeros(len(series), bool)
+    return np.array([_is_unusable(value) for value in series], dtype=bool)
+
+
+def _is_unusable(value: Any) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, int):
+        return abs(value) >= 10**_MOST_DIGITS
+    return isinstance(value, float | np.floating) and abs(value) >= 2.0**53
 
 
 def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:

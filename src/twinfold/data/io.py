@@ -59,8 +59,8 @@ def read_table(
     Args:
         path: a ``.csv``, ``.tsv``, ``.parquet`` or ``.pq`` file.
         ids: columns that hold ids, if known.
-        used: columns to read, as far as the file has them; the others may hold anything. All when
-            None.
+        used: columns to read; the others may hold anything. All are read when None, or if one of
+            them is missing, so that it can be told from what there is.
 
     Raises:
         UsageError: there is no such file, or it is of no known kind.
@@ -243,6 +243,7 @@ def _open(path: StrPath) -> CsvFile | ParquetFile:
 
 def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str] | None) -> Any:
     """The columns of an opened table, unless they are more than the memory holds."""
+    used = used if used is not None and set(used) <= set(opened.names) else None
     try:
         if isinstance(opened, ParquetFile):  # a small file may stand for any number of rows
             columns = len(opened.names if used is None else used)

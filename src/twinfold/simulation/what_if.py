@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Times
+from twinfold.data.columns import Times, offset_of
 from twinfold.data.issues import shorten
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import POSTERIOR
@@ -32,7 +32,8 @@ from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import predict_paths
 from twinfold.simulation.inputs import GUESS, STRAYS
 from twinfold.simulation.prediction import Prediction
-from twinfold.simulation.query_table import QUERY, Queries, column, outside_line, read_queries
+from twinfold.simulation.query_columns import QUERY, column
+from twinfold.simulation.query_table import Queries, outside_line, read_queries
 from twinfold.simulation.simulator import Warn
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
@@ -54,8 +55,7 @@ _SLICE = 1024  # queries rolled out at once
 _VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
 _DATE_FORMS = (
     "%Y-%m-%d",
-    *(f"%Y-%m-%d{sep}{clock}{zone}" for sep in " T" for zone in ("", "%z")
-      for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
+    *(f"%Y-%m-%d{sep}{clock}" for sep in " T" for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
 )  # fmt: skip
 
 
@@ -207,8 +207,8 @@ def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
     """The time of each predicted state: of the next row, or one step after the last."""
     ticks = asked.times.ticks
     step: Any = asked.step
-    if ticks.dtype.kind == "i" and float(step).is_integer():
-        step = int(step)
+    if ticks.dtype.kind == "i" and (float(step).is_integer() or np.abs(ticks).max() >= 2.0**53):
+        step = round(step)  # in floats the digits of large integers would be lost
     last = asked.next_row < 0
     values = np.where(last, ticks[asked.order] + step, ticks[asked.next_row])
     if asked.times.values.dtype.kind in "mM":
@@ -243,25 +243,43 @@ def _like_dates(out: pd.Series, asked: Queries, series: pd.Series) -> pd.Series:
     used = series.iloc[asked.order]
     sample = used.iloc[0]
     if isinstance(sample, str):
-        return _spelled(out, used)
+        rows = np.where(asked.next_row < 0, asked.order, asked.next_row)
+        return _spelled(out, series.iloc[rows].reset_index(drop=True))
     if isinstance(sample, datetime.date) and not isinstance(sample, datetime.datetime):
         return out.dt.date if bool((out == out.dt.normalize()).all()) else out
     return out
 
 
-def _spelled(out: pd.Series, used: pd.Series) -> pd.Series:
-    """Dates as text the way the question's are written; left as dates if that is not found out."""
-    texts = used.astype(str)
+def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
+    """Dates as text the way those of the questions are; as dates if that is not found out.
+
+    Args:
+        out: predicted times, in UTC if they have a zone.
+        times: text of the time that each answers or follows.
+    """
+    offsets = times.map(offset_of)
+    written = pd.Series(index=out.index, dtype=object)
+    for offset in offsets.unique():
+        rows = offsets == offset if isinstance(offset, str) else offsets.isna()
+        end = offset if isinstance(offset, str) else ""
+        texts = times[rows].str.strip().str.removesuffix(end)
+        local = out[rows]
+        if end:
+            local = local.dt.tz_convert(pd.Timestamp(f"2000-01-01T00:00{end}").tz)
+        form = _date_form(texts, local.dt.tz_localize(None))
+        if form is None:
+            return out
+        written[rows] = local.dt.strftime(form) + end
+    return written.astype(times.dtype)
+
+
+def _date_form(texts: pd.Series, dates: pd.Series) -> str | None:
+    """How texts are written, if dates written so are still exact."""
     few = texts.iloc[:: max(1, len(texts) // 100)]
     for form in _DATE_FORMS:
         read = pd.to_datetime(few, format=form, errors="coerce")
         if read.isna().any() or not (read.dt.strftime(form) == few).all():
             continue
-        written = out.dt.strftime(form)
-        if bool((pd.to_datetime(written, format=form, utc=True) == _as_utc(out)).all()):
-            return written
-    return out
-
-
-def _as_utc(dates: pd.Series) -> pd.Series:
-    return dates.dt.tz_localize("UTC") if dates.dt.tz is None else dates.dt.tz_convert("UTC")
+        if bool((pd.to_datetime(dates.dt.strftime(form), format=form) == dates).all()):
+            return form
+    return None
