@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from twinfold.data.ids import UNHASHABLE
 
 Mask = NDArray[np.bool_]
 
@@ -90,7 +93,8 @@ def as_numbers(series: pd.Series) -> Numbers:
     if pd.api.types.is_bool_dtype(dtype) or (
         pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
     ):
-        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        with np.errstate(over="ignore"):  # numbers of more than double precision
+            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
         null = np.isnan(values)
         return Numbers(values, null, np.zeros_like(null))
     if not (pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype)):
@@ -111,9 +115,9 @@ def as_flags(series: pd.Series) -> tuple[Mask, Mask]:
     flags = numbers.values == 1
     bad = ~numbers.null & ~flags & (numbers.values != 0)
     if bad.any():
-        text: Any = pd.Series(series[bad]).astype(str).str.strip().str.lower()
-        flags[bad] = text.isin(_TRUE).to_numpy(dtype=bool)
-        bad[bad] = ~text.isin(_TRUE | _FALSE).to_numpy(dtype=bool)
+        texts = [_text(value).lower() for value in series[bad]]
+        flags[bad] = [text in _TRUE for text in texts]
+        bad[bad] = [text not in _TRUE | _FALSE for text in texts]
     return flags, bad
 
 
@@ -128,6 +132,8 @@ def as_times(series: pd.Series) -> Times:
     if isinstance(series.dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     kind = getattr(series.dtype, "kind", "O")
+    if str(series.dtype).startswith("date32"):  # Arrow's days; read as those of Python
+        return _text_times(series.astype(object))
     if kind == "M":
         return _dates(series, np.zeros(len(series), bool))
     if kind == "m":
@@ -154,7 +160,7 @@ def _float_times(numbers: Numbers) -> Times:
 def _text_times(series: pd.Series) -> Times:
     """Times in text, or among objects of several types."""
     codes, distinct = _distinct(series)
-    texts = [_time_text(value) for value in distinct]
+    texts = [_text(value) for value in distinct]
     null = np.array([*(_says_null(value) for value in distinct), True])[codes]
     fits = {
         form: np.array([*(bool(pattern.fullmatch(text)) for text in texts), False])
@@ -170,8 +176,7 @@ def _text_times(series: pd.Series) -> Times:
         return Times(np.where(none, np.nan, values[codes]) if none.any() else values[codes],
                      null, bad)  # fmt: skip
     if form == "duration":
-        found = pd.to_timedelta(pd.Series([*known, None], dtype=object), errors="coerce")
-        parsed, zone = found.to_numpy("timedelta64[ns]"), None
+        parsed, zone = _durations_of(known), None
     else:
         parsed, zone = _dates_of(known, np.bincount(codes[codes >= 0], minlength=len(known) + 1))
     return Times(parsed[codes], null, bad | (np.isnat(parsed)[codes] & ~null), zone)
@@ -198,6 +203,14 @@ def _numbers_of(texts: list[str | None]) -> tuple[NDArray[Any], Mask]:
     for i, value in exact.items():
         lost[i] = value != Decimal(values[i])
     return values, lost
+
+
+def _durations_of(texts: list[str | None]) -> NDArray[Any]:
+    """Durations; with one more at the end for no value."""
+    column = pd.Series([*texts, None], dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas would rather have 1D than 1d
+        return pd.to_timedelta(column, errors="coerce").to_numpy("timedelta64[ns]")
 
 
 def _dates_of(
@@ -259,10 +272,16 @@ def _distinct(series: pd.Series) -> tuple[NDArray[np.int64], list[Any]]:
     """Index ``(R,)`` of each value among the distinct ones, and these; -1 where there is none."""
     try:
         codes, distinct = pd.factorize(series, use_na_sentinel=True)
-    except TypeError:  # unhashable values
-        null = series.isna().to_numpy(dtype=bool)
-        return np.where(null, -1, np.arange(len(series))), list(series)
+    except UNHASHABLE:
+        values = list(series)
+        null = np.array([_is_none(value) for value in values])
+        return np.where(null, -1, np.arange(len(values))), values
     return np.asarray(codes, np.int64), list(distinct)
+
+
+def _is_none(value: Any) -> bool:
+    nan = isinstance(value, float) and math.isnan(value)
+    return nan or value is None or value is pd.NA or value is pd.NaT
 
 
 def _says_null(value: Any) -> bool:
@@ -275,6 +294,8 @@ def _number_or_nan(value: Any) -> float:
         return float("nan")
     if not isinstance(value, str | int | float | Decimal | np.integer | np.floating | np.bool_):
         return float("nan")
+    if isinstance(value, np.timedelta64):  # to NumPy an integer
+        return float("nan")
     try:
         return float(value)
     except OverflowError:
@@ -283,8 +304,11 @@ def _number_or_nan(value: Any) -> float:
         return float("nan")
 
 
-def _time_text(value: Any) -> str:
-    """A value of a time column as text in one of the forms, if it is a time."""
-    if isinstance(value, datetime.timedelta | np.timedelta64):
-        value = pd.Timedelta(value)
-    return str(value).strip()
+def _text(value: Any) -> str:
+    """A value as text, durations as pandas writes them; "?" if it has none."""
+    try:
+        if isinstance(value, datetime.timedelta | np.timedelta64):
+            value = pd.Timedelta(value)
+        return str(value).strip()
+    except ValueError:  # an endless integer, a number of years
+        return "?"

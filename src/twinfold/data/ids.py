@@ -19,7 +19,11 @@ AgentId = str | int | float
 UNUSABLE = "give ids as integers or as Unicode text; floats of 2^53 and more have lost digits"
 """What to do about ids that cannot be told apart or written."""
 
+UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
+"""What pandas raises of values that cannot be told apart: lists, mappings, signalling decimals."""
+
 _SHOWN = 12
+_LONGEST = 80  # characters of an id or a name in a message
 _MOST_DIGITS = 4000  # of an integer that Python writes as text
 
 
@@ -59,10 +63,16 @@ def factorize_ids(
     """Index ``(R,)`` into the distinct ids in order of first appearance, the ids, and the nulls.
 
     An empty text counts as null, as a CSV cannot tell the two apart. Nulls have index -1.
+
+    Raises:
+        TypeError: the values are lists, mappings or others that cannot be told apart.
     """
     import pandas as pd
 
-    raw, distinct = pd.factorize(series, use_na_sentinel=True)
+    try:
+        raw, distinct = pd.factorize(series, use_na_sentinel=True)
+    except UNHASHABLE as error:
+        raise TypeError(str(error)) from None
     ids = canonical_ids(list(distinct))
     # Canonical forms may coincide (1 and 1.0 and "1" in one column): merge those.
     first: dict[AgentId, int] = {}
@@ -113,12 +123,20 @@ def did_you_mean(name: Any, valid: Sequence[Any], what: str) -> str:
     """The end of a message about an unknown name: the nearest valid ones, and a list."""
     texts = [str(value) for value in valid]
     by_lower = {text.strip().casefold(): text for text in reversed(texts)}
-    key = str(name).strip().casefold()
+    key = str(name).strip().casefold()[:_LONGEST]
     near = difflib.get_close_matches(key, list(by_lower)[:5000], n=1, cutoff=0.6)
-    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
-    listed = ", ".join(repr(value) for value in valid[:_SHOWN])
+    hint = f" Did you mean {shorten(by_lower[near[0]], _LONGEST)}?" if near else ""
+    listed = ", ".join(shorten(value, _LONGEST) for value in valid[:_SHOWN])
     more = f", ... ({len(valid)} in all)" if len(valid) > _SHOWN else ""
     return f"{hint} The {what}: {listed or 'none'}{more}."
+
+
+def shorten(value: Any, longest: int = 40) -> str:
+    """A value as Python shows it, cut if long."""
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return f"an integer of more than {_MOST_DIGITS} digits"
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def natural_key(value: AgentId) -> tuple[Any, ...]:

@@ -94,7 +94,7 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
         raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
     with atomic_path(file) as temporary:
         if suffix in _PARQUET:
-            pq.write_table(table, str(temporary))
+            pq.write_table(table, str(temporary), write_page_checksum=True)
         else:
             write_csv(table, temporary, "\t" if suffix == ".tsv" else ",")
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask, Times, offset_of
-from twinfold.data.ids import AgentId
+from twinfold.data.ids import AgentId, shorten
 from twinfold.data.time_step import step_from_ticks
 
 _COMMA = re.compile(r"[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -43,7 +43,7 @@ class Notes:
         """A row and its agent."""
         if self.agent is None or self.agent[row] < 0:
             return self.row(row)
-        return f"{self.row(row)}, agent {self.agent_ids[self.agent[row]]!r}"
+        return f"{self.row(row)}, agent {shorten(self.agent_ids[self.agent[row]], 80)}"
 
     def bad_rows(self, column: str, role: str, what: str, rows: Mask, advice: str) -> None:
         """A problem of some rows: how many, and the first of them."""
@@ -100,15 +100,7 @@ def counted(count: int, noun: str) -> str:
 def some(ids: Sequence[AgentId], most: int = 5) -> str:
     """The first few ids."""
     more = ", ..." if len(ids) > most else ""
-    return ", ".join(repr(value) for value in ids[:most]) + more
-
-
-def shorten(value: Any, longest: int = 40) -> str:
-    """A value as Python shows it, cut if long."""
-    if isinstance(value, int) and abs(value) >= 10**longest:  # Python writes no endless ones
-        return f"an integer of more than {longest} digits"
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return ", ".join(shorten(value, 80) for value in ids[:most]) + more
 
 
 def number_advice(value: Any, advice: str) -> str:

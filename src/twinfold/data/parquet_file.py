@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from twinfold.errors import InvalidDataError
 
 _REFUSED = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError)
+_EXTENSION = b"ARROW:extension:name"
 _NULLABLE = {
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
@@ -56,7 +57,10 @@ class ParquetFile:
         if not file.stat().st_size:
             raise InvalidDataError(f"{file} is empty (0 bytes)")
         try:
-            source = pq.ParquetFile(file)
+            source = pq.ParquetFile(file, page_checksum_verification=True)
+            if any(_EXTENSION in (field.metadata or {}) for field in source.schema_arrow):
+                pa.array(pd.array([], "period[D]"))  # from here on Arrow knows the types of pandas
+                source = pq.ParquetFile(file, page_checksum_verification=True)
             return cls(file, list(source.schema_arrow.names), source.metadata.num_rows, source)
         except PermissionError:
             raise
@@ -97,8 +101,8 @@ class ParquetFile:
                 column = column.cast(column.type.value_type)
             if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
                 column = column.cast(pa.large_string())  # text that a writer did not call so
-            whole = _NULLABLE if column.null_count else {}
-            return column.to_pandas(types_mapper=whole.get)
+            whole = column.null_count and column.type in _NULLABLE
+            return column.to_pandas(types_mapper=_NULLABLE.get if whole else None)
         except _REFUSED as error:
             raise InvalidDataError(
                 f"{self.file}: column {name!r} of type {_short(column.type)} cannot be read: "

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask, Numbers, Times, as_flags, as_numbers, as_times
-from twinfold.data.ids import UNUSABLE, AgentId, did_you_mean, factorize_ids, unusable_ids
-from twinfold.data.issues import Notes, counted, number_advice, shorten, time_advice
+from twinfold.data.ids import UNUSABLE, AgentId, did_you_mean, factorize_ids, shorten, unusable_ids
+from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.data.table_settings import TABLE
@@ -224,7 +224,7 @@ def _check_numbers(
 
 
 def _check_size(column: str, role: str, values: NDArray[np.float64], notes: Notes) -> None:
-    """Numbers whose squares single precision cannot hold, and those that differ by less."""
+    """Numbers that single precision cannot hold, and differences that it cannot hold."""
     values = np.where(np.isinf(values), np.nan, values)
     large = np.abs(values) > TABLE.largest
     if large.any():
@@ -287,7 +287,7 @@ def _read_static(
         has = first >= 0
         out[has, c] = numbers.values[first[has]]
         changed = np.zeros(len(series), bool)
-        with np.errstate(invalid="ignore"):  # infinity less infinity
+        with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity
             away = np.abs(numbers.values[rows] - out[agent[rows], c])
         changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows], c])
         if changed.any():

@@ -14,8 +14,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Numbers, Times, as_numbers, as_times
-from twinfold.data.ids import UNUSABLE, did_you_mean, factorize_ids, match_ids, unusable_ids
-from twinfold.data.issues import Notes, counted, number_advice, shorten, time_advice
+from twinfold.data.ids import (
+    UNUSABLE,
+    did_you_mean,
+    factorize_ids,
+    match_ids,
+    shorten,
+    unusable_ids,
+)
+from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import ticks_from_step
@@ -136,15 +143,16 @@ def read_agents(
         others = len(np.unique(codes[unknown])) - 1
         more = f" (and {counted(others, 'other unknown agent')})" if others else ""
         near = did_you_mean(ids[codes[row]], model.agent_ids, "agents")
-        return f"unknown agent {ids[codes[row]]!r}{more}.{near}"
+        return f"unknown agent {shorten(ids[codes[row]], 80)}{more}.{near}"
 
     problems.add(unknown, explain)
     first = first_row[problems.codes]  # of the row's query, by row
     problems.add(
         (codes != codes[first]) & ~null & ~null[first],
         lambda row: (
-            f"several agents: {ids[codes[row]]!r} here, {ids[codes[first[row]]]!r} in "
-            f"{problems.notes.row(int(first[row]))}; a query has one agent"
+            f"several agents: {shorten(ids[codes[row]], 80)} here, "
+            f"{shorten(ids[codes[first[row]]], 80)} in {problems.notes.row(int(first[row]))}; "
+            "a query has one agent"
         ),
     )
     return index

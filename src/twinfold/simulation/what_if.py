@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Times, offset_of
-from twinfold.data.issues import shorten
+from twinfold.data.ids import shorten
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
