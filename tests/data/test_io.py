@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +224,19 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):
             read_table(path)
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(UsageError, match="directory"):
-        read_table(tmp_path / "d.csv")
+    os.mkfifo(tmp_path / "f.csv")
+    (tmp_path / "l.csv").symlink_to("none")
+    (tmp_path / "z.parquet").symlink_to("/dev/zero")
+    for name, words in (
+        ("d.csv", "directory"),
+        ("f.csv", "no regular file"),
+        ("l.csv", "no such file"),
+        ("z.parquet", "no regular file"),
+        ("x" * 300 + ".csv", "cannot read"),
+        ("\0.csv", "cannot read"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            read_table(tmp_path / name)
 
 
 def test_an_index_with_names_comes_back_as_columns(

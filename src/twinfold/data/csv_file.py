@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ _NOT_TEXT = {
     b"\xff\xfe": "UTF-16 text, not UTF-8 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text, not UTF-8 text; save it as UTF-8",
 }
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
 _BLANKS = pa.array(sorted({form(t) for t in NULL_TEXTS for form in (str, str.upper, str.title)}
                           | {"NaN", "-NaN", "NaT"}))  # fmt: skip
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -78,19 +80,15 @@ class CsvFile:
         for start, what in _NOT_TEXT.items():
             if data.startswith(start):
                 raise InvalidDataError(f"{file} is {what}")
-        if b"\n" not in data:
-            data = data.replace(b"\r", b"\n")  # line ends of old Macintosh systems
-        stream = io.BytesIO(data)
-        first = next((line for line in stream if line.strip()), None)
+        first = next((line for line in _LINE.finditer(data) if line.group().strip()), None)
         if first is None:
             raise InvalidDataError(f"{file} is empty: it has no header and no rows")
-        start = stream.tell() - len(first)
-        separator = separator or _separator(first)
-        stream.seek(start)
-        names = _header(file, stream, separator)
-        plain = start == 0 and stream.tell() == len(first)
-        lines = data.count(b"\n") + (not data.endswith(b"\n")) if plain else None
-        return cls(file, names, separator, data, stream.tell(), lines)
+        separator = separator or _separator(first.group())
+        names, end = _header(file, data, first.start(), separator)
+        ends = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+        lines = ends + (not data.endswith((b"\n", b"\r")))
+        plain = first.start() == 0 and end == first.end()
+        return cls(file, names, separator, data, end, lines if plain else None)
 
     def frame(self, ids: Sequence[str] = (), used: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the columns ``used``, all when None.
@@ -187,7 +185,7 @@ def write_csv(table: pa.Table, file: Path, separator: str) -> None:
         name = table.column_names[i]
         if pa.types.is_timestamp(column.type):
             table = table.set_column(i, name, _shortest_dates(column))
-        elif pa.types.is_duration(column.type):
+        elif pa.types.is_duration(column.type) or isinstance(column.type, pa.BaseExtensionType):
             text = pa.array(column.to_pandas().astype(str), pa.string())
             table = table.set_column(i, name, text)
     header = io.StringIO()
@@ -214,20 +212,26 @@ def _separator(first: bytes) -> str:
     return found.decode() if found in first else ","
 
 
-def _header(file: Path, stream: io.BytesIO, separator: str) -> list[str]:
-    """The names in the first line, or lines; the stream stands behind them."""
+def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[str], int]:
+    """The names in the first line, or lines, and where these end."""
+    ends = []
+
+    def lines() -> Iterator[str]:
+        for line in _LINE.finditer(data, start):
+            ends.append(line.end())
+            yield line.group().decode("utf-8")
+
     try:
         with _long_fields():
-            lines = (line.decode("utf-8") for line in stream)
-            names = next(csv.reader(lines, delimiter=separator, strict=True))
+            names = next(csv.reader(lines(), delimiter=separator, strict=True))
     except UnicodeDecodeError:
         raise InvalidDataError(f"{file} is not UTF-8 text (line 1); save it as UTF-8") from None
     except csv.Error as error:
-        raise InvalidDataError(f"{file} is no regular CSV: its header cannot be read ({error})") \
-            from None  # fmt: skip
+        message = f"{file} is no regular CSV: its header cannot be read ({error})"
+        raise InvalidDataError(message) from None
     if any("\0" in name for name in names):
         raise InvalidDataError(f"{file} holds binary data, not text: a NUL in its header")
-    return names
+    return names, ends[-1]
 
 
 @contextmanager

@@ -135,7 +135,7 @@ def shorten(value: Any, longest: int = 40) -> str:
     """A value as Python shows it, cut if long."""
     if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
         return f"an integer of more than {_MOST_DIGITS} digits"
-    text = repr(value.item() if isinstance(value, np.generic) else value)
+    text = repr(value.item() if isinstance(value, np.generic) else value).replace("\n", " ")
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 

@@ -90,7 +90,7 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
     suffix = _kind(file)
     try:
         table = pa.Table.from_pandas(df, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeError) as error:
         raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
     with atomic_path(file) as temporary:
         if suffix in _PARQUET:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Times, offset_of
+from twinfold.data.columns import Mask
 from twinfold.data.ids import AgentId, shorten
 from twinfold.data.time_step import step_from_ticks
+from twinfold.data.times import Times, offset_of
 
 _COMMA = re.compile(r"[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 

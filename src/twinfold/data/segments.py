@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.angles import looks_like_degrees
-from twinfold.data.columns import Mask, Numbers, Times
+from twinfold.data.columns import Mask, Numbers
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import differences, find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.times import Times
 from twinfold.data.variation import action_lines
 
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Numbers, Times, as_flags, as_numbers, as_times
+from twinfold.data.columns import Mask, Numbers, as_flags, as_numbers
 from twinfold.data.ids import UNUSABLE, AgentId, did_you_mean, factorize_ids, shorten, unusable_ids
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.data.table_settings import TABLE
+from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
 
 _LARGEST = 2.0**53  # integers above are not exact as floats

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Numbers, Times, as_numbers, as_times
+from twinfold.data.columns import Numbers, as_numbers
 from twinfold.data.ids import (
+    UNHASHABLE,
     UNUSABLE,
     did_you_mean,
     factorize_ids,
@@ -26,6 +27,7 @@ from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import ticks_from_step
+from twinfold.data.times import Times, as_times
 from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.inputs import level_index, levels_text
 
@@ -83,7 +85,7 @@ def read_query_ids(series: pd.Series, problems: Problems) -> None:
         return
     try:
         codes = np.asarray(pd.factorize(series, use_na_sentinel=True)[0], np.int64)
-    except TypeError:
+    except UNHASHABLE:
         problems.lines.append(f"column {QUERY!r}: ids must be text or numbers, not lists")
         return
     problems.codes, problems.ids = codes, series

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Times, as_numbers
+from twinfold.data.columns import Mask, as_numbers
 from twinfold.data.ids import did_you_mean
 from twinfold.data.issues import (
     Notes,
@@ -25,6 +25,7 @@ from twinfold.data.issues import (
 )
 from twinfold.data.roles import Roles
 from twinfold.data.time_step import differences, joins
+from twinfold.data.times import Times
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel

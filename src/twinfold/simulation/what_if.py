@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Times, offset_of
 from twinfold.data.ids import shorten
+from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
@@ -51,6 +51,7 @@ Floats = NDArray[np.float64]
 Doubt: TypeAlias = tuple[NDArray[np.intp], str]
 """Queries, and what is doubtful about them."""
 
+_ROUNDED = 1e-3  # time steps that a time may lose in the column's own type
 _SLICE = 1024  # queries rolled out at once
 _VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
 _DATE_FORMS = (
@@ -214,10 +215,10 @@ def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
     if asked.times.values.dtype.kind in "mM":
         values = np.round(values).astype(np.int64).view(asked.times.values.dtype)
         return _like_dates(pd.Series(values), asked, series)
-    return _like_numbers(values, series)
+    return _like_numbers(values, series, asked.step)
 
 
-def _like_numbers(values: NDArray[Any], series: pd.Series) -> pd.Series:
+def _like_numbers(values: NDArray[Any], series: pd.Series, step: float) -> pd.Series:
     """Times in the column's own type, if it can hold them; text becomes numbers."""
     out = pd.Series(values)
     if pd.api.types.is_numeric_dtype(series.dtype) and series.dtype != out.dtype:
@@ -225,8 +226,9 @@ def _like_numbers(values: NDArray[Any], series: pd.Series) -> pd.Series:
             cast = out.astype(series.dtype)
         except (TypeError, ValueError, OverflowError):  # 0.5 in a column of whole numbers
             return out
-        exact = pd.api.types.is_float_dtype(series.dtype) or bool((cast == out).all())
-        return cast if exact else out
+        away = np.abs(cast.to_numpy(np.float64) - out.to_numpy(np.float64)).max()
+        rounded = pd.api.types.is_float_dtype(series.dtype) and away < _ROUNDED * step
+        return cast if rounded or bool((cast == out).all()) else out
     return out
 
 
@@ -265,7 +267,7 @@ def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
         texts = times[rows].str.strip().str.removesuffix(end)
         local = out[rows]
         if end:
-            local = local.dt.tz_convert(pd.Timestamp(f"2000-01-01T00:00{end}").tz)
+            local = local.dt.tz_convert(zone_of(end))
         form = _date_form(texts, local.dt.tz_localize(None))
         if form is None:
             return out
