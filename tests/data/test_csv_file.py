@@ -40,7 +40,8 @@ def write(path: Path, content: bytes) -> Path:
         b"id,t,x,u,n\n" + ROWS.replace(b"\n", b',5" pipe\n'),
     ],
     ids=["plain", "old line ends", "mixed line ends", "two marks", "doubled unused",
-         "long name", "many columns", "long unused", "unused no UTF-8", "line breaks", "one quote within"],
+         "long name", "many columns", "long unused", "unused no UTF-8",
+         "line breaks", "one quote within"],
 )  # fmt: skip
 def test_only_used_columns_matter(tmp_path: Path, content: bytes) -> None:
     panel = load_panel(write(tmp_path / "a.csv", content), ROLES)
