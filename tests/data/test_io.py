@@ -194,7 +194,7 @@ def test_a_header_without_rows(tmp_path: Path, roles: dict[str, Any]) -> None:
         ("a.csv", b"\xef\xbb\xbf\n \n", "is empty"),
         ("a.parquet", b"", "is empty"),
         ("a.parquet", b"PAR1 no", "no readable Parquet"),
-        ("a.csv", b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
+        ("a.csv", b"a,b\n1,2,3\n", "row 0 has 3 values, the header 2: '1,2,3'"),
         ("a.csv", b"a,b\n1,2\n\xe9,3\n", "not UTF-8 text (line 3)"),
         ("a.csv", b"a,b\n\x00,3\n", "binary"),
     ],

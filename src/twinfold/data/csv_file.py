@@ -21,6 +21,7 @@ import pyarrow.compute
 import pyarrow.csv as pacsv
 
 from twinfold.data.columns import NULL_TEXTS
+from twinfold.data.ids import shorten
 from twinfold.data.issues import LINE_KEY
 from twinfold.errors import InvalidDataError
 
@@ -38,11 +39,14 @@ _NOT_TEXT = {
     b"\xfe\xff": "UTF-16 text, not UTF-8 text; save it as UTF-8",
 }
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
+_RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): ?(.*)", re.DOTALL)
+_SOMETHING = re.compile(rb"\S")
 _BLANKS = pa.array(sorted({form(t) for t in NULL_TEXTS for form in (str, str.upper, str.title)}
                           | {"NaN", "-NaN", "NaT"}))  # fmt: skip
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _LARGEST = 2**53  # integers beyond are not exact as floats
-_BLOCKS = (1 << 20, (1 << 31) - 1)  # bytes parsed at once; a line must fit into one block
+# Bytes parsed at once, and whether by threads. A line must fit; without threads rows are named.
+_TRIES = ((1 << 20, True), ((1 << 31) - 1, False))
 # 007, 20261122093000123, 9007199254740993.0: numbers would lose digits
 _NOT_A_QUANTITY = r"^[+-]?(0\d+|\d{16,}(\.\d*)?)$"
 
@@ -113,16 +117,16 @@ class CsvFile:
 
     def _columns(self, places: list[int]) -> list[Any]:
         """Columns by their place, as bytes."""
-        if not self.data[self.start : self.start + _BLOCKS[0]].strip():
+        if not _SOMETHING.search(self.data, self.start):
             return [pa.chunked_array([], pa.binary()) for _ in places]
         self._check_quotes()
         names = [str(i) for i in range(len(self.names))]  # unlike the user's, all distinct
         error = None
-        for size in _BLOCKS:
+        for size, threads in _TRIES:
             try:
                 table = pacsv.read_csv(
                     pa.BufferReader(pa.py_buffer(self.data).slice(self.start)),
-                    pacsv.ReadOptions(column_names=names, block_size=size),
+                    pacsv.ReadOptions(column_names=names, block_size=size, use_threads=threads),
                     pacsv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
                     pacsv.ConvertOptions(
                         column_types={name: pa.binary() for name in names},
@@ -134,9 +138,7 @@ class CsvFile:
                 return table.columns
             except pa.ArrowInvalid as refused:
                 error = refused
-                if "block" not in str(refused):
-                    break
-        raise InvalidDataError(f"{self.file} is no regular CSV: {_irregular(error)}") from None
+        raise InvalidDataError(f"{self.file} is no regular CSV: {_irregular(str(error))}") from None
 
     def _check_quotes(self) -> None:
         """Refuse a quote that is never closed: all rows that follow would be one value."""
@@ -162,21 +164,21 @@ class CsvFile:
             text = column.cast(pa.string())
         except pa.ArrowInvalid:
             row = next(i for i, value in enumerate(column.to_pylist()) if not _is_utf8(value))
+            place = self._place(row, len(column))
             raise InvalidDataError(
-                f"{self.file} is not UTF-8 text ({self._place(row)}) in column {name!r}; save it "
-                "as UTF-8"
+                f"{self.file} is not UTF-8 text ({place}) in column {name!r}; save it as UTF-8"
             ) from None
         null = pc.match_substring(text, "\0")
         if pc.any(null).as_py():
             row = null.to_pylist().index(True)
             raise InvalidDataError(
                 f"{self.file} holds binary data, not text: a NUL in column {name!r}, "
-                f"{self._place(row)}"
+                f"{self._place(row, len(column))}"
             )
         return text
 
-    def _place(self, row: int) -> str:
-        return f"row {row}" if self.lines is None else f"line {row + 2}"
+    def _place(self, row: int, rows: int) -> str:
+        return f"line {row + 2}" if self.lines == rows + 1 else f"row {row}"
 
 
 def write_csv(table: pa.Table, file: Path, separator: str) -> None:
@@ -244,13 +246,16 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _irregular(error: Exception | None) -> str:
-    """The parser's complaint on one short line, with what may be the cause."""
-    message = str(error).removeprefix("CSV parse error: ").split("\n")[0]
-    text = message if len(message) <= 120 else message[:117] + "..."
-    if "Expected" in text:
-        text += "; a value that holds the separator must be in quotes"
-    return text
+def _irregular(message: str) -> str:
+    """The parser's complaint in words of tables; rows count from 0."""
+    found = _RAGGED.search(message)
+    if found is None:
+        return shorten(message.removeprefix("CSV parse error: ").split("\n")[0], 160)
+    row, wanted, got, text = found.groups()
+    return (
+        f"row {int(row) - 1} has {got} values, the header {wanted}: {shorten(text, 80)}; a value "
+        "that holds the separator must be in quotes"
+    )
 
 
 def _is_utf8(value: bytes) -> bool:
