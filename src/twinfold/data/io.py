@@ -26,6 +26,7 @@ StrPath = str | os.PathLike[str]
 
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
+TABLE_SUFFIXES = _TEXT + _PARQUET
 
 
 class Manifest(BaseModel):
@@ -210,9 +211,9 @@ def save_panel(
 
 def _kind(file: Path) -> str:
     suffix = file.suffix.lower()
-    if suffix not in _TEXT + _PARQUET:
+    if suffix not in TABLE_SUFFIXES:
         named = f"suffix {suffix!r}" if suffix else "no suffix"
-        raise UsageError(f"{file} has {named}; {one_of(_TEXT + _PARQUET)}")
+        raise UsageError(f"{file} has {named}; {one_of(TABLE_SUFFIXES)}")
     return suffix
 
 
@@ -224,7 +225,7 @@ def _open(path: StrPath) -> CsvFile | ParquetFile:
         found = file.stat()
         if stat.S_ISDIR(found.st_mode):
             raise UsageError(
-                f"{file} is a directory; give one {' or '.join(_TEXT + _PARQUET)} file"
+                f"{file} is a directory; give one {' or '.join(TABLE_SUFFIXES)} file"
             )
         if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{file} is no regular file but a pipe or a device; give a file")
