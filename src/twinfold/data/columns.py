@@ -118,7 +118,7 @@ def _number_or_nan(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if int(value) > 0 else -math.inf
     except ValueError:  # a Decimal that signals
         return float("nan")
 

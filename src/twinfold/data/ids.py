@@ -36,10 +36,11 @@ def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
     integers beyond 64 bits.
     """
     plain = [_plain(value) for value in values]
-    if all(isinstance(value, int) for value in plain):
-        low, high = (op(plain, default=0) for op in (min, max))
-        fits = high < 2**63 if low < 0 else high < 2**64
-        return tuple(plain) if fits and low >= -(2**63) else tuple(map(str, plain))
+    whole = [value for value in plain if isinstance(value, int)]
+    if len(whole) == len(plain):
+        low = min(whole, default=0)
+        fits = max(whole, default=0) < (2**63 if low < 0 else 2**64) and low >= -(2**63)
+        return tuple(whole) if fits else tuple(str(value) for value in whole)
     if all(isinstance(value, int | float) for value in plain):
         return tuple(float(value) for value in plain)
     return tuple(str(value) for value in plain)
@@ -100,7 +101,7 @@ def _is_unusable(value: Any) -> bool:
         return any("\ud800" <= char <= "\udfff" for char in value)
     if isinstance(value, int):
         return abs(value) >= 10**_MOST_DIGITS
-    return isinstance(value, float | np.floating) and abs(value) >= 2.0**53
+    return isinstance(value, float | np.floating) and bool(abs(value) >= 2.0**53)
 
 
 def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:

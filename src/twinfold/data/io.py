@@ -224,9 +224,7 @@ def _open(path: StrPath) -> CsvFile | ParquetFile:
     try:
         found = file.stat()
         if stat.S_ISDIR(found.st_mode):
-            raise UsageError(
-                f"{file} is a directory; give one {' or '.join(TABLE_SUFFIXES)} file"
-            )
+            raise UsageError(f"{file} is a directory; give one {' or '.join(TABLE_SUFFIXES)} file")
         if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{file} is no regular file but a pipe or a device; give a file")
         if suffix in _PARQUET:

@@ -161,8 +161,8 @@ def _numbers_of(texts: Sequence[str | None]) -> tuple[NDArray[Any], Mask]:
     """Numbers, and which of the texts they cannot hold; integers, exact, if all are whole."""
     values = np.array([np.nan if text is None else float(text) for text in texts])
     lost = np.zeros(len(values), bool)
-    large = np.flatnonzero(np.abs(values) >= LARGEST_EXACT)
-    exact = {int(i): Decimal(texts[i] or "") for i in large}
+    large = np.flatnonzero(np.abs(values) >= LARGEST_EXACT).tolist()
+    exact = {i: Decimal(texts[i] or "") for i in large}
     for i, value in exact.items():
         lost[i] = not -(2**63) <= value < 2**63
     exact = {i: value for i, value in exact.items() if not lost[i]}

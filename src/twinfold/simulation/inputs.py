@@ -66,7 +66,7 @@ def read_state(model: FittedModel, state: Any) -> Floats:
             f"one value per column {', '.join(map(repr, names))}"
         )
     for where in np.argwhere(_unusable(values))[:1]:
-        told = _told(values[tuple(where)])
+        told = _told(float(values[tuple(where)]))
         raise UsageError(f"the state {names[where[-1]]!r} is {told}")
     return values
 
@@ -87,7 +87,7 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
             f"H steps of {', '.join(map(repr, names))}"
         )
     for where in np.argwhere(_unusable(values))[:1]:
-        told = _told(values[tuple(where)])
+        told = _told(float(values[tuple(where)]))
         raise UsageError(f"the action of {_place(where, own)} is {told}")
     if model.action_levels is not None:
         index, unknown = level_index(model.action_levels, values)

@@ -62,6 +62,11 @@ class Problems:
         return f"query {shorten(self.ids.iloc[row])}, {self.notes.row(row)}"
 
 
+def question_columns(roles: Roles) -> tuple[str, ...]:
+    """Return the columns of a table of questions; all others are passed over."""
+    return (QUERY, roles.agent, roles.time, *roles.state, *roles.action)
+
+
 def column(df: pd.DataFrame, name: str) -> pd.Series:
     """A column; a number used as a column name is matched by its text."""
     return df.iloc[:, [str(other) for other in df.columns].index(name)]

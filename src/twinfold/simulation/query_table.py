@@ -35,6 +35,7 @@ from twinfold.simulation.query_columns import (
     QUERY,
     Problems,
     column,
+    question_columns,
     read_actions,
     read_agents,
     read_query_ids,
@@ -174,8 +175,7 @@ def _stop(problems: Problems) -> None:
 
 
 def _column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
-    wanted = (roles.agent, roles.time, *roles.state, *roles.action)
-    if QUERY in wanted:
+    if QUERY in question_columns(roles)[1:]:
         raise UsageError(
             f"the model was fitted with a column called {QUERY!r}, which is what names the "
             "questions; rename it in the training table and fit again"

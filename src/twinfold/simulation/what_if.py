@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.columns import as_text
 from twinfold.data.ids import shorten
 from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
@@ -51,6 +52,7 @@ Floats = NDArray[np.float64]
 Doubt: TypeAlias = tuple[NDArray[np.intp], str]
 """Queries, and what is doubtful about them."""
 
+_SPELLINGS = 100  # texts of which it is looked up how dates are written
 _ROUNDED = 1e-3  # time steps that a time may lose in the column's own type
 _SLICE = 1024  # queries rolled out at once
 _VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
@@ -259,28 +261,25 @@ def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
         out: predicted times, in UTC if they have a zone.
         times: text of the time that each answers or follows.
     """
-    offsets = times.map(offset_of)
-    written = pd.Series(index=out.index, dtype=object)
-    for offset in offsets.unique():
-        rows = offsets == offset if isinstance(offset, str) else offsets.isna()
-        end = offset if isinstance(offset, str) else ""
-        texts = times[rows].str.strip().str.removesuffix(end)
-        local = out[rows]
-        if end:
-            local = local.dt.tz_convert(zone_of(end))
-        form = _date_form(texts, local.dt.tz_localize(None))
+    texts = [as_text(value) for value in times]
+    ends = pd.Series([offset_of(text) or "" for text in texts], index=out.index)
+    written = pd.Series("", index=out.index)
+    for end in ends.unique():
+        rows = ends.index[ends == end]
+        local = (out[rows].dt.tz_convert(zone_of(end)) if end else out[rows]).dt.tz_localize(None)
+        samples = pd.Series([texts[i].removesuffix(end) for i in rows[:_SPELLINGS]])
+        form = _date_form(samples, local)
         if form is None:
             return out
         written[rows] = local.dt.strftime(form) + end
-    return written.astype(times.dtype)
+    return written
 
 
 def _date_form(texts: pd.Series, dates: pd.Series) -> str | None:
     """How texts are written, if dates written so are still exact."""
-    few = texts.iloc[:: max(1, len(texts) // 100)]
     for form in _DATE_FORMS:
-        read = pd.to_datetime(few, format=form, errors="coerce")
-        if read.isna().any() or not (read.dt.strftime(form) == few).all():
+        read = pd.to_datetime(texts, format=form, errors="coerce")
+        if read.isna().any() or not (read.dt.strftime(form) == texts).all():
             continue
         if bool((pd.to_datetime(dates.dt.strftime(form), format=form) == dates).all()):
             return form
