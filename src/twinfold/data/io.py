@@ -27,6 +27,7 @@ StrPath = str | os.PathLike[str]
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
 TABLE_SUFFIXES = _TEXT + _PARQUET
+_COPIES = 4  # of a table in memory while it is checked, at the least
 
 
 class Manifest(BaseModel):
@@ -246,7 +247,7 @@ def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str
     try:
         if isinstance(opened, ParquetFile):  # a small file may stand for any number of rows
             columns = len(opened.names if used is None else used)
-            _check_size(opened.file, opened.rows * columns * 8)
+            _check_size(opened.file, _COPIES * opened.rows * columns * 8)
         return opened.frame(ids, used)
     except MemoryError:
         raise InvalidDataError(_too_large(opened.file)) from None
