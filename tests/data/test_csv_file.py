@@ -86,6 +86,21 @@ def test_names_are_kept_as_written(tmp_path: Path) -> None:
     assert load_panel(path, roles).n_transitions == 2
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (b"id;t;temp, C;u", ["id", "t", "temp, C", "u"]),
+        (b'id,t,"a;b;c;d;e",u', ["id", "t", "a;b;c;d;e", "u"]),
+        (b'id\tt\t"x, y, z, 1"\tu', ["id", "t", "x, y, z, 1", "u"]),
+        (b"a,b;c", ["a", "b;c"]),
+    ],
+)
+def test_the_separator_is_that_of_most_names(
+    tmp_path: Path, header: bytes, names: list[str]
+) -> None:
+    assert column_names(write(tmp_path / "a.csv", header + b"\n")) == names
+
+
 def test_columns_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"id,t,x,u\n" + ROWS)
     assert read_table(path, used=["u", "id"]).columns.tolist() == ["id", "u"]

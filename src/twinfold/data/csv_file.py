@@ -207,11 +207,9 @@ def write_csv(table: pa.Table, file: Path, separator: str) -> None:
 
 
 def _separator(first: bytes) -> str:
-    """The comma, unless the header has none but others."""
-    if b"," in first:
-        return ","
-    found = max((b";", b"\t"), key=first.count)
-    return found.decode() if found in first else ","
+    """The most frequent one in the header, names in quotes aside; the comma among equals."""
+    plain = re.sub(rb'"[^"]*"', b"", first)
+    return max((",", ";", "\t"), key=lambda separator: plain.count(separator.encode()))
 
 
 def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[str], int]:
