@@ -264,6 +264,16 @@ def test_no_foreign_warning(
     assert not recwarn.list
 
 
+def test_ids_that_look_alike(table: Frame, roles: dict[str, Any]) -> None:
+    table["machine id"] = ["Zo\u00eb"] * 4 + [" zoe\u0308"] + ["ZOE"] * 3
+    assert check(table, roles).warnings[0] == (
+        "column 'machine id' (agent): 'Zo\u00eb', ' zoe\\u0308' look alike and are taken for 2 "
+        "agents; if they are one, write them the same way"
+    )
+    table["machine id"] = ["a"] * 3 + ["b"] + ["A"] * 2 + ["B"] * 2
+    assert "'a', 'A' (and 1 other group)" in check(table, roles).warnings[0]
+
+
 def test_ids_that_are_lists(table: Frame, roles: dict[str, Any]) -> None:
     table["machine id"] = [[1]] * len(table)
     assert "not lists" in check(table, roles).problems[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,19 @@ def factorize_ids(
     merge = np.array([first.get(value, -1) for value in ids] + [-1], dtype=np.int64)
     codes = merge[np.asarray(raw)]
     return codes, tuple(first), codes < 0
+
+
+def look_alikes(ids: Iterable[AgentId]) -> list[list[str]]:
+    """Return groups of ids that differ in capitals, blanks or the form of their letters only.
+
+    They are shown as Python does, letters of two characters by their numbers.
+    """
+    groups: dict[str, list[str]] = {}
+    for text in map(str, ids):
+        plain = unicodedata.normalize("NFKC", text).casefold()
+        one = unicodedata.normalize("NFC", text) == text
+        groups.setdefault(" ".join(plain.split()), []).append(repr(text) if one else ascii(text))
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:

@@ -16,13 +16,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask, Numbers, as_flags, as_numbers
-from twinfold.data.ids import UNUSABLE, AgentId, did_you_mean, factorize_ids, shorten, unusable_ids
+from twinfold.data.ids import (
+    UNUSABLE,
+    AgentId,
+    did_you_mean,
+    factorize_ids,
+    look_alikes,
+    shorten,
+    unusable_ids,
+)
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
+from twinfold.utils.text import listed
 
 _LARGEST = 2.0**53  # integers above are not exact as floats
 _NUMBERS = {
@@ -182,6 +191,13 @@ def _read_ids(
     else:
         advice = f"give every row its {role}, or drop the row"
         notes.bad_rows(column, role, "no id", null, advice)
+    alike = look_alikes(ids)
+    if alike:
+        more = f" (and {counted(len(alike) - 1, 'other group')})" if len(alike) > 1 else ""
+        notes.warnings.append(
+            f"column {column!r} ({role}): {listed(alike[0], 5)}{more} look alike and are taken for "
+            f"{len(alike[0])} {role}s; if they are one, write them the same way"
+        )
     return codes, ids
 
 
