@@ -41,6 +41,7 @@ def doubled(columns: pa.Table) -> pa.Table:
     "columns",
     [
         table(id=pa.array([b"a"] * 3)),
+        table(id=pa.array([b"a"] * 3, pa.binary(1))),
         table(id=pa.array(["a"] * 3).dictionary_encode()),
         table(id=pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", "a"]))),
         table(t=pa.array([0, 1, 2], pa.uint64())),

@@ -99,8 +99,7 @@ class ParquetFile:
             column.validate(full=True)
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
-            if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-                column = column.cast(pa.large_string())  # text that a writer did not call so
+            column = _as_text(column)
             whole = column.null_count and column.type in _NULLABLE
             return column.to_pandas(types_mapper=_NULLABLE.get if whole else None)
         except _REFUSED as error:
@@ -108,6 +107,18 @@ class ParquetFile:
                 f"{self.file}: column {name!r} of type {_short(column.type)} cannot be read: "
                 f"{_short(error)}"
             ) from None
+
+
+def _as_text(column: Any) -> Any:
+    """A column of bytes as text, if they are: some writers do not tell the two apart."""
+    kind = column.type
+    fixed = pa.types.is_fixed_size_binary(kind) and not pa.types.is_decimal(kind)
+    if not (fixed or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return column
+    try:
+        return column.cast(pa.large_binary()).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return column
 
 
 def _damaged(file: Path, error: BaseException) -> str:
