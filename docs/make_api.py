@@ -2,7 +2,7 @@
 
     python docs/make_api.py
 
-The names are those that ``src/twinfold/__init__.py`` and the ``__init__.py`` of every package
+The names are those that ``src/twinfold/__init__.pyi`` and the ``__init__.pyi`` of every package
 export. Sources are parsed and nothing is imported, so it needs Python alone.
 """
 
@@ -24,36 +24,27 @@ are not here are internal and may change without notice.
 """
 
 
+def packages() -> Iterator[str]:
+    """Yield ``twinfold`` and those of its packages that export something, in order."""
+    for stub in sorted(SOURCE.glob("twinfold/**/__init__.pyi")):
+        yield ".".join(stub.parent.relative_to(SOURCE).parts)
+
+
+def homes(package: str) -> dict[str, str]:
+    """Return the public names of a package, in alphabetic order, each with its module."""
+    stub = SOURCE.joinpath(*package.split("."), "__init__.pyi")
+    found = {}
+    for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            found |= {alias.name: f"{package}.{node.module}" for alias in node.names}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
 def parsed(module: str) -> ast.Module:
     """Return the syntax tree of a module, given its full name."""
     path = SOURCE.joinpath(*module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def packages() -> Iterator[str]:
-    """Yield ``twinfold`` and those of its packages that export something, in order."""
-    for init in sorted(SOURCE.glob("twinfold/**/__init__.py")):
-        name = ".".join(init.parent.relative_to(SOURCE).parts)
-        if exported(name):
-            yield name
-
-
-def exported(package: str) -> list[str]:
-    """Return the names in ``__all__`` of a package, in alphabetic order."""
-    for node in parsed(package).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return sorted(ast.literal_eval(node.value), key=str.lower)
-    return []
-
-
-def homes(package: str) -> dict[str, str]:
-    """Return the module that each name in a package's ``__init__`` is imported from."""
-    found = {}
-    for node in ast.walk(parsed(package)):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {alias.asname or alias.name: node.module for alias in node.names}
-    return found
 
 
 def summary(module: str, name: str) -> str:
@@ -85,9 +76,8 @@ def page() -> str:
     """Return the whole page."""
     parts = [HEAD]
     for package in packages():
-        home = homes(package)
         about = first_line(ast.get_docstring(parsed(package)) or "")
-        rows = [f"| `{n}` | {summary(home.get(n, package), n)} |" for n in exported(package)]
+        rows = [f"| `{name}` | {summary(home, name)} |" for name, home in homes(package).items()]
         table = "\n".join(["| name | what it is |", "|---|---|", *rows])
         parts.append(f"## `{package}`\n\n{about}\n\n{table}\n")
     return "\n".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -27,7 +26,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
@@ -37,6 +35,8 @@ from jaxtyping import install_import_hook  # noqa: E402
 # Shapes are checked at every call while JAX traces, in tests only; compiled code pays nothing.
 CHECKED = ("models", "adaptation", "uncertainty", "training", "planning")
 install_import_hook([f"twinfold.{name}" for name in CHECKED], "beartype.beartype")
+
+from twinfold.utils.programs import drop_programs  # noqa: E402
 
 # The first example of a property often compiles: time limits would only measure that. The same
 # examples in every run, so that a failure is the change's and not the draw's.
@@ -56,16 +56,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
 
 @pytest.fixture(scope="module", autouse=True)
 def few_compiled_programs() -> Iterator[None]:
-    """Let go of compiled programs after a file of tests, before there are too many of them.
-
-    Each takes about twenty memory maps. Linux gives a process 65,530 of them; the first that it
-    does not get ends a worker with a segmentation fault inside jaxlib.
-    """
+    """Let go of compiled programs after a file of tests, before there are too many of them."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > _MAPS:
-        jax.clear_caches()
-        gc.collect()
+    drop_programs(_MAPS)
 
 
 def load(name: str) -> Any:
@@ -88,6 +81,12 @@ def reference() -> Any:
 def models() -> Any:
     """The module ``random_models.py``."""
     return load("random_models")
+
+
+@pytest.fixture(scope="session")
+def killing() -> Any:
+    """The module ``killing.py``."""
+    return load("killing")
 
 
 @pytest.fixture(scope="session")

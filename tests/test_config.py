@@ -53,6 +53,13 @@ def test_defaults_are_a_config() -> None:
         ("band", 1.0),
         ("band", float("nan")),
         ("seed", -1),
+        ("seed", 2**32),
+        ("batch_size", 10**12),
+        ("steps", 10**12),
+        ("state_net", (8,) * 17),
+        ("action_net", (8,) * 17),
+        ("shrinkages", (1e300,)),
+        ("weight_decay", float("inf")),
     ],
 )
 def test_an_impossible_value_is_named_with_its_setting(name: str, value: Any) -> None:
@@ -61,6 +68,14 @@ def test_an_impossible_value_is_named_with_its_setting(name: str, value: Any) ->
     message = str(caught.value)
     assert message.startswith(f"setting {name!r} cannot be {value!r}: ")
     assert "\n" not in message  # one problem, one line
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 1e12, 2**63])
+def test_every_number_has_limits(value: float) -> None:
+    for name, default in FitConfig().model_dump().items():
+        if isinstance(default, int | float | tuple) and not isinstance(default, bool):
+            with pytest.raises(UsageError, match=name):
+                FitConfig.parse({name: [value] if isinstance(default, tuple) else value})
 
 
 def test_an_unknown_setting_is_named_and_the_valid_ones_listed() -> None:

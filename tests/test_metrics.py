@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import trim_mean
+from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 
 from twinfold import metrics
@@ -186,3 +186,43 @@ def test_metrics_need_numpy_only():
         "sys.exit(any(name in sys.modules for name in ('jax', 'scipy', 'pandas', 'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(seeds, st.integers(3, 40), st.integers(2, 6))
+def test_components_are_those_of_scikit_learn_up_to_sign(seed: int, n: int, r: int) -> None:
+    factors = np.random.default_rng(seed).normal(size=(n, r)) * 3.0 ** np.arange(r)
+    points, shares = metrics.principal_components(factors)
+    reference = PCA(2, svd_solver="full").fit(factors)
+    np.testing.assert_allclose(np.abs(points), np.abs(reference.transform(factors)), atol=1e-8)
+    np.testing.assert_allclose(shares, reference.explained_variance_ratio_, atol=1e-10)
+
+
+@given(seeds)
+def test_the_map_does_not_depend_on_the_coordinates_orientation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(12, 3)) * (1.0, 4.0, 16.0)
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    moved = factors @ rotation + rng.normal(size=3)
+    np.testing.assert_allclose(
+        metrics.principal_components(factors)[0], metrics.principal_components(moved)[0], atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (5, 1), (2, 2), (1, 1)])
+def test_few_agents_or_factors_give_a_map_all_the_same(shape: tuple[int, int]) -> None:
+    points, shares = metrics.principal_components(np.random.default_rng(0).normal(size=shape))
+    assert points.shape == (shape[0], 2)
+    assert np.isfinite(points).all()
+    assert np.isfinite(shares).all()
+
+
+def test_equal_agents_share_a_point() -> None:
+    points, shares = metrics.principal_components(np.ones((4, 3)))
+    np.testing.assert_array_equal(points, 0.0)
+    np.testing.assert_array_equal(shares, 0.0)
+
+
+@pytest.mark.parametrize("factors", [np.zeros(3), np.zeros((0, 2)), np.array([[1.0], [np.nan]])])
+def test_factors_that_cannot_be_mapped_are_refused(factors) -> None:
+    with pytest.raises(UsageError):
+        metrics.principal_components(factors)

@@ -1,7 +1,23 @@
-"""``python -m twinfold``: the command line."""
+"""``python -m twinfold``, and the command ``twinfold``.
 
-import sys
+Ctrl-C is heard from here on: next to nothing is loaded before.
+"""
 
-from twinfold.cli import main
+import os
 
-sys.exit(main())
+
+def main() -> None:
+    """Run the command of this process, which ends with it."""
+    try:
+        from twinfold.cli import main as run
+
+        run()
+    except KeyboardInterrupt:  # the command line was still being loaded
+        try:
+            os.write(2, b"interrupted\n")
+        finally:
+            os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

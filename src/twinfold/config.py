@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinfold.errors import UsageError
+from twinfold.utils.seeds import LARGEST_SEED
 
 Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes", "average"]
 Width = Annotated[int, Field(ge=1, le=4096)]
+Steps = Annotated[int, Field(le=100_000_000)]
 
 
 class FitConfig(BaseModel):
@@ -20,7 +22,9 @@ class FitConfig(BaseModel):
     The text below a setting is its help on the command line, where it has a flag.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     features: Literal["auto", "separable", "joint"] = "separable"
     """Features of the nets: separable (state times action, as in the paper), joint (of both, for
@@ -40,43 +44,43 @@ class FitConfig(BaseModel):
     with the present one (no change is a worse guess than the mean)."""
     members: int = Field(default=5, ge=1, le=100)
     """Size of the ensemble; members differ by initialisation and by shuffling."""
-    state_net: tuple[Width, ...] = Field(default=(128,), min_length=1)
+    state_net: tuple[Width, ...] = Field(default=(128,), min_length=1, max_length=16)
     """Hidden widths of the state net, such as 128 or 64,64."""
-    action_net: tuple[Width, ...] = (64,)
+    action_net: tuple[Width, ...] = Field(default=(64,), max_length=16)
     """Hidden widths of the action net (continuous actions; a discrete one has a free vector per
     level); 0 for a linear one."""
     activation: Literal["relu", "silu", "hard_swish", "tanh"] = "relu"
     """Activation of both nets: relu, silu, hard_swish or tanh."""
     learning_rate: float = Field(default=1e-2, gt=0, le=1)
     """Peak of the learning rate, reached at once; it falls to zero along a cosine."""
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, le=1e6)
     """Decay of the nets' weights, decoupled from the gradient, per unit of learning rate; keeps
     predictions tame where there is no data."""
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1, le=100_000)
     """Transitions per training step."""
-    steps: int = Field(default=50_000, ge=1)
+    steps: Steps = Field(default=50_000, ge=1)
     """Longest training, in steps per member; shorter ones are tried on held-out data too."""
     unroll: int = Field(default=1, ge=1, le=1000)
     """Horizon of a second phase of training, on predictions over that many steps, each from the one
     before; 1 leaves the phase out. For dynamics in which small errors grow fast, such as
     contacts."""
-    unroll_steps: int = Field(default=2000, ge=1)
+    unroll_steps: Steps = Field(default=2000, ge=1)
     """Length of that phase, in steps per member."""
     polish: int = Field(default=0, ge=0, le=100)
     """Rounds in which the last layer and the agents' factors are solved for in closed form after
     training, in turns. For data almost free of noise whose errors grow fast in a rollout. A round
     costs transitions times (last hidden width x rank)^2."""
     schedules: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        default=(0.05, 0.25, 1.0), min_length=1
+        default=(0.05, 0.25, 1.0), min_length=1, max_length=100
     )
     """Shares of the steps that are tried on held-out data, the shortest first; a longer one only
     where the one before paid."""
-    shrinkages: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
-        default=(0.001, 0.3, 3.0, 30.0), min_length=1
+    shrinkages: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = Field(
+        default=(0.001, 0.3, 3.0, 30.0), min_length=1, max_length=100
     )
     """Strengths of the pull of agents to each other that are tried on held-out data: penalties on
     the squared distance of agents' factors from their mean. Noisy or scarce data asks for more."""
-    behaviour_steps: int = Field(default=5000, ge=0)
+    behaviour_steps: Steps = Field(default=5000, ge=0)
     """Length of training of the policy that the data followed (continuous actions only), which
     planning can keep to; 0 leaves it out."""
     structure_share: float = Field(default=0.5, gt=0, le=1)
@@ -91,7 +95,7 @@ class FitConfig(BaseModel):
     """Members trained for every pair of schedule and shrinkage that is tried."""
     band: float = Field(default=0.9, gt=0, lt=1)
     """Nominal coverage of the prediction band, of whole trajectories."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Seed of everything that is random."""
 
     @classmethod

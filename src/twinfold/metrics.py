@@ -1,4 +1,4 @@
-"""Prediction error and summaries of repeated measurements. NumPy only."""
+"""Prediction error, robust statistics, summaries and principal components. NumPy only."""
 
 from __future__ import annotations
 
@@ -274,3 +274,38 @@ def robust_scale(
     in_all, whole = (np.sqrt(np.square(x).mean(axis=0)) for x in (away, error))
     seldom = (in_all > ROBUST_SCALE.seldom * mostly) & (usual >= ROBUST_SCALE.explained * mostly)
     return np.where(seldom, np.maximum(whole, usual), usual)
+
+
+def principal_components(values: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the first two principal components of what describes agents: a map of them.
+
+    Of factors the map would depend on their basis, which is not unique; of agents' responses to the
+    same probes it does not. The larger end of each component is positive, so that equal values give
+    equal maps. NumPy's SVD gives what scikit-learn's ``PCA(2)`` does without loading it.
+
+    Args:
+        values: ``(N, r)``, finite.
+
+    Returns:
+        Coordinates ``(N, 2)`` and the share of the variance that each explains ``(2,)``; a
+        component that does not exist (r or N too small) is zero.
+
+    Raises:
+        UsageError: no agent, not two axes, or a value that is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise UsageError(f"values of shape {array.shape} must have shape (N, r), N and r positive")
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise UsageError(f"the values of agent number {row} are not finite: {array[row]}")
+    left, scale, _ = np.linalg.svd(array - array.mean(axis=0), full_matrices=False)
+    coordinates = np.zeros((array.shape[0], 2))
+    shares = np.zeros(2)
+    kept = min(2, scale.size)
+    coordinates[:, :kept] = left[:, :kept] * scale[:kept]
+    total = float((scale**2).sum())
+    if total > 0.0:
+        shares[:kept] = scale[:kept] ** 2 / total
+    largest = np.take_along_axis(coordinates, np.abs(coordinates).argmax(axis=0)[None], axis=0)[0]
+    return coordinates * np.where(largest < 0.0, -1.0, 1.0), shares

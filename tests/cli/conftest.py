@@ -17,7 +17,7 @@ from twinfold.cli import main
 from twinfold.data.io import save_panel
 from twinfold.models.fitted_model import FittedModel
 from twinfold.tasks.registry import get_task
-from twinfold.training.run_directory import save_run
+from twinfold.training.run_writer import save_run
 
 
 class Done(NamedTuple):
@@ -30,11 +30,24 @@ class Done(NamedTuple):
 
 Twinfold = Callable[..., Done]
 
-# A shell without job control lets its background processes ignore Ctrl-C; these shall not.
-ENTRY = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from twinfold.cli import main; print('begun', file=sys.stderr, flush=True); sys.exit(main())"
-)
+# A shell without job control lets its background processes ignore Ctrl-C; these shall not. The
+# command says that it has begun from within: what comes before is the start of Python.
+ENTRY = """
+import signal, sys
+from twinfold import cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+make_app = cli.make_app
+
+
+def begun(*words):
+    print("begun", file=sys.stderr, flush=True)
+    return make_app(*words)
+
+
+cli.make_app = begun
+cli.main()
+"""
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from twinfold.adaptation.adapt import adapt
 from twinfold.benchmark.collect import collect, provenance
 from twinfold.data.io import save_panel
 from twinfold.tasks.registry import get_task
-from twinfold.training.run_directory import save_run
+from twinfold.training.run_writer import save_run
 from twinfold.uncertainty.conformal import calibrate
 from twinfold.uncertainty.intervals import promised_steps
 
@@ -254,7 +254,7 @@ def test_what_becomes_of_the_band_is_said(
     ("agents", "words"),
     [
         ("T-003", "unknown agent 'T-003'. Did you mean 'T-003/é'?"),
-        (",", "--agent needs at least one id"),
+        (",", "unknown agent ''"),
         (",".join(f"T-00{n}/é" for n in range(8)), "no agent would be left"),
     ],
 )
@@ -273,10 +273,10 @@ def test_what_cannot_be_forgotten(
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        ("some", "--reserve takes a whole number or auto, not 'some'"),
-        ("2.5", "--reserve takes a whole number or auto, not '2.5'"),
+        ("some", "--reserve: 'some' is not auto or a whole number from 0"),
+        ("2.5", "--reserve: '2.5' is not auto or a whole number from 0"),
         ("12", "--reserve 12: the table has 12 agents, and at least one must be left"),
-        ("-1", "--reserve -1: the table has 12 agents"),
+        ("-1", "--reserve: '-1' is not auto or a whole number from 0"),
     ],
 )
 def test_agents_that_cannot_be_reserved(

@@ -64,8 +64,8 @@ def test_collect_writes_a_manifest_that_the_others_read(twinfold: Any, tmp_path:
     [
         ({"--task": "mountain_bike"}, "valid: cart_pole, mountain_car"),
         ({"--policy": "expert"}, "valid: random, test"),
-        ({"--agents": 0}, "number of agents must be at least 1"),
-        ({"--seed": -1}, "seed must be 0 or larger"),
+        ({"--agents": 0}, "--agents: '0' is not a whole number from 1"),
+        ({"--seed": -1}, "--seed: '-1' is not a whole number from 0"),
         ({"--out": "cars.xlsx"}, "valid: .csv, .tsv, .parquet"),
     ],
 )

@@ -50,6 +50,30 @@ def test_the_list_of_commands_says_what_they_say(twinfold: Any, command: str) ->
     assert f"\n\n{summary}\n" in "\n" + twinfold(command, "--help").out
 
 
+def test_next_to_nothing_is_loaded_before_ctrl_c_is_heard() -> None:
+    code = "import sys, twinfold.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"twinfold.cli", "cyclopts", "logging", "rich"} & {*done.stdout.split()}
+
+
+@pytest.mark.parametrize("imported", ["twinfold.cli", "cyclopts"])
+def test_an_interrupt_while_the_command_line_is_loaded(imported: str, tmp_path: Path) -> None:
+    """The first before there is a handler, the second under it."""
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {imported!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "from twinfold.__main__ import main\n"
+        "main()"
+    )
+    words = ("data", "collect", "--task", "cart_pole", "--agents", "100000", "--out", "t.csv")
+    done = run(sys.executable, "-c", code, *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_the_list_of_commands_loads_none_of_them() -> None:
     code = "import sys, twinfold.cli as c; c.main(['--help']); sys.exit('pydantic' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
@@ -89,7 +113,7 @@ def test_a_command_group_alone_shows_its_help(twinfold: Any) -> None:
         (["simulat"], 'Did you mean "simulate"?', "twinfold"),
         (["data", "validat"], 'Did you mean "validate"?', "twinfold data"),
         (["fit", "t.csv", "--out", "r", "--step", "3"], "Did you mean --steps?", "twinfold fit"),
-        (["fit", "t.csv", "--out", "r", "--steps", "many"], '"many" into int', "twinfold fit"),
+        (["fit", "t.csv", "--out", "r", "--steps", "many"], "'many' is not a", "twinfold fit"),
         (["fit", "--out", "r"], "TABLE", "twinfold fit"),
         (["evaluate", "return", "r"], "--task", "twinfold evaluate return"),
         (["data", "validate", "t.csv", "--action-type", "continous"], "continuous",
@@ -135,15 +159,26 @@ def test_a_reader_that_goes_away_is_no_traceback(cart_table: Path) -> None:
 
 
 def test_a_terminal_that_cannot_show_a_name(tmp_path: Path) -> None:
-    table = tmp_path / "t.csv"
+    """Nor has it a home or a display; a picture is drawn all the same, and nothing is said."""
+    table, home = tmp_path / "t.csv", tmp_path / "home"
     table.write_text("é,t,漢,u\na,0,1,0\na,1,2,1\na,2,4,\n", encoding="utf-8")
+    home.write_text("")  # a file, where no directory can be made
     flags = ["--agent=é", "--time=t", "--state=漢", "--action=u", "--action-type=discrete"]
+    odd = {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "none such", "HOME": str(home)}
     done = run(
-        sys.executable, "-m", "twinfold", "data", "describe", str(table), *flags,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+        *(sys.executable, "-m", "twinfold", "data", "describe", str(table), *flags),
+        *("--plot", str(tmp_path / "t.svg")),
+        env={**os.environ, **odd},
+        cwd="/",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     assert r"\u6f22" in done.stdout
+
+
+def test_help_is_there_without_docstrings() -> None:
+    done = run(sys.executable, "-OO", "-m", "twinfold", "fit", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cli.COMMANDS["fit"][1] in done.stdout
 
 
 def test_a_full_disk_is_a_plain_failure(

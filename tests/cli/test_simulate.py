@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, Simulator
+from twinfold.utils.text import banded
 
 CARTS = ["--agent", "7", "--state", "-0.01,0.02,0.03,-0.04"]
 STATES = ["x", "x_dot", "theta", "theta_dot"]
@@ -55,8 +56,11 @@ def test_one_question(twinfold: Any, cart_run: Path, small_cart_pole: FittedMode
         )
     table = twinfold("simulate", cart_run, *CARTS, "--actions", "0,0,1")
     assert table.code == 0
-    for value in expected.centre.ravel():
-        assert f"{value:.4g}" in table.out
+    bands = zip(
+        expected.centre.ravel(), expected.lower.ravel(), expected.upper.ravel(), strict=True
+    )
+    for value, lower, upper in bands:
+        assert banded(value, lower, upper) in table.out
     assert "90 % band" in table.out
 
 

@@ -18,7 +18,8 @@ from twinfold.benchmark.collect import collect, provenance
 from twinfold.cli import main
 from twinfold.data.io import load_panel, save_panel, write_table
 from twinfold.tasks.registry import get_task
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 
 SETTINGS = """
 linear = "none"
@@ -147,7 +148,7 @@ def test_a_gate_says_what_failed(twinfold: Any, place: Place, tmp_path: Path, ga
     assert done.code == 1
     assert done.out.startswith("not usable: ")
     assert done.err.startswith(f"gate {gate}: the verdict is 'not usable', not 'usable for")
-    assert "as usual: level" in done.err
+    assert "reference shift: residual scale" in done.err
     assert len(done.err.splitlines()) == 1
     assert twinfold("validate", place.run, faulty, "--quiet").code == 0  # no gate, no judgement
 

@@ -69,11 +69,11 @@ def test_agents_left_out_are_the_first(twinfold: Any, cart_run: Path) -> None:
         (["--task", "mountain_car"], "fitted on data of 'cart_pole', not of 'mountain_car'"),
         (["--task", "acrobot"], "valid: cart_pole, mountain_car"),
         (["--draws", "5"], "needs 19 draws or more"),
-        (["--starts", "0"], "number of starts must be at least 1"),
-        (["--horizon", "0"], "at least 1 step"),
-        (["--discount", "2"], "at most 1, not 2"),
-        (["--coverage", "90"], "between 0 and 1, not 90"),
-        (["--seed", "-1"], "the seed must be between"),
+        (["--starts", "0"], "--starts: '0' is not a whole number from 1"),
+        (["--horizon", "0"], "--horizon: '0' is not a whole number from 1"),
+        (["--discount", "2"], "'2' is not a number above 0 and at most 1"),
+        (["--coverage", "90"], "'90' is not a number above 0 and below 1"),
+        (["--seed", "-1"], "'-1' is not a whole number from 0"),
     ],
 )
 def test_refusals(twinfold: Any, cart_run: Path, words: list[str], expected: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from twinfold.data.time_step import find_step, joins, step_from_ticks, ticks_from_step
 from twinfold.errors import UsageError

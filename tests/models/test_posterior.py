@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from twinfold.adaptation import empirical_bayes as empirical
 from twinfold.adaptation.empirical_bayes import empirical_prior, maximised, trained_posterior

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from twinfold.adaptation.adapt import adapt, forget
 from twinfold.adaptation.empirical_bayes import trained_posterior
@@ -26,7 +25,8 @@ from twinfold.models.posterior import Posterior
 from twinfold.models.static_prior import STATIC, OwnPrior, StaticPrior, fit_static
 from twinfold.simulation.simulator import Simulator
 from twinfold.training.fit import fit
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 
 Build = Callable[..., FittedModel]

@@ -9,7 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from twinfold.planning import PlanConfig, plan_config
-from twinfold.planning.config import ICEMSettings, problems, recorded_settings, setting_fields
+from twinfold.planning.config import (
+    PLANNERS,
+    ICEMSettings,
+    ObjectiveSettings,
+    Settings,
+    problems,
+    recorded_settings,
+    setting_fields,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +46,25 @@ def test_changes_override_and_none_does_not() -> None:
 def test_settings_are_checked(wrong: dict) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         plan_config("cart_pole", "discrete", **wrong)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 1e12, 2**63])
+@pytest.mark.parametrize("kind", [*PLANNERS.values(), ObjectiveSettings])
+def test_every_number_has_limits(kind: type[Settings], value: float) -> None:
+    for name, field in kind.model_fields.items():
+        if field.annotation in (int, float):
+            with pytest.raises(ValidationError, match=name):
+                kind(**{name: value})
+
+
+def test_the_candidates_fit_in_memory() -> None:
+    assert PlanConfig(candidates=1_000_000, horizon=100).search.horizon == 100
+    with pytest.raises(ValidationError) as caught:
+        PlanConfig(candidates=1_000_000, horizon=101)
+    assert problems(caught.value) == {
+        "horizon": "cannot be 101: 1000000 candidates of that length have more than 100000000 "
+        "steps in all"
+    }
 
 
 def test_a_planner_has_its_own_settings() -> None:

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from twinfold.planning import CEM, ICEM, MPPI, Planner
 from twinfold.planning.config import CEMSettings

@@ -21,9 +21,9 @@ from plotly.offline import get_plotlyjs
 from twinfold.errors import UsageError
 from twinfold.report import validation_figures as figures
 from twinfold.report.validation_page import validation_page
+from twinfold.uncertainty.holdout_statistics import STATISTICS
 
 EVIL = "<script>alert(1)</script>"
-STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
 
 
 def check(name: str, status: str = "pass", **more: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def record(ids: tuple[Any, ...] = ("a", "b", "c"), columns: tuple[str, ...] = ("
             ),
             check("against other actions", "fail", planning=True),
             check("break-even horizon", values={"step": 3, "reach": 4, "control": "drift"}),
-            check("as usual: memory", "unknown"),
+            check("reference shift: residual autocorrelation", "unknown"),
             check(
                 "band",
                 values={"coverage": 0.875, "nominal": 0.9, "agents": 3, "horizon": 4, "p": 0.5},

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from twinfold.tasks import get_task
 from twinfold.tasks.mountain_car import GOAL, MountainCarCovariates

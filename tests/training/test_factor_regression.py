@@ -177,7 +177,7 @@ def test_a_part_of_the_rows_gives_the_scale_of_the_residuals(
     start = member()
     data = sample(start, noise=0.1)
     (whole,) = factor_regression.solve_factors([start], data, every(data))
-    monkeypatch.setattr(factor_regression, "_SAMPLE", 100)
+    monkeypatch.setattr(factor_regression, "REGRESSION", replace(REGRESSION, scale_sample=100))
     (part,) = factor_regression.solve_factors([start], data, every(data))
     np.testing.assert_allclose(part.agents, whole.agents, atol=0.05)
     assert not np.array_equal(part.agents, whole.agents)

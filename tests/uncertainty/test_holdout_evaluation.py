@@ -16,6 +16,7 @@ from twinfold.models.prior import no_walls
 from twinfold.uncertainty.controls import CONTROLS
 from twinfold.uncertainty.holdout_evaluation import as_known, evaluate_holdout
 from twinfold.uncertainty.holdout_statistics import STATISTICS, _correlation, holdout_statistics
+from twinfold.uncertainty.matched_agents import match_agents
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [{}, {"discrete": False, "features": "joint", "angles": (1,)}]
@@ -103,7 +104,7 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     factors = courses.factors(model)[:3]
     panel = courses.panel(model, [10] * 3, factors, ids=["u2", "x", "u0"], seed=8)
     before, _ = split_ends(courses.transitions(model, panel))
-    kept = as_known(model, panel, before, refit_from_prefix=False)
+    kept = as_known(model, panel, match_agents(model, panel), before, refit_from_prefix=False)
     mine = np.asarray(model.members.agents)
     theirs = np.asarray(kept.members.agents)
     assert kept.agent_ids == ("u2", "x", "u0")
@@ -111,7 +112,7 @@ def test_agents_of_the_model_are_known_as_they_are_or_anew(
     np.testing.assert_array_equal(theirs[:, 2], mine[:, 0])
     assert kept.posterior.trained.tolist() == [True, False, True]
     assert kept.posterior.evidence.count.tolist() == [12, 5, 12]
-    anew = as_known(model, panel, before, refit_from_prefix=True)
+    anew = as_known(model, panel, match_agents(model, panel), before, refit_from_prefix=True)
     assert anew.posterior.evidence.count.tolist() == [5, 5, 5]
     assert not anew.posterior.trained.any()
     np.testing.assert_allclose(np.asarray(anew.members.agents)[:, 1], theirs[:, 1], rtol=1e-6)
@@ -190,31 +191,32 @@ def test_statistics_of_plain_noise_are_near_zero_and_each_fault_raises_its_own()
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 3))
     plain = statistics(noise)
-    for name in ("level", "course", "memory", "change", "reaction", "identity"):
+    for name in (*STATISTICS[:3], *STATISTICS[4:]):
         assert abs(plain[name]) < 0.1, name
-    assert plain["drift"] < 0.15
-    assert statistics(5 * noise)["level"] == pytest.approx(np.log(5) + plain["level"])
+    assert plain["residual trend"] < 0.15
+    larger = statistics(5 * noise)["residual scale"]
+    assert larger == pytest.approx(np.log(5) + plain["residual scale"])
     memory = np.copy(noise)
     for t in range(1, 400):
         memory[t] = 0.8 * memory[t - 1] + 0.6 * noise[t]
-    assert statistics(memory)["memory"] == pytest.approx(0.8, abs=0.1)
+    assert statistics(memory)["residual autocorrelation"] == pytest.approx(0.8, abs=0.1)
     drift = noise + np.linspace(-3, 3, 400)[:, None] * [0, 0, 1]
-    assert statistics(drift)["drift"] > 0.8
+    assert statistics(drift)["residual trend"] > 0.8
     change = noise * np.where(np.arange(400) < 200, 1, 4)[:, None]
-    assert statistics(change)["change"] == pytest.approx(np.log(4), abs=0.1)
+    assert statistics(change)["residual growth"] == pytest.approx(np.log(4), abs=0.1)
     controls = {name: np.ones(1) for name in CONTROLS}
     worse = statistics(noise, controls=controls | {"other actions": np.full(1, 0.5)})
-    assert worse["reaction"] == pytest.approx(np.log(2))
+    assert worse["action sensitivity"] == pytest.approx(np.log(2))
     worse = statistics(noise, controls=controls | {"average agent": np.full(1, 0.25)})
-    assert worse["identity"] == pytest.approx(np.log(4))
+    assert worse["personalisation gain"] == pytest.approx(np.log(4))
 
 
 def test_short_ends_have_no_memory() -> None:
     short = statistics(np.ones((3, 2)))
     assert [name for name, value in short.items() if np.isnan(value)] == [
-        "memory",
-        "drift",
-        "change",
+        "residual autocorrelation",
+        "residual trend",
+        "residual growth",
     ]
 
 

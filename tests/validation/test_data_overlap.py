@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twinfold.adaptation.adapt import adapt
+from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.validation.data_overlap import already_had, made_from
 
 KNOWN = [f"u{n}" for n in range(30)]
@@ -26,8 +27,8 @@ def test_the_run_knows_what_it_was_made_from(world: Any) -> None:
 
 def test_training_data_that_is_given_as_fresh_is_a_warning(world: Any) -> None:
     part = world.own.select_agents(KNOWN)
-    (check,) = already_had(world.model, part)
+    (check,) = already_had(world.model, evaluate_holdout(world.model, part))
     assert (check.status, check.values["share"]) == ("warn", 1.0)
-    (check,) = already_had(world.model, world.again(KNOWN, 8))
+    (check,) = already_had(world.model, evaluate_holdout(world.model, world.again(KNOWN, 8)))
     assert (check.status, check.values["share"]) == ("pass", 0.0)
-    assert already_had(world.model, world.fresh(3, 1)) == []
+    assert already_had(world.model, evaluate_holdout(world.model, world.fresh(3, 1))) == []

@@ -67,6 +67,17 @@ def test_the_numerical_rank_is_the_number_of_terms_that_differ(world: Any, used:
     assert np.all(np.array(singular[used:]) < 1e-4 * singular[0])
 
 
+def test_the_rank_is_never_more_than_the_terms_there_are(world: Any) -> None:
+    """Hard limits bend predictions in ways that no term of the model has; nothing has rank 0."""
+    norm = world.model.normalizer
+    limits = (np.full_like(norm.low, -0.1), np.full_like(norm.high, 0.1))
+    tight = eqx.tree_at(lambda n: (n.low, n.high), norm, limits)
+    narrow = replace(world.model, normalizer=tight)
+    assert rank_of(narrow).values == rank_of(world.model).values
+    nothing = rank_of(with_factors(world.model, 0 * np.asarray(world.model.members.agents)))
+    assert (nothing.status, nothing.values["rank"]) == ("pass", 0)
+
+
 def test_members_that_tell_agents_apart_alike_agree(world: Any) -> None:
     factors = np.asarray(world.model.members.agents)[0]
     rng = np.random.default_rng(0)

@@ -32,7 +32,7 @@ def draws(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["normal", "skewed", "even", "lumpy"])
-def test_agents_as_usual_seldom_raise_an_alarm(some: Any, kind: str) -> None:
+def test_agents_like_the_reserved_seldom_raise_an_alarm(some: Any, kind: str) -> None:
     rng, trials = np.random.default_rng(0), 300
     shifted = single = 0
     for _ in range(trials):
@@ -63,7 +63,7 @@ def test_a_shift_of_all_agents_is_caught_where_it_is(some: Any, statistic: int) 
     usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K))
     own[:, statistic] += 2.5
     failed = [check.name for check in shifts(some(own), usual) if check.status == "fail"]
-    assert failed == [f"as usual: {STATISTICS[statistic]}"]
+    assert failed == [f"reference shift: {STATISTICS[statistic]}"]
     own[:, statistic] -= 5  # better than usual is no fault
     assert all(check.status == "pass" for check in shifts(some(own), usual))
 
@@ -74,11 +74,11 @@ def test_courses_of_agents_known_from_other_trajectories_are_a_warning(some: Any
     for n_new, status in ((30, "fail"), (5, "fail"), (4, "warn"), (0, "warn")):
         known = np.arange(30) >= n_new
         found = {check.name: check for check in shifts(some(own), usual, known)}
-        assert found.pop("as usual: course").status == status
+        assert found.pop("reference shift: trajectory error").status == status
         assert {check.status for check in found.values()} == {"fail"}
     own[:10, 1] -= 2.5  # new agents are as usual, whatever known ones do
     found = {check.name: check for check in shifts(some(own), usual, np.arange(30) >= 10)}
-    assert found["as usual: course"].status == "pass"
+    assert found["reference shift: trajectory error"].status == "pass"
 
 
 def test_single_agents_are_named_the_worst_first(some: Any) -> None:
@@ -90,7 +90,7 @@ def test_single_agents_are_named_the_worst_first(some: Any) -> None:
     check = outliers(some(own), usual, [f"a{n}" for n in range(30)])
     assert check.status == "fail"
     assert check.agents == ("a3", "a7")
-    assert check.values["statistic"] == ["level", "course"]
+    assert check.values["statistic"] == ["residual scale", "trajectory error"]
     assert check.advice.startswith("'a3': one-step errors are larger")
     # Of an agent known from other trajectories the course warns, the level does not.
     for agent, status in ((7, "warn"), (3, "fail")):
@@ -105,7 +105,7 @@ def test_single_agents_are_named_the_worst_first(some: Any) -> None:
     assert check.advice.startswith("3: one-step errors are larger")
     own[7, 0] = 15.0  # a course that only warns is not the reason why an agent fails
     check = outliers(some(own), usual, range(30), np.arange(30) == 7)
-    assert dict(zip(check.agents, check.values["statistic"], strict=True))[7] == "level"
+    assert dict(zip(check.agents, check.values["statistic"], strict=True))[7] == "residual scale"
     assert max(check.values["excess"]) < 100
 
 
@@ -115,8 +115,12 @@ def test_short_trajectories_are_no_alarm_and_no_pass(some: Any) -> None:
     usual[:, 3] = np.nan
     own[2:, 4] = np.nan
     found = {check.name: check for check in shifts(some(own), usual)}
-    assert found["as usual: drift"].status == found["as usual: change"].status == "unknown"
-    assert found["as usual: level"].status == "pass"
+    assert (
+        found["reference shift: residual trend"].status
+        == found["reference shift: residual growth"].status
+        == "unknown"
+    )
+    assert found["reference shift: residual scale"].status == "pass"
     own[0, 0], own[1, 1] = np.nan, 1e6
     assert outliers(some(own), usual, range(30)).agents == (1,)  # by what is known
     usual[:, :2] = np.nan

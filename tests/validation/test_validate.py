@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from twinfold.adaptation.adapt import panel_transitions
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.uncertainty.holdout_statistics import STATISTICS
+from twinfold.uncertainty.matched_agents import match_agents
 from twinfold.validation.identity_swap import same_agents
 from twinfold.validation.thresholds import THRESHOLDS
 from twinfold.validation.validate import Validation, validate
@@ -128,7 +130,7 @@ def test_swapped_ids_are_caught_by_name(world: Any) -> None:
 
 def test_more_noise_is_caught(world: Any) -> None:
     found = validate(world.model, world.fresh(40, 5, noise=0.5))
-    assert "as usual: level" in failed(found)
+    assert "reference shift: residual scale" in failed(found)
 
 
 def test_shuffled_actions_are_caught(world: Any) -> None:
@@ -139,7 +141,7 @@ def test_shuffled_actions_are_caught(world: Any) -> None:
             table.loc[index, "a0"] = rng.permutation(table.loc[index, "a0"])
 
     found = validate(world.model, changed(world.again(KNOWN, 8), shuffle))
-    assert "as usual: reaction" in failed(found)
+    assert "reference shift: action sensitivity" in failed(found)
 
 
 def test_a_sensor_that_drifts_is_caught(world: Any) -> None:
@@ -161,7 +163,11 @@ def test_another_regime_halfway_is_caught(world: Any) -> None:
         one.loc[first, columns] = two.loc[first, columns] + jump
     assert late.any()
     found = validate(world.model, PanelDataset.from_frame(one, panel.roles))
-    assert failed(found) & {"as usual: change", "as usual: level", "as usual: course"}
+    assert failed(found) & {
+        "reference shift: residual growth",
+        "reference shift: residual scale",
+        "reference shift: trajectory error",
+    }
 
 
 def test_one_bad_agent_is_named(world: Any) -> None:
@@ -194,7 +200,7 @@ def test_without_reserved_agents_fresh_data_is_still_compared_with_controls(worl
     found = validate(model, world.fresh(20, 3))
     assert found.verdict == VERDICTS[2]  # of the band nothing is known: no ground for plans
     unknown = [check.name for check in found.checks if check.status == "unknown"]
-    assert {"band", "as usual", "agents that fit badly"} <= set(unknown)
+    assert {"band", "reference shift", "agents that fit badly"} <= set(unknown)
     assert [row["check"] for row in found.record["reasons"]] == ["band"]
     assert found.record["pictures"]["calibration"] is None
 
@@ -284,12 +290,17 @@ def test_a_run_of_one_transition_never_passes(world: Any) -> None:
     assert [row["check"] for row in found.record["reasons"]] == ["data of the fit"]
 
 
+def _matched(model: Any, panel: PanelDataset) -> tuple[Any, ...]:
+    place = match_agents(model, panel).in_model
+    return model, panel.agent_ids, place, panel_transitions(model, panel)
+
+
 def test_clean_tables_are_hardly_accused(world: Any) -> None:
     """Of twenty tables without a fault at most one has an agent taken for another."""
     accused = 0
     for seed in range(20):
         panel = world.again(KNOWN, 200 + seed, noise=[0.02, 0.05, 0.1, 0.3][seed % 4])
-        check = same_agents(world.model, panel)
+        check = same_agents(*_matched(world.model, panel))
         accused += check is not None and check.status == "fail"
     assert accused <= 1
 
@@ -301,7 +312,7 @@ def test_swapped_ids_are_caught_in_most_tables(world: Any) -> None:
         a, b = np.random.default_rng(seed).permutation(30)[:2]
         names = list(KNOWN)
         names[a], names[b] = names[b], names[a]
-        check = same_agents(world.model, replace(panel, agent_ids=tuple(names)))
+        check = same_agents(*_matched(world.model, replace(panel, agent_ids=tuple(names))))
         assert check is not None
         caught += check.status == "fail" and set(check.agents) >= {KNOWN[a], KNOWN[b]}
     assert caught >= 8
@@ -333,4 +344,4 @@ def test_a_member_that_diverged_fails_nothing_but_what_it_spoils(world: Any) -> 
     found = validate(replace(stack, members=spoiled), panel)
     assert whole.verdict == VERDICTS[3]
     statuses = {check.name: check.status for check in found.checks}
-    assert statuses["against persistence"] == statuses["as usual: level"] == "pass"
+    assert statuses["against persistence"] == statuses["reference shift: residual scale"] == "pass"

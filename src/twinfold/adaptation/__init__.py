@@ -6,24 +6,6 @@
 - ``input_checks``: what is doubtful about data that is adapted to.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.adaptation.adapt import forget
-    from twinfold.adaptation.online import Tracker
-
-_HOME = {
-    "Tracker": "twinfold.adaptation.online",
-    "forget": "twinfold.adaptation.adapt",
-}
-
-__all__ = [
-    "Tracker",
-    "forget",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,6 +18,7 @@ class PosteriorSettings:
         clean: standard deviations of the target that the noise of clean data stays below.
         reweighed: times that rows are weighed in clean data by what their agent's factors explain.
         least_noise: smallest noise, in standard deviations of the target.
+        noise_sample: transitions, at the most, that the noise of the training data is taken from.
     """
 
     limit_share: float = 0.2
@@ -27,6 +28,7 @@ class PosteriorSettings:
     clean: float = 0.05
     reweighed: int = 2
     least_noise: float = 1e-6
+    noise_sample: int = 2**14
 
 
 POSTERIOR = PosteriorSettings()

@@ -23,7 +23,6 @@ from twinfold.models.static_prior import fit_static, widened_covariance
 Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once
-_SAMPLE = 2**14  # transitions that the noise of the training data is taken from
 
 
 def empirical_prior(
@@ -241,7 +240,7 @@ def _residuals(
 ) -> tuple[Floats, Floats]:
     """Return residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
     factors = np.asarray(members.agents, np.float64)
-    some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // _SAMPLE))])
+    some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // POSTERIOR.noise_sample))])
     target = normalizer.encode_target(some.state, some.next_state)
     found = []
     for first in range(0, len(some), _CHUNK):

@@ -20,6 +20,7 @@ from twinfold.data.io import save_panel, write_table
 from twinfold.data.panel import PanelDataset
 from twinfold.data.validate import check
 from twinfold.errors import InvalidDataError, UsageError
+from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import agent_responses
 from twinfold.report import figures
@@ -259,7 +260,10 @@ def _sections(found: _Results) -> list[Section]:
 def _map(dataset: PanelDataset, model: FittedModel, task: Task, seed: int) -> Any:
     data = dataset.transitions()
     probes = np.random.default_rng(seed).choice(len(data), DEMO.probes, replace=False)
-    responses = agent_responses(model, data.state[probes], data.action[probes])
+    agents = np.arange(len(model.agent_ids))
+    responses = trimmed_mean(
+        agent_responses(model, agents, data.state[probes], data.action[probes])
+    )
     physics = agent_covariates(task, DEMO.agents, seed)[[int(name) for name in model.agent_ids]]
     return figures.factor_map(
         model.agent_ids, responses, physics, task.covariate_names, highlight=range(5)

@@ -13,6 +13,7 @@ from twinfold.benchmark.comparison import Entry
 from twinfold.benchmark.suite import Suite
 from twinfold.benchmark.tables import TITLES, method_name
 from twinfold.errors import UsageError, one_of
+from twinfold.report.labels import literal
 from twinfold.utils.files import atomic_write_bytes
 
 # The field of a file that holds when or by what it was made; without it, equal records give
@@ -69,7 +70,7 @@ def _draw(panel: Any, entries: Sequence[Entry], errors: bool) -> None:
         if row is not None and entry.row != row:
             place += 0.7  # a gap between rows of the table
         row = entry.row
-        names.append(f"{entry.row.dataset or method_name(entry.row)} · {entry.label}")
+        names.append(literal(f"{entry.row.dataset or method_name(entry.row)} · {entry.label}"))
         places.append(place)
         place += 1.0
     for figure, color, mark, label, size in (

@@ -26,6 +26,7 @@ from twinfold.planning.plan import check_fits
 from twinfold.planning.presets import plan_config
 from twinfold.tasks import Task, agent_covariates
 from twinfold.utils.cores import usable_cores
+from twinfold.utils.seeds import LARGEST_SEED
 
 Record = dict[str, Any]
 
@@ -125,7 +126,8 @@ def predict(
     covariates = true_covariates(model, task, agents)
     index = np.array([model.agent_index(int(agent)) for agent in agents])
     # Not the seed of the data: the test starts and actions are new.
-    found = simulate_policy(task, covariates, "test", trajectories, steps, seed=10_000 + seed)
+    fresh = (10_000 + seed) % (LARGEST_SEED + 1)
+    found = simulate_policy(task, covariates, "test", trajectories, steps, seed=fresh)
     n_agents, n_paths, length, n_state = found.states[:, :, 1:].shape
     flat = n_agents * n_paths
     paths = rollout_members(

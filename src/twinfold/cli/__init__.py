@@ -6,18 +6,21 @@ Exit codes: 0 success, 1 failure, 2 usage, 3 invalid data, 130 interrupted.
 
 from __future__ import annotations
 
-import io
+import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-
-from cyclopts import App, CycloptsError
+from typing import TYPE_CHECKING
 
 from twinfold import __version__
 from twinfold.cli.sigint import interrupts
+from twinfold.cli.streams import printable_streams
 from twinfold.errors import InvalidDataError, TwinfoldError
+
+if TYPE_CHECKING:
+    from cyclopts import App, CycloptsError
 
 # Help is shown as it stands here, so its lines are short enough for any terminal.
 HELP = """A digital twin for every agent, from one trajectory each.
@@ -80,15 +83,20 @@ def make_app(called: str | None = None) -> App:
         called: name of the command that is called, which has its own help; the others are only
             listed.
     """
+    from cyclopts import App
+
+    from twinfold.cli.console import console
+
     app = App(
         name="twinfold",
         version=__version__,
         help=HELP,
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
+        console=console(width=None),
     )
     for name, (place, summary) in COMMANDS.items():
-        listed = None if name == called else summary
+        listed = None if name == called and __doc__ else summary  # python -OO has no docstrings
         app.command(f"{__name__}.{place}", name=name, help=listed)
     return app
 
@@ -96,22 +104,51 @@ def make_app(called: str | None = None) -> App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
+    A process of its own ends here, at once: until then Ctrl-C is listened to, and nothing is left
+    to do that another one could break into.
+
     Args:
         arguments: the words after ``twinfold``; those of the process when None.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot show is no failure
-            stream.reconfigure(errors="backslashreplace")
     as_process = arguments is None
+    if as_process:
+        _set_up_pictures()
+    with printable_streams():
+        try:
+            with interrupts() if as_process else nullcontext():
+                code = _run(sys.argv[1:] if arguments is None else arguments)
+                with suppress(OSError, TwinfoldError):  # a command that failed may have said more
+                    sys.stdout.flush()
+            if as_process:
+                os._exit(code)
+        except KeyboardInterrupt as error:
+            if as_process:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+            hint = str(error)
+            print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr, flush=True)
+            code = 130
+            if as_process:  # compiled code in other threads can be neither stopped nor taken down
+                os._exit(code)
+    return code
+
+
+def _set_up_pictures() -> None:
+    """Let Matplotlib draw into files whatever display or home there is, without a word."""
+    os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run one command, say what went wrong, and return its exit code."""
+    from cyclopts import CycloptsError
+
     try:
-        with interrupts() if as_process else nullcontext():
-            words = sys.argv[1:] if arguments is None else list(arguments)
-            code = make_app(words[0] if words else None)(
-                words,
-                exit_on_error=False,
-                print_error=False,
-                result_action="return_value",
-            )
+        code = make_app(words[0] if words else None)(
+            words,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
@@ -124,20 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TwinfoldError as error:
         _complain(str(error))
         return error.exit_code
-    except KeyboardInterrupt as error:
-        if as_process:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-        hint = str(error)
-        with suppress(OSError):  # whoever read it may be gone
-            print(f"interrupted: {hint}" if hint else "interrupted", file=sys.stderr, flush=True)
-        with suppress(OSError):
-            sys.stdout.flush()
-        if as_process:  # compiled code in other threads can be neither stopped nor taken down
-            os._exit(130)
-        return 130
     except BrokenPipeError:  # `twinfold ... | head`
-        # Python flushes standard output once more at exit; there it would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # no space left, a file that vanished
         _complain(str(error))
@@ -146,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _complain(*messages: str) -> None:
     for message in messages:
-        for line in message.splitlines():
+        for line in message.split("\n"):
             print(f"error: {line}", file=sys.stderr)
 
 

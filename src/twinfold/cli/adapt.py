@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, RoleFlags, split, table_roles
-from twinfold.errors import UsageError
+from twinfold.cli.flags import Flag, RoleFlags, SomeNames, load_told, named_agents, table_roles
+from twinfold.cli.values import Place
 
 if TYPE_CHECKING:
+    from twinfold.data.ids import AgentId
     from twinfold.models.fitted_model import FittedModel
 
 
 def adapt(
-    run: Path,
-    table: Path,
+    run: Place,
+    table: Place,
     /,
     *,
-    out: Path,
-    columns: RoleFlags | None = None,
+    out: Place,
+    columns: RoleFlags = RoleFlags(),
     strict: Flag = False,
     quiet: Flag = False,
     json: Flag = False,
@@ -49,16 +47,14 @@ def adapt(
     """
     set_up_jax()
     from twinfold.adaptation.adapt import adapt as adapt_model
-    from twinfold.data.io import load_panel
-    from twinfold.training.run_directory import check_free, load_run, save_run
+    from twinfold.training.run_directory import load_run
+    from twinfold.training.run_writer import check_free, save_run
 
     check_free(out)
     model = load_run(run)
     roles = table_roles(table, columns, model.roles)
     with talking(quiet) as talk:
-        panel = load_panel(table, roles)
-        for line in panel.warnings:
-            talk.line(f"warning: {line}")
+        panel = load_told(table, roles, talk)
         adapted = adapt_model(
             model,
             panel,
@@ -78,11 +74,11 @@ def adapt(
 
 
 def forget(
-    run: Path,
+    run: Place,
     /,
     *,
-    agent: Annotated[list[str], Parameter(negative="", consume_multiple=False)],
-    out: Path,
+    agent: SomeNames,
+    out: Place,
     quiet: Flag = False,
 ) -> None:
     """Take agents out of a run: their factors, their sums, their kept states.
@@ -101,13 +97,12 @@ def forget(
     """
     set_up_jax()
     from twinfold.adaptation.adapt import forget as forget_agents
-    from twinfold.training.run_directory import check_free, load_run, save_run
+    from twinfold.training.run_directory import load_run
+    from twinfold.training.run_writer import check_free, save_run
 
     check_free(out)
     model = load_run(run)
-    names = split(agent)
-    if not names:
-        raise UsageError("--agent needs at least one id")
+    names = named_agents(agent, model)
     trained = [name for name in names if _trained(model, name)]
     if trained and not quiet:
         more = f" and {len(trained) - 1} more" if len(trained) > 1 else ""
@@ -141,6 +136,6 @@ def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
     return [line]
 
 
-def _trained(model: FittedModel, name: str) -> bool:
+def _trained(model: FittedModel, name: AgentId) -> bool:
     index = model.agent_index(name)
     return bool(model.posterior.trained[index])

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, Names, split
+from twinfold.cli.flags import Flag, Names, all_or_none, check_outputs, names
+from twinfold.cli.values import AGENT, Place, takes
 from twinfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from twinfold.benchmark.pending import Part
+    from twinfold.benchmark.suite import Suite
 
 HELP = """Run the experiments of the PerSim paper, and others of their kind.
 
@@ -20,7 +26,35 @@ paper's Tables 1 and 2. Profiles say how much is measured: quick or paper.
 
 app = App(name="bench", help=HELP, help_format="plaintext")
 
-Ids = Annotated[list[int] | None, Parameter(negative="", consume_multiple=False)]
+Ids = Annotated[list[int] | None, takes(replace(AGENT, several=True))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PartFlags:
+    """The part of a suite that is asked for.
+
+    Attributes:
+        task: Only these tasks.
+        dataset: Only these data sets.
+        method: Only these methods.
+        agent: Only these agents.
+    """
+
+    task: Names = None
+    dataset: Names = None
+    method: Names = None
+    agent: Ids = None
+
+    def part(self) -> Part:
+        """Return it as the benchmark calls it; a flag that is not given asks for everything."""
+        from twinfold.benchmark.pending import Part
+
+        tasks, datasets, methods = (
+            None if given is None else names(given)
+            for given in (self.task, self.dataset, self.method)
+        )
+        return Part(tasks, datasets, methods, self.agent)
 
 
 def records_path(suite: str, profile: str, given: Path | None) -> Path:
@@ -34,12 +68,9 @@ def run(
     /,
     *,
     profile: str = "quick",
-    records: Path | None = None,
-    work: Path = Path("runs/bench"),
-    task: Names = None,
-    dataset: Names = None,
-    method: Names = None,
-    agent: Ids = None,
+    records: Place | None = None,
+    work: Place = Path("runs/bench"),
+    only: PartFlags = PartFlags(),
     force: Flag = False,
     dry_run: Flag = False,
     quiet: Flag = False,
@@ -58,10 +89,7 @@ def run(
         profile: How much is measured, by the names in the suite.
         records: File of records; results/SUITE-PROFILE.jsonl if left out.
         work: Directory of the fits, which all suites share.
-        task: Only these tasks.
-        dataset: Only these data sets.
-        method: Only these methods.
-        agent: Only these agents.
+        only: The part of the suite to run.
         force: Measure again what was recorded with other settings.
         dry_run: Only list the cells and which are done.
         quiet: Say nothing on standard error unless something is wrong.
@@ -72,11 +100,12 @@ def run(
     chosen = load_suite(suite)
     chosen.profile(profile)
     path = records_path(chosen.name, profile, records)
+    check_outputs({"records": (), "work": ()}, records=path, work=work / "fit")
     set_up_jax()
-    from twinfold.benchmark.pending import Part, plan_run
+    from twinfold.benchmark.pending import plan_run
     from twinfold.benchmark.runner import run_suite
 
-    part = Part(tasks=_asked(task), datasets=_asked(dataset), methods=_asked(method), agents=agent)
+    part = only.part()
     if dry_run:
         _show_plan(plan_run(chosen, profile, path, part), path, json)
         return
@@ -84,25 +113,13 @@ def run(
         interruptible(lambda: f"the same command goes on; what is measured is in {path}"),
         talking(quiet) as talk,
     ):
-        plan = run_suite(
-            chosen,
-            profile,
-            path,
-            work,
-            part=part,
-            force=force,
-            log=talk.line,
-            progress=talk.progress,
-        )
+        voice = {"log": talk.line, "progress": talk.progress}
+        plan = run_suite(chosen, profile, path, work, part=part, force=force, **voice)
     measured = len(plan.todo) + len(plan.changed)
     if json:
         print_json({"records": str(path), "measured": measured, "skipped": len(plan.done)})
     else:
         print(f"{path}: {measured} cells measured, {len(plan.done)} were there")
-
-
-def _asked(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else split(values)
 
 
 def _show_plan(plan: Any, path: Path, json: bool) -> None:
@@ -130,10 +147,10 @@ def table(
     /,
     *,
     profile: str = "quick",
-    records: Path | None = None,
-    out: Path | None = None,
-    csv: Path | None = None,
-    plot: Path | None = None,
+    records: Place | None = None,
+    out: Place | None = None,
+    csv: Place | None = None,
+    plot: Place | None = None,
     short: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -155,37 +172,47 @@ def table(
         short: One row per task and data set, with the agent that fares worst.
         json: Print a record instead.
     """
-    from twinfold.benchmark import comparison as summary
-    from twinfold.benchmark import tables
-    from twinfold.benchmark.records import read_records
     from twinfold.benchmark.suite import load_suite
-    from twinfold.utils.files import atomic_write_text
 
     chosen = load_suite(suite)
-    found = chosen.profile(profile)
+    chosen.profile(profile)
     path = records_path(chosen.name, profile, records)
     if not path.is_file():
         raise UsageError(
             f"no records {path}: `twinfold bench run {suite} --profile {profile}` makes them"
         )
-    known = read_records(path)
-    entries = summary.summarise(chosen, found, known, path.parent)
-    make = tables.short if short else tables.markdown
-    text = make(chosen, profile, known, path.parent)
-    if csv is not None:
-        atomic_write_text(csv, tables.as_csv(entries))
-    if plot is not None:
-        from twinfold.benchmark.figure import save_picture
-
-        save_picture(plot, chosen, entries)
     if out is None and not (short or json):
         out = path.with_suffix(".md")
-    if out is not None:
-        atomic_write_text(out, text)
+    record, text = _write_table(chosen, profile, path, short, (out, csv, plot))
     if json:
-        print_json(summary.as_record(chosen, profile, known, path.parent))
+        print_json(record)
         return
     print(text, end="")
     for written in (out, csv, plot):
         if written is not None:
             print(written, file=sys.stderr)
+
+
+def _write_table(
+    suite: Suite, profile: str, records: Path, short: bool, files: tuple[Path | None, ...]
+) -> tuple[dict[str, Any], str]:
+    """Write page, table and picture, those that are asked for; return the record and the page."""
+    from twinfold.benchmark import comparison, tables
+    from twinfold.benchmark.figure import SUFFIXES, save_picture
+    from twinfold.benchmark.records import read_records
+    from twinfold.utils.files import atomic_write_text
+
+    out, csv, plot = files
+    check_outputs({"out": (), "csv": (), "plot": SUFFIXES}, out=out, csv=csv, plot=plot)
+    known = read_records(records)
+    entries = comparison.summarise(suite, suite.profile(profile), known, records.parent)
+    make = tables.short if short else tables.markdown
+    text = make(suite, profile, known, records.parent)
+    with all_or_none(*files) as drafts:
+        if csv is not None:
+            atomic_write_text(drafts[csv], tables.as_csv(entries))
+        if plot is not None:
+            save_picture(drafts[plot], suite, entries)
+        if out is not None:
+            atomic_write_text(drafts[out], text)
+    return comparison.as_record(suite, profile, known, records.parent), text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -12,15 +13,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinfold.cli.flags import finite
+from twinfold.cli.streams import Output, printable_streams
+from twinfold.errors import UsageError
+from twinfold.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def set_up_jax() -> None:
-    """Keep compiled programs between commands, so that a second one starts at once."""
+    """Prepare JAX for a command: single precision, and compiled programs that are kept.
+
+    Programs that are kept let a second command start at once. Models are made, tested and
+    calibrated in single precision, whatever JAX_ENABLE_X64 says.
+
+    Raises:
+        UsageError: JAX_PLATFORMS asks for what there is not.
+    """
     import jax
 
+    jax.config.update("jax_enable_x64", False)
+    _check_platform()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         try:
             home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -33,39 +46,81 @@ def set_up_jax() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
+def _check_platform() -> None:
+    import jax
+
+    wanted = os.environ.get("JAX_PLATFORMS")
+    if not wanted:
+        return
+    try:
+        jax.devices()
+    except Exception as error:  # JAX raises several kinds, one without a word
+        why = str(error).split("\n", 1)[0] or "there is no such device"
+        raise UsageError(
+            f"the variable JAX_PLATFORMS is {wanted!r}, which JAX cannot use here: {why}; unset "
+            "it, or set it to cpu"
+        ) from error
+
+
 def warn(text: str) -> None:
     """Say one doubtful thing on standard error."""
     print(f"warning: {text}", file=sys.stderr)
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """Print one record on standard output; what is not finite becomes null."""
-    print(json.dumps(finite(record), indent=1, ensure_ascii=False, default=str))
+    """Print one record on standard output; what is not finite becomes null.
+
+    What a terminal could not show as it is gets JSON's own escapes.
+    """
+    text = json.dumps(finite(record), indent=1, ensure_ascii=False, default=str)
+    encoding = sys.stdout.encoding or "utf-8"
+    if printable(text).encode(encoding, "replace").decode(encoding) != text:
+        text = json.dumps(finite(record), indent=1, default=str)
+    print(text)
 
 
-def console(stderr: bool = False) -> Console:
-    """Return Rich's console, wide enough for a table when the output is a file.
+def console(stderr: bool = False, width: int | None = 120) -> Console:
+    """Return Rich's console.
 
     Users' names are printed as they are: ``[bold]`` is no style and ``:car:`` no picture.
+
+    Args:
+        stderr: write to standard error.
+        width: columns when the output is a file, enough for a table; None for as many as the
+            environment says.
     """
-    from rich.console import Console
+    from twinfold.cli.terminal import Terminal
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr,
-        width=None if stream.isatty() else 120,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+    if isinstance(stream, Output):
+        stream = stream.verbatim()
+    return Terminal(file=stream, width=None if stream.isatty() else width)
+
+
+def paced(say: Callable[[str], None], pause: float = 10.0) -> Callable[[str], None]:
+    """Return ``say`` for lines of progress: not every one of them is for a log.
+
+    Args:
+        say: prints a line on standard output.
+        pause: seconds after a line within which others are left out, but on a terminal.
+    """
+    last = -math.inf
+
+    def now_and_then(line: str) -> None:
+        nonlocal last
+        if sys.stdout.isatty() or time.monotonic() - last >= pause:
+            last = time.monotonic()
+            say(line)
+
+    return now_and_then
 
 
 class Talk:
     """The voice of a long command on standard error: lines, and progress with the time left."""
 
-    def __init__(self, quiet: bool) -> None:
-        """Say nothing if ``quiet``."""
-        self.quiet = quiet
+    def __init__(self, quiet: bool, pause: float = 10.0) -> None:
+        """Say nothing if ``quiet``; in a log, no progress within ``pause`` seconds of the last."""
+        self.quiet, self._pause = quiet, pause
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
@@ -82,7 +137,7 @@ class Talk:
             print(text, file=sys.stderr, flush=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Show the steps done of a stage; a bar on a terminal, else a line every five seconds."""
+        """Show the steps done of a stage: a bar on a terminal, now and then a line in a log."""
         if self.quiet:
             return
         now = time.monotonic()
@@ -93,7 +148,7 @@ class Talk:
                 self._task = self._bar.add_task(what, total=total)
         if self._bar is not None:
             self._bar.update(self._task, completed=done)
-        elif now - self._said > 5:
+        elif now - self._said >= self._pause:
             self._said = now
             pace = (done - self._first) / (now - self._begun)
             left = f", {(total - done) / pace:.0f} s left" if pace > 0 else ""
@@ -127,11 +182,12 @@ def talking(quiet: bool) -> Iterator[Talk]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(stderr=True)) as bar:
+    # While there are bars, Rich reads what is printed and obeys the colours in it: once more.
+    with Progress(*columns, console=console(stderr=True)) as bar, printable_streams():
         talk._bar = bar
         yield talk

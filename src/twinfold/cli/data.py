@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax, warn
-from twinfold.cli.flags import Flag, RoleFlags
+from twinfold.cli.flags import Flag, RoleFlags, check_outputs
+from twinfold.cli.values import Agents, Place, Seed
 from twinfold.errors import InvalidDataError
 
 app = App(name="data", help="Collect, check and describe panel data.", help_format="plaintext")
@@ -18,10 +18,10 @@ app = App(name="data", help="Collect, check and describe panel data.", help_form
 def collect(
     *,
     task: str,
-    out: Path,
+    out: Place,
     policy: str = "random",
-    agents: int = 500,
-    seed: int = 0,
+    agents: Agents = 500,
+    seed: Seed = 0,
     json: Flag = False,
 ) -> None:
     """Record one trajectory of every agent of a built-in task.
@@ -46,9 +46,11 @@ def collect(
         seed: Of the agents' physics and of the policy; the same seed gives the same table.
         json: Print a record instead of a sentence.
     """
+    from twinfold.data.io import TABLE_SUFFIXES
+
+    check_outputs({"out": TABLE_SUFFIXES}, out=out)
     set_up_jax()
-    from twinfold.benchmark.collect import collect as collect_panel
-    from twinfold.benchmark.collect import provenance
+    from twinfold.benchmark.collect import collect as collect_panel, provenance
     from twinfold.data.io import save_panel
     from twinfold.tasks import get_task
 
@@ -70,10 +72,10 @@ def collect(
 
 @app.command
 def validate(
-    table: Path,
+    table: Place,
     /,
     *,
-    columns: RoleFlags | None = None,
+    columns: RoleFlags = RoleFlags(),
     json: Flag = False,
 ) -> int:
     r"""Check a table: one line per problem, and what to do about it.
@@ -92,9 +94,8 @@ def validate(
     from twinfold.data.io import read_with_roles
     from twinfold.data.validate import check
 
-    roles = (columns or RoleFlags()).roles()
     try:
-        df, parsed, manifest = read_with_roles(table, roles)
+        df, parsed, manifest = read_with_roles(table, columns.roles(table))
         report = check(df, parsed, time_step=manifest.time_step if manifest else None)
         problems, warnings = report.problems, report.warnings
     except InvalidDataError as error:
@@ -113,11 +114,11 @@ def validate(
 
 @app.command
 def describe(
-    table: Path,
+    table: Place,
     /,
     *,
-    columns: RoleFlags | None = None,
-    plot: Path | None = None,
+    columns: RoleFlags = RoleFlags(),
+    plot: Place | None = None,
     json: Flag = False,
 ) -> None:
     """Show agents, transitions per agent, ranges, and what the data covers.
@@ -134,9 +135,10 @@ def describe(
     """
     from twinfold.data.describe import describe as describe_panel
     from twinfold.data.io import load_panel
-    from twinfold.report.data_figure import coverage_figure
+    from twinfold.report.data_figure import SUFFIXES, coverage_figure
 
-    roles = (columns or RoleFlags()).roles()
+    check_outputs({"plot": SUFFIXES}, plot=plot)
+    roles = columns.roles(table)
     dataset = load_panel(table, roles)
     record = describe_panel(dataset)
     if plot is not None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from twinfold.cli.console import interruptible, set_up_jax, talking
 from twinfold.cli.flags import Flag
+from twinfold.cli.values import Place, Seed
 
 
-def demo(*, out: Path = Path("demo"), seed: int = 0, quiet: Flag = False) -> None:
+def demo(*, out: Place = Path("demo"), seed: Seed = 0, quiet: Flag = False) -> None:
     """Take CartPole from nothing to a page: collect, check, fit, evaluate, ask.
 
     500 agents with their own hidden physics, one random trajectory each, about

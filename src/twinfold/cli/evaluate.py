@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking
 from twinfold.cli.flags import Flag
 from twinfold.cli.planner_flags import PlannerFlags
-from twinfold.errors import UsageError
+from twinfold.cli.values import AGENT, Place, Seed, Steps, Trials, reader
 
 HELP = """Judge a run against the true task, by the protocol of the PerSim paper.
 
@@ -19,38 +19,49 @@ The run must come from data of a built-in task: twinfold data collect.
 
 evaluate = App(name="evaluate", help=HELP, help_format="plaintext")
 
-_MOST_AGENTS = 1_000_000
-
 
 def agent_range(text: str) -> list[int]:
     """Return ``[0, 1, 2, 3, 4, 7]`` for ``"0-4,7"``.
 
     Raises:
-        UsageError: it cannot be read so.
+        ValueError: it cannot be read so.
     """
     agents: dict[int, None] = {}  # in this order, each once
     for word in text.split(","):
         first, dash, last = (part.strip() for part in word.partition("-"))
         ends = (first, last) if dash else (first, first)
         if not all(end.isascii() and end.isdecimal() for end in ends):
-            raise UsageError(f"--agents takes ids and ranges such as 0-4,7; not {text!r}")
-        low, high = map(int, ends)
-        if not low <= high < low + _MOST_AGENTS:
-            raise UsageError(f"--agents: {word.strip()!r} is no range, smaller id first")
+            raise ValueError(f"{text!r} is not ids and ranges such as 0-4,7")
+        low, high = map(AGENT.read, ends)
+        if high < low:
+            raise ValueError(f"{word.strip()!r} is no range; give the smaller id first")
         agents |= dict.fromkeys(range(low, high + 1))
     return list(agents)
 
 
+AgentRange = Annotated[
+    Sequence[int],
+    reader(
+        lambda words: agent_range(",".join(words)),
+        negative="",
+        consume_multiple=False,
+        show_default=lambda _: "0-4",
+    ),
+]
+FIRST = (0, 1, 2, 3, 4)
+"""The paper's test agents."""
+
+
 @evaluate.command
 def prediction(
-    run: Path,
+    run: Place,
     /,
     *,
     task: str,
-    agents: str = "0-4",
-    trajectories: int = 200,
-    steps: int = 50,
-    seed: int = 0,
+    agents: AgentRange = FIRST,
+    trajectories: Trials = 200,
+    steps: Steps = 50,
+    seed: Seed = 0,
     json: Flag = False,
 ) -> None:
     """Measure the open-loop prediction error (the paper's Table 1).
@@ -69,8 +80,6 @@ def prediction(
         seed: Of the true trajectories.
         json: Print the record that the table is made from.
     """
-    chosen_agents = agent_range(agents)
-    _positive(trajectories=trajectories, steps=steps)
     set_up_jax()
     from twinfold.benchmark.protocol import evaluate_prediction
     from twinfold.tasks import get_task
@@ -78,7 +87,7 @@ def prediction(
 
     chosen = get_task(task)
     record = evaluate_prediction(
-        load_run(run), chosen, chosen_agents, trajectories=trajectories, steps=steps, seed=seed
+        load_run(run), chosen, agents, trajectories=trajectories, steps=steps, seed=seed
     )
     (print_json if json else show_prediction)(record)
 
@@ -102,14 +111,14 @@ def int_keys(figures: dict[str, Any]) -> dict[int, Any]:
 
 @evaluate.command(name="return")
 def return_(
-    run: Path,
+    run: Place,
     /,
     *,
     task: str,
-    agents: str = "0-4",
-    episodes: int = 20,
-    search: PlannerFlags | None = None,
-    seed: int = 0,
+    agents: AgentRange = FIRST,
+    episodes: Trials = 20,
+    search: PlannerFlags = PlannerFlags(),
+    seed: Seed = 0,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -130,20 +139,18 @@ def return_(
         quiet: Say nothing on standard error unless something is wrong.
         json: Print the record that the table is made from.
     """
-    chosen_agents = agent_range(agents)
-    _positive(episodes=episodes)
     set_up_jax()
     from twinfold.benchmark.protocol import evaluate_return
     from twinfold.tasks import get_task
     from twinfold.training.run_directory import load_run
 
     chosen = get_task(task)
-    config = (search or PlannerFlags()).config(chosen)
+    config = search.config(chosen)
     with talking(quiet) as talk:
         record = evaluate_return(
             load_run(run),
             chosen,
-            chosen_agents,
+            agents,
             episodes=episodes,
             seed=seed,
             plan=config,
@@ -157,11 +164,11 @@ def true_mpc(
     *,
     task: str,
     planner_preset: Literal["ours", "paper"] = "ours",
-    agents: str = "0-4",
-    episodes: int = 20,
-    max_steps: int | None = None,
-    search: PlannerFlags | None = None,
-    seed: int = 0,
+    agents: AgentRange = FIRST,
+    episodes: Trials = 20,
+    max_steps: Steps | None = None,
+    search: PlannerFlags = PlannerFlags(),
+    seed: Seed = 0,
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -183,18 +190,16 @@ def true_mpc(
         quiet: Say nothing on standard error unless something is wrong.
         json: Print the record that the table is made from.
     """
-    chosen_agents = agent_range(agents)
-    _positive(episodes=episodes, **({} if max_steps is None else {"max-steps": max_steps}))
     set_up_jax()
     from twinfold.benchmark.protocol import evaluate_true
     from twinfold.tasks import get_task
 
     chosen = get_task(task)
-    config = (search or PlannerFlags()).config(chosen, preset=planner_preset)
+    config = search.config(chosen, preset=planner_preset)
     with talking(quiet) as talk:
         record = evaluate_true(
             chosen,
-            chosen_agents,
+            agents,
             episodes=episodes,
             seed=seed,
             plan=config,
@@ -214,9 +219,3 @@ def show_return(record: dict[str, Any]) -> None:
         console(), returns_table(record["agents"], int_keys(record["paper"]), caption=caption)
     )
     show_settings(console(), record["plan"])
-
-
-def _positive(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise UsageError(f"--{name} must be at least 1, not {value}")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, RoleFlags, numbers, settings_flags, split, whole
+from twinfold.cli.console import Talk, interruptible, print_json, set_up_jax, talking
+from twinfold.cli.flags import Flag, RoleFlags, load_told, settings_flags
+from twinfold.cli.values import Place, Values, takes
 from twinfold.config import FitConfig
 
 if TYPE_CHECKING:
     from twinfold.data.panel import PanelDataset
+    from twinfold.models.fitted_model import FittedModel
 
-
+Reserve = Annotated[int | Literal["auto"], takes(Values(int, ge=0, le=1_000_000, words=("auto",)))]
 _FLAGS = (
     "seed", "effort", "linear", "features", "rank", "members", "state_net", "action_net",
     "activation", "learning_rate", "batch_size", "steps", "shrinkages", "validation_share",
@@ -34,37 +36,19 @@ class FitFlags(settings_flags({name: FitConfig.model_fields[name] for name in _F
     """Settings of a fit; what is not given is the configuration's or the default."""
 
     def given(self) -> dict[str, Any]:
-        """Return the flags that were given, as settings.
-
-        Raises:
-            UsageError: widths that are no whole numbers.
-        """
-        values = asdict(self)
-        if self.rank is not None and self.rank != "auto":
-            values["rank"] = whole(self.rank, "--rank takes a whole number or auto")
-        for name in ("state_net", "action_net"):
-            if values[name] is not None:
-                values[name] = _widths(values[name], "--" + name.replace("_", "-"))
-        if self.shrinkages is not None:
-            values["shrinkages"] = numbers(",".join(self.shrinkages), "--shrinkages")
-        return {name: value for name, value in values.items() if value is not None}
-
-
-def _widths(values: list[str], flag: str) -> tuple[int, ...]:
-    expected = f"{flag} takes whole numbers separated by commas"
-    widths = tuple(whole(word, expected) for word in split(values))
-    return () if widths == (0,) else widths
+        """Return the flags that were given, as settings."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def fit(
-    table: Path,
+    table: Place,
     /,
     *,
-    out: Path,
-    config: Path | None = None,
-    reserve: str = "auto",
-    columns: RoleFlags | None = None,
-    settings: FitFlags | None = None,
+    out: Place,
+    config: Place | None = None,
+    reserve: Reserve = "auto",
+    columns: RoleFlags = RoleFlags(),
+    settings: FitFlags = FitFlags(),
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -95,49 +79,57 @@ def fit(
         json: Print the record of the fit.
     """
     set_up_jax()
-
-    from twinfold.data.io import load_panel, read_manifest
-    from twinfold.training.fit import fit as fit_model
-    from twinfold.training.run_directory import check_free
-
-    given = (settings or FitFlags()).given()
+    given = settings.given()
     chosen = FitConfig.load(config, **given) if config is not None else FitConfig.parse(given)
-    expected = "--reserve takes a whole number or auto"
-    number = "auto" if reserve == "auto" else whole(reserve, expected)
-    check_free(out)
-    roles = (columns or RoleFlags()).roles()
-    partial = out.with_name(out.name + ".partial")
-
-    def hint() -> str:
-        if not partial.is_dir():
-            return f"nothing was written to {out}"
-        return f"the same command goes on where it stopped; until then all is kept in {partial}"
-
-    with interruptible(hint), talking(quiet) as talk:
-        dataset = load_panel(table, roles)
-        for line in dataset.warnings:
-            talk.line(f"warning: {line}")
-        manifest = read_manifest(table) if roles is None else None
-        source = dict(manifest.source) if manifest is not None else {}
-        source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
-        model = fit_model(
-            dataset,
-            chosen,
-            out=out,
-            reserve=number,
-            source=source,
-            log=talk.line,
-            progress=talk.progress,
-        )
-        talk.line(f"ask: {_example(dataset, out)}")
+    with interruptible(lambda: _next_step(out)), talking(quiet) as talk:
+        dataset, model = _learn(table, out, chosen, reserve, columns, talk)
     if json:
-        print_json(
-            {"run": str(out), "config": chosen.model_dump(mode="json"), **model.info.to_dict()}
-        )
+        record = {"run": str(out), "config": chosen.model_dump(mode="json")}
+        print_json({**record, **model.info.to_dict()})
         return
     error = model.info.validation.get("rmse")
     known = "" if error is None else f", held-out error {error:.3g} standard deviations"
     print(f"{out}: {dataset.n_agents} simulators{known}")
+
+
+def _learn(
+    table: Path,
+    out: Path,
+    config: FitConfig,
+    reserve: int | Literal["auto"],
+    columns: RoleFlags,
+    talk: Talk,
+) -> tuple[PanelDataset, FittedModel]:
+    """Return the data and the run that is made of it."""
+    from twinfold.data.io import read_manifest
+    from twinfold.training.fit import fit as fit_model
+    from twinfold.training.run_writer import check_free
+
+    check_free(out)
+    roles = columns.roles(table)
+    dataset = load_told(table, roles, talk)
+    manifest = read_manifest(table) if roles is None else None
+    source = dict(manifest.source) if manifest is not None else {}
+    source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
+    model = fit_model(
+        dataset,
+        config,
+        out=out,
+        reserve=reserve,
+        source=source,
+        log=talk.line,
+        progress=talk.progress,
+    )
+    talk.line(f"ask: {_example(dataset, out)}")
+    return dataset, model
+
+
+def _next_step(out: Path) -> str:
+    """Say what an interrupted fit leaves, and how it goes on."""
+    partial = out.with_name(out.name + ".partial")
+    if not partial.is_dir():
+        return f"nothing was written to {out}"
+    return f"the same command goes on where it stopped; until then all is kept in {partial}"
 
 
 def _example(dataset: PanelDataset, out: Path) -> str:
@@ -149,9 +141,9 @@ def _example(dataset: PanelDataset, out: Path) -> str:
     actions = actions.reshape(len(actions), -1)
     words = {
         "--agent": str(dataset.agent_ids[data.agent[0]]),
-        "--state": ",".join(f"{value:.4g}" for value in data.state[0]),
+        "--state": ",".join(f"{value:.6g}" for value in data.state[0]),
         "--actions": (";" if actions.shape[1] > 1 else ",").join(
-            ",".join(f"{value:.4g}" for value in step) for step in actions
+            ",".join(f"{value:.6g}" for value in step) for step in actions
         ),
     }
     flags = " ".join(f"{flag} {shlex.quote(word)}" for flag, word in words.items())

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from secrets import token_hex
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from twinfold.errors import UsageError
+from twinfold.cli.values import Values, takes
+from twinfold.errors import UsageError, one_of
 
 if TYPE_CHECKING:
+    from twinfold.cli.console import Talk
+    from twinfold.data.ids import AgentId
+    from twinfold.data.panel import PanelDataset
     from twinfold.data.roles import Roles
+    from twinfold.models.fitted_model import FittedModel
 
 ActionType = Literal["discrete", "continuous"]
-Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
+_NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]" is a name too
+Names = Annotated[list[str] | None, _NAMES]
+SomeNames = Annotated[list[str], _NAMES]
 Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -26,11 +37,46 @@ def shown(default: object) -> Parameter:
     return Parameter(show_default=lambda _: default)
 
 
-def split(values: list[str] | None) -> tuple[str, ...]:
-    """Return ``("a", "b", "c")`` for ``["a,b", "c"]``: flags are repeated, or hold commas."""
-    return tuple(
-        part.strip() for value in values or [] for part in value.split(",") if part.strip()
-    )
+def names(values: Sequence[str] | None, known: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names that a repeated flag gives.
+
+    A value is a known name as it stands, spaces and commas included; or else several separated by
+    commas, quoted as in a CSV where they hold some: ``a,b`` or ``"temp, C",speed``. Of these, one
+    that is not known as it stands goes without the spaces around it.
+
+    Args:
+        values: the words given.
+        known: the names that there are.
+    """
+    found: list[str] = []
+    for value in values or ():
+        if value in known:
+            found.append(value)
+            continue
+        try:
+            exact, loose = (
+                next(csv.reader([value], skipinitialspace=skip)) or [""] for skip in (False, True)
+            )
+        except csv.Error:  # a line break
+            exact = loose = [value]
+        if len(exact) != len(loose):  # a quoted comma behind a space
+            exact = loose
+        alone = len(loose) == 1
+        found += [
+            part if alone or part in known else other.strip()
+            for part, other in zip(exact, loose, strict=True)
+        ]
+    return tuple(found)
+
+
+def named_agents(values: Sequence[str] | None, model: FittedModel) -> tuple[AgentId, ...]:
+    """Return the ids of the agents that a repeated flag names, each once.
+
+    Raises:
+        UsageError: an agent is unknown.
+    """
+    asked = names(values, {str(agent) for agent in model.agent_ids})
+    return tuple(dict.fromkeys(model.agent_ids[model.agent_index(name)] for name in asked))
 
 
 def whole(word: str, expected: str) -> int:
@@ -104,15 +150,16 @@ class RoleFlags:
     angle: Names = None
     static: Names = None
 
-    def roles(self) -> Roles | None:
+    def roles(self, table: Path) -> Roles | None:
         """Return the roles, or None if no flag was given (the manifest beside the table then says).
+
+        Args:
+            table: the file, whose columns may have commas and spaces in their names.
 
         Raises:
             UsageError: some flags were given, but not all that are needed.
         """
-        several = ("state", "action", "angle", "static")
-        lists = {name: split(getattr(self, name)) for name in several}
-        given = {name: value for name, value in {**asdict(self), **lists}.items() if value}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
         if not given:
             return None
         needed = ("agent", "time", "state", "action", "action_type")
@@ -123,12 +170,16 @@ class RoleFlags:
                 "action and give the action type, or no column at all and a manifest beside the "
                 "table"
             )
+        from twinfold.data.io import column_names
         from twinfold.data.roles import Roles
 
-        return Roles.parse(given)
+        lists = {name: value for name, value in given.items() if isinstance(value, list)}
+        plain = all("," not in value for values in lists.values() for value in values)
+        known = () if plain else column_names(table)
+        return Roles.parse({**given, **{role: names(lists[role], known) for role in lists}})
 
 
-def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles | None:
+def table_roles(table: Path, columns: RoleFlags, fitted: Roles) -> Roles | None:
     """Return the roles of a table for a run: by flags, else by its manifest (None), else the run's.
 
     Columns that nothing is learned from may then be missing.
@@ -138,47 +189,102 @@ def table_roles(table: Path, columns: RoleFlags | None, fitted: Roles) -> Roles 
         columns: the flags.
         fitted: the run's.
     """
-    roles = (columns or RoleFlags()).roles()
+    roles = columns.roles(table)
     if roles is not None:
         return roles
-    from twinfold.data.io import manifest_path, read_table
+    from twinfold.data.io import column_names, manifest_path
 
     if manifest_path(table).is_file():
         return None
-    names = {str(name) for name in read_table(table).columns}
+    there = column_names(table)
     spare = ("reward", "terminated", "truncated")
-    absent: dict[str, Any] = {role: None for role in spare if getattr(fitted, role) not in names}
-    absent["static"] = tuple(name for name in fitted.static if name in names)
+    absent: dict[str, Any] = {role: None for role in spare if getattr(fitted, role) not in there}
+    absent["static"] = tuple(name for name in fitted.static if name in there)
     return fitted.model_copy(update=absent)
+
+
+def load_told(table: Path, roles: Roles | None, talk: Talk) -> PanelDataset:
+    """Return the panel of a table; what is doubtful about it is said."""
+    from twinfold.data.io import load_panel
+
+    panel = load_panel(table, roles)
+    for line in panel.warnings:
+        talk.line(f"warning: {line}")
+    return panel
+
+
+def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None) -> None:
+    """Refuse files that cannot be written, before anything is computed.
+
+    Args:
+        suffixes: those that each flag takes.
+        outputs: the file of each flag; None if it was not given.
+
+    Raises:
+        UsageError: an unknown suffix, a folder, a place under a file, or one file for two flags.
+    """
+    taken: dict[Path, str] = {}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        flag, valid = f"--{name}", suffixes[name]
+        if valid and path.suffix.lower() not in valid:
+            named = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
+            raise UsageError(f"{flag} {path} has {named}; {one_of(valid)}")
+        if path.is_dir():
+            raise UsageError(f"{flag} {path} is a directory; give the path of a file")
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir():
+            raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
+        if not os.access(parent, os.W_OK):
+            raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
+        other = taken.setdefault(path.resolve(), flag)
+        if other != flag:
+            raise UsageError(f"{other} and {flag} are the same file, {path}; give two")
+
+
+@contextmanager
+def all_or_none(*paths: Path | None) -> Iterator[dict[Path, Path]]:
+    """Give a draft to write for every path that is not None; they become the files together.
+
+    If the block ends with an error none of the files is there, or each is as it was. A path alone
+    is its own draft: every writer of a file writes all of it or nothing.
+    """
+    given = [path for path in paths if path is not None]
+    if len(given) < 2:
+        yield {path: path for path in given}
+        return
+    drafts = {path: path.with_name(f".{token_hex(4)}.{path.name}") for path in given}
+    try:
+        yield drafts
+        for path, draft in drafts.items():
+            os.replace(draft, path)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def settings_flags(fields: Mapping[str, Any], default: Callable[[Any], object]) -> Any:
     """Return a dataclass with a flag for every setting, None where it is not given.
+
+    A flag takes what its field does.
 
     Args:
         fields: Pydantic fields by name; the description of a field is the help of its flag.
         default: what the help says that a flag is when it is not given, by the field.
     """
 
-    def kind(field: Any) -> Any:
-        if field.annotation in (bool, int, float):
-            return field.annotation | None
-        return Names if get_origin(field.annotation) is tuple else str | None
+    def flag(field: Any) -> Any:
+        values = Values.of(field.annotation, field.metadata)
+        kind = field.annotation if field.annotation is bool else values.hint
+        options: dict[str, Any] = {
+            "help": " ".join(field.description.split()),
+            "show_default": lambda _: default(field),
+        }
+        taken = Parameter(**options) if values == Values() else takes(values, **options)
+        return Annotated[kind | None, taken]
 
-    flags = [
-        (
-            name,
-            Annotated[
-                kind(field),
-                Parameter(
-                    help=" ".join(field.description.split()),
-                    show_default=lambda _, field=field: default(field),
-                ),
-            ],
-            None,
-        )
-        for name, field in fields.items()
-    ]
+    flags = [(name, flag(field), None) for name, field in fields.items()]
     return make_dataclass("SettingsFlags", flags, frozen=True)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cyclopts import App
 
-from twinfold.cli.console import console, print_json, set_up_jax
-from twinfold.cli.flags import Flag
+from twinfold.cli.console import console, paced, print_json, set_up_jax
+from twinfold.cli.flags import Flag, Names, check_outputs, names
+from twinfold.cli.values import Place, Seed
 
 app = App(
     name="policies",
@@ -20,9 +21,9 @@ app = App(
 def train(
     *,
     task: str,
-    out: Path = Path("policies"),
-    seed: int = 0,
-    only: tuple[str, ...] = (),
+    out: Place = Path("policies"),
+    seed: Seed = 0,
+    only: Names = None,
     json: Flag = False,
 ) -> None:
     """Train the behaviour policies and the test policy of a built-in task.
@@ -45,6 +46,7 @@ def train(
         only: Policies to train, such as 0 or test; all unless given.
         json: Print the records of the policies at the end, instead of progress lines.
     """
+    check_outputs({"out": ()}, out=out / "policy.json")
     set_up_jax()
     from twinfold.policies.train import train_policies
     from twinfold.tasks import get_task
@@ -53,7 +55,9 @@ def train(
         if not json:
             print(line, flush=True)
 
-    records = train_policies(get_task(task), out, seed=seed, only=only, progress=say)
+    records = train_policies(
+        get_task(task), out, seed=seed, only=names(only), log=say, progress=paced(say)
+    )
     if json:
         print_json({"policies": records})
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from twinfold.utils.text import banded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,29 +71,46 @@ def show_rollout(console: Console, rollout: Rollout) -> None:
     band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
     if rollout.simultaneous:
         band += " (of the whole course)"
-    columns = range(len(rollout.columns))
-    at_once = max(1, (console.width - 20) // 22)  # many states: one table below the other
-    for first in range(0, len(columns), at_once):
-        part = columns[first : first + at_once]
+    cells = [_states(rollout, h) for h in range(len(rollout.actions))]
+    first = [
+        (str(rollout.steps[h]), _action(action), _basis(rollout.support, h))
+        for h, action in enumerate(rollout.actions)
+    ]
+    heads = ("step", "action", "basis (support)")
+    room = console.width - sum(_widths(heads, first)) - 1
+    for part in _parts(_widths(rollout.columns, cells), room):
         table = Table(title=f"state after each action, with its {band}", title_justify="left")
-        table.add_column("step", justify="right")
-        table.add_column("action", justify="right")
-        table.add_column("basis (support)")
+        for head, justify in zip(heads, ("right", "right", "left"), strict=True):
+            table.add_column(head, justify=justify)
         for d in part:
             table.add_column(rollout.columns[d])
-        for h, action in enumerate(rollout.actions):
-            cells = (
-                _interval(rollout.centre[h, d], rollout.lower[h, d], rollout.upper[h, d])
-                for d in part
-            )
-            basis = _basis(rollout.support, h)
-            table.add_row(str(rollout.steps[h]), _action(action), basis, *cells)
+        for left, states in zip(first, cells, strict=True):
+            table.add_row(*left, *(states[d] for d in part))
         console.print(table)
 
 
-def _interval(middle: float, lower: float, upper: float) -> str:
-    """Return a value and its band; a dash where there is no prediction."""
-    return "–" if middle != middle else f"{middle:.4g} [{lower:.3g}..{upper:.3g}]"
+def _states(rollout: Rollout, step: int) -> list[str]:
+    """Return the states after a step, each with its band."""
+    rows = zip(rollout.centre[step], rollout.lower[step], rollout.upper[step], strict=True)
+    return [banded(float(value), float(lower), float(upper)) for value, lower, upper in rows]
+
+
+def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return how much of a table's width each of its columns takes, with its border."""
+    return [3 + max(len(row[d]) for row in [heads, *rows]) for d in range(len(heads))]
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return the columns that fit beside each other: many states, one table below the other."""
+    parts: list[list[int]] = []
+    left = 0
+    for d, width in enumerate(widths):
+        if not parts or width > left:
+            parts.append([])
+            left = room
+        parts[-1].append(d)
+        left -= width
+    return parts
 
 
 def _basis(support: Support, step: int) -> str:
@@ -113,7 +133,7 @@ def _action(action: Any) -> str:
     values = action.tolist()
     if not isinstance(values, list):
         return str(values)
-    return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(f"{value:.6g}" for value in values)
 
 
 def show_policies(console: Console, records: list[dict[str, Any]]) -> None:

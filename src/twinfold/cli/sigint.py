@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-AGAIN = 0.05  # seconds until an interrupt that could not be raised is tried again
+AGAIN = 0.01  # seconds until an interrupt that could not be raised is tried again
 
 
 def _imports(frame: FrameType | None) -> int:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, warn
-from twinfold.cli.flags import Flag, Words, numbers, state_numbers, whole
+from twinfold.cli.flags import (
+    Flag,
+    Words,
+    all_or_none,
+    check_outputs,
+    numbers,
+    state_numbers,
+    whole,
+)
+from twinfold.cli.values import Place, Share
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,21 +29,74 @@ if TYPE_CHECKING:
 _MOST_STEPS = 1_000_000  # of one question; a slip such as 0x2000000000 would fill the memory
 
 
-def simulate(
-    run: Path,
-    /,
-    *,
-    agent: Words = None,
-    state: Words = None,
-    actions: Words = None,
-    queries: Path | None = None,
-    out: Path | None = None,
-    plot: Path | None = None,
-    min_support: float | None = None,
-    strict: Flag = False,
-    quiet: Flag = False,
-    json: Flag = False,
-) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class QuestionFlags:
+    """What is asked, and what becomes of the answer.
+
+    Attributes:
+        agent: Id of the agent of a single question.
+        state: Its first state, numbers separated by commas.
+        actions: Its actions.
+        queries: Table of questions, .csv or .parquet.
+        out: Table of answers to write, .csv or .parquet; needed with --queries.
+        plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
+        min_support: Give no prediction from the first step on whose support is less, but a reason.
+        strict: Refuse questions far outside the range of the data, rather than warn.
+        quiet: No warnings, and no sentence about the table of answers.
+        json: Print a record instead of a table or sentence.
+    """
+
+    agent: Words = None
+    state: Words = None
+    actions: Words = None
+    queries: Place | None = None
+    out: Place | None = None
+    plot: Place | None = None
+    min_support: Share | None = None
+    strict: Flag = False
+    quiet: Flag = False
+    json: Flag = False
+
+    def check(self) -> None:
+        """Refuse flags that do not belong together, and files that cannot be written.
+
+        Raises:
+            UsageError: naming the flags.
+        """
+        single = {"--agent": self.agent, "--state": self.state, "--actions": self.actions}
+        missing = [flag for flag, value in single.items() if value is None]
+        if self.queries is None and len(missing) == len(single):
+            raise UsageError("give --agent with --state and --actions, or --queries with --out")
+        if self.queries is None and missing:
+            raise UsageError(f"a single question also needs {' and '.join(missing)}")
+        if self.queries is not None:
+            self._check_table(self.queries, asked=len(missing) < len(single))
+        from twinfold.data.io import TABLE_SUFFIXES
+        from twinfold.report.static_figures import SUFFIXES
+
+        check_outputs({"out": TABLE_SUFFIXES, "plot": SUFFIXES}, out=self.out, plot=self.plot)
+
+    def _check_table(self, queries: Path, asked: bool) -> None:
+        if asked:
+            raise UsageError("--agent, --state and --actions go without --queries, a table")
+        if self.out is None:
+            raise UsageError("--queries needs --out, the table of answers to write")
+        if self.plot is not None:
+            raise UsageError("--plot draws a single question; give --agent, --state and --actions")
+        if self.out.exists() and queries.exists() and self.out.samefile(queries):
+            raise UsageError(
+                f"--out {self.out} is the table of questions itself; choose another file"
+            )
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """How far a prediction may go, and who is told of doubts."""
+        said = _silent if self.quiet else warn
+        return {"warn": said, "min_support": self.min_support, "strict": self.strict}
+
+
+def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
     """Answer what-if questions: what would this agent do under these actions?
 
     One question:
@@ -59,115 +124,64 @@ def simulate(
 
     Args:
         run: Run directory of a fit.
-        agent: Id of the agent of a single question.
-        state: Its first state, numbers separated by commas.
-        actions: Its actions.
-        queries: Table of questions, .csv or .parquet.
-        out: Table of answers to write, .csv or .parquet; needed with --queries.
-        plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
-        min_support: Give no prediction from the first step on whose support is less, but a reason.
-        strict: Refuse questions far outside the range of the data, rather than warn.
-        quiet: No warnings, and no sentence about the table of answers.
-        json: Print a record instead of a table or sentence.
+        asked: The question.
     """
-    if queries is None and agent is None and state is None and actions is None:
-        raise UsageError("give --agent with --state and --actions, or --queries with --out")
-    if queries is not None:
-        if agent is not None or state is not None or actions is not None:
-            raise UsageError("--agent, --state and --actions go without --queries, a table")
-        _answer_table(run, queries, out, plot, min_support, strict, quiet, json)
-        return
-    needed = {"--agent": agent, "--state": state, "--actions": actions}
-    missing = [flag for flag, value in needed.items() if value is None]
-    if agent is None or state is None or actions is None:
-        raise UsageError(f"a single question also needs {' and '.join(missing)}")
+    asked.check()
     set_up_jax()
     from twinfold.training.run_directory import load_run
 
-    _answer_one(load_run(run), agent, state, actions, out, plot, min_support, strict, quiet, json)
+    (_answer_one if asked.queries is None else _answer_table)(load_run(run), asked)
 
 
-def _answer_table(
-    run: Path,
-    queries: Path,
-    out: Path | None,
-    plot: Path | None,
-    min_support: float | None,
-    strict: bool,
-    quiet: bool,
-    json: bool,
-) -> None:
-    if out is None:
-        raise UsageError("--queries needs --out, the table of answers to write")
-    if plot is not None:
-        raise UsageError("--plot draws a single question; give --agent, --state and --actions")
-    if out.exists() and queries.exists() and out.samefile(queries):
-        raise UsageError(f"--out {out} is the table of questions itself; choose another file")
-    set_up_jax()
+def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
+    assert asked.queries is not None, "checked"
+    assert asked.out is not None, "checked"
     from twinfold.data.io import read_table, write_table
+    from twinfold.simulation.query_columns import question_columns
     from twinfold.simulation.what_if import QUERY, answer
-    from twinfold.training.run_directory import load_run
 
-    model = load_run(run)
-    table = read_table(queries, ids=[model.roles.agent, QUERY])
-    said = _silent if quiet else warn
-    answers = answer(model, table, said, min_support=min_support, strict=strict)
-    write_table(answers, out)
+    used = question_columns(model.roles)
+    table = read_table(asked.queries, ids=[model.roles.agent, QUERY], used=used)
+    answers = answer(model, table, **asked.limits)
+    write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())
-    if json:
-        print_json({"out": str(out), "queries": n_queries, "rows": len(answers)})
-    elif not quiet:
-        print(f"{out}: {n_queries} queries, {len(answers)} predicted rows")
+    if asked.json:
+        print_json({"out": str(asked.out), "queries": n_queries, "rows": len(answers)})
+    elif not asked.quiet:
+        print(f"{asked.out}: {n_queries} queries, {len(answers)} predicted rows")
 
 
 def _silent(line: str) -> None:
     """Drop a warning."""
 
 
-def _answer_one(
-    model: FittedModel,
-    agent: str,
-    state: str,
-    actions: str,
-    out: Path | None,
-    plot: Path | None,
-    min_support: float | None,
-    strict: bool,
-    quiet: bool,
-    json: bool,
-) -> None:
+def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
+    assert asked.agent is not None, "checked"
+    assert asked.state is not None, "checked"
+    assert asked.actions is not None, "checked"
     from twinfold.cli.render import plot_rollout, show_rollout
+    from twinfold.data.io import write_table
     from twinfold.simulation.simulator import Simulator
 
-    rollout = Simulator(model, agent).rollout(
-        state_numbers(state, model.roles.state),
-        _steps(actions, len(model.roles.action)),
-        warn=_silent if quiet else warn,
-        min_support=min_support,
-        strict=strict,
-    )
+    state = state_numbers(asked.state, model.roles.state)
+    steps = _steps(asked.actions, len(model.roles.action))
+    rollout = Simulator(model, asked.agent).rollout(state, steps, **asked.limits)
     frame = rollout.to_frame()
-    if plot is not None:
-        plot_rollout(plot, rollout, f"agent {agent}")
-    if out is not None:
-        from twinfold.data.io import write_table
-
-        write_table(frame, out)
-    if json:
-        print_json(
-            {
-                "agent": rollout.agent,
-                "coverage": rollout.coverage,
-                "calibrated": rollout.calibrated,
-                "simultaneous": rollout.simultaneous,
-                "prediction": frame.to_dict("list"),
-            }
-        )
+    with all_or_none(asked.out, asked.plot) as drafts:
+        if asked.out is not None:
+            write_table(frame, drafts[asked.out])
+        if asked.plot is not None:
+            plot_rollout(drafts[asked.plot], rollout, f"agent {asked.agent}")
+    if asked.json:
+        record = {
+            name: getattr(rollout, name)
+            for name in ("agent", "coverage", "calibrated", "simultaneous")
+        }
+        print_json({**record, "prediction": frame.to_dict("list")})
         return
     show_rollout(console(), rollout)
-    for path in (out, plot):
-        if path is not None:
-            print(path)
+    for path in drafts:
+        print(path)
 
 
 def _steps(text: str, width: int) -> np.ndarray:

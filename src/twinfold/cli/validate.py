@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cyclopts import Parameter
+
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, RoleFlags, table_roles
+from twinfold.cli.flags import (
+    Flag,
+    RoleFlags,
+    Words,
+    all_or_none,
+    check_outputs,
+    load_told,
+    table_roles,
+)
+from twinfold.cli.values import Place, Seed
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +35,7 @@ _GATES: dict[Gate, Verdict] = {
     "prediction": "usable for prediction",
     "planning": "usable for planning within support",
 }
+_PAGE = "validation.html"
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
 _COUNTS = (
     ("pass", "passed"),
@@ -32,18 +45,37 @@ _COUNTS = (
 )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ValidateFlags:
+    """How a run is examined, and what becomes of the verdict.
+
+    Attributes:
+        out: Folder for validation.html, a page to look at, and validation.json, its record.
+        gate: Exit with code 1 unless the run is usable for prediction, or for planning; that it
+            cannot be told counts as not.
+        group: Column that sorts the agents into groups, such as a site or a model: how many courses
+            the band holds is then told by group; if left out, by how much is known of an agent.
+        seed: Of the random controls.
+        quiet: Print the verdict alone, and no warnings.
+        json: Print the record instead of tables.
+    """
+
+    out: Place | None = None
+    gate: Gate | None = None
+    group: Words = None
+    seed: Seed = 0
+    quiet: Flag = False
+    json: Flag = False
+
+
 def validate(
-    run: Path,
-    data: Path | None = None,
+    run: Place,
+    data: Place | None = None,
     /,
     *,
-    out: Path | None = None,
-    gate: Gate | None = None,
-    columns: RoleFlags | None = None,
-    group: str | None = None,
-    seed: int = 0,
-    quiet: Flag = False,
-    json: Flag = False,
+    how: ValidateFlags = ValidateFlags(),
+    columns: RoleFlags = RoleFlags(),
 ) -> int:
     """Try to prove a run wrong, and say what it may be used for.
 
@@ -80,53 +112,55 @@ def validate(
     Args:
         run: Run directory of a fit.
         data: Fresh data, .csv, .tsv or .parquet; the table that was fitted if left out.
-        out: Folder for validation.html, a page to look at, and validation.json, its record.
-        gate: Exit with code 1 unless the run is usable for prediction, or for planning; that it
-            cannot be told counts as not.
+        how: How to examine it.
         columns: Which column is what, if not as in the fit.
-        group: Column that sorts the agents into groups, such as a site or a model: how many courses
-            the band holds is then told by group; if left out, by how much is known of an agent.
-        seed: Of the random controls.
-        quiet: Print the verdict alone, and no warnings.
-        json: Print the record instead of tables.
     """
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; give a folder")
+    if how.out is not None:
+        check_outputs({"out": ()}, out=how.out / _PAGE)
     set_up_jax()
-    from twinfold.data.io import load_panel
     from twinfold.training.run_directory import load_run
+
+    model = load_run(run)
+    table = _fitted_table(model) if data is None else data
+    found = _examine(model, table, how, columns, fitted=data is None)
+    _report(found, {**found.record, "run": str(run), "data": str(table)}, how)
+    return _judged(found, how.gate)
+
+
+def _examine(
+    model: FittedModel, table: Path, how: ValidateFlags, columns: RoleFlags, fitted: bool
+) -> Validation:
+    """Return what comes out on a table: the one that was fitted, or another."""
     from twinfold.validation.data_overlap import made_from
     from twinfold.validation.validate import validate as examine_run
 
-    model = load_run(run)
-    if data is None:
-        table = _fitted_table(model)
-        roles = (columns or RoleFlags()).roles() or model.roles  # whatever a manifest says
+    if fitted:
+        roles = columns.roles(table) or model.roles  # whatever a manifest says
     else:
-        table, roles = data, table_roles(data, columns, model.roles)
-    with talking(quiet or json) as talk:
-        panel = load_panel(table, roles)
-        for line in panel.warnings:
-            talk.line(f"warning: {line}")
+        roles = table_roles(table, columns, model.roles)
+    silent = how.quiet or how.json
+    with talking(silent) as talk:
+        panel = load_told(table, roles, talk)
         seen = made_from(model, panel)
-        if data is None and not seen:
+        if fitted and not seen:
             raise UsageError(
                 f"{table} is not the table that the run was made from any more: its values have "
                 "changed. Give fresh data as a second argument, or the table as it was"
             )
-        groups = None if group is None else _groups(table, panel, group)
-    said = (lambda line: None) if quiet or json else warn
-    found = examine_run(model, panel, seen=seen, groups=groups, seed=seed, warn=said)
-    record = {**found.record, "run": str(run), "data": str(table)}
-    if json:
+        groups = None if how.group is None else _groups(table, panel, how.group)
+    said = (lambda line: None) if silent else warn
+    return examine_run(model, panel, seen=seen, groups=groups, seed=how.seed, warn=said)
+
+
+def _report(found: Validation, record: dict[str, Any], how: ValidateFlags) -> None:
+    if how.json:
         print_json(record)
     else:
-        show_validation(console(), found, brief=quiet)
-    if out is not None:
-        _write(out, record)
-        if not json and not quiet:
-            print(f"page: {out / 'validation.html'}")
-    return _judged(found, gate)
+        show_validation(console(), found, brief=how.quiet)
+    if how.out is not None:
+        _write(how.out, record)
+        if not how.json and not how.quiet:
+            print(f"page: {how.out / _PAGE}")
 
 
 def _groups(table: Path, panel: PanelDataset, column: str) -> dict[Any, str]:
@@ -233,8 +267,10 @@ def _write(folder: Path, record: dict[str, Any]) -> None:
     from twinfold.utils.files import atomic_write_text
 
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    atomic_write_text(folder / "validation.json", text + "\n")
-    write_validation(folder / "validation.html", record)
+    page, kept = folder / _PAGE, folder / "validation.json"
+    with all_or_none(page, kept) as drafts:
+        atomic_write_text(drafts[kept], text + "\n")
+        write_validation(drafts[page], record)
 
 
 def _judged(found: Validation, gate: Gate | None) -> int:

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, shown, split
+from twinfold.cli.flags import Flag, Names, named_agents, shown
+from twinfold.cli.values import Coverage, Discount, Draws, Place, Seed, Steps, Trials
 
 if TYPE_CHECKING:
+    from twinfold.data.ids import AgentId
+    from twinfold.models.fitted_model import FittedModel
     from twinfold.report.tables import Table
+    from twinfold.tasks import Task
 
 _FEW = 5  # agents, if none are named
 _OUTSIDE = 0.2  # share of steps out of the range of the data from which on it is said
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RolloutFlags:
+    """How a policy is rolled out.
+
+    Attributes:
+        draws: Worlds per agent.
+        starts: Starts per world.
+        horizon: Longest rollout, in steps.
+        discount: Of the reward, per step.
+        coverage: Of the intervals.
+        seed: Of worlds, starts and policies.
+    """
+
+    draws: Draws = 20
+    starts: Annotated[Trials | None, shown("200; 5 with plan")] = None
+    horizon: Annotated[Steps | None, shown("the task's longest episode")] = None
+    discount: Discount = 1.0
+    coverage: Coverage = 0.9
+    seed: Seed = 0
+
+    def settings(self) -> dict[str, Any]:
+        """Return them as the estimators call them."""
+        given = asdict(self)
+        return {"n_starts": given.pop("starts"), **given}
+
+
 def value(
-    run: Path,
+    run: Place,
     /,
     *,
     task: str,
     policy: str,
     against: str | None = None,
-    agent: Annotated[
-        list[str] | None,
-        Parameter(negative="", consume_multiple=False, show_default=lambda _: f"the first {_FEW}"),
-    ] = None,
-    draws: int = 20,
-    starts: Annotated[int | None, shown("200; 5 with plan")] = None,
-    horizon: Annotated[int | None, shown("the task's longest episode")] = None,
-    discount: float = 1.0,
-    coverage: float = 0.9,
-    seed: int = 0,
+    agent: Annotated[Names, shown(f"the first {_FEW}")] = None,
+    rollouts: RolloutFlags = RolloutFlags(),
     json: Flag = False,
 ) -> None:
     """Estimate what a policy is worth to an agent, without trying it.
@@ -56,49 +79,45 @@ def value(
             new plan at every step (takes minutes).
         against: Another one to compare it with.
         agent: Ids of agents, separated by commas; the flag may be repeated.
-        draws: Worlds per agent.
-        starts: Starts per world.
-        horizon: Longest rollout, in steps.
-        discount: Of the reward, per step.
-        coverage: Of the intervals.
-        seed: Of worlds, starts and policies.
+        rollouts: How a policy is rolled out.
         json: Print one record per agent instead of a table.
     """
     set_up_jax()
-    from twinfold.ope.policy_value import compare_policies, policy_value
     from twinfold.tasks import get_task
     from twinfold.training.run_directory import load_run
 
     chosen = get_task(task)
     model = load_run(run)
-    names = split(agent) or model.agent_ids[:_FEW]
-    for name in names:
-        model.agent_index(name)  # an unknown one is said before anything is computed
-    settings: dict[str, Any] = {
-        "draws": draws,
-        "n_starts": starts,
-        "horizon": horizon,
-        "discount": discount,
-        "coverage": coverage,
-        "seed": seed,
-    }
-    found = []
+    agents = named_agents(agent, model) or model.agent_ids[:_FEW]
     with talking(json) as talk:
         if "plan" in (policy, against):
             talk.line("a plan is made at every step of every rollout; this takes minutes")
-        for done, name in enumerate(names):
-            talk.progress("agents", done, len(names))
-            if against is None:
-                found.append(policy_value(model, chosen, name, policy, **settings).record())
-            else:
-                compared = compare_policies(model, chosen, name, policy, against, **settings)
-                found.append(compared.record())
-        talk.progress("agents", len(names), len(names))
+        found = []
+        for done, name in enumerate(agents):
+            talk.progress("agents", done, len(agents))
+            found.append(_estimate(model, chosen, name, policy, against, rollouts))
+        talk.progress("agents", len(agents), len(agents))
     if json:
         print_json({"kind": "policy_values", "model_based": True, "values": found})
     else:
         _show(found)
     _doubts(found)
+
+
+def _estimate(
+    model: FittedModel,
+    task: Task,
+    agent: AgentId,
+    policy: str,
+    against: str | None,
+    rollouts: RolloutFlags,
+) -> dict[str, Any]:
+    """Return the record of one agent: the value of a policy, or how two compare."""
+    from twinfold.ope.policy_value import compare_policies, policy_value
+
+    if against is None:
+        return policy_value(model, task, agent, policy, **rollouts.settings()).record()
+    return compare_policies(model, task, agent, policy, against, **rollouts.settings()).record()
 
 
 def _show(records: list[dict[str, Any]]) -> None:

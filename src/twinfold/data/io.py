@@ -20,7 +20,7 @@ from twinfold.data.parquet_file import ParquetFile
 from twinfold.data.roles import Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
-from twinfold.utils.files import atomic_path, atomic_write_text
+from twinfold.utils.files import atomic_path, atomic_paths
 
 StrPath = str | os.PathLike[str]
 
@@ -89,16 +89,9 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
         InvalidDataError: a column mixes kinds of values that no file format keeps.
     """
     file = Path(path)
-    suffix = _kind(file)
-    try:
-        table = pa.Table.from_pandas(df, preserve_index=False)
-    except (pa.ArrowException, TypeError, OverflowError, UnicodeError) as error:
-        raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
+    suffix, table = _kind(file), _arrow_table(df, file)
     with atomic_path(file) as temporary:
-        if suffix in _PARQUET:
-            pq.write_table(table, str(temporary), write_page_checksum=True)
-        else:
-            write_csv(table, temporary, "\t" if suffix == ".tsv" else ",")
+        _write(table, temporary, suffix)
 
 
 def manifest_path(path: StrPath) -> Path:
@@ -206,8 +199,10 @@ def save_panel(
         source=dict(source or {}),
     )
     text = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False, default=_plain)
-    write_table(dataset.to_frame(), path)
-    atomic_write_text(manifest_path(path), text + "\n")
+    suffix, table = _kind(Path(path)), _arrow_table(dataset.to_frame(), Path(path))
+    with atomic_paths(path, manifest_path(path)) as (file, beside):
+        _write(table, file, suffix)
+        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def _kind(file: Path) -> str:
@@ -261,6 +256,21 @@ def _check_size(file: Path, size: int) -> None:
 
 def _too_large(file: Path) -> str:
     return f"{file} is larger than the memory of this machine; give it fewer rows or columns"
+
+
+def _arrow_table(df: pd.DataFrame, file: Path) -> pa.Table:
+    """Return a table as it goes to a file."""
+    try:
+        return pa.Table.from_pandas(df, preserve_index=False)
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeError) as error:
+        raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
+
+
+def _write(table: pa.Table, file: Path, suffix: str) -> None:
+    if suffix in _PARQUET:
+        pq.write_table(table, str(file), write_page_checksum=True)
+    else:
+        write_csv(table, file, "\t" if suffix == ".tsv" else ",")
 
 
 def _plain(value: Any) -> Any:

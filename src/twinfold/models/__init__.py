@@ -8,32 +8,6 @@
 - ``behaviour_policy``: the policy that the data followed; ``true_dynamics``: a task as dynamics.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.models.dynamics import Dynamics
-    from twinfold.models.factor_model import Structure, structures
-    from twinfold.models.fitted_model import FittedModel
-    from twinfold.models.rollout import agent_responses
-
-_HOME = {
-    "Dynamics": "twinfold.models.dynamics",
-    "FittedModel": "twinfold.models.fitted_model",
-    "Structure": "twinfold.models.factor_model",
-    "agent_responses": "twinfold.models.rollout",
-    "structures": "twinfold.models.factor_model",
-}
-
-__all__ = [
-    "Dynamics",
-    "FittedModel",
-    "Structure",
-    "agent_responses",
-    "structures",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

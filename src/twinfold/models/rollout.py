@@ -19,7 +19,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
-from twinfold.metrics import trimmed_mean
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.normalizer import Normalizer
@@ -108,30 +107,34 @@ def rollout_members(
     return out
 
 
-def agent_responses(model: FittedModel, state: Floats, actions: NDArray[Any]) -> Floats:
-    """Return every agent's response to the same probes: a gauge-free description of agents.
+def agent_responses(
+    model: FittedModel, agent: NDArray[np.integer], state: Floats, actions: NDArray[Any]
+) -> Floats:
+    """Return the responses of agents to the same probes: a gauge-free description of agents.
 
     Factors are unique only up to a change of basis, and differ between members; what they predict
     does not. Agents with like responses are alike.
 
     Args:
         model: a fitted model.
+        agent: ``(N',)`` indices.
         state: ``(P, D)`` raw units.
         actions: ``(P,)`` level indices or ``(P, A)`` raw units.
 
     Returns:
-        ``(N, P * D)``: predicted differences in units of their spread in the training data.
+        ``(M, N', P * D)``: the one-step targets that each member predicts, standardised; linear in
+        the factors.
     """
-    n_agents, (n_probes, n_state) = len(model.agent_ids), state.shape
+    start = np.tile(state, (len(agent), 1))
     paths = rollout_members(
         model.members,
         model.normalizer,
-        np.repeat(np.arange(n_agents), n_probes),
-        np.tile(state, (n_agents, 1)),
-        np.tile(actions, (n_agents, *[1] * (actions.ndim - 1)))[:, None],
-    )
-    change = trimmed_mean(paths)[:, 0] - np.tile(state, (n_agents, 1))
-    return (change / model.normalizer.target_scale).reshape(n_agents, n_probes * n_state)
+        np.repeat(agent, len(state)),
+        start,
+        np.tile(actions, (len(agent), *[1] * (actions.ndim - 1)))[:, None],
+    )[:, :, 0]
+    target = np.stack([model.normalizer.encode_target(start, path) for path in paths])
+    return target.reshape(model.n_members, len(agent), -1)
 
 
 def rollout_factors(

@@ -7,28 +7,6 @@
 - ``estimates``: a value and its interval from the returns of these rollouts.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.ope.estimates import Comparison, PolicyValue
-    from twinfold.ope.policy_value import Goal, compare_policies
-
-_HOME = {
-    "Comparison": "twinfold.ope.estimates",
-    "Goal": "twinfold.ope.policy_value",
-    "PolicyValue": "twinfold.ope.estimates",
-    "compare_policies": "twinfold.ope.policy_value",
-}
-
-__all__ = [
-    "Comparison",
-    "Goal",
-    "PolicyValue",
-    "compare_policies",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

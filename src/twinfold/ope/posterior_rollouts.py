@@ -116,19 +116,7 @@ def rollout_policy(
     memory = jax.vmap(controller.init)(pairs[:, 0])
 
     def one_sample(dynamics: Dynamics) -> Outcomes:
-        def one_step(now: Any, key: Array, step: Array, weight: Array) -> Any:
-            carry, state, memory, alive, (total, steps, ended, outside) = now
-            action, memory = controller.act(memory, state, jax.random.fold_in(key, step))
-            carry, after = dynamics.step(carry, dynamics.encode(action))
-            finite = jnp.isfinite(after).all()
-            # Comparisons with NaN are false: such an episode would never end.
-            gained = jnp.where(finite, weight * reward(state, action, after), jnp.nan)
-            total = jnp.where(alive, total + gained, total)
-            steps = steps + alive
-            outside = outside + (alive & (box.excess(after) > 0))
-            ended = ended | (alive & finite & terminated(after))
-            alive = alive & ~ended & jnp.isfinite(total)
-            return carry, after, memory, alive, Outcomes(total, steps, ended, outside)
+        one_step = _step(dynamics, controller, reward, terminated, box)
 
         def unfinished(now: Any) -> Array:
             step, _, (_, _, _, alive, _) = now
@@ -148,3 +136,29 @@ def rollout_policy(
         return jax.lax.while_loop(unfinished, advance, begin)[2][4]
 
     return map_members(one_sample, samples)
+
+
+def _step(
+    dynamics: Dynamics,
+    controller: Controller,
+    reward: Callable[[Any, Any, Any], Any],
+    terminated: Callable[[Any], Any],
+    box: DataBox,
+) -> Callable[[Any, Array, Array, Array], Any]:
+    """Return one step of one rollout: act, predict, count; what has ended stays as it is."""
+
+    def one_step(now: Any, key: Array, step: Array, weight: Array) -> Any:
+        carry, state, memory, alive, (total, steps, ended, outside) = now
+        action, memory = controller.act(memory, state, jax.random.fold_in(key, step))
+        carry, after = dynamics.step(carry, dynamics.encode(action))
+        finite = jnp.isfinite(after).all()
+        # Comparisons with NaN are false: such an episode would never end.
+        gained = jnp.where(finite, weight * reward(state, action, after), jnp.nan)
+        total = jnp.where(alive, total + gained, total)
+        steps = steps + alive
+        outside = outside + (alive & (box.excess(after) > 0))
+        ended = ended | (alive & finite & terminated(after))
+        alive = alive & ~ended & jnp.isfinite(total)
+        return carry, after, memory, alive, Outcomes(total, steps, ended, outside)
+
+    return one_step

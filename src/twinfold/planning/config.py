@@ -14,17 +14,24 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 S = TypeVar("S", bound="Settings")
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Price = Annotated[float, Field(ge=0.0, le=1e6)]
+Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
 class Settings(BaseModel):
     """Settings that cannot be changed, only copied with changes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     def replace(self: S, **changes: Any) -> S:
         """Return a copy with the changes that are not None, validated."""
@@ -35,12 +42,24 @@ class Settings(BaseModel):
 class SearchSettings(Settings):
     """The settings that every planner has."""
 
-    planner: str
+    planner: Literal["sticky", "shooting", "icem", "mppi", "cem"]
     """sticky or shooting (discrete actions); icem, mppi or cem (continuous ones)."""
     candidates: int = Field(default=500, ge=4, le=1_000_000)
     """Number of action sequences tried (icem, mppi, cem: per round)."""
     horizon: int = Field(default=25, ge=1, le=10_000)
     """Length of each, in steps."""
+
+    @field_validator("horizon")
+    @classmethod
+    def _fits_in_memory(cls, horizon: int, info: Any) -> int:
+        candidates, most = info.data.get("candidates", 0), 100_000_000
+        if candidates * horizon > most:
+            raise PydanticCustomError(
+                "too_large",
+                "{candidates} candidates of that length have more than {most} steps in all",
+                {"candidates": candidates, "most": most},
+            )
+        return horizon
 
 
 class ShootingSettings(SearchSettings):
@@ -53,9 +72,9 @@ class StickySettings(SearchSettings):
     """Settings of :class:`twinfold.planning.shooting.StickyShooting`."""
 
     planner: Literal["sticky"] = "sticky"
-    max_repeat: float = Field(default=0.95, ge=0.0, le=1.0)
+    max_repeat: Share = 0.95
     """Largest probability of repeating an action; each candidate draws its own (sticky)."""
-    mutated: float = Field(default=0.4, ge=0.0, le=1.0)
+    mutated: Share = 0.4
     """Share of the candidates that are changed copies of the last plan (sticky)."""
     tie: float = Field(default=1e-6, ge=0.0, lt=1.0)
     """Scores that differ by less than this share of the best one are equally good (sticky)."""
@@ -66,7 +85,7 @@ class RoundSettings(SearchSettings):
 
     rounds: int = Field(default=4, ge=1, le=100)
     """Rounds of icem, mppi and cem."""
-    spread: float = Field(default=0.25, gt=0.0)
+    spread: Scale = 0.25
     """Standard deviation of the noise around a plan (icem, cem: in the first round), as a share of
     the action's range."""
     noise_beta: float = Field(default=2.0, ge=0.0, le=10.0)
@@ -97,7 +116,7 @@ class ICEMSettings(EliteSettings):
     """Settings of :class:`twinfold.planning.icem.ICEM`."""
 
     planner: Literal["icem"] = "icem"
-    keep: float = Field(default=0.3, ge=0.0, le=1.0)
+    keep: Share = 0.3
     """Share of the elites that are tried again in the next round, at least 1 (icem)."""
     decay: float = Field(default=0.8, gt=0.0, le=1.0)
     """Size of a round over that of the one before; none has fewer than two candidates per elite
@@ -108,7 +127,7 @@ class MPPISettings(RoundSettings):
     """Settings of :class:`twinfold.planning.mppi.MPPI`."""
 
     planner: Literal["mppi"] = "mppi"
-    temperature: float = Field(default=0.3, gt=0.0)
+    temperature: Scale = 0.3
     """Temperature of mppi; the smaller, the more the best candidates count."""
     temperature_unit: Literal["spread", "reward"] = "spread"
     """Unit of the temperature: spread (standard deviations of the scores) or reward."""
@@ -122,26 +141,26 @@ class ObjectiveSettings(Settings):
     planning from many states; continuous actions; takes half a minute per agent)."""
     discount: float = Field(default=1.0, gt=0.0, le=1.0)
     """Discount of the reward, per step."""
-    progress: float = Field(default=0.0, ge=0.0)
+    progress: Price = 0.0
     """Worth of the most progress a plan makes (mountain_car: the highest position)."""
-    risk: float = Field(default=0.0, ge=0.0)
+    risk: Price = 0.0
     """Standard deviations over the ensemble members taken off the return."""
-    disagreement: float = Field(default=0.0, ge=0.0)
+    disagreement: Price = 0.0
     """Price of a step per standard deviation by which the members' predictions differ, averaged
     over state columns."""
     out_of_range: Literal["ignore", "penalise"] = "ignore"
     """Predictions beyond the training data: ignore or penalise."""
-    range_margin: float = Field(default=0.1, ge=0.0)
+    range_margin: Price = 0.1
     """Margin by which the range is wider than the training data on either side, as a share of its
     width."""
-    range_cost: float = Field(default=1.0, ge=0.0)
+    range_cost: Price = 1.0
     """Price of a step that ends one standard deviation beyond the range."""
-    behaviour: float = Field(default=0.0, ge=0.0)
+    behaviour: Price = 0.0
     """Price of leaving what the data's policy would have done, per standard deviation of that
     policy's noise; less if the policy explains little of the data. Plans may then begin at it."""
     proposals: int = Field(default=8, ge=1, le=1000)
     """Number of plans along the data's policy that are tried too (with a price of leaving it)."""
-    proposal_noise: float = Field(default=0.3, ge=0.0)
+    proposal_noise: Price = 0.3
     """Noise of the last of them, in standard deviations of the action; the first has none."""
     draws: int = Field(default=0, ge=0, le=1000)
     """Draws of the agent's factors per member: little data of its own counts as risk and as

@@ -168,20 +168,41 @@ def run_agents(
         return []
     if threads is None:
         threads = usable_cores() if jax.default_backend() == "cpu" else 1
+    parts = _deal(n_episodes, threads)
+    jobs = [
+        (task, covariates[agent], stacks[agent], planner, objectives[agent], keys[agent][part])
+        for agent in range(len(covariates))
+        for part in parts
+    ]
+    program = run_episodes.lower(*jobs[0]).compile()  # pyright: ignore
+    done = _run_jobs(program, jobs, threads, progress)
+    by_agent = [done[first : first + len(parts)] for first in range(0, len(done), len(parts))]
+    return [
+        Episodes(*(np.concatenate(x)[:n_episodes] for x in zip(*own, strict=True)))
+        for own in by_agent
+    ]
+
+
+def _deal(n_episodes: int, threads: int) -> np.ndarray:
+    """Deal episodes out to threads: ``(parts, size)`` indices.
+
+    Every part has the same size, so that there is one program; the last episode fills up.
+    """
     size = math.ceil(n_episodes / max(1, min(threads, n_episodes)))
     n_parts = math.ceil(n_episodes / size)
-    # Every part has the same size, so that there is one program; surplus episodes are dropped.
-    wanted = np.minimum(np.arange(n_parts * size), n_episodes - 1).reshape(n_parts, size)
-    jobs = [(agent, part) for agent in range(len(covariates)) for part in range(n_parts)]
+    return np.minimum(np.arange(n_parts * size), n_episodes - 1).reshape(n_parts, size)
 
-    def inputs(agent: int, part: int) -> tuple[Any, ...]:
-        agent_keys = keys[agent][wanted[part]]
-        return task, covariates[agent], stacks[agent], planner, objectives[agent], agent_keys
 
-    program = run_episodes.lower(*inputs(0, 0)).compile()  # pyright: ignore
+def _run_jobs(
+    program: Callable[..., Episodes],
+    jobs: Sequence[tuple[Any, ...]],
+    threads: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[Episodes]:
+    """Return the outcomes of a compiled program for several arguments, in threads."""
 
-    def run(job: tuple[int, int]) -> Episodes:
-        return jax.tree.map(np.asarray, program(*inputs(*job)))
+    def run(job: tuple[Any, ...]) -> Episodes:
+        return jax.tree.map(np.asarray, program(*job))
 
     pool = ThreadPoolExecutor(max_workers=max(1, threads))
     try:
@@ -189,11 +210,6 @@ def run_agents(
         for count, _ in enumerate(as_completed(futures), start=1):
             if progress is not None:
                 progress(count, len(jobs))
-        parts = [future.result() for future in futures]
+        return [future.result() for future in futures]
     finally:  # after an interrupt there is nothing to wait for: a running program may take long
         pool.shutdown(wait=False, cancel_futures=True)
-    joined = []
-    for agent in range(len(covariates)):
-        mine = parts[agent * n_parts : (agent + 1) * n_parts]
-        joined.append(Episodes(*(np.concatenate(x)[:n_episodes] for x in zip(*mine, strict=True))))
-    return joined

@@ -98,17 +98,7 @@ def plan_once(
     check_fits(model, task)
     simulator = Simulator(model, agent)
     key_start, key_plan = jax.random.split(jax.random.key(seed))
-    if state is None:
-        # A start does not depend on the hidden physics; the middle of their range will do.
-        middle = task.covariates((task.covariate_low + task.covariate_high) / 2)
-        start = np.asarray(task.reset(middle, key_start), np.float64)
-    else:
-        start = np.asarray(state, np.float64)
-        if start.shape != (len(task.state_names),) or not np.isfinite(start).all():
-            raise UsageError(
-                f"the state needs {len(task.state_names)} finite numbers "
-                f"({', '.join(task.state_names)}), not {start.tolist()}"
-            )
+    start = _start(task, state, key_start)
     stack = model.dynamics(agent, config.objective.draws)
     objective = task_objective(config, task, stack, model, agent)
     controller = MPCController(task_planner(config, task), stack, objective)
@@ -116,12 +106,6 @@ def plan_once(
     chosen = np.asarray(info.actions)
     actions = chosen if model.action_levels is None else model.action_levels[chosen]
     rollout = simulator.rollout(start, actions, warn, strict=strict)
-    reason = None
-    if min_support is not None:
-        unsupported = rollout.support.score < min_support
-        if unsupported.any():
-            support = rollout.support.map(lambda values: values[None])
-            reason = abstention(support, unsupported[None], min_support)
     return Plan(
         task=task.name,
         agent=simulator.agent_id,
@@ -130,8 +114,31 @@ def plan_once(
         score=float(info.score),
         config=config,
         rollout=rollout,
-        reason=reason,
+        reason=_reason_against(rollout, min_support),
     )
+
+
+def _start(task: Task, state: Sequence[float] | None, key: Array) -> NDArray[np.float64]:
+    """Return the state to plan from: the one that is given, or a start of the task."""
+    if state is None:
+        # A start does not depend on the hidden physics; the middle of their range will do.
+        middle = task.covariates((task.covariate_low + task.covariate_high) / 2)
+        return np.asarray(task.reset(middle, key), np.float64)
+    start = np.asarray(state, np.float64)
+    if start.shape != (len(task.state_names),) or not np.isfinite(start).all():
+        raise UsageError(
+            f"the state needs {len(task.state_names)} finite numbers "
+            f"({', '.join(task.state_names)}), not {start.tolist()}"
+        )
+    return start
+
+
+def _reason_against(rollout: Rollout, min_support: float | None) -> str | None:
+    """Return why a plan should not be followed: a step with less support; None if there is none."""
+    if min_support is None or not (rollout.support.score < min_support).any():
+        return None
+    support = rollout.support.map(lambda values: values[None])
+    return abstention(support, support.score < min_support, min_support)
 
 
 def check_fits(model: FittedModel, task: Task) -> None:

@@ -23,6 +23,7 @@ from twinfold.policies.nets import Layers
 from twinfold.policies.recipes import Recipe, get_recipe
 from twinfold.policies.store import save_policy
 from twinfold.tasks.task import Task
+from twinfold.utils.seeds import LARGEST_SEED
 
 # The returns in the record are from other starts than those seen in training.
 _RECORD_SEED = 1_000_003
@@ -53,6 +54,7 @@ def train_policies(
     seed: int = 0,
     only: Iterable[str] = (),
     recipe: Recipe | None = None,
+    log: Progress = print,
     progress: Progress = print,
 ) -> list[dict[str, Any]]:
     """Train the policies of a task one after another and write each as soon as it is ready.
@@ -63,7 +65,8 @@ def train_policies(
         seed: of the first policy; the others follow from it.
         only: names of the policies to train; all if empty.
         recipe: None for the task's own.
-        progress: called with a line of text per measurement.
+        log: called with a line of text per policy that was written.
+        progress: called with a line of text per measurement, of which there are many.
 
     Returns:
         The records that were written.
@@ -82,6 +85,8 @@ def train_policies(
     for name in names:
         record, layers = train_policy(task, name, recipe, seed=seed, progress=progress)
         save_policy(folder, record, layers)
+        earned = record["return_own_agent"]["mean"]
+        log(f"{task.name} {name}: kept step {record['steps']}, return {earned:.1f}")
         records.append(record)
     return records
 
@@ -97,7 +102,7 @@ def train_policy(
     testing = name == "test"
     agent = recipe.default_agent if testing else recipe.agents[int(name)]
     target = recipe.test_target if testing else recipe.target
-    seed = seed + (_TEST_SEED if testing else int(name))
+    seed = (seed + (_TEST_SEED if testing else int(name))) % (LARGEST_SEED + 1)
     start = time.perf_counter()
 
     def measured(layers: Layers, step: int) -> float:
@@ -142,7 +147,6 @@ def train_policy(
         "return_own_agent": _summary(own[0]),
         "return_test_agents": [_summary(row) for row in tests],
     }
-    progress(f"{task.name} {name}: kept step {step}, return {own.mean():.1f}")
     return record, layers
 
 

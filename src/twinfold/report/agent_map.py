@@ -1,4 +1,4 @@
-"""Two numbers per agent for the map, and how much of the covariates the factors hold."""
+"""What the map of agents says of covariates, and the check of what is drawn on it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,6 @@ import numpy.typing as npt
 from twinfold.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def principal_components(factors: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return the first two principal components of the agents' factors.
-
-    Factors are not unique, only predictions are. A map that does not depend on the coordinates of
-    the factors is made by giving predictions here instead: each agent's predicted changes, in
-    standard units, at the same few hundred states and actions.
-
-    The larger end of each component is positive, so that equal factors give equal maps. NumPy's
-    SVD gives what scikit-learn's ``PCA(2)`` does without loading it.
-
-    Args:
-        factors: ``(N, r)``, finite.
-
-    Returns:
-        Coordinates ``(N, 2)`` and the share of the variance that each explains ``(2,)``; a
-        component that does not exist (r or N too small) is zero.
-
-    Raises:
-        UsageError: no agent, not two axes, or a factor that is not finite.
-    """
-    array = np.asarray(factors, dtype=np.float64)
-    if array.ndim != 2 or array.size == 0:
-        raise UsageError(f"factors of shape {array.shape} must have shape (N, r), N and r positive")
-    if not np.isfinite(array).all():
-        row = int(np.argmin(np.isfinite(array).all(axis=1)))
-        raise UsageError(f"the factors of agent number {row} are not finite: {array[row]}")
-    left, scale, _ = np.linalg.svd(array - array.mean(axis=0), full_matrices=False)
-    coordinates = np.zeros((array.shape[0], 2))
-    shares = np.zeros(2)
-    kept = min(2, scale.size)
-    coordinates[:, :kept] = left[:, :kept] * scale[:kept]
-    total = float((scale**2).sum())
-    if total > 0.0:
-        shares[:kept] = scale[:kept] ** 2 / total
-    largest = np.take_along_axis(coordinates, np.abs(coordinates).argmax(axis=0)[None], axis=0)[0]
-    return coordinates * np.where(largest < 0.0, -1.0, 1.0), shares
 
 
 def explained(

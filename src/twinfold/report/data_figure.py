@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.errors import UsageError, one_of
-from twinfold.utils.files import atomic_path
+from twinfold.report.labels import literal
+from twinfold.report.static_figures import drawn
+from twinfold.utils.files import atomic_write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from twinfold.data.panel import PanelDataset
+
+SUFFIXES = (".png", ".pdf", ".svg")
 
 _INK, _FILL, _GRID = "#2b2b2b", "#3b6ea5", "#e4e4e4"
 
@@ -26,14 +29,14 @@ def coverage_figure(dataset: PanelDataset, path: str | os.PathLike[str]) -> None
 
     Args:
         dataset: the data.
-        path: a ``.png``, ``.pdf`` or ``.svg`` file.
+        path: a file with one of ``SUFFIXES``.
 
     Raises:
         UsageError: the suffix is unknown or the place cannot be written to.
     """
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"cannot draw to {os.fspath(path)!r}; {one_of(('.png', '.pdf', '.svg'))}")
+    if suffix not in SUFFIXES:
+        raise UsageError(f"cannot draw to {os.fspath(path)!r}; {one_of(SUFFIXES)}")
     from matplotlib.figure import Figure
 
     data = dataset.transitions()
@@ -50,15 +53,13 @@ def coverage_figure(dataset: PanelDataset, path: str | os.PathLike[str]) -> None
     transitions = f"{len(data):,} transition" + ("s" if len(data) != 1 else "")
     agents = f"{dataset.n_agents:,} agent" + ("s" if dataset.n_agents != 1 else "")
     figure.suptitle(f"{transitions} of {agents}", color=_INK, fontsize=12)
-    with warnings.catch_warnings(), atomic_path(path) as temporary:
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in another script
-        figure.savefig(temporary, format=suffix[1:], dpi=150)
+    atomic_write_bytes(path, drawn(figure, suffix[1:]))
 
 
 def _style(axis: Axes, title: str, x: str, y: str) -> None:
     axis.set_title(title, fontsize=10, color=_INK, loc="left")
-    axis.set_xlabel(x, fontsize=9)
-    axis.set_ylabel(y, fontsize=9)
+    axis.set_xlabel(literal(x, 32), fontsize=9)
+    axis.set_ylabel(literal(y, 32), fontsize=9)
     axis.tick_params(labelsize=8, color=_GRID)
     for side, spine in axis.spines.items():
         spine.set_visible(side in ("left", "bottom"))
@@ -93,12 +94,12 @@ def _draw_pair(figure: Figure, axis: Axes, state: NDArray[Any], x: str, y: str) 
     bar = figure.colorbar(picture, ax=axis, pad=0.02)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("rows", fontsize=8)
-    _style(axis, "States visited", _plain(x), _plain(y))
+    _style(axis, "States visited", x, y)
 
 
 def _draw_values(axis: Axes, values: NDArray[Any], name: str, unit: str, title: str) -> None:
     axis.hist(values, bins=40, color=_FILL)
-    _style(axis, title, _plain(name), unit)
+    _style(axis, title, name, unit)
 
 
 def _draw_actions(axis: Axes, dataset: PanelDataset, action: NDArray[Any]) -> None:
@@ -108,7 +109,7 @@ def _draw_actions(axis: Axes, dataset: PanelDataset, action: NDArray[Any]) -> No
         axis.bar(np.arange(len(counts)), counts, color=_FILL)
         if len(counts) <= 12:
             axis.set_xticks(np.arange(len(counts)), [str(v) for v in dataset.action_levels])
-        _style(axis, "Actions taken", _plain(names[0]), "transitions")
+        _style(axis, "Actions taken", names[0], "transitions")
     elif len(names) == 1:
         _draw_values(axis, action[:, 0], names[0], "transitions", "Actions taken")
     else:  # several columns: the range of each
@@ -124,11 +125,5 @@ def _draw_actions(axis: Axes, dataset: PanelDataset, action: NDArray[Any]) -> No
             capprops=lines,
         )
         axis.invert_yaxis()
-        axis.set_yticks(range(1, 1 + len(names[:12])), [_plain(name, 16) for name in names[:12]])
+        axis.set_yticks(range(1, 1 + len(names[:12])), [literal(name, 16) for name in names[:12]])
         _style(axis, "Actions taken (quartiles)", "value", "")
-
-
-def _plain(name: str, longest: int = 32) -> str:
-    """Return a column name as a label, short and without the dollar sign that starts a formula."""
-    short = name if len(name) <= longest else name[: longest - 3] + "..."
-    return short.replace("$", r"\$")

@@ -7,7 +7,6 @@ Text that users gave is escaped, since Plotly reads markup in every label.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from twinfold.errors import UsageError
-from twinfold.report.agent_map import explained, matched, principal_components
+from twinfold.metrics import principal_components
+from twinfold.report.agent_map import explained, matched
 from twinfold.report.curves import Curves, grid, state_names
+from twinfold.report.labels import markup
 from twinfold.report.tables import label_of, number
 
 OURS = "#3b78d8"
@@ -97,7 +98,7 @@ def _map_titles(
     if len(names) != columns.shape[1]:
         raise UsageError(f"{len(names)} names for {columns.shape[1]} covariates")
     return [
-        escape(name) + ("" if np.isnan(fit) else f" · linear R² {fit:.2f}")
+        markup(name) + ("" if np.isnan(fit) else f" · linear R² {fit:.2f}")
         for name, fit in zip(names, explained(factors, columns), strict=True)
     ]
 
@@ -127,7 +128,7 @@ def _map_panel(
         y=rings[:, 1],
         mode="markers+text",
         marker={"size": 14, "symbol": "circle-open", "line": {"width": 2}, "color": TRUTH},
-        text=[escape(str(agent)) for agent in highlight],
+        text=[markup(str(agent)) for agent in highlight],
         textposition="top center",
         hoverinfo="skip",
         row=1,
@@ -151,7 +152,7 @@ def rollout_figure(curves: Curves, names: Sequence[str] = ()) -> go.Figure:
         rows,
         columns,
         shared_xaxes=True,
-        subplot_titles=[escape(name) for name in names],
+        subplot_titles=[markup(name) for name in names],
         vertical_spacing=0.22 / rows,
         horizontal_spacing=0.08,
     )
@@ -178,8 +179,8 @@ def prediction_panels(agents: Mapping[Any, Curves], names: Sequence[str] = ()) -
     figure = make_subplots(
         rows,
         len(names),
-        column_titles=[escape(name) for name in names],
-        row_titles=[escape(str(title)) for title in agents],
+        column_titles=[markup(name) for name in names],
+        row_titles=[markup(str(title)) for title in agents],
         shared_xaxes=True,
         vertical_spacing=0.16 / rows,
         horizontal_spacing=0.05,
@@ -203,7 +204,7 @@ def returns_figure(
         paper: agent to ``return_mean`` and ``return_std``; agents may be missing.
         best: agent to the best possible return, if known.
     """
-    labels = [escape(label_of(record)) for record in records]
+    labels = [markup(label_of(record)) for record in records]
     figure = go.Figure()
     figure.add_bar(
         x=labels,
@@ -276,7 +277,7 @@ def validation_curve(
     figure = make_subplots(1, columns, subplot_titles=titles, horizontal_spacing=0.1)
     line = {"color": OURS, "width": 2}
     figure.add_scatter(x=x, y=y, mode="lines+markers", line=line, row=1, col=1)
-    figure.update_xaxes(title_text=escape(length_name), col=1)
+    figure.update_xaxes(title_text=markup(length_name), col=1)
     if chosen is not None:
         figure.add_vline(
             x=chosen,
@@ -360,9 +361,9 @@ def styled(figure: go.Figure, height: int, *, legend: bool = True) -> go.Figure:
 
 def _hover(agent: object, names: Sequence[str], row: npt.NDArray[np.float64]) -> str:
     values = [
-        f"{escape(name)} {number(value)}" for name, value in zip(names, row, strict=len(row) > 0)
+        f"{markup(name)} {number(value)}" for name, value in zip(names, row, strict=len(row) > 0)
     ]
-    return "<br>".join([f"<b>{escape(str(agent))}</b>", *values])
+    return "<br>".join([f"<b>{markup(str(agent))}</b>", *values])
 
 
 def _whiskers(spread: Sequence[float]) -> dict[str, Any]:

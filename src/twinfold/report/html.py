@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
+from twinfold.report.labels import markup
 from twinfold.report.tables import Table
 from twinfold.utils.files import atomic_write_text
 
@@ -87,12 +87,12 @@ def page(
     figures = any(not isinstance(part, Table) for section in sections for part in section.parts)
     template = resources.files("twinfold.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
-        title=escape(title),
+        title=markup(title),
         summary=_paragraphs(summary),
         facts=_facts(facts),
         contents=_contents(sections),
         sections="\n".join(_section(place, section) for place, section in enumerate(sections)),
-        footer=escape(footer),
+        footer=markup(footer),
         plotly=_plotly() if figures else "",
     )
 
@@ -106,15 +106,15 @@ def _plotly() -> str:
 def _paragraphs(text: str | Sequence[str], style: str = "") -> str:
     mark = f' class="{style}"' if style else ""
     texts = [text] if isinstance(text, str) else text
-    return "\n".join(f"<p{mark}>{escape(paragraph)}</p>" for paragraph in texts if paragraph)
+    return "\n".join(f"<p{mark}>{markup(paragraph)}</p>" for paragraph in texts if paragraph)
 
 
 def _facts(facts: Sequence[Fact]) -> str:
     if not facts:
         return ""
     cards = "\n".join(
-        f'<div><dt>{escape(fact.label)}</dt><dd class="value">{escape(fact.value)}</dd>'
-        f'<dd class="note">{escape(fact.note)}</dd></div>'
+        f'<div><dt>{markup(fact.label)}</dt><dd class="value">{markup(fact.value)}</dd>'
+        f'<dd class="note">{markup(fact.note)}</dd></div>'
         for fact in facts
     )
     return f'<dl class="facts">\n{cards}\n</dl>'
@@ -122,7 +122,7 @@ def _facts(facts: Sequence[Fact]) -> str:
 
 def _contents(sections: Sequence[Section]) -> str:
     entries = "".join(
-        f'<li><a href="#part-{place}">{escape(section.title)}</a></li>'
+        f'<li><a href="#part-{place}">{markup(section.title)}</a></li>'
         for place, section in enumerate(sections)
     )
     return f'<nav aria-label="Contents"><ol>{entries}</ol></nav>' if entries else ""
@@ -133,7 +133,7 @@ def _section(place: int, section: Section) -> str:
         part.html() if isinstance(part, Table) else _figure(part) for part in section.parts
     )
     return (
-        f'<section id="part-{place}">\n<h2>{escape(section.title)}</h2>\n'
+        f'<section id="part-{place}">\n<h2>{markup(section.title)}</h2>\n'
         f"{_paragraphs(section.text)}\n{parts}\n{_paragraphs(section.note, 'aside')}\n</section>"
     )
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twinfold.errors import UsageError, one_of
 from twinfold.report.curves import Curves, grid, state_names
+from twinfold.report.labels import literal
 from twinfold.utils.files import atomic_write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".pdf", ".svg", ".html")
 
@@ -46,7 +52,6 @@ def save_rollout(
 
 
 def _draw(curves: Curves, names: Sequence[str], title: str, suffix: str) -> bytes:
-    # Figures made without pyplot need no display and leave nothing behind.
     from matplotlib.figure import Figure
 
     rows, columns = grid(len(names))
@@ -75,7 +80,7 @@ def _draw(curves: Curves, names: Sequence[str], title: str, suffix: str) -> byte
         panel.plot(curves.times, curves.centre[:, d], color=_OURS, linewidth=2, label="predicted")
         if curves.truth is not None:
             panel.plot(curves.times, curves.truth[:, d], color=_TRUTH, linestyle=":", label="true")
-        panel.set_title(_literal(names[d]), loc="left", fontsize=10)
+        panel.set_title(literal(names[d]), loc="left", fontsize=10)
         panel.grid(alpha=0.3, linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
         if d >= len(names) - columns:
@@ -84,16 +89,22 @@ def _draw(curves: Curves, names: Sequence[str], title: str, suffix: str) -> byte
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     if title:
-        figure.suptitle(_literal(title), x=0.01, ha="left", fontsize=12)
-    buffer = io.BytesIO()
-    # The same arrays give the same bytes: no time of making in the file.
-    figure.savefig(buffer, format=suffix, dpi=150, metadata={_DATE[suffix]: None})
-    return buffer.getvalue()
+        figure.suptitle(literal(title), x=0.01, ha="left", fontsize=12)
+    return drawn(figure, suffix)
 
 
 _DATE = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
 
 
-def _literal(text: str) -> str:
-    """Return text in which Matplotlib finds no formula."""
-    return text.replace("$", r"\$")
+def drawn(figure: Figure, suffix: str) -> bytes:
+    """Return a figure as a file; the same figure gives the same bytes, without the time of making.
+
+    Args:
+        figure: made without pyplot: it needs no display and leaves nothing behind.
+        suffix: png, pdf or svg.
+    """
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in another script
+        figure.savefig(buffer, format=suffix, dpi=150, metadata={_DATE[suffix]: None})
+    return buffer.getvalue()

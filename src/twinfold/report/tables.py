@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from twinfold.report.labels import markup
 
 Record = Mapping[str, Any]
 Figures = Mapping[Any, Mapping[str, float]]
@@ -44,20 +45,20 @@ class Table:
     def html(self) -> str:
         """Return the table as HTML, every cell escaped; the first column names the row."""
         head = "".join(
-            f'<th scope="col"{self._style(place)}>{escape(column)}</th>'
+            f'<th scope="col"{self._style(place)}>{markup(column)}</th>'
             for place, column in enumerate(self.columns)
         )
         body = "".join(f"<tr>{self._cells(row)}</tr>\n" for row in self.rows)
-        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        caption = f"<caption>{markup(self.caption)}</caption>" if self.caption else ""
         return (
             f'<div class="table"><table>{caption}\n<thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{body}</tbody></table></div>"
         )
 
     def _cells(self, row: Sequence[str]) -> str:
-        cells = [f'<th scope="row"{self._style(0)}>{escape(row[0])}</th>']
+        cells = [f'<th scope="row"{self._style(0)}>{markup(row[0])}</th>']
         for place, text in enumerate(row[1:], start=1):
-            cells.append(f"<td{self._style(place, text)}>{escape(text)}</td>")
+            cells.append(f"<td{self._style(place, text)}>{markup(text)}</td>")
         return "".join(cells)
 
     def _style(self, place: int, text: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from twinfold.report.curves import Curves
 from twinfold.report.figures import BAND, BEST, LINES, OURS, PAPER, TRUTH, prediction_panels, styled
+from twinfold.report.labels import markup
 from twinfold.report.tables import number
 
 Record = Mapping[str, Any]
@@ -157,7 +157,7 @@ def agent_plane(factors: Record, worst: Sequence[object] = ()) -> go.Figure:
     x, y = _floats(factors["x"]), _floats(factors["y"])
     trained = np.asarray(factors["trained"], bool)
     hover = [
-        f"<b>{escape(str(agent))}</b><br>{count} transitions"
+        f"<b>{markup(str(agent))}</b><br>{count} transitions"
         for agent, count in zip(ids, factors["transitions"], strict=True)
     ]
     figure = go.Figure()
@@ -204,7 +204,7 @@ def statistics_panels(statistics: Mapping[str, Record]) -> go.Figure:
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=[escape(name) for name in names],
+        subplot_titles=[markup(name) for name in names],
         horizontal_spacing=0.07,
         vertical_spacing=0.2,
     )

@@ -6,26 +6,6 @@
 - ``what_if``: answers to a table of questions.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.simulation.simulator import Rollout, Simulator
-    from twinfold.simulation.what_if import answer
-
-_HOME = {
-    "Rollout": "twinfold.simulation.simulator",
-    "Simulator": "twinfold.simulation.simulator",
-    "answer": "twinfold.simulation.what_if",
-}
-
-__all__ = [
-    "Rollout",
-    "Simulator",
-    "answer",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

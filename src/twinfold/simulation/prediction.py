@@ -7,17 +7,29 @@ action columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.posterior import POSTERIOR
 from twinfold.models.rollout import predict_paths
 from twinfold.uncertainty.intervals import band_factor, prediction_band
-from twinfold.uncertainty.support import Support, path_support, support_columns
+from twinfold.uncertainty.support import (
+    SUPPORT,
+    UNSUPPORTED,
+    Support,
+    path_support,
+    support_columns,
+)
+from twinfold.utils.cores import usable_cores
 
 Floats = NDArray[np.float64]
+
+_SLICE = 1024  # questions rolled out at once
+_VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
 
 
 class Prediction(NamedTuple):
@@ -94,3 +106,82 @@ def predict(
     before = np.concatenate([start[:, None], middle[:, :-1]], axis=1)
     support = path_support(model, agent, before, codes)
     return PredictedPaths(Prediction(middle, low, high, support), paths, sd, simultaneous)
+
+
+def predict_queries(
+    model: FittedModel,
+    agent: NDArray[np.integer],
+    start: Floats,
+    codes: NDArray[Any],
+    offset: NDArray[np.intp],
+    length: NDArray[np.intp],
+) -> Prediction:
+    """Return predictions of many questions of all lengths: ``(K,)``, question after question.
+
+    Questions of similar length go together, so that a long one does not stretch all others.
+
+    Args:
+        model: the fitted model.
+        agent: ``(Q,)`` indices.
+        start: ``(Q, D)`` raw units.
+        codes: ``(K,)`` level indices or ``(K, A)`` raw units.
+        offset: ``(Q,)``, where each question's actions begin in ``codes``.
+        length: ``(Q,)``, how many they are.
+    """
+    out = [np.empty((len(codes), start.shape[1])) for _ in range(3)]
+    lengths, kind = np.unique(length, return_inverse=True)
+    factor = np.array([band_factor(model, int(steps))[0] for steps in lengths])[kind]
+
+    def roll(job: tuple[int, NDArray[np.intp]]) -> None:
+        horizon, rows = job
+        step = np.arange(horizon)
+        place = offset[rows, None] + step  # (q, H)
+        used = step < length[rows, None]
+        # Past its end a question repeats its last action; what comes of it is not looked at.
+        last = offset[rows] + length[rows] - 1
+        padded = codes[np.minimum(place, last[:, None])]
+        paths, unknown = predict_paths(model, agent[rows], start[rows], padded)
+        steps = np.broadcast_to(step + 1, used.shape)[used]
+        wider = np.broadcast_to(factor[rows, None], used.shape)[used]
+        found = prediction_band(model, paths[:, used], steps, unknown[used], wider)
+        for target, values in zip(out, found, strict=False):
+            target[place[used]] = values
+
+    width = model.n_members * start.shape[1] * (1 + POSTERIOR.draws)
+    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
+        for _ in pool.map(roll, _batches(length, width)):
+            pass
+    middle, lower, upper = out
+    before = np.roll(middle, 1, axis=0)
+    before[offset] = start
+    who = np.repeat(agent, length)
+    support = path_support(model, who, before[:, None], codes[:, None])
+    return Prediction(middle, lower, upper, _least_so_far(support, offset, length))
+
+
+def _least_so_far(found: Support, offset: NDArray[np.intp], length: NDArray[np.intp]) -> Support:
+    """Return the support of single steps, ``(K, 1)``, as that of paths: the least so far."""
+    score, own, basis = found.map(lambda values: values[:, 0])
+    for first, steps in zip(offset, length, strict=True):
+        part = slice(first, first + steps)
+        score[part] = np.minimum.accumulate(score[part])
+    return Support(
+        score, own, np.where(score < SUPPORT.unsupported, UNSUPPORTED, basis).astype(np.int8)
+    )
+
+
+def _batches(length: NDArray[np.intp], width: int) -> list[tuple[int, NDArray[np.intp]]]:
+    """Return the horizon and the questions of each batch.
+
+    Horizons are powers of two, and from 32 on also halfway between: few programs to compile, and
+    at most a third of the steps for nothing.
+    """
+    power = 2 ** np.ceil(np.log2(length)).astype(np.int64)
+    between = power // 4 * 3
+    horizons = np.where((length <= between) & (power > 32), between, power)
+    jobs = []
+    for horizon in np.unique(horizons)[::-1].tolist():
+        rows = np.flatnonzero(horizons == horizon)
+        size = int(np.clip(_VALUES // (horizon * width), 1, _SLICE))
+        jobs += [(horizon, part) for part in np.array_split(rows, -(-len(rows) // size))]
+    return jobs

@@ -17,7 +17,6 @@ from __future__ import annotations
 import datetime
 import functools
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,23 +27,13 @@ from twinfold.data.columns import as_text
 from twinfold.data.ids import shorten
 from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
-from twinfold.models.rollout import predict_paths
 from twinfold.simulation.inputs import GUESS, STRAYS
-from twinfold.simulation.prediction import Prediction
+from twinfold.simulation.prediction import Prediction, predict_queries
 from twinfold.simulation.query_columns import QUERY, column
 from twinfold.simulation.query_table import Queries, outside_line, read_queries
 from twinfold.simulation.simulator import Warn
-from twinfold.uncertainty.intervals import band_factor, prediction_band
-from twinfold.uncertainty.support import (
-    SUPPORT,
-    UNSUPPORTED,
-    Support,
-    abstention,
-    path_support,
-)
-from twinfold.utils.cores import usable_cores
+from twinfold.uncertainty.support import abstention
 
 __all__ = ["QUERY", "answer"]
 
@@ -54,8 +43,6 @@ Doubt: TypeAlias = tuple[NDArray[np.intp], str]
 
 _SPELLINGS = 100  # texts of which it is looked up how dates are written
 _ROUNDED = 1e-3  # time steps that a time may lose in the column's own type
-_SLICE = 1024  # queries rolled out at once
-_VALUES = 2**23  # predicted numbers held at once per thread, 64 MB
 _DATE_FORMS = (
     "%Y-%m-%d",
     *(f"%Y-%m-%d{sep}{clock}" for sep in " T" for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
@@ -100,7 +87,9 @@ def answer(
             "nothing was held out when the model was fitted: the band shows only how far the "
             "members differ, which is too narrow"
         )
-    found = _predict(model, asked)
+    found = predict_queries(
+        model, asked.agent, asked.start, asked.codes, asked.offset, asked.length
+    )
     doubts = _doubts(model, asked, found.middle)
     if min_support is not None:
         doubts += _abstentions(asked, found, min_support)
@@ -140,70 +129,6 @@ def _abstentions(asked: Queries, found: Prediction, least: float) -> list[Doubt]
     part = slice(asked.offset[hit[0]], asked.offset[hit[0]] + asked.length[hit[0]])
     own = found.support.map(lambda values: values[None, part])
     return [(hit, abstention(own, abstained[None, part], least))]
-
-
-def _supports(model: FittedModel, asked: Queries, middle: Floats) -> Support:
-    """The support of each predicted state, ``(K,)`` arrays."""
-    before = np.roll(middle, 1, axis=0)
-    before[asked.offset] = asked.start
-    query = np.repeat(np.arange(len(asked.length)), asked.length)
-    found = path_support(model, asked.agent[query], before[:, None], asked.codes[:, None])
-    score, own, basis = found.map(lambda values: values[:, 0])
-    for first, length in zip(asked.offset, asked.length, strict=True):  # the least so far
-        part = slice(first, first + length)
-        score[part] = np.minimum.accumulate(score[part])
-    return Support(
-        score, own, np.where(score < SUPPORT.unsupported, UNSUPPORTED, basis).astype(np.int8)
-    )
-
-
-def _predict(model: FittedModel, asked: Queries) -> Prediction:
-    """Return the predictions, ``(K,)``, in the order of ``asked.order``.
-
-    Queries of similar length go together, so that one long query does not stretch all others.
-    """
-    out = [np.empty((len(asked.order), asked.start.shape[1])) for _ in range(3)]
-    lengths, kind = np.unique(asked.length, return_inverse=True)
-    factor = np.array([band_factor(model, int(length))[0] for length in lengths])[kind]
-
-    def roll(job: tuple[int, NDArray[np.intp]]) -> None:
-        horizon, queries = job
-        step = np.arange(horizon)
-        place = asked.offset[queries, None] + step  # (q, H)
-        used = step < asked.length[queries, None]
-        # Past its end a query repeats its last action; what comes of it is not looked at.
-        last = asked.offset[queries] + asked.length[queries] - 1
-        codes = asked.codes[np.minimum(place, last[:, None])]
-        paths, unknown = predict_paths(model, asked.agent[queries], asked.start[queries], codes)
-        steps = np.broadcast_to(step + 1, used.shape)[used]
-        wider = np.broadcast_to(factor[queries, None], used.shape)[used]
-        found = prediction_band(model, paths[:, used], steps, unknown[used], wider)
-        for target, values in zip(out, found, strict=False):
-            target[place[used]] = values
-
-    width = model.n_members * asked.start.shape[1] * (1 + POSTERIOR.draws)
-    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
-        for _ in pool.map(roll, _jobs(asked.length, width)):
-            pass
-    middle, lower, upper = out
-    return Prediction(middle, lower, upper, _supports(model, asked, middle))
-
-
-def _jobs(length: NDArray[np.intp], width: int) -> list[tuple[int, NDArray[np.intp]]]:
-    """Horizon and queries of each batch.
-
-    Horizons are powers of two, and from 32 on also halfway between: few programs to compile, and
-    at most a third of the steps for nothing.
-    """
-    power = 2 ** np.ceil(np.log2(length)).astype(np.int64)
-    between = power // 4 * 3
-    horizons = np.where((length <= between) & (power > 32), between, power)
-    jobs = []
-    for horizon in np.unique(horizons)[::-1].tolist():
-        queries = np.flatnonzero(horizons == horizon)
-        size = int(np.clip(_VALUES // (horizon * width), 1, _SLICE))
-        jobs += [(horizon, part) for part in np.array_split(queries, -(-len(queries) // size))]
-    return jobs
 
 
 def _next_times(asked: Queries, series: pd.Series) -> pd.Series:

@@ -33,7 +33,6 @@ Floats = NDArray[np.float64]
 
 _CHUNK = 8192  # transitions whose features are held at once, fewer if the rank is high:
 _VALUES = 2**23  # numbers in their (r, r) products, 32 MB per thread
-_SAMPLE = 2**15  # transitions that the scale of the residuals is taken from
 
 
 def solve_factors(
@@ -77,7 +76,7 @@ def _solve(
     # One shape for all chunks, so that there is one program; the surplus counts for nothing.
     size = min(_CHUNK, max(32, _VALUES // member.rank**2), len(rows))
     chunks = np.append(rows, np.full(-len(rows) % size, rows[-1], np.int32)).reshape(-1, size)
-    sample = rows[:: -(-len(rows) // _SAMPLE)]
+    sample = rows[:: -(-len(rows) // REGRESSION.scale_sample)]
     n_sample = len(sample)
     target = np.asarray(data.target)[sample]
     sample = np.append(sample, np.full(-n_sample % size, sample[-1], np.int32))

@@ -45,13 +45,12 @@ from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.regression_settings import REGRESSION
-from twinfold.training.run_directory import RunWriter
+from twinfold.training.run_writer import RunWriter
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
-
-_SAMPLE = 2048  # states that the run keeps
+from twinfold.utils.programs import drop_programs
 
 
 def fit(
@@ -84,6 +83,7 @@ def fit(
             left to learn from.
         RunError: the partial run belongs to other data or settings.
     """
+    drop_programs()  # of earlier fits in this process
     config = config or FitConfig()
     log = log or (lambda line: None)
     whole = dataset
@@ -271,7 +271,7 @@ def _sample(problem: TrainingContext) -> DataSample:
     """Return the states and actions that the run keeps."""
     data = problem.data
     order = np.random.default_rng((problem.config.seed, 3)).permutation(len(data))
-    rows = np.sort(order[:_SAMPLE])
+    rows = np.sort(order[: SELECTION.kept_states])
     return DataSample(data.state[rows], data.action[rows], data.agent[rows])
 
 

@@ -15,12 +15,14 @@ class RegressionSettings:
             training on one.
         huber: robust scales beyond which a residual counts linearly in a regression.
         floor: smallest robust scale, in standard deviations of the target.
+        scale_sample: transitions, at the most, that the scale of the residuals is taken from.
     """
 
     outlier: float = 1.0
     unrolled_rate: float = 0.2
     huber: float = 3.0
     floor: float = 1e-6
+    scale_sample: int = 2**15
 
 
 REGRESSION = RegressionSettings()

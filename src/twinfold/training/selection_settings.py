@@ -28,6 +28,8 @@ class SelectionSettings:
         pays: share of the error that longer training must get below to be worth going on.
         hopeless: times a simple model's error beyond which nets are not trained any longer.
         often: times that nets have seen the data, from which on being worse at all is hopeless.
+        noise_sample: held-out transitions, at the most, that the noise is taken from.
+        kept_states: states of the data that the run keeps, at the most.
     """
 
     handful: int = 20
@@ -47,6 +49,8 @@ class SelectionSettings:
     pays: float = 0.99
     hopeless: float = 1.3
     often: int = 100
+    noise_sample: int = 2**14
+    kept_states: int = 2048
 
 
 SELECTION = SelectionSettings()

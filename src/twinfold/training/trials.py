@@ -49,8 +49,6 @@ Floats = NDArray[np.float64]
 
 NO_NETS = Structure(joint=False, rank=0)
 
-_SAMPLE = 2**14  # held-out transitions that the noise is taken from
-
 
 class Fold(NamedTuple):
     """A split of the data: rows to train on, windows to predict.
@@ -354,7 +352,7 @@ def one_steps(
     """Return agents, states, actions and next states of single steps, all or a sample."""
     mask = held.mask
     before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
-    rows = np.arange(len(before))[:: -(-len(before) // _SAMPLE)]
+    rows = np.arange(len(before))[:: -(-len(before) // SELECTION.noise_sample)]
     agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]
     return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows]
 

@@ -6,26 +6,6 @@
 - ``support``: how close a question is to the data.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.uncertainty.conformal import calibrate, reserve
-    from twinfold.uncertainty.support import Support
-
-_HOME = {
-    "Support": "twinfold.uncertainty.support",
-    "calibrate": "twinfold.uncertainty.conformal",
-    "reserve": "twinfold.uncertainty.conformal",
-}
-
-__all__ = [
-    "Support",
-    "calibrate",
-    "reserve",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

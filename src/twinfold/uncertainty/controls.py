@@ -37,8 +37,6 @@ SIMPLE = (*CONSTANT, "drift", "pooled linear model", "own linear model")
 CONTROLS = (*SIMPLE, "average agent", "another agent", "other actions")
 """All, the last ones by the model itself, of which something was taken away."""
 
-_TINY = 1e-12  # beside which sums of squares are not divided
-
 
 @dataclass(frozen=True)
 class ControlSettings:
@@ -49,11 +47,13 @@ class ControlSettings:
         recent_rows: rows up to the starts of the ends, from which on the mean of all needs no help
             of older ones.
         reach: times the range of what was seen that a control may leave it by.
+        rounding: of sums of squares, as a share: less cannot be told from nothing.
     """
 
     kappas: tuple[float, ...] = (0.0, *(10.0 ** np.arange(-4, 3.5, 0.5)).tolist())
     recent_rows: int = 10
     reach: float = 1.0
+    rounding: float = 1e-12
 
 
 CONTROL_SETTINGS = ControlSettings()
@@ -166,7 +166,8 @@ def shrunk_means(count: Floats, total: Floats, squares: Floats) -> tuple[Floats,
     size = (rows - np.square(count).sum() / rows) / (groups - 1)
     between = (count[:, None] * np.square(mean - everyone) * has_rows[:, None]).sum(axis=0)
     between = np.maximum(between / (groups - 1) - within, 0.0) / size
-    share = between / np.maximum(between + within / np.maximum(count, 1)[:, None], _TINY)
+    scatter = between + within / np.maximum(count, 1)[:, None]
+    share = between / np.maximum(scatter, CONTROL_SETTINGS.rounding)
     return np.where(has_rows[:, None], everyone + share * (mean - everyone), everyone), everyone
 
 
@@ -194,8 +195,8 @@ def own_deviations(sums: LinearData, pooled: Floats) -> Floats:
     values = np.maximum(values, 0.0)
     turned = np.einsum("nqk,nqd->nkd", vectors, left)
     rows = max(float(sums.count.sum()), 1.0)
-    # Rounding of sums leaves about this much of the squares: less cannot be told from nothing.
-    least = _TINY * np.maximum(sums.energy.sum(axis=0), _TINY)
+    rounding = CONTROL_SETTINGS.rounding
+    least = rounding * np.maximum(sums.energy.sum(axis=0), rounding)
     loss, kappas = [], np.array(CONTROL_SETTINGS.kappas)
     for kappa in kappas:
         explained = np.square(turned) * (kappa / (1 + kappa * values))[..., None]

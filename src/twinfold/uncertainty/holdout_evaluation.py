@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from twinfold.adaptation.adapt import panel_transitions, static_values
 from twinfold.data.angles import wrap
-from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.windows import Windows, split_ends
 from twinfold.metrics import mad_std, trimmed_mean
@@ -30,6 +29,7 @@ from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.uncertainty.controls import States, simple_controls
 from twinfold.uncertainty.holdout_statistics import holdout_statistics
 from twinfold.uncertainty.intervals import trajectory_scores, uncalibrated_band
+from twinfold.uncertainty.matched_agents import MatchedAgents, match_agents
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +75,8 @@ class HoldoutResult(NamedTuple):
     """Predictions of S ends, at most one per agent.
 
     Attributes:
+        match: who of the panel is who in the model.
+        data: all transitions of the panel.
         agent: ``(S,)``, index into the panel's agents.
         ends: what followed.
         model: of the panel's agents alone, as they were known.
@@ -96,6 +98,8 @@ class HoldoutResult(NamedTuple):
         steady: ``(S,)``, whether the agent's recorded actions never vary, before its end or in it.
     """
 
+    match: MatchedAgents
+    data: Transitions
     agent: NDArray[np.int32]
     ends: Windows
     model: FittedModel
@@ -136,27 +140,27 @@ def evaluate_holdout(
         UsageError: columns, kind of action, angles or time step differ from those of the model.
         InvalidDataError: an action is none of the model's levels.
     """
-    data = panel_transitions(model, panel)
-    known = match_ids(model.agent_ids, list(panel.agent_ids)) >= 0
-    before, ends = split_ends(data, whole=known & (not refit_from_prefix))
-    seen = as_known(model, panel, before, refit_from_prefix)
+    data, match = panel_transitions(model, panel), match_agents(model, panel)
+    before, ends = split_ends(data, whole=match.known & (not refit_from_prefix))
+    seen = as_known(model, panel, match, before, refit_from_prefix)
     paths, unknown = predict_paths(seen, ends.agent, ends.state, ends.action)
-    steps = np.arange(1, ends.mask.shape[1] + 1)
-    middle, width, _ = uncalibrated_band(seen, paths, steps, unknown)
+    middle, width, _ = uncalibrated_band(seen, paths, 1 + np.arange(paths.shape[2]), unknown)
     error, scale = _difference(model, middle, ends.next_state), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
     predicted = simple_controls(
-        seen, before, ends, _kept_states(model, panel), _other_sums(model, panel)
+        seen, before, ends, _kept_states(model, match), _other_sums(model, match)
     )
     predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
-    one_by_one = _by_column(seen, ends, drawn) if columns else []
-    others = [(drawn, predicted["other actions"]), *one_by_one]
+    others = [(drawn, predicted["other actions"])]
+    others += _by_column(seen, ends, drawn) if columns else []
     redrawn = [_redrawn(seen, ends, middle, *pair) for pair in others]
     by_horizon = _by_horizon(model, ends, predicted | {"model": middle})
     overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
     rmse, residual = overall.pop("model"), _residuals(seen, ends)
     scores = trajectory_scores(error, width, ends.mask)
     return HoldoutResult(
+        match=match,
+        data=data,
         agent=ends.agent,
         ends=ends,
         model=seen,
@@ -177,20 +181,24 @@ def evaluate_holdout(
 
 
 def as_known(
-    model: FittedModel, panel: PanelDataset, before: Transitions, refit_from_prefix: bool
+    model: FittedModel,
+    panel: PanelDataset,
+    match: MatchedAgents,
+    before: Transitions,
+    refit_from_prefix: bool,
 ) -> FittedModel:
     """A model of the panel's agents alone, in the panel's order.
 
     Args:
         model: the fitted model.
         panel: the agents.
+        match: who of them is who in the model.
         before: what new agents are known by.
         refit_from_prefix: whether that goes for all agents.
     """
     whole = model.posterior
     prior, evidence, trained = whole[:3]
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
-    n_agents = panel.n_agents
+    place, n_agents = match.in_model, panel.n_agents
     known = np.flatnonzero(place >= 0) if not refit_from_prefix else np.zeros(0, np.int64)
     own = gather(model.members, model.normalizer, prior, before, n_agents)
     both = own.copy()
@@ -259,16 +267,14 @@ def _redrawn(
     return Redrawn(error, moved, _share_alike(seen, action, ends.action, ends.mask))
 
 
-def _other_sums(model: FittedModel, panel: PanelDataset) -> LinearData:
+def _other_sums(model: FittedModel, match: MatchedAgents) -> LinearData:
     """Return the sums of the model's agents that are not in the panel."""
-    place = match_ids(list(panel.agent_ids), list(model.agent_ids))
-    return model.sums.take(np.flatnonzero(place < 0))
+    return model.sums.take(np.flatnonzero(match.in_panel < 0))
 
 
-def _kept_states(model: FittedModel, panel: PanelDataset) -> States:
-    """States of the panel's agents that the run keeps of its training data."""
-    place = match_ids(list(panel.agent_ids), list(model.agent_ids))  # of the model's agents
-    agent = np.where(model.sample.agent >= 0, place[model.sample.agent], -1)
+def _kept_states(model: FittedModel, match: MatchedAgents) -> States:
+    """Return the states of the panel's agents that the run keeps of its training data."""
+    agent = np.where(model.sample.agent >= 0, match.in_panel[model.sample.agent], -1)
     return States(agent[agent >= 0], model.sample.state[agent >= 0])
 
 

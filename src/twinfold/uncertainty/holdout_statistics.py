@@ -12,16 +12,24 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-STATISTICS = ("level", "course", "memory", "drift", "change", "reaction", "identity")
+STATISTICS = (
+    "residual scale",
+    "trajectory error",
+    "residual autocorrelation",
+    "residual trend",
+    "residual growth",
+    "action sensitivity",
+    "personalisation gain",
+)
 """Statistics of each agent; the larger, the worse.
 
-level: log of the root mean square of the one-step residuals, in units of the noise.
-course: log of the largest error of the course, in units of the uncalibrated band.
-memory: mean over columns of the residuals' correlation from one step to the next.
-drift: largest correlation of a column's residuals with time.
-change: log of the residuals' size in the later half over that in the earlier one.
-reaction: log of the error under the recorded actions over that under actions drawn at random.
-identity: log of the error with the agent's factors over that with the average agent's.
+residual scale: log of the root mean square of the one-step residuals, in units of the noise.
+trajectory error: log of the largest error of the trajectory, in units of the uncalibrated band.
+residual autocorrelation: mean over columns of the correlation from one step to the next.
+residual trend: largest correlation of a column's residuals with time.
+residual growth: log of the residuals' size in the later half over that in the earlier one.
+action sensitivity: log of the error under the recorded actions over that under random ones.
+personalisation gain: log of the error with the agent's factors over that with the average agent's.
 """
 
 
@@ -41,7 +49,7 @@ def holdout_statistics(
         mask: ``(S, H)``.
         rmse: ``(S,)``, of the model.
         controls: by name, ``(S,)`` like ``rmse``.
-        shortest: steps from which memory, drift and change are defined.
+        shortest: steps from which autocorrelation, trend and growth are defined.
     """
     out = np.full((len(mask), len(STATISTICS)), np.nan)
     for s, length in enumerate(mask.sum(axis=1)):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from twinfold.errors import UsageError
 
+LARGEST_SEED = 2**32 - 1
+"""JAX keeps the low 32 bits: a larger seed would silently equal a smaller one."""
+
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that is no number of 32 bits.
-
-    JAX keeps the low 32 bits: a larger seed would silently equal a smaller one.
+    """Refuse a seed that is negative or larger than :data:`LARGEST_SEED`.
 
     Raises:
         UsageError: it is negative or too large.
     """
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"the seed must be between 0 and {2**32 - 1}, not {seed}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"the seed must be between 0 and {LARGEST_SEED}, not {seed}")

@@ -8,29 +8,6 @@
 - ``model_checks``: the model by itself; ``page_data``: what the page draws.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from twinfold.utils.lazy import lazy_exports
-
-if TYPE_CHECKING:
-    from twinfold.validation.check import Check
-    from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
-    from twinfold.validation.validate import Validation
-
-_HOME = {
-    "THRESHOLDS": "twinfold.validation.thresholds",
-    "Check": "twinfold.validation.check",
-    "Validation": "twinfold.validation.validate",
-    "ValidationThresholds": "twinfold.validation.thresholds",
-}
-
-__all__ = [
-    "THRESHOLDS",
-    "Check",
-    "Validation",
-    "ValidationThresholds",
-]
-
-__getattr__ = lazy_exports(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from twinfold.adaptation.adapt import panel_transitions
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
+from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.validation.check import Check, said
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
@@ -22,7 +22,7 @@ def made_from(model: FittedModel, panel: PanelDataset) -> bool:
     trained = model.posterior.trained
     if model.info.has_had(panel.fingerprint()):
         return True
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
+    place = match_ids(model.agent_ids, panel.agent_ids)
     names = [name for name, n in zip(panel.agent_ids, place, strict=True) if n >= 0 and trained[n]]
     if (place < 0).any() or not names:
         return False
@@ -30,22 +30,20 @@ def made_from(model: FittedModel, panel: PanelDataset) -> bool:
 
 
 def already_had(
-    model: FittedModel, panel: PanelDataset, rules: ValidationThresholds = THRESHOLDS
+    model: FittedModel, found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS
 ) -> list[Check]:
     """Check that the states that the run keeps of its training data are not in this data.
 
     Nothing is said where the data has no agent of whom the run keeps states.
     """
-    place = match_ids(list(panel.agent_ids), list(model.agent_ids))  # of the model's agents
-    data = panel_transitions(model, panel)
-    agent = np.where(model.sample.agent >= 0, place[model.sample.agent], -1)
+    agent = np.where(model.sample.agent >= 0, found.match.in_panel[model.sample.agent], -1)
     shared = agent >= 0
     if shared.sum() < rules.fewest:
         return []
     given, kept = (
         [(int(n), state.tobytes()) for n, state in zip(agents, states, strict=True)]
         for agents, states in [
-            (data.agent, data.state),
+            (found.data.agent, found.data.state),
             (agent[shared], model.sample.state[shared]),
         ]
     )

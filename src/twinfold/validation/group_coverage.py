@@ -20,8 +20,6 @@ from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]
 
-_SHOWN = 4  # groups named in the figure
-
 
 def groups_of(
     found: HoldoutResult, ids: Sequence[AgentId], given: Mapping[AgentId, Any] | None
@@ -104,7 +102,7 @@ def coverage_by_group(
         "warn" if any(uneven) else "pass",
         rules,
         {"groups": rows, "horizon": horizon},
-        groups_shown=listed(shares, _SHOWN, "; "),
+        groups_shown=listed(shares, 4, "; "),
         worst=worst,
     )
 

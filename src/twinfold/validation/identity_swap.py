@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.adaptation.adapt import panel_transitions
-from twinfold.data.ids import AgentId, match_ids
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.ids import AgentId
+from twinfold.data.panel import Transitions
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Evidence, gather
 from twinfold.validation.check import Check, said
@@ -22,22 +21,33 @@ Floats = NDArray[np.float64]
 
 
 def same_agents(
-    model: FittedModel, panel: PanelDataset, rules: ValidationThresholds = THRESHOLDS
+    model: FittedModel,
+    agent_ids: Sequence[AgentId],
+    place: NDArray[np.integer],
+    data: Transitions,
+    rules: ValidationThresholds = THRESHOLDS,
 ) -> Check | None:
-    """Check that known agents' own simulators explain their fresh data; None if none are known."""
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
+    """Check that known agents' own simulators explain their fresh data; None if none are known.
+
+    Args:
+        model: the fitted model.
+        agent_ids: ids of the data's P agents.
+        place: ``(P,)``, index of each of them in the model; -1 if unknown there.
+        data: fresh transitions; ``data.agent`` counts in ``agent_ids``.
+        rules: the numbers that decide.
+    """
     known = np.flatnonzero(place >= 0)
     if not len(known) or len(model.agent_ids) < 2:
         return None
-    prior, data = model.posterior.prior, panel_transitions(model, panel)
+    prior = model.posterior.prior
 
     def evidence_of(rows: Transitions) -> Evidence:
-        found = gather(model.members, model.normalizer, prior, rows, panel.n_agents)
+        found = gather(model.members, model.normalizer, prior, rows, len(agent_ids))
         return found.take(known)
 
     whole, early = evidence_of(data), evidence_of(data.select(_earlier(data)))
     parts = [_energy(model, part) for part in (whole, early, whole.minus(early))]
-    names = [panel.agent_ids[int(n)] for n in known]
+    names = [agent_ids[int(n)] for n in known]
     size = np.maximum(whole.count * prior.noise.shape[1], 1)
     return mistaken(
         parts[0], place[known], names, model.agent_ids, size, np.stack(parts[1:]), rules

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adapt import agent_misfit
+from twinfold.metrics import principal_components
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import features_of
-from twinfold.models.rollout import rollout_members
+from twinfold.models.rollout import agent_responses
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.support import own_share
 from twinfold.validation.baselines import best_simple
@@ -21,8 +22,6 @@ from twinfold.validation.check import Check, said
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
 Floats = NDArray[np.float64]
-
-_AGENTS, _PROBES = 200, 64  # of the prediction tensor
 
 
 class Responses(NamedTuple):
@@ -37,30 +36,22 @@ class Responses(NamedTuple):
     change: Floats
 
 
-def responses_of(model: FittedModel, seed: int) -> Responses:
-    """Return the responses of at most 200 agents at 64 states of the training data."""
-    agents = _chosen(model, seed)
+def responses_of(
+    model: FittedModel, seed: int, rules: ValidationThresholds = THRESHOLDS
+) -> Responses:
+    """Return the responses of some agents at some states of the training data."""
+    agents = _chosen(model, seed, rules.response_agents)
     rng = np.random.default_rng((seed, 19))
-    rows = rng.permutation(len(model.sample.state))[:_PROBES]
+    rows = rng.permutation(len(model.sample.state))[: rules.response_probes]
     state, action = model.sample.state[rows], model.sample.action[rows]
-    n_agents, n_probes = len(agents), len(rows)
-    paths = rollout_members(
-        model.members,
-        model.normalizer,
-        np.repeat(agents, n_probes),
-        np.tile(state, (n_agents, 1)),
-        np.tile(action, (n_agents, *[1] * (action.ndim - 1)))[:, None],
-    )[:, :, 0]
-    norm, start = model.normalizer, np.tile(state, (n_agents, 1))
-    target = np.stack([norm.encode_target(start, path) for path in paths])  # linear in the factors
-    return Responses(agents, target.reshape(model.n_members, n_agents, -1))
+    return Responses(agents, agent_responses(model, agents, state, action))
 
 
-def _chosen(model: FittedModel, seed: int) -> NDArray[np.int64]:
+def _chosen(model: FittedModel, seed: int, most: int) -> NDArray[np.int64]:
     n_agents = len(model.agent_ids)
-    if n_agents <= _AGENTS:
+    if n_agents <= most:
         return np.arange(n_agents)
-    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:_AGENTS])
+    return np.sort(np.random.default_rng((seed, 17)).permutation(n_agents)[:most])
 
 
 def misfits(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Check:
@@ -169,13 +160,20 @@ def numerical_rank(
     """Count the latent terms that predictions use: the rank of the unfolded tensor, agents by rest.
 
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
-    need more.
+    need more. Counted before hard limits bend predictions, which are no terms of the model.
     """
-    whole = np.isfinite(responses.change).all(axis=(1, 2))  # not of a member that diverged
-    tensor = np.nan_to_num(responses.change[int(whole.argmax())])
+    n_states, n_columns = model.sample.state.shape
+    n_probes = responses.change.shape[-1] // n_columns
+    rows = np.arange(n_states)[:: max(1, n_states // n_probes)]
+    state, action = model.sample.state[rows], model.sample.action[rows]
+    terms = features_of(model.members, model.normalizer, state, action)  # (M, P, D, r)
+    factors = np.asarray(model.members.agents, np.float64)[:, responses.agent]  # (M, N', r)
+    tensors = np.einsum("mnr,mpdr->mnpd", factors, terms).reshape(*factors.shape[:2], -1)
+    whole = np.isfinite(tensors).all(axis=(1, 2))  # not of a member that diverged
+    tensor = np.nan_to_num(tensors[int(whole.argmax())])
     singular = np.linalg.svd(tensor, compute_uv=False)
-    share = np.cumsum(singular**2) / max(float(np.square(singular).sum()), 1e-30)
-    used = int(np.searchsorted(share, rules.energy)) + 1
+    held = np.cumsum(singular**2)
+    used = int(np.searchsorted(held, rules.energy * held[-1])) + 1 if held[-1] > 0 else 0
     rank = min(model.members.rank, *tensor.shape)
     return said(
         "numerical rank",
@@ -191,11 +189,12 @@ def own_data(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Ch
     name, known = "coverage by own data", model.posterior
     if model.sample.action is None:
         return said(name, "nothing", rules)
-    rows = np.arange(len(model.sample.state))[:: max(1, len(model.sample.state) // _PROBES)]
+    n_states = len(model.sample.state)
+    rows = np.arange(n_states)[:: max(1, n_states // rules.response_probes)]
     features = features_of(
         model.members, model.normalizer, model.sample.state[rows], model.sample.action[rows]
     )
-    agents = np.random.default_rng(0).permutation(len(model.agent_ids))[:_AGENTS]
+    agents = np.random.default_rng(0).permutation(len(model.agent_ids))[: rules.response_agents]
     share = np.array(
         [
             own_share(known.prior, known.evidence, features, np.full(len(rows), n)).mean()
@@ -216,11 +215,7 @@ def own_data(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Ch
 def factor_map(model: FittedModel, responses: Responses) -> dict[str, Any]:
     """Return agents on a plane by how they respond: principal components of predicted changes."""
     median = np.median(responses.change, axis=0)
-    own = median - median.mean(axis=0)
-    left, values, _ = np.linalg.svd(np.nan_to_num(own), full_matrices=False)
-    plane = (left * values)[:, :2]
-    if plane.shape[1] < 2:
-        plane = np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
+    plane, _ = principal_components(np.nan_to_num(median))
     known, chosen = model.posterior, responses.agent
     return {
         "ids": [model.agent_ids[n] for n in chosen],

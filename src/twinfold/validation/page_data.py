@@ -18,8 +18,6 @@ from twinfold.validation import coverage, model_checks
 
 Floats = NDArray[np.float64]
 
-_WORST_SHOWN = 6  # agents whose trajectories a record holds
-
 
 def pictures(
     model: FittedModel,
@@ -94,14 +92,16 @@ def _at(model: FittedModel, level: float) -> FittedModel:
     return replace(model, config=model.config.model_copy(update={"band": level}))
 
 
-def _worst(model: FittedModel, panel: PanelDataset, found: HoldoutResult) -> list[dict[str, Any]]:
+def _worst(
+    model: FittedModel, panel: PanelDataset, found: HoldoutResult, most: int = 6
+) -> list[dict[str, Any]]:
     """Return the trajectories of the agents with the largest errors, in units of the band."""
     lengths = found.ends.mask.sum(axis=1)
     last = found.scores[np.arange(len(lengths)), lengths - 1]
     norm = model.normalizer
     low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
     rows = []
-    for s in np.argsort(-np.nan_to_num(last, nan=-np.inf))[:_WORST_SHOWN]:
+    for s in np.argsort(-np.nan_to_num(last, nan=-np.inf))[:most]:
         part = slice(0, int(lengths[s]))
         factor, _ = band_factor(model, int(lengths[s]))
         wide = factor * found.width[s, part]

@@ -18,7 +18,7 @@ from twinfold.validation.coverage import Bools, Floats, promised_rows, unreserve
 from twinfold.validation.sentences import STATISTIC_NAMES, Status
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
-SIZES = ("level", "course")
+SIZES = ("residual scale", "trajectory error")
 """Statistics that are the size of errors."""
 
 
@@ -38,10 +38,11 @@ def shifts(
     promises nothing of them (see ``coverage``).
     """
     if reference is None:
-        return [unreserved("as usual", rules)]
+        return [unreserved("reference shift", rules)]
     rows, promised = promised_rows(found, known, rules)
     statistics = [
-        found.statistics[rows] if name == "course" else found.statistics for name in STATISTICS
+        found.statistics[rows] if name == "trajectory error" else found.statistics
+        for name in STATISTICS
     ]
     pairs = [
         [x[~np.isnan(x[:, k]), k] for x in (statistics[k], reference)]
@@ -61,13 +62,17 @@ def shifts(
             own, reserved = (float(np.median(x)) for x in pairs[k])
             beyond = rules.large_size if name in SIZES else rules.large
             large = own > float(np.quantile(pairs[k][1], beyond))
-            large &= promised or name != "course"
+            large &= promised or name != "trajectory error"
             outcome = "pass" if not rejected[k] else "fail" if large else "warn"
             values = {"median": own, "usual": reserved, "p": p_values[k]}
             words = {"meaning": STATISTIC_NAMES[name]}
         else:
             words = dict(zip(("agents", "reserved"), map(len, pairs[k]), strict=True))
-        checks.append(said("as usual", outcome, rules, values, name=f"as usual: {name}", **words))
+        checks.append(
+            said(
+                "reference shift", outcome, rules, values, name=f"reference shift: {name}", **words
+            )
+        )
     return checks
 
 
@@ -97,9 +102,9 @@ def outliers(
 
     # A known agent that fails by its level fails by that alone; by its course it only warns.
     known = np.zeros(len(excess), bool) if known is None else known
-    by_level = excess[:, SIZES.index("level")] > 0
+    by_level = excess[:, SIZES.index("residual scale")] > 0
     mild = known & ~by_level
-    excess[known & by_level, SIZES.index("course")] = -np.inf
+    excess[known & by_level, SIZES.index("trajectory error")] = -np.inf
 
     worst = excess.max(axis=1)
     matters = found.rmse > rules.negligible * found.controls["persistence"]

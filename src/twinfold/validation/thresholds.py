@@ -68,6 +68,8 @@ class ValidationThresholds:
         poor: share of own data below which an agent's predictions are mostly borrowed.
         poor_agents: share of such agents that warns.
         energy: share of the prediction tensor that its numerical rank holds.
+        response_agents: agents whose responses are compared, at the most.
+        response_probes: states of the training data that they respond at.
         seen: share of the training states among fresh data from which on it is not fresh.
     """
 
@@ -110,6 +112,8 @@ class ValidationThresholds:
     poor: float = 0.5
     poor_agents: float = 0.2
     energy: float = 0.999
+    response_agents: int = 200
+    response_probes: int = 64
     seen: float = 0.5
 
     @property

@@ -103,7 +103,7 @@ def validate(
             "there is nothing to predict: no agent is known to the run, and a new one needs three "
             "rows in a row, to be known by the first transition and predicted in the second"
         )
-    known, responses = _known(model, panel, found, seen), model_checks.responses_of(model, seed)
+    known, responses = _known(found, seen), model_checks.responses_of(model, seed)
     own_groups = groups_of(found, panel.agent_ids, groups)
     scores = None if model.calibration is None else model.calibration.scores
     by_group = coverage_by_group(found, scores, model.config.band, not seen, own_groups, rules)
@@ -176,7 +176,7 @@ def check_panel(
 
     ``known`` says of the S agents which ones the run knows from other trajectories.
     """
-    known = _known(model, panel, found, seen) if known is None else known
+    known = _known(found, seen) if known is None else known
     help_ = remedy(model, found, rules)
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
     results = [
@@ -196,13 +196,13 @@ def check_panel(
     if seen:
         return results
     results += [
-        *already_had(model, panel, rules),
+        *already_had(model, found, rules),
         *_described(model, panel, found, rules),
         coverage.transforms(found, scores, known, rules),
         *reference_shift.shifts(found, reference, known, rules),
         reference_shift.outliers(found, reference, panel.agent_ids, known, rules),
     ]
-    identity = same_agents(model, panel, rules)
+    identity = same_agents(model, panel.agent_ids, found.match.in_model, found.data, rules)
     return results if identity is None else [*results, identity]
 
 
@@ -224,7 +224,7 @@ def check_model(
 
 def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
     """Return those agents of the run's own data that the nets have not seen."""
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
+    place = match_ids(model.agent_ids, panel.agent_ids)
     trained = model.posterior.trained
     names = [
         name for name, n in zip(panel.agent_ids, place, strict=True) if n >= 0 and not trained[n]
@@ -244,7 +244,7 @@ def _described(
     values = found.model.posterior.values
     if values is None:
         return []
-    new = match_ids(model.agent_ids, list(panel.agent_ids)) < 0
+    new = ~found.match.known
     bare = np.flatnonzero(new & np.isnan(values).any(axis=1))
     return [
         said(
@@ -259,13 +259,11 @@ def _described(
     ]
 
 
-def _known(
-    model: FittedModel, panel: PanelDataset, found: HoldoutResult, seen: bool
-) -> NDArray[np.bool_]:
+def _known(found: HoldoutResult, seen: bool) -> NDArray[np.bool_]:
     """Return which of the S agents the run knows from other trajectories, ``(S,)``."""
     if seen:
         return np.zeros(len(found.agent), bool)
-    return match_ids(model.agent_ids, list(panel.agent_ids))[found.agent] >= 0
+    return found.match.known[found.agent]
 
 
 def _plain(value: Any) -> Any:

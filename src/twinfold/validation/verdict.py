@@ -104,7 +104,7 @@ def remedy(
     that is missing.
     """
     counts, levels = trained_counts(model), model.action_levels
-    memory = found.statistics[:, STATISTICS.index("memory")]
+    memory = found.statistics[:, STATISTICS.index("residual autocorrelation")]
     memory = memory[~np.isnan(memory)]
     weights = len(model.roles.state) + (len(model.roles.action) if levels is None else len(levels))
     rows = int(np.median(counts)) if len(counts) else 0

@@ -1,0 +1,2 @@
+from .adapt import forget as forget
+from .online import Tracker as Tracker
