@@ -84,6 +84,8 @@ def test_natural_order() -> None:
     names = ["ep10", "ep2", "b", "ep2x", "a1b10", "a1b9"]
     assert sorted(names, key=natural_key) == ["a1b9", "a1b10", "b", "ep2", "ep2x", "ep10"]
     assert sorted([10, 9, 2], key=natural_key) == [2, 9, 10]
+    long = ["9" * 5000, "1" + "0" * 5000, "007", "07", "8"]
+    assert sorted(long, key=natural_key) == ["007", "07", "8", *long[:2]]
 
 
 def test_hint_ignores_case_and_spaces_and_lists_are_short() -> None:

@@ -165,7 +165,8 @@ def natural_key(value: AgentId) -> tuple[Any, ...]:
             digits += char
             continue
         if digits:
-            parts.append((0, int(digits)))
+            number = digits.lstrip("0")
+            parts.append((0, (len(number), number)))  # Python makes no number of 5000 digits
             digits = ""
         parts.append((1, char))
     return (1, tuple(parts), value)

@@ -191,7 +191,8 @@ def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
     written = pd.Series("", index=out.index)
     for end in ends.unique():
         rows = ends.index[ends == end]
-        local = (out[rows].dt.tz_convert(zone_of(end)) if end else out[rows]).dt.tz_localize(None)
+        dates: Any = out[rows]
+        local = (dates.dt.tz_convert(zone_of(end)) if end else dates).dt.tz_localize(None)
         samples = pd.Series([texts[i].removesuffix(end) for i in rows[:_SPELLINGS]])
         form = _date_form(samples, local)
         if form is None:
