@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from twinfold.data.ids import canonical_ids, did_you_mean, factorize_ids, match_ids, natural_key
+from twinfold.data.ids import (
+    canonical_ids,
+    did_you_mean,
+    factorize_ids,
+    match_ids,
+    natural_key,
+    shorten,
+    unusable_ids,
+)
 
 UUIDS = [uuid.UUID(int=i) for i in range(3)]
 
@@ -26,6 +34,10 @@ UUIDS = [uuid.UUID(int=i) for i in range(3)]
         ([1, "a"], ("1", "a")),
         ([Decimal(4), Decimal(5)], (4, 5)),
         ([True, False], ("True", "False")),
+        ([2**64 - 1, 5], (2**64 - 1, 5)),
+        ([2**64, 5], (str(2**64), "5")),
+        ([2**63, -1], (str(2**63), "-1")),
+        ([Decimal("1e5000"), Decimal(5)], ("1E+5000", "5")),
     ],
 )
 def test_canonical_ids(given_ids: list[object], kept: tuple[object, ...]) -> None:
@@ -72,6 +84,8 @@ def test_natural_order() -> None:
     names = ["ep10", "ep2", "b", "ep2x", "a1b10", "a1b9"]
     assert sorted(names, key=natural_key) == ["a1b9", "a1b10", "b", "ep2", "ep2x", "ep10"]
     assert sorted([10, 9, 2], key=natural_key) == [2, 9, 10]
+    long = ["9" * 5000, "1" + "0" * 5000, "007", "07", "8"]
+    assert sorted(long, key=natural_key) == ["007", "07", "8", *long[:2]]
 
 
 def test_hint_ignores_case_and_spaces_and_lists_are_short() -> None:
@@ -79,3 +93,16 @@ def test_hint_ignores_case_and_spaces_and_lists_are_short() -> None:
     long = did_you_mean("zzz", list(range(100)), "agents")
     assert "100 in all" in long
     assert "Did you mean" not in long
+
+
+def test_ids_that_have_lost_digits_or_cannot_be_written() -> None:
+    values = [2.0**53, 2.0**53 - 1, np.inf, np.nan, "\ud800", "a", 10**5000, 2**60]
+    bad = unusable_ids(pd.Series(values, dtype=object))
+    assert bad.tolist() == [True, False, True, False, True, False, True, False]
+    assert unusable_ids(pd.Series([1e16, 1.0])).tolist() == [True, False]
+
+
+def test_long_values_are_shown_short() -> None:
+    assert shorten("x" * 100) == "'" + "x" * 36 + "..."
+    assert shorten(10**5000) == "an integer of more than 4000 digits"
+    assert len(did_you_mean("x" * 10**6, ["y" * 10**6], "agents")) < 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_a_header_without_rows(tmp_path: Path, roles: dict[str, Any]) -> None:
         ("a.csv", b"\xef\xbb\xbf\n \n", "is empty"),
         ("a.parquet", b"", "is empty"),
         ("a.parquet", b"PAR1 no", "no readable Parquet"),
-        ("a.csv", b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
+        ("a.csv", b"a,b\n1,2,3\n", "row 0 has 3 values, the header 2: '1,2,3'"),
         ("a.csv", b"a,b\n1,2\n\xe9,3\n", "not UTF-8 text (line 3)"),
         ("a.csv", b"a,b\n\x00,3\n", "binary"),
     ],
@@ -222,8 +223,19 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):
             read_table(path)
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(UsageError, match="directory"):
-        read_table(tmp_path / "d.csv")
+    os.mkfifo(tmp_path / "f.csv")
+    (tmp_path / "l.csv").symlink_to("none")
+    (tmp_path / "z.parquet").symlink_to("/dev/zero")
+    for name, words in (
+        ("d.csv", "directory"),
+        ("f.csv", "no regular file"),
+        ("l.csv", "no such file"),
+        ("z.parquet", "no regular file"),
+        ("x" * 300 + ".csv", "cannot read"),
+        ("\0.csv", "cannot read"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            read_table(tmp_path / name)
 
 
 def test_an_index_with_names_comes_back_as_columns(

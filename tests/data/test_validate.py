@@ -54,6 +54,24 @@ CASES: list[tuple[str, Callable[[Frame], Frame], list[str]]] = [
     ("text action", put("valve", 5, "open"), ["'open' is no number at row 5", "0, 1, 2"]),
     ("fraction", put("valve", 5, 0.5), ["0.5 is no integer at row 5", "continuous"]),
     ("huge action", put("valve", 5, 1e300), ["1e+300 is no integer"]),
+    ("overflow", put("p/bar", 6, 1e200), ["1e+200 is too large at row 6, agent 'c'", "unit"]),
+    ("large action", put("valve", 5, -1e31), ["-1e+31 is too large", "at row 5, agent 'c'"]),
+    ("underflow", lambda df: df.assign(**{"p/bar": df["p/bar"] * 1e-44}),
+     ["differ by 4.9e-43 at the most, too little, at row 7, agent 'c'", "unit"]),
+    ("comma", put("p/bar", 6, "0,5"), ["'0,5' is no number at row 6", "a decimal comma?"]),
+    ("comma in times", lambda df: df.assign(t=[f"{i},000" for i in range(8)]),
+     ["'0,000' is no time in 8 rows, first at row 0, agent 'a'", "a decimal comma?"]),
+    ("word", put("t", 1, "now"), ["'now' is no time at row 1", "2026-01-31"]),
+    ("some offsets", lambda df: df.assign(t=[f"2026-01-01T0{i}:00" + "Z" * (i > 0)
+                                             for i in range(8)]),
+     ["'2026-01-01T00:00' is no time", "some times have an offset from UTC"]),
+    ("clock", lambda df: df.assign(t=["2026-10-25 02:00"] * 2 + [f"2026-10-25 0{i}:00"
+                                                                for i in range(3, 9)]),
+     ["2026-10-25 02:00:00 is also in row 0", "a change of the clock"]),
+    ("float ids", lambda df: df.assign(**{"machine id": 2.0**53}), ["is no id in 8 rows"]),
+    ("dates as states", lambda df: df.assign(**{"p/bar": pd.Timestamp("2026-01-01")}),
+     ["is no number in 8 rows"]),
+    ("complex", lambda df: df.assign(**{"p/bar": 1j}), ["1j is no number in 8 rows"]),
     ("no actions", lambda df: df.assign(valve=np.nan), ["'valve' (action) is empty"]),
     ("duplicate", put("t", 1, 0),
      ["1 row with the same agent and time as another, first row 1, agent 'a'",
@@ -224,6 +242,36 @@ def test_uuid_ids_and_a_frame_of_another_library(table: Frame, roles: dict[str, 
     assert PanelDataset.from_frame(table, roles).agent_ids == (str(names["a"]), str(names["c"]))
     with pytest.raises(UsageError, match="a pandas DataFrame is needed, not a dict"):
         check(table.to_dict(), roles)  # pyright: ignore[reportArgumentType]
+
+
+def test_times_at_both_ends_of_64_bits(table: Frame, roles: dict[str, Any]) -> None:
+    table["t"] = [-(2**63), 0, 1, 2**63 - 1, 0, 5, 6, 7]
+    report = check(table, roles)
+    assert report.ok
+    assert "first between row 0 and row 1" in report.warnings[0]
+    table = table[table["machine id"] == "a"].iloc[[0, 3]]
+    assert "a step too long to count with" in check(table, roles).problems[0]
+
+
+def test_no_foreign_warning(
+    table: Frame, roles: dict[str, Any], recwarn: pytest.WarningsRecorder
+) -> None:
+    for name in ("p/bar", "valve", "t", "size"):
+        changed = table.assign(
+            **{"size": 1.0, name: np.r_[np.array([1.7e308, -1.7e308]), range(6)]}
+        )
+        assert not check(changed, {**roles, "static": "size"}).ok
+    assert not recwarn.list
+
+
+def test_ids_that_look_alike(table: Frame, roles: dict[str, Any]) -> None:
+    table["machine id"] = ["Zo\u00eb"] * 4 + [" zoe\u0308"] + ["ZOE"] * 3
+    assert check(table, roles).warnings[0] == (
+        "column 'machine id' (agent): 'Zo\u00eb', ' zoe\\u0308' look alike and are taken for 2 "
+        "agents; if they are one, write them the same way"
+    )
+    table["machine id"] = ["a"] * 3 + ["b"] + ["A"] * 2 + ["B"] * 2
+    assert "'a', 'A' (and 1 other group)" in check(table, roles).warnings[0]
 
 
 def test_ids_that_are_lists(table: Frame, roles: dict[str, Any]) -> None:

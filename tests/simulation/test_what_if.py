@@ -231,6 +231,8 @@ def test_a_time_that_its_type_cannot_hold_gets_a_wider_one(small_cart_pole: Fitt
     queries = cart_queries([2])
     queries["t"] = np.array([254, 255], np.uint8)
     assert answer(small_cart_pole, queries)["t"].tolist() == [255, 256]
+    queries["t"] = np.array([2**24 - 1, 2**24], np.float32)
+    assert answer(small_cart_pole, queries)["t"].tolist() == [2**24, 2**24 + 1]
     half = dataclasses.replace(small_cart_pole, time_step=0.5)
     queries = cart_queries([1]).assign(t=3)
     assert answer(half, queries)["t"].tolist() == [3.5]
@@ -256,6 +258,12 @@ def test_units_and_zones_of_dates_are_kept(
          ["2026-01-01T09:00:00", "2026-01-01T10:00:00"]),
         (["2026-01-01T08:00:00+0200", "2026-01-01T09:00:00+0200"],
          ["2026-01-01T09:00:00+0200", "2026-01-01T10:00:00+0200"]),
+        (["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"],
+         ["2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00"]),
+        (["2026-01-01T08:00Z", "2026-01-01T11:00+02:00"],
+         ["2026-01-01T11:00+02:00", "2026-01-01T12:00+02:00"]),
+        (["2026-01-01 08:00 +02:00", "2026-01-01 09:00 +02:00"],
+         ["2026-01-01 09:00 +02:00", "2026-01-01 10:00 +02:00"]),
     ],
 )  # fmt: skip
 def test_dates_written_as_text_are_written_so(
@@ -340,6 +348,15 @@ CART_CASES: list[tuple[str, Callable[[Frame], Frame], str]] = [
      "query 'q0', row 2: a time gap: t goes from 1 to 3, but a step is 1; give every step its row"),
     ("dates", lambda df: df.assign(t=pd.date_range("2026-01-01", periods=9)),
      "column 't' (time): the training data has numbers, the questions have Timestamp("),
+    ("last time", lambda df: df[:5].assign(t=[2**63 - 5 + i for i in range(5)]),
+     "query 'q0', row 4: t 9223372036854775807 is so large"),
+    ("time beyond", put("t", 5, 2**63),
+     "query 'q1', row 5: column 't' (time): 9223372036854775808 is no time"),
+    ("comma", put("x", 5, "0,5"),
+     "query 'q1', row 5: column 'x' (state): '0,5' is no number; a decimal comma?"),
+    ("large state", put("x", 5, 1e40), "query 'q1', row 5: column 'x' (state): 1e+40 is too large"),
+    ("float ids", lambda df: df.assign(agent_id=1e16),
+     "query 'q0', row 0 (and 2 more queries): column 'agent_id': 1e+16 is no id"),
     ("several queries", lambda df: df.assign(action=5),
      "query 'q0', row 0 (and 2 more queries): unknown action 5"),
     ("lists", put(QUERY, 0, [1]), "column 'query_id': ids must be text or numbers, not lists"),

@@ -94,9 +94,8 @@ def validate(
     from twinfold.data.io import read_with_roles
     from twinfold.data.validate import check
 
-    roles = columns.roles(table)
     try:
-        df, parsed, manifest = read_with_roles(table, roles)
+        df, parsed, manifest = read_with_roles(table, columns.roles(table))
         report = check(df, parsed, time_step=manifest.time_step if manifest else None)
         problems, warnings = report.problems, report.warnings
     except InvalidDataError as error:

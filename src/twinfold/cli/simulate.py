@@ -137,9 +137,11 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.queries is not None, "checked"
     assert asked.out is not None, "checked"
     from twinfold.data.io import read_table, write_table
+    from twinfold.simulation.query_columns import question_columns
     from twinfold.simulation.what_if import QUERY, answer
 
-    table = read_table(asked.queries, ids=[model.roles.agent, QUERY])
+    used = question_columns(model.roles)
+    table = read_table(asked.queries, ids=[model.roles.agent, QUERY], used=used)
     answers = answer(model, table, **asked.limits)
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,15 @@ if TYPE_CHECKING:
 
 AgentId = str | int | float
 
+UNUSABLE = "give ids as integers or as Unicode text; floats of 2^53 and more have lost digits"
+"""What to do about ids that cannot be told apart or written."""
+
+UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
+"""What pandas raises of values that cannot be told apart: lists, mappings, signalling decimals."""
+
 _SHOWN = 12
+_LONGEST = 80  # characters of an id or a name in a message
+_MOST_DIGITS = 4000  # of an integer that Python writes as text
 
 
 def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
@@ -23,11 +33,15 @@ def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
 
     NumPy integers become ``int``. Whole floats become ``int``, since a column of integers turns to
     floats as soon as a reader meets a blank. Anything else (UUID objects, dates) becomes its text.
-    A column that mixes numbers and text becomes text, as no file format keeps such a column.
+    A column that mixes numbers and text becomes text, as no file format keeps such a column; so do
+    integers beyond 64 bits.
     """
     plain = [_plain(value) for value in values]
-    if all(isinstance(value, int) for value in plain):
-        return tuple(plain)
+    whole = [value for value in plain if isinstance(value, int)]
+    if len(whole) == len(plain):
+        low = min(whole, default=0)
+        fits = max(whole, default=0) < (2**63 if low < 0 else 2**64) and low >= -(2**63)
+        return tuple(whole) if fits else tuple(str(value) for value in whole)
     if all(isinstance(value, int | float) for value in plain):
         return tuple(float(value) for value in plain)
     return tuple(str(value) for value in plain)
@@ -40,8 +54,8 @@ def _plain(value: Any) -> AgentId:
         return int(value)
     if isinstance(value, float | np.floating):
         return int(value) if math.isfinite(value) and float(value).is_integer() else float(value)
-    if type(value).__name__ == "Decimal" and value == value.to_integral_value():
-        return int(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value) if value.adjusted() < _MOST_DIGITS else str(value)
     return str(value)
 
 
@@ -51,10 +65,16 @@ def factorize_ids(
     """Index ``(R,)`` into the distinct ids in order of first appearance, the ids, and the nulls.
 
     An empty text counts as null, as a CSV cannot tell the two apart. Nulls have index -1.
+
+    Raises:
+        TypeError: the values are lists, mappings or others that cannot be told apart.
     """
     import pandas as pd
 
-    raw, distinct = pd.factorize(series, use_na_sentinel=True)
+    try:
+        raw, distinct = pd.factorize(series, use_na_sentinel=True)
+    except UNHASHABLE as error:
+        raise TypeError(str(error)) from None
     ids = canonical_ids(list(distinct))
     # Canonical forms may coincide (1 and 1.0 and "1" in one column): merge those.
     first: dict[AgentId, int] = {}
@@ -64,6 +84,38 @@ def factorize_ids(
     merge = np.array([first.get(value, -1) for value in ids] + [-1], dtype=np.int64)
     codes = merge[np.asarray(raw)]
     return codes, tuple(first), codes < 0
+
+
+def look_alikes(ids: Iterable[AgentId]) -> list[list[str]]:
+    """Return groups of ids that differ in capitals, blanks or the form of their letters only.
+
+    They are shown as Python does, letters of two characters by their numbers.
+    """
+    groups: dict[str, list[str]] = {}
+    for text in map(str, ids):
+        plain = unicodedata.normalize("NFKC", text).casefold()
+        one = unicodedata.normalize("NFC", text) == text
+        groups.setdefault(" ".join(plain.split()), []).append(repr(text) if one else ascii(text))
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:
+    """Return the rows whose id has lost digits or cannot be written.
+
+    Floats that are infinite or too large to be exact, endless integers, and text that is no
+    Unicode.
+    """
+    if not (series.dtype == object or getattr(series.dtype, "kind", "O") == "f"):
+        return np.zeros(len(series), bool)
+    return np.array([_is_unusable(value) for value in series], dtype=bool)
+
+
+def _is_unusable(value: Any) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, int):
+        return abs(value) >= 10**_MOST_DIGITS
+    return isinstance(value, float | np.floating) and bool(abs(value) >= 2.0**53)
 
 
 def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:
@@ -86,12 +138,20 @@ def did_you_mean(name: Any, valid: Sequence[Any], what: str) -> str:
     """The end of a message about an unknown name: the nearest valid ones, and a list."""
     texts = [str(value) for value in valid]
     by_lower = {text.strip().casefold(): text for text in reversed(texts)}
-    key = str(name).strip().casefold()
+    key = str(name).strip().casefold()[:_LONGEST]
     near = difflib.get_close_matches(key, list(by_lower)[:5000], n=1, cutoff=0.6)
-    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
-    listed = ", ".join(repr(value) for value in valid[:_SHOWN])
+    hint = f" Did you mean {shorten(by_lower[near[0]], _LONGEST)}?" if near else ""
+    listed = ", ".join(shorten(value, _LONGEST) for value in valid[:_SHOWN])
     more = f", ... ({len(valid)} in all)" if len(valid) > _SHOWN else ""
     return f"{hint} The {what}: {listed or 'none'}{more}."
+
+
+def shorten(value: Any, longest: int = 40) -> str:
+    """A value as Python shows it, cut if long."""
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return f"an integer of more than {_MOST_DIGITS} digits"
+    text = repr(value.item() if isinstance(value, np.generic) else value).replace("\n", " ")
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def natural_key(value: AgentId) -> tuple[Any, ...]:
@@ -105,7 +165,8 @@ def natural_key(value: AgentId) -> tuple[Any, ...]:
             digits += char
             continue
         if digits:
-            parts.append((0, int(digits)))
+            number = digits.lstrip("0")
+            parts.append((0, (len(number), number)))  # Python makes no number of 5000 digits
             digits = ""
         parts.append((1, char))
     return (1, tuple(parts), value)

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinfold.data.columns import NULL_TEXTS
-from twinfold.data.issues import LINE_KEY
+from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.panel import PanelDataset
+from twinfold.data.parquet_file import ParquetFile
 from twinfold.data.roles import Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
-
-pc: Any = pyarrow.compute  # its functions are made at run time; checkers see none
 
 StrPath = str | os.PathLike[str]
 
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
 TABLE_SUFFIXES = _TEXT + _PARQUET
-_BLANKS = pa.array(sorted({form(t) for t in NULL_TEXTS for form in (str, str.upper, str.title)}
-                          | {"NaN", "-NaN", "NaT"}))  # fmt: skip
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_LARGEST = 2**53  # integers beyond are not exact as floats
-_NOT_A_QUANTITY = r"^[+-]?(0\d+|\d{16,})$"  # 007, 20261122093000123: numbers would lose digits
+_COPIES = 4  # of a table in memory while it is checked, at the least
 
 
 class Manifest(BaseModel):
@@ -57,7 +48,9 @@ class Manifest(BaseModel):
     source: dict[str, Any] = Field(default_factory=dict)
 
 
-def read_table(path: StrPath, ids: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: StrPath, ids: Sequence[str] = (), used: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     A CSV column becomes integers, floats or booleans only if every value is one and no digit is
@@ -68,37 +61,24 @@ def read_table(path: StrPath, ids: Sequence[str] = ()) -> pd.DataFrame:
     Args:
         path: a ``.csv``, ``.tsv``, ``.parquet`` or ``.pq`` file.
         ids: columns that hold ids, if known.
+        used: columns to read; the others may hold anything. All are read when None, or if one of
+            them is missing, so that it can be told from what there is.
 
     Raises:
         UsageError: there is no such file, or it is of no known kind.
         InvalidDataError: the file is empty or damaged.
     """
-    file = Path(path)
-    suffix = _kind(file)
-    if not file.exists():
-        raise UsageError(f"no such file: {file}")
-    if file.is_dir():
-        raise UsageError(f"{file} is a directory; give one {' or '.join(_TEXT + _PARQUET)} file")
-    try:
-        if suffix in _PARQUET:
-            return _read_parquet(file)
-        return _read_csv(file, suffix, ids)
-    except PermissionError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+    return _frame(_open(path), ids, used)
 
 
 def column_names(path: StrPath) -> list[str]:
-    """Return the columns of a CSV or Parquet file, without reading the rest where that is quick.
+    """Return the names of a table's columns, as written.
 
     Raises:
         UsageError: there is no such file, or it is of no known kind.
         InvalidDataError: the file is empty or damaged.
     """
-    file = Path(path)
-    if _kind(file) in _PARQUET or not file.is_file():
-        return [str(name) for name in read_table(file).columns]
-    data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    return _read_header(file, data, file.suffix.lower())[0] if data.strip() else []
+    return list(_open(path).names)
 
 
 def write_table(df: pd.DataFrame, path: StrPath) -> None:
@@ -182,20 +162,21 @@ def read_with_roles(
 
     Raises:
         UsageError: there is no such file, or neither roles nor a manifest.
-        InvalidDataError: the file is damaged, or the manifest does not match the table.
+        InvalidDataError: the file is damaged, or lacks a column that has a role.
     """
     manifest = read_manifest(path) if roles is None else None
+    opened = _open(path)
     if roles is None and manifest is None:
-        raise UsageError(_no_roles(Path(path), read_table(path)))
+        raise UsageError(_no_roles(Path(path), opened.names))
     parsed = manifest.roles if manifest else Roles.parse(roles or {})
-    df = read_table(path, [name for name in (parsed.agent, parsed.episode) if name is not None])
-    problems = list(column_problems(df, parsed)) if manifest else []
-    if problems:
+    problems = list(column_problems(opened.names, parsed))
+    if problems and manifest:
         name = manifest_path(path).name
-        raise InvalidDataError(
-            [f"{name} does not match {Path(path).name}: {problem}" for problem in problems]
-        )
-    return df, parsed, manifest
+        problems = [f"{name} does not match {Path(path).name}: {problem}" for problem in problems]
+    if problems:
+        raise InvalidDataError(problems)
+    ids = [name for name in (parsed.agent, parsed.episode) if name is not None]
+    return _frame(opened, ids, parsed.columns), parsed, manifest
 
 
 def save_panel(
@@ -226,163 +207,70 @@ def save_panel(
 
 def _kind(file: Path) -> str:
     suffix = file.suffix.lower()
-    if suffix not in _TEXT + _PARQUET:
+    if suffix not in TABLE_SUFFIXES:
         named = f"suffix {suffix!r}" if suffix else "no suffix"
-        raise UsageError(f"{file} has {named}; {one_of(_TEXT + _PARQUET)}")
+        raise UsageError(f"{file} has {named}; {one_of(TABLE_SUFFIXES)}")
     return suffix
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
-    if not file.stat().st_size:
-        raise InvalidDataError(f"{file} is empty (0 bytes)")
+def _open(path: StrPath) -> CsvFile | ParquetFile:
+    """A table's file, of which the names of the columns are read."""
+    file = Path(path)
+    suffix = _kind(file)
     try:
-        df = pd.read_parquet(file, engine="pyarrow")
-    except (pa.ArrowException, OSError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidDataError(f"{file} is no readable Parquet file: {first}") from None
-    df.attrs.clear()
-    named = [name for name in df.index.names if name is not None and name not in df.columns]
-    return df.reset_index(level=named) if named else df
+        found = file.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise UsageError(f"{file} is a directory; give one {' or '.join(TABLE_SUFFIXES)} file")
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{file} is no regular file but a pipe or a device; give a file")
+        if suffix in _PARQUET:
+            return ParquetFile.open(file)
+        _check_size(file, found.st_size)
+        return CsvFile.open(file, "\t" if suffix == ".tsv" else None)
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {file}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read {file}: {reason}") from None
+    except MemoryError:
+        raise InvalidDataError(_too_large(file)) from None
 
 
-def _read_csv(file: Path, suffix: str, ids: Sequence[str]) -> pd.DataFrame:
-    data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
-        raise InvalidDataError(f"{file} is empty: it has no header and no rows")
-    header, separator = _read_header(file, data, suffix)
+def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str] | None) -> Any:
+    """The columns of an opened table, unless they are more than the memory holds."""
+    used = used if used is not None and set(used) <= set(opened.names) else None
     try:
-        table = pacsv.read_csv(
-            io.BytesIO(data),
-            read_options=pacsv.ReadOptions(column_names=None),
-            parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                column_types={name: pa.string() for name in header}, strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        message = str(error).removeprefix("CSV parse error: ").splitlines()[0]
-        raise InvalidDataError(f"{file} is no regular CSV: {message}") from None
-    columns = [
-        _as_ids(column) if name in ids else _as_values(column)
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    ]
-    df = pa.table(columns, names=table.column_names).to_pandas()
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if lines == len(df) + 1:  # neither blank lines nor line breaks within values
-        df.attrs[LINE_KEY] = [2, len(df)]
-    return df
+        if isinstance(opened, ParquetFile):  # a small file may stand for any number of rows
+            columns = len(opened.names if used is None else used)
+            _check_size(opened.file, _COPIES * opened.rows * columns * 8)
+        return opened.frame(ids, used)
+    except MemoryError:
+        raise InvalidDataError(_too_large(opened.file)) from None
 
 
-def _read_header(file: Path, data: bytes, suffix: str) -> tuple[list[str], str]:
-    """Column names, and the separator: the comma unless the header has none of them."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidDataError(
-            f"{file} is not UTF-8 text (line {line}); save it as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise InvalidDataError(f"{file} holds binary data, not text")
-    first = next(line for line in text.splitlines() if line.strip())
-    separator = "\t" if suffix == ".tsv" else ","
-    if separator not in first:
-        separator = max(";\t", key=first.count) if any(s in first for s in ";\t") else separator
-    start = text.index(first)
-    header = next(csv.reader(io.StringIO(text[start : start + 1_000_000]), delimiter=separator))
-    return header, separator
+def _check_size(file: Path, size: int) -> None:
+    """Refuse what cannot fit before the machine runs out of memory."""
+    if hasattr(os, "sysconf") and size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise InvalidDataError(_too_large(file))
 
 
-def _as_ids(column: Any) -> Any:
-    """Integers if every id is written as one, else text; blanks are missing."""
-    column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
-    whole = _as_integers(column)
-    return column if whole is None else whole
-
-
-def _as_values(column: Any) -> Any:
-    """Integers, floats or booleans if every value is one, else text."""
-    values = pc.if_else(pc.is_in(column, value_set=_BLANKS), pa.scalar(None, pa.string()), column)
-    if values.null_count == len(values):
-        return values.cast(pa.float64())
-    whole = _as_integers(values)
-    if whole is not None:
-        return whole
-    if not pc.any(pc.match_substring_regex(values, _NOT_A_QUANTITY)).as_py():
-        try:
-            return values.cast(pa.float64())
-        except pa.ArrowInvalid:
-            pass
-    if pc.all(pc.is_in(values.drop_null(), value_set=pa.array(list(_BOOLS)))).as_py():
-        true = pc.is_in(values, value_set=pa.array([t for t, v in _BOOLS.items() if v]))
-        return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), true)
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
-
-
-def _as_integers(column: Any) -> Any | None:
-    """The column as integers, if no digit is lost by it, in pandas' floats with blanks neither."""
-    try:
-        whole = column.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return None
-    if not pc.all(pc.equal(whole.cast(pa.string()), column)).as_py():
-        return None
-    ends = pc.min_max(whole).as_py()
-    if whole.null_count and not (
-        ends["min"] is not None and -_LARGEST < ends["min"] <= ends["max"] < _LARGEST
-    ):
-        return None
-    return whole
+def _too_large(file: Path) -> str:
+    return f"{file} is larger than the memory of this machine; give it fewer rows or columns"
 
 
 def _arrow_table(df: pd.DataFrame, file: Path) -> pa.Table:
     """Return a table as it goes to a file."""
     try:
         return pa.Table.from_pandas(df, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeError) as error:
         raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
 
 
 def _write(table: pa.Table, file: Path, suffix: str) -> None:
     if suffix in _PARQUET:
-        pq.write_table(table, str(file))
+        pq.write_table(table, str(file), write_page_checksum=True)
     else:
-        _write_csv(table, file, "\t" if suffix == ".tsv" else ",")
-
-
-def _write_csv(table: pa.Table, file: Path, separator: str) -> None:
-    """Write with as few quotes as possible; dates as short, and floats as exact, as can be."""
-    for i, column in enumerate(table.columns):
-        name = table.column_names[i]
-        if pa.types.is_timestamp(column.type):
-            table = table.set_column(i, name, _shortest_dates(column))
-        elif pa.types.is_duration(column.type):
-            text = pa.array(column.to_pandas().astype(str), pa.string())
-            table = table.set_column(i, name, text)
-    header = io.StringIO()
-    csv.writer(header, delimiter=separator, lineterminator="\n").writerow(table.column_names)
-    for quoting in ("none", "needed"):
-        with file.open("wb") as target:
-            target.write(header.getvalue().encode("utf-8"))
-            options = pacsv.WriteOptions(
-                include_header=False, delimiter=separator, quoting_style=quoting
-            )
-            try:
-                pacsv.write_csv(table, target, options)
-                return
-            except pa.ArrowInvalid:  # a text holds a separator, quote or line break
-                if quoting == "needed":
-                    raise
-
-
-def _shortest_dates(column: Any) -> Any:
-    """Dates in the coarsest unit that keeps them exact."""
-    for unit in ("s", "ms", "us"):
-        try:
-            return column.cast(pa.timestamp(unit, column.type.tz))
-        except pa.ArrowInvalid:
-            continue
-    return column
+        write_csv(table, file, "\t" if suffix == ".tsv" else ",")
 
 
 def _plain(value: Any) -> Any:
@@ -390,8 +278,8 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _no_roles(file: Path, df: pd.DataFrame) -> str:
-    columns = ", ".join(repr(str(name)) for name in df.columns)
+def _no_roles(file: Path, names: Sequence[str]) -> str:
+    columns = ", ".join(map(repr, names))
     return (
         f"{file} has no manifest ({manifest_path(file).name}); say which column is what: "
         "--agent, --time, --state a,b,c, --action x, --action-type discrete|continuous, and if "

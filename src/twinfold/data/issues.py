@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Times
-from twinfold.data.ids import AgentId
+from twinfold.data.columns import Mask
+from twinfold.data.ids import AgentId, shorten
 from twinfold.data.time_step import step_from_ticks
+from twinfold.data.times import Times, offset_of
+
+_COMMA = re.compile(r"[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
 LINE_KEY = "twinfold_csv_lines"
 """Key of ``DataFrame.attrs``: ``[line of row 0, number of rows]`` if rows are lines of a CSV."""
@@ -40,7 +44,7 @@ class Notes:
         """A row and its agent."""
         if self.agent is None or self.agent[row] < 0:
             return self.row(row)
-        return f"{self.row(row)}, agent {self.agent_ids[self.agent[row]]!r}"
+        return f"{self.row(row)}, agent {shorten(self.agent_ids[self.agent[row]], 80)}"
 
     def bad_rows(self, column: str, role: str, what: str, rows: Mask, advice: str) -> None:
         """A problem of some rows: how many, and the first of them."""
@@ -60,11 +64,13 @@ class Notes:
         if not episodes:
             within = "agent and time"
             advice += ", or name the episode column if an agent has several trajectories"
+        if times.values.dtype.kind == "M" and times.zone is None:
+            advice += "; where a change of the clock repeats an hour, give times in UTC"
         if len(found):
             first, second = int(order[found[0]]), int(order[found[0] + 1])
             self.problems.append(
                 f"{counted(len(found), 'row')} with the same {within} as another, first "
-                f"{self.of(second)}: {column} {show_time(times, second)} is also in "
+                f"{self.of(second)}: {named(column)} {show_time(times, second)} is also in "
                 f"{self.row(first)}; {advice}"
             )
 
@@ -95,18 +101,38 @@ def counted(count: int, noun: str) -> str:
 def some(ids: Sequence[AgentId], most: int = 5) -> str:
     """The first few ids."""
     more = ", ..." if len(ids) > most else ""
-    return ", ".join(repr(value) for value in ids[:most]) + more
+    return ", ".join(shorten(value, 80) for value in ids[:most]) + more
 
 
-def shorten(value: Any, longest: int = 40) -> str:
-    """A value as Python shows it, cut if long."""
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+def number_advice(value: Any, advice: str) -> str:
+    """What to do about a value that is no number: a comma is told from other text."""
+    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
+        return "a decimal comma? write it with a point, as in 0.5, and nothing between thousands"
+    return advice
+
+
+def time_advice(value: Any, times: Times) -> str:
+    """What to do about a value that is no time."""
+    dated = times.values.dtype.kind == "M" and isinstance(value, str)
+    if dated and (offset_of(value) is None) != (times.zone is None):
+        return "some times have an offset from UTC, such as Z or +02:00, and some do not"
+    return number_advice(
+        value,
+        "times are all numbers of at most 64 bits, or all dates such as 2026-01-31 or "
+        "2026-01-31T13:00:00 from 1678 to 2261",
+    )
+
+
+def named(column: str) -> str:
+    """The name of a column within a sentence, in quotes if it could be misread."""
+    return column if column.isidentifier() else repr(column)
 
 
 def show_time(times: Times, row: int) -> str:
     """A time as the user wrote it, near enough."""
     value = times.values[row]
+    if times.values.dtype.kind == "i":
+        return str(value)
     if times.values.dtype.kind == "M":
         return str(pd.Timestamp(value))
     return str(pd.Timedelta(value)) if times.values.dtype.kind == "m" else f"{value:.10g}"

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.angles import looks_like_degrees
-from twinfold.data.columns import Mask, Numbers, Times
+from twinfold.data.columns import Mask, Numbers
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
-from twinfold.data.time_step import find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.time_step import differences, find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.times import Times
 from twinfold.data.variation import action_lines
 
 if TYPE_CHECKING:
@@ -72,12 +73,19 @@ def trajectories(
     order, episode, episode_ids = _sort(table)
     agent, episode = table.agent[order], episode[order]
     same = (agent[1:] == agent[:-1]) & (episode[1:] == episode[:-1])
-    gaps = np.diff(table.times.ticks[order])
+    gaps = differences(table.times.ticks[order])
     twice = same & (gaps == 0)
     notes.duplicates(order, twice, table.times, roles.time, roles.episode is not None)
     kind = table.times.values.dtype.kind
     step = find_step(gaps[same]) if time_step is None else ticks_from_step(time_step, kind)
     step = 1.0 if step is None else step  # no two rows to join: any step will do
+    if step > (2**53 if kind == "i" else 2**62):  # no longer exact; more than 64 bits hold
+        notes.problems.append(
+            f"column {roles.time!r} (time): rows are {step:g} apart"
+            f"{' nanoseconds' if kind in 'mM' else ''}, a step too long to count with; change the "
+            "unit of the times"
+        )
+        step = 1.0
     joined = same & joins(gaps, step)
     notes.gaps(order, same & (gaps != 0) & ~joined, int(same.sum()), table.times, step)
     flags = {role: flag[order] for role, flag in table.flags.items()}

@@ -16,6 +16,8 @@ class TableSettings:
         step_digits: digits to which differences in time are the same.
         joined_from: time steps between consecutive rows of a trajectory, more than this.
         joined_to: time steps between consecutive rows of a trajectory, less than this.
+        largest: size of the largest number that single precision holds, with a margin.
+        smallest: difference within a column from which on single precision holds it.
         same_static: share of a static value by which the same value may differ.
         many_levels: distinct discrete actions, beyond which they may be amounts.
         fewest_actions: transitions below which nothing is said of levels taken once.
@@ -31,6 +33,8 @@ class TableSettings:
     step_digits: int = 5
     joined_from: float = 0.5
     joined_to: float = 1.5
+    largest: float = 1e30
+    smallest: float = 1e-30
     same_static: float = 1e-6
     many_levels: int = 100
     fewest_actions: int = 10

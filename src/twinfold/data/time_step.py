@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def differences(ticks: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how far each of the sorted ticks is from the one before.
+
+    Integers are subtracted without a sign, so that the ends of what 64 bits hold may be there.
+    """
+    whole = ticks.dtype.kind == "i"
+    return np.diff(ticks.view(np.uint64) if whole else ticks).astype(np.float64)
+
+
 def find_step(differences: NDArray[Any]) -> float | None:
     """The usual difference between consecutive times, in ticks.
 
@@ -34,7 +43,7 @@ def find_step(differences: NDArray[Any]) -> float | None:
     if np.all(gaps == gaps[0]):
         return float(gaps[0])
     scale = 10.0 ** (np.floor(np.log10(gaps)) + 1 - TABLE.step_digits)
-    rounded = np.round(gaps / scale) * scale
+    rounded = np.round(gaps / scale) * scale if scale.min() > 0 else gaps
     _, first, group, counts = np.unique(
         rounded, return_index=True, return_inverse=True, return_counts=True
     )

@@ -7,7 +7,7 @@ table read from a CSV the line of the file is given too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Numbers, Times, as_flags, as_numbers, as_times
-from twinfold.data.ids import AgentId, did_you_mean, factorize_ids
-from twinfold.data.issues import Notes, counted, shorten
+from twinfold.data.columns import Mask, Numbers, as_flags, as_numbers
+from twinfold.data.ids import (
+    UNUSABLE,
+    AgentId,
+    did_you_mean,
+    factorize_ids,
+    look_alikes,
+    shorten,
+    unusable_ids,
+)
+from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.data.table_settings import TABLE
+from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
+from twinfold.utils.text import listed
 
 _LARGEST = 2.0**53  # integers above are not exact as floats
+_NUMBERS = {
+    "state": "numbers are needed; replace it by a number",
+    "reward": "numbers are needed; replace it by a number",
+    "action": "actions are numbers; code choices as integers such as 0, 1, 2",
+    "static": "give a date or a duration in years or days, and a category as columns of 0 and 1",
+}
 _DROP = "drop the row: the trajectory is then split there"
 
 
@@ -71,7 +87,7 @@ def inspect(
 def _inspect(
     df: pd.DataFrame, roles: Roles, time_step: float | str | pd.Timedelta | None, notes: Notes
 ) -> dict[str, Any] | None:
-    notes.problems += column_problems(df, roles)
+    notes.problems += column_problems(df.columns, roles, df.index.names)
     if not notes.problems and not len(df):
         notes.problems.append("the table is empty: it has columns but no rows")
     if notes.problems:
@@ -127,9 +143,17 @@ def _positions(df: pd.DataFrame, name: str) -> list[int]:
     return [i for i, column in enumerate(df.columns) if str(column) == name]
 
 
-def column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
-    """Columns that are missing, there more than once, or given two roles."""
-    names = [str(column) for column in df.columns]
+def column_problems(
+    columns: Iterable[Any], roles: Roles, index: Iterable[Any] = ()
+) -> Iterator[str]:
+    """Columns that are missing, there more than once, or given two roles.
+
+    Args:
+        columns: names of the table's columns.
+        roles: the user's.
+        index: names of the table's index.
+    """
+    names = [str(column) for column in columns]
     places: dict[str, list[str]] = {}
     for column, role in roles.items():
         places.setdefault(column, []).append(role)
@@ -138,7 +162,7 @@ def column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
             twice = " and ".join(parts)
             yield f"column {column!r} is used twice, as {twice}; a column has one role"
         count = names.count(column)
-        if not count and column in [str(name) for name in df.index.names if name is not None]:
+        if not count and column in [str(name) for name in index if name is not None]:
             yield f"column {column!r} ({parts[0]}) is the table's index; call reset_index() first"
         elif not count:
             yield f"no column {column!r} ({parts[0]})." + did_you_mean(column, names, "columns")
@@ -150,11 +174,16 @@ def _read_ids(
     series: pd.Series, role: str, notes: Notes
 ) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
     column = str(series.name)
+    unusable = unusable_ids(series)
+    if unusable.any():
+        value = shorten(series.iloc[int(np.argmax(unusable))])
+        notes.bad_rows(column, role, f"{value} is no id", unusable, UNUSABLE)
+        return np.full(len(series), -1, np.int64), ()
     try:
         codes, ids, null = factorize_ids(series)
     except TypeError:
         notes.problems.append(
-            f"column {column!r} ({role}): ids must be text or integers, not lists"
+            f"column {column!r} ({role}): ids must be text or integers, not lists or mappings"
         )
         return np.full(len(series), -1, np.int64), ()
     if null.all():
@@ -162,6 +191,13 @@ def _read_ids(
     else:
         advice = f"give every row its {role}, or drop the row"
         notes.bad_rows(column, role, "no id", null, advice)
+    alike = look_alikes(ids)
+    if alike:
+        more = f" (and {counted(len(alike) - 1, 'other group')})" if len(alike) > 1 else ""
+        notes.warnings.append(
+            f"column {column!r} ({role}): {listed(alike[0], 5)}{more} look alike and are taken for "
+            f"{len(alike[0])} {role}s; if they are one, write them the same way"
+        )
     return codes, ids
 
 
@@ -173,7 +209,7 @@ def _check_times(times: Times, series: pd.Series, notes: Notes) -> None:
     notes.bad_rows(column, "time", "no time", times.null, "give every row its time, or drop it")
     if times.bad.any():
         value = series.iloc[int(np.argmax(times.bad))]
-        advice = "times are numbers, or dates such as 2026-01-31 or 2026-01-31T13:00:00"
+        advice = time_advice(value, times)
         notes.bad_rows(column, "time", f"{shorten(value)} is no time", times.bad, advice)
 
 
@@ -192,9 +228,7 @@ def _check_numbers(
         return
     if bad.any():
         value = series.iloc[int(np.argmax(bad))]
-        advice = "numbers are needed; replace it by a number"
-        if role == "action":
-            advice = "actions are numbers; code choices as integers such as 0, 1, 2"
+        advice = number_advice(value, _NUMBERS[role])
         notes.bad_rows(column, role, f"{shorten(value)} is no number", bad, advice)
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"
@@ -203,6 +237,26 @@ def _check_numbers(
         notes.bad_rows(column, role, "NaN (no value)", missing, f"fill it in, or {_DROP}")
     infinite = np.isinf(numbers.values) & used
     notes.bad_rows(column, role, "infinity", infinite, f"correct it, or {_DROP}")
+    _check_size(column, role, np.where(used, numbers.values, np.nan), notes)
+
+
+def _check_size(column: str, role: str, values: NDArray[np.float64], notes: Notes) -> None:
+    """Numbers that single precision cannot hold, and differences that it cannot hold."""
+    values = np.where(np.isinf(values), np.nan, values)
+    large = np.abs(values) > TABLE.largest
+    if large.any():
+        what = f"{values[np.argmax(large)]:g} is too large"
+        advice = f"correct it, or change the column's unit: {TABLE.largest:g} is the most"
+        notes.bad_rows(column, role, what, large, advice)
+        return
+    known = values[~np.isnan(values)]
+    away = np.abs(values - known[0]) if len(known) else values
+    if len(known) and 0 < np.nanmax(away) < TABLE.smallest:
+        farthest = int(np.nanargmax(away))
+        rows = np.arange(len(values)) == farthest
+        what = f"values differ by {away[farthest]:.3g} at the most, too little,"
+        advice = f"change the column's unit: differences of {TABLE.smallest:g} are the least"
+        notes.bad_rows(column, role, what, rows, advice)
 
 
 def _check_whole(column: str, values: NDArray[np.float64], used: Mask, notes: Notes) -> None:
@@ -237,20 +291,20 @@ def _read_static(
         if numbers.null.all():
             notes.warnings.append(f"column {column!r} (static) is empty: it says nothing")
         if numbers.bad.any():
-            value = shorten(series.iloc[int(np.argmax(numbers.bad))])
-            advice = (
-                "give a date or a duration in years or days, and a category as columns of 0 and 1"
-            )
-            notes.bad_rows(column, "static", f"{value} is no number", numbers.bad, advice)
+            value = series.iloc[int(np.argmax(numbers.bad))]
+            advice = number_advice(value, _NUMBERS["static"])
+            what = f"{shorten(value)} is no number"
+            notes.bad_rows(column, "static", what, numbers.bad, advice)
         infinite = np.isinf(numbers.values)
         notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
+        _check_size(column, "static", numbers.values, notes)
         rows = np.flatnonzero(~np.isnan(numbers.values) & (agent >= 0))
         first = np.full(n_agents, -1)
         first[agent[rows[::-1]]] = rows[::-1]  # the first row of an agent is written last
         has = first >= 0
         out[has, c] = numbers.values[first[has]]
         changed = np.zeros(len(series), bool)
-        with np.errstate(invalid="ignore"):  # infinity less infinity
+        with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity
             away = np.abs(numbers.values[rows] - out[agent[rows], c])
         changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows], c])
         if changed.any():

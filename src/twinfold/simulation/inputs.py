@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import did_you_mean
+from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
@@ -64,8 +65,9 @@ def read_state(model: FittedModel, state: Any) -> Floats:
             f"a state of shape {values.shape}: it must be ({len(names)},) or (Q, {len(names)}), "
             f"one value per column {', '.join(map(repr, names))}"
         )
-    for where in np.argwhere(~np.isfinite(values))[:1]:
-        raise UsageError(f"the state {names[where[-1]]!r} is {values[tuple(where)]:g}")
+    for where in np.argwhere(_unusable(values))[:1]:
+        told = _told(float(values[tuple(where)]))
+        raise UsageError(f"the state {names[where[-1]]!r} is {told}")
     return values
 
 
@@ -84,8 +86,9 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
             f"actions of shape {values.shape}: they must be {single} or (Q, H{end}), "
             f"H steps of {', '.join(map(repr, names))}"
         )
-    for where in np.argwhere(~np.isfinite(values))[:1]:
-        raise UsageError(f"the action of {_place(where, own)} is {values[tuple(where)]:g}")
+    for where in np.argwhere(_unusable(values))[:1]:
+        told = _told(float(values[tuple(where)]))
+        raise UsageError(f"the action of {_place(where, own)} is {told}")
     if model.action_levels is not None:
         index, unknown = level_index(model.action_levels, values)
         for where in np.argwhere(unknown)[:1]:
@@ -158,6 +161,17 @@ def pair(
 def _place(where: NDArray[np.intp], own: int) -> str:
     """``step 3``, or ``step 3 of question 7``; both from 0."""
     return f"step {where[0]}" if own == 1 else f"step {where[1]} of question {where[0]}"
+
+
+def _unusable(values: Floats) -> NDArray[np.bool_]:
+    """No numbers, or too large for a table as well."""
+    return ~(np.abs(values) <= TABLE.largest)
+
+
+def _told(value: float) -> str:
+    """A number that cannot be used, and what would be right."""
+    finite = bool(np.isfinite(value))
+    return f"{value:g}" + (f"; {TABLE.largest:g} is the most" if finite else "")
 
 
 def _numbers(values: Any, what: str) -> Floats:

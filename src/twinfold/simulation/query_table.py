@@ -6,7 +6,8 @@ an action), D state columns, A action columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +15,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Numbers, Times, as_numbers, as_times
-from twinfold.data.ids import did_you_mean, factorize_ids, match_ids
-from twinfold.data.issues import Notes, counted, shorten, show_time
+from twinfold.data.columns import Mask, as_numbers
+from twinfold.data.ids import did_you_mean
+from twinfold.data.issues import (
+    Notes,
+    named,
+    shorten,
+    show_time,
+)
 from twinfold.data.roles import Roles
-from twinfold.data.time_step import joins, ticks_from_step
+from twinfold.data.time_step import differences, joins
+from twinfold.data.times import Times
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range
-from twinfold.simulation.inputs import asked_parts, level_index, levels_text
-
-QUERY = "query_id"
+from twinfold.simulation.inputs import asked_parts
+from twinfold.simulation.query_columns import (
+    QUERY,
+    Problems,
+    column,
+    question_columns,
+    read_actions,
+    read_agents,
+    read_query_ids,
+    read_start,
+    read_times,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,37 +77,6 @@ class Queries:
         return np.unique(np.searchsorted(self.offset, np.flatnonzero(chosen), side="right") - 1)
 
 
-@dataclass
-class _Problems:
-    """Problems found so far; every line names the first query concerned and counts the others."""
-
-    notes: Notes
-    codes: NDArray[np.int64]
-    ids: pd.Series
-
-    @property
-    def lines(self) -> list[str]:
-        return self.notes.problems
-
-    def add(self, rows: NDArray[Any], what: str | Callable[[int], str]) -> None:
-        """Problem of some rows (a mask or row numbers)."""
-        found = np.sort(np.flatnonzero(rows) if rows.dtype == bool else rows)
-        if len(found):
-            first = int(found[0])
-            others = len(np.unique(self.codes[found])) - 1
-            more = f" (and {others} more {'query' if others == 1 else 'queries'})" if others else ""
-            text = what if isinstance(what, str) else what(first)
-            self.lines.append(f"{self.name(first)}{more}: {text}")
-
-    def name(self, row: int) -> str:
-        return f"query {shorten(self.ids.iloc[row])}, {self.notes.row(row)}"
-
-
-def column(df: pd.DataFrame, name: str) -> pd.Series:
-    """A column; a number used as a column name is matched by its text."""
-    return df.iloc[:, [str(other) for other in df.columns].index(name)]
-
-
 def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) -> Queries:
     """Check a table of questions and sort it.
 
@@ -109,13 +94,13 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
         raise UsageError(
             f"a pandas DataFrame is needed, not a {type(df).__name__}; many have a to_pandas()"
         )
-    problems = _Problems(Notes(df), np.zeros(len(df), np.int64), pd.Series(range(len(df))))
+    problems = Problems(Notes(df), np.zeros(len(df), np.int64), pd.Series(range(len(df))))
     problems.lines.extend(_column_problems(df, roles))
     if not problems.lines and not len(df):
         problems.lines.append("the table is empty: it has columns but no rows")
     _stop(problems)
-    _read_query_ids(column(df, QUERY), problems)
-    times, step = _read_times(column(df, roles.time), model, problems)
+    read_query_ids(column(df, QUERY), problems)
+    times, step = read_times(column(df, roles.time), model, problems)
     _stop(problems)  # without queries and times, the rows have no order
 
     codes = problems.codes
@@ -124,12 +109,12 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
     first_row = order[first]
-    agent = _read_agents(column(df, roles.agent), first_row, model, problems)
-    start = _read_start(df, first_row, roles, problems)
+    agent = read_agents(column(df, roles.agent), first_row, model, problems)
+    start = read_start(df, first_row, roles, problems)
     actions = [as_numbers(column(df, name)) for name in roles.action]
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
     asked = ~(last & ~first & no_action)  # a last row may have the time only
-    action = _read_actions(df, actions, order[asked], model, problems)
+    action = read_actions(df, actions, order[asked], model, problems)
     if strict:
         for part in asked_parts(model, start, action[order[asked]]):
             _refuse(part, order[asked] if part.noun == "action" else first_row, problems)
@@ -150,7 +135,7 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
     )
 
 
-def _refuse(part: OutOfRange, rows: NDArray[np.intp], problems: _Problems) -> None:
+def _refuse(part: OutOfRange, rows: NDArray[np.intp], problems: Problems) -> None:
     """A problem for each column with values out of range, of ``rows`` of the table."""
     for c, name in enumerate(part.columns):
         far = part.excess[:, c] > 0
@@ -184,14 +169,13 @@ def outside_line(model: FittedModel, df: pd.DataFrame, asked: Queries) -> str | 
     return out_of_range(parts, where, owners, "query")
 
 
-def _stop(problems: _Problems) -> None:
+def _stop(problems: Problems) -> None:
     if problems.lines:
         raise InvalidDataError(problems.lines)
 
 
 def _column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
-    wanted = (roles.agent, roles.time, *roles.state, *roles.action)
-    if QUERY in wanted:
+    if QUERY in question_columns(roles)[1:]:
         raise UsageError(
             f"the model was fitted with a column called {QUERY!r}, which is what names the "
             "questions; rename it in the training table and fit again"
@@ -219,46 +203,11 @@ def _column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
         action=roles.action,
         action_type=roles.action_type,
     )
-    for line in column_problems(df, needed):
+    for line in column_problems(df.columns, needed, df.index.names):
         found = True
         yield line
     if found:
         yield form
-
-
-def _read_query_ids(series: pd.Series, problems: _Problems) -> None:
-    try:
-        codes = np.asarray(pd.factorize(series, use_na_sentinel=True)[0], np.int64)
-    except TypeError:
-        problems.lines.append(f"column {QUERY!r}: ids must be text or numbers, not lists")
-        return
-    problems.codes, problems.ids = codes, series
-    missing = np.flatnonzero(codes < 0)
-    if len(missing):
-        count = f"in {len(missing)} rows, first at" if len(missing) > 1 else "at"
-        problems.lines.append(
-            f"column {QUERY!r}: no query {count} {problems.notes.row(int(missing[0]))}; give "
-            "every row its query, also below the first"
-        )
-
-
-def _read_times(series: pd.Series, model: FittedModel, problems: _Problems) -> tuple[Times, float]:
-    name = model.roles.time
-    times = as_times(series)
-    kind = times.values.dtype.kind
-    dated = isinstance(model.time_step, pd.Timedelta)
-    if (kind in "mM") != dated and not times.null.all():
-        wanted = "dates or durations" if dated else "numbers"
-        problems.lines.append(
-            f"column {name!r} (time): the training data has {wanted}, the questions have "
-            f"{shorten(series.iloc[int(np.argmin(times.null))])}"
-        )
-        return times, 1.0
-    problems.add(times.null, f"no time in column {name!r}; give every row its time")
-    problems.add(
-        times.bad, lambda row: f"column {name!r} (time): {shorten(series.iloc[row])} is no time"
-    )
-    return times, ticks_from_step(model.time_step, kind)
 
 
 def _check_gaps(
@@ -267,12 +216,12 @@ def _check_gaps(
     times: Times,
     step: float,
     model: FittedModel,
-    problems: _Problems,
+    problems: Problems,
 ) -> None:
-    gaps = np.diff(times.ticks[order])
+    gaps = differences(times.ticks[order])
     before = np.zeros(len(order), np.intp)  # the row before, by row
     before[order[1:]] = order[:-1]
-    name = model.roles.time
+    name = named(model.roles.time)
     problems.add(
         order[1:][same & (gaps == 0)],
         lambda row: (
@@ -289,98 +238,18 @@ def _check_gaps(
             "two queries"
         ),
     )
-
-
-def _read_agents(
-    series: pd.Series,
-    first_row: NDArray[np.intp],
-    model: FittedModel,
-    problems: _Problems,
-) -> NDArray[np.int32]:
-    """Index of each row's agent in the model, ``(R,)``."""
-    name = model.roles.agent
-    try:
-        codes, ids, null = factorize_ids(series)
-    except TypeError:
-        problems.lines.append(f"column {name!r} (agent): ids must be text or integers, not lists")
-        return np.zeros(len(series), np.int32)
-    index = np.append(match_ids(model.agent_ids, ids), -1)[codes]
-    problems.add(null, f"no agent in column {name!r}; give every row its agent")
-    unknown = (index < 0) & ~null
-
-    def explain(row: int) -> str:
-        others = len(np.unique(codes[unknown])) - 1
-        more = f" (and {counted(others, 'other unknown agent')})" if others else ""
-        near = did_you_mean(ids[codes[row]], model.agent_ids, "agents")
-        return f"unknown agent {ids[codes[row]]!r}{more}.{near}"
-
-    problems.add(unknown, explain)
-    first = first_row[problems.codes]  # of the row's query, by row
+    last = order[np.r_[~same, True]]
     problems.add(
-        (codes != codes[first]) & ~null & ~null[first],
+        last[~_steps_on(times.ticks[last], step)],
         lambda row: (
-            f"several agents: {ids[codes[row]]!r} here, {ids[codes[first[row]]]!r} in "
-            f"{problems.notes.row(int(first[row]))}; a query has one agent"
+            f"{name} {show_time(times, row)} is so large that the time one step later cannot be "
+            "told; count from a later start"
         ),
     )
-    return index
 
 
-def _read_start(
-    df: pd.DataFrame, first_row: NDArray[np.intp], roles: Roles, problems: _Problems
-) -> NDArray[np.float64]:
-    start = np.empty((len(first_row), len(roles.state)))
-    for d, name in enumerate(roles.state):
-        series = column(df, name).iloc[first_row]
-        numbers = as_numbers(series)
-        start[:, d] = numbers.values
-        problems.add(
-            first_row[numbers.null],
-            f"no first state: column {name!r} has no value in the query's first row by time",
-        )
-        _check_values(column(df, name), "state", first_row, numbers, problems)
-    return start
-
-
-def _read_actions(
-    df: pd.DataFrame,
-    actions: list[Numbers],
-    rows: NDArray[np.intp],
-    model: FittedModel,
-    problems: _Problems,
-) -> NDArray[Any]:
-    """Level indices ``(R,)`` or raw values ``(R, A)``; checked in ``rows``."""
-    names = model.roles.action
-    for name, numbers in zip(names, actions, strict=True):
-        problems.add(
-            rows[numbers.null[rows]],
-            f"no action in column {name!r}; only the last row of a query can do without",
-        )
-        part = Numbers(numbers.values[rows], numbers.null[rows], numbers.bad[rows])
-        _check_values(column(df, name), "action", rows, part, problems)
-    values = np.column_stack([numbers.values for numbers in actions])
-    fine = np.isfinite(values[rows])
-    if model.action_levels is not None:
-        levels = model.action_levels
-        index, unknown = level_index(levels, values[:, 0])
-        problems.add(
-            rows[unknown[rows] & fine[:, 0]],
-            lambda row: (
-                f"unknown action {values[row, 0]:g} in column {names[0]!r}; "
-                f"the levels: {levels_text(levels)}"
-            ),
-        )
-        return index
-    return values
-
-
-def _check_values(
-    series: pd.Series, role: str, rows: NDArray[np.intp], numbers: Numbers, problems: _Problems
-) -> None:
-    """Text and infinity in the given rows; ``numbers`` are those rows'."""
-    name = str(series.name)
-    problems.add(
-        rows[numbers.bad],
-        lambda row: f"column {name!r} ({role}): {shorten(series.iloc[row])} is no number",
-    )
-    problems.add(rows[np.isinf(numbers.values)], f"column {name!r} ({role}): infinity")
+def _steps_on(ticks: NDArray[Any], step: float) -> Mask:
+    """Return whether the time one step later can be held, and is one step later."""
+    if ticks.dtype.kind == "i":
+        return ticks <= np.iinfo(np.int64).max - math.ceil(step)
+    return joins(ticks + step - ticks, step)

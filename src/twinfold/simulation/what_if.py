@@ -23,13 +23,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Times
-from twinfold.data.issues import shorten
+from twinfold.data.columns import as_text
+from twinfold.data.ids import shorten
+from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import is_outside
 from twinfold.simulation.inputs import GUESS, STRAYS
 from twinfold.simulation.prediction import Prediction, predict_queries
-from twinfold.simulation.query_table import QUERY, Queries, column, outside_line, read_queries
+from twinfold.simulation.query_columns import QUERY, column
+from twinfold.simulation.query_table import Queries, outside_line, read_queries
 from twinfold.simulation.simulator import Warn
 from twinfold.uncertainty.support import abstention
 
@@ -39,10 +41,11 @@ Floats = NDArray[np.float64]
 Doubt: TypeAlias = tuple[NDArray[np.intp], str]
 """Queries, and what is doubtful about them."""
 
+_SPELLINGS = 100  # texts of which it is looked up how dates are written
+_ROUNDED = 1e-3  # time steps that a time may lose in the column's own type
 _DATE_FORMS = (
     "%Y-%m-%d",
-    *(f"%Y-%m-%d{sep}{clock}{zone}" for sep in " T" for zone in ("", "%z")
-      for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
+    *(f"%Y-%m-%d{sep}{clock}" for sep in " T" for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
 )  # fmt: skip
 
 
@@ -132,17 +135,17 @@ def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
     """The time of each predicted state: of the next row, or one step after the last."""
     ticks = asked.times.ticks
     step: Any = asked.step
-    if ticks.dtype.kind == "i" and float(step).is_integer():
-        step = int(step)
+    if ticks.dtype.kind == "i" and (float(step).is_integer() or np.abs(ticks).max() >= 2.0**53):
+        step = round(step)  # in floats the digits of large integers would be lost
     last = asked.next_row < 0
     values = np.where(last, ticks[asked.order] + step, ticks[asked.next_row])
     if asked.times.values.dtype.kind in "mM":
         values = np.round(values).astype(np.int64).view(asked.times.values.dtype)
         return _like_dates(pd.Series(values), asked, series)
-    return _like_numbers(values, series)
+    return _like_numbers(values, series, asked.step)
 
 
-def _like_numbers(values: NDArray[Any], series: pd.Series) -> pd.Series:
+def _like_numbers(values: NDArray[Any], series: pd.Series, step: float) -> pd.Series:
     """Times in the column's own type, if it can hold them; text becomes numbers."""
     out = pd.Series(values)
     if pd.api.types.is_numeric_dtype(series.dtype) and series.dtype != out.dtype:
@@ -150,8 +153,9 @@ def _like_numbers(values: NDArray[Any], series: pd.Series) -> pd.Series:
             cast = out.astype(series.dtype)
         except (TypeError, ValueError, OverflowError):  # 0.5 in a column of whole numbers
             return out
-        exact = pd.api.types.is_float_dtype(series.dtype) or bool((cast == out).all())
-        return cast if exact else out
+        away = np.abs(cast.to_numpy(np.float64) - out.to_numpy(np.float64)).max()
+        rounded = pd.api.types.is_float_dtype(series.dtype) and away < _ROUNDED * step
+        return cast if rounded or bool((cast == out).all()) else out
     return out
 
 
@@ -168,25 +172,41 @@ def _like_dates(out: pd.Series, asked: Queries, series: pd.Series) -> pd.Series:
     used = series.iloc[asked.order]
     sample = used.iloc[0]
     if isinstance(sample, str):
-        return _spelled(out, used)
+        rows = np.where(asked.next_row < 0, asked.order, asked.next_row)
+        return _spelled(out, series.iloc[rows].reset_index(drop=True))
     if isinstance(sample, datetime.date) and not isinstance(sample, datetime.datetime):
         return out.dt.date if bool((out == out.dt.normalize()).all()) else out
     return out
 
 
-def _spelled(out: pd.Series, used: pd.Series) -> pd.Series:
-    """Dates as text the way the question's are written; left as dates if that is not found out."""
-    texts = used.astype(str)
-    few = texts.iloc[:: max(1, len(texts) // 100)]
+def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
+    """Dates as text the way those of the questions are; as dates if that is not found out.
+
+    Args:
+        out: predicted times, in UTC if they have a zone.
+        times: text of the time that each answers or follows.
+    """
+    texts = [as_text(value) for value in times]
+    ends = pd.Series([offset_of(text) or "" for text in texts], index=out.index)
+    written = pd.Series("", index=out.index)
+    for end in ends.unique():
+        rows = ends.index[ends == end]
+        dates: Any = out[rows]
+        local = (dates.dt.tz_convert(zone_of(end)) if end else dates).dt.tz_localize(None)
+        samples = pd.Series([texts[i].removesuffix(end) for i in rows[:_SPELLINGS]])
+        form = _date_form(samples, local)
+        if form is None:
+            return out
+        written[rows] = local.dt.strftime(form) + end
+    return written
+
+
+def _date_form(texts: pd.Series, dates: pd.Series) -> str | None:
+    """How texts are written, if dates written so are still exact."""
     for form in _DATE_FORMS:
-        read = pd.to_datetime(few, format=form, errors="coerce")
-        if read.isna().any() or not (read.dt.strftime(form) == few).all():
+        read = pd.to_datetime(texts, format=form, errors="coerce")
+        if read.isna().any() or not (read.dt.strftime(form) == texts).all():
             continue
-        written = out.dt.strftime(form)
-        if bool((pd.to_datetime(written, format=form, utc=True) == _as_utc(out)).all()):
-            return written
-    return out
-
-
-def _as_utc(dates: pd.Series) -> pd.Series:
-    return dates.dt.tz_localize("UTC") if dates.dt.tz is None else dates.dt.tz_convert("UTC")
+        if bool((pd.to_datetime(dates.dt.strftime(form), format=form) == dates).all()):
+            return form
+    return None

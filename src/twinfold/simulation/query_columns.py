@@ -1,0 +1,237 @@
+"""Columns of a table of questions, read and checked: which query, when, who, from where, what.
+
+Axes: R rows, Q queries, K actions asked about, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinfold.data.columns import Numbers, as_numbers
+from twinfold.data.ids import (
+    UNHASHABLE,
+    UNUSABLE,
+    did_you_mean,
+    factorize_ids,
+    match_ids,
+    shorten,
+    unusable_ids,
+)
+from twinfold.data.issues import Notes, counted, number_advice, time_advice
+from twinfold.data.roles import Roles
+from twinfold.data.table_settings import TABLE
+from twinfold.data.time_step import ticks_from_step
+from twinfold.data.times import Times, as_times
+from twinfold.models.fitted_model import FittedModel
+from twinfold.simulation.inputs import level_index, levels_text
+
+QUERY = "query_id"
+
+
+@dataclass
+class Problems:
+    """Problems found so far; every line names the first query concerned and counts the others."""
+
+    notes: Notes
+    codes: NDArray[np.int64]
+    ids: pd.Series
+
+    @property
+    def lines(self) -> list[str]:
+        """The problems found so far."""
+        return self.notes.problems
+
+    def add(self, rows: NDArray[Any], what: str | Callable[[int], str]) -> None:
+        """Problem of some rows (a mask or row numbers)."""
+        found = np.sort(np.flatnonzero(rows) if rows.dtype == bool else rows)
+        if len(found):
+            first = int(found[0])
+            others = len(np.unique(self.codes[found])) - 1
+            more = f" (and {others} more {'query' if others == 1 else 'queries'})" if others else ""
+            text = what if isinstance(what, str) else what(first)
+            self.lines.append(f"{self.name(first)}{more}: {text}")
+
+    def name(self, row: int) -> str:
+        """A row and its query."""
+        return f"query {shorten(self.ids.iloc[row])}, {self.notes.row(row)}"
+
+
+def question_columns(roles: Roles) -> tuple[str, ...]:
+    """Return the columns of a table of questions; all others are passed over."""
+    return (QUERY, roles.agent, roles.time, *roles.state, *roles.action)
+
+
+def column(df: pd.DataFrame, name: str) -> pd.Series:
+    """A column; a number used as a column name is matched by its text."""
+    return df.iloc[:, [str(other) for other in df.columns].index(name)]
+
+
+def _unusable(series: pd.Series, problems: Problems) -> bool:
+    """A problem if some ids cannot be told apart or written."""
+    rows = unusable_ids(series)
+    problems.add(
+        rows,
+        lambda row: (
+            f"column {str(series.name)!r}: {shorten(series.iloc[row])} is no id; {UNUSABLE}"
+        ),
+    )
+    return bool(rows.any())
+
+
+def read_query_ids(series: pd.Series, problems: Problems) -> None:
+    """Index of each row's query, kept in ``problems``, which name rows by it."""
+    if _unusable(series, problems):
+        return
+    try:
+        codes = np.asarray(pd.factorize(series, use_na_sentinel=True)[0], np.int64)
+    except UNHASHABLE:
+        problems.lines.append(f"column {QUERY!r}: ids must be text or numbers, not lists")
+        return
+    problems.codes, problems.ids = codes, series
+    missing = np.flatnonzero(codes < 0)
+    if len(missing):
+        count = f"in {len(missing)} rows, first at" if len(missing) > 1 else "at"
+        problems.lines.append(
+            f"column {QUERY!r}: no query {count} {problems.notes.row(int(missing[0]))}; give "
+            "every row its query, also below the first"
+        )
+
+
+def read_times(series: pd.Series, model: FittedModel, problems: Problems) -> tuple[Times, float]:
+    """Times of all rows, and the model's time step in their ticks."""
+    name = model.roles.time
+    times = as_times(series)
+    kind = times.values.dtype.kind
+    dated = isinstance(model.time_step, pd.Timedelta)
+    if (kind in "mM") != dated and not times.null.all():
+        wanted = "dates or durations" if dated else "numbers"
+        problems.lines.append(
+            f"column {name!r} (time): the training data has {wanted}, the questions have "
+            f"{shorten(series.iloc[int(np.argmin(times.null))])}"
+        )
+        return times, 1.0
+    problems.add(times.null, f"no time in column {name!r}; give every row its time")
+    problems.add(
+        times.bad,
+        lambda row: (
+            f"column {name!r} (time): {shorten(series.iloc[row])} is no time; "
+            f"{time_advice(series.iloc[row], times)}"
+        ),
+    )
+    return times, ticks_from_step(model.time_step, kind)
+
+
+def read_agents(
+    series: pd.Series,
+    first_row: NDArray[np.intp],
+    model: FittedModel,
+    problems: Problems,
+) -> NDArray[np.int32]:
+    """Index of each row's agent in the model, ``(R,)``."""
+    name = model.roles.agent
+    if _unusable(series, problems):
+        return np.zeros(len(series), np.int32)
+    try:
+        codes, ids, null = factorize_ids(series)
+    except TypeError:
+        problems.lines.append(f"column {name!r} (agent): ids must be text or integers, not lists")
+        return np.zeros(len(series), np.int32)
+    index = np.append(match_ids(model.agent_ids, ids), -1)[codes]
+    problems.add(null, f"no agent in column {name!r}; give every row its agent")
+    unknown = (index < 0) & ~null
+
+    def explain(row: int) -> str:
+        others = len(np.unique(codes[unknown])) - 1
+        more = f" (and {counted(others, 'other unknown agent')})" if others else ""
+        near = did_you_mean(ids[codes[row]], model.agent_ids, "agents")
+        return f"unknown agent {shorten(ids[codes[row]], 80)}{more}.{near}"
+
+    problems.add(unknown, explain)
+    first = first_row[problems.codes]  # of the row's query, by row
+    problems.add(
+        (codes != codes[first]) & ~null & ~null[first],
+        lambda row: (
+            f"several agents: {shorten(ids[codes[row]], 80)} here, "
+            f"{shorten(ids[codes[first[row]]], 80)} in {problems.notes.row(int(first[row]))}; "
+            "a query has one agent"
+        ),
+    )
+    return index
+
+
+def read_start(
+    df: pd.DataFrame, first_row: NDArray[np.intp], roles: Roles, problems: Problems
+) -> NDArray[np.float64]:
+    """State in the first row of each query, ``(Q, D)``."""
+    start = np.empty((len(first_row), len(roles.state)))
+    for d, name in enumerate(roles.state):
+        series = column(df, name).iloc[first_row]
+        numbers = as_numbers(series)
+        start[:, d] = numbers.values
+        problems.add(
+            first_row[numbers.null],
+            f"no first state: column {name!r} has no value in the query's first row by time",
+        )
+        _check_values(column(df, name), "state", first_row, numbers, problems)
+    return start
+
+
+def read_actions(
+    df: pd.DataFrame,
+    actions: list[Numbers],
+    rows: NDArray[np.intp],
+    model: FittedModel,
+    problems: Problems,
+) -> NDArray[Any]:
+    """Level indices ``(R,)`` or raw values ``(R, A)``; checked in ``rows``."""
+    names = model.roles.action
+    for name, numbers in zip(names, actions, strict=True):
+        problems.add(
+            rows[numbers.null[rows]],
+            f"no action in column {name!r}; only the last row of a query can do without",
+        )
+        part = Numbers(numbers.values[rows], numbers.null[rows], numbers.bad[rows])
+        _check_values(column(df, name), "action", rows, part, problems)
+    values = np.column_stack([numbers.values for numbers in actions])
+    fine = np.isfinite(values[rows])
+    if model.action_levels is not None:
+        levels = model.action_levels
+        index, unknown = level_index(levels, values[:, 0])
+        problems.add(
+            rows[unknown[rows] & fine[:, 0]],
+            lambda row: (
+                f"unknown action {values[row, 0]:g} in column {names[0]!r}; "
+                f"the levels: {levels_text(levels)}"
+            ),
+        )
+        return index
+    return values
+
+
+def _check_values(
+    series: pd.Series, role: str, rows: NDArray[np.intp], numbers: Numbers, problems: Problems
+) -> None:
+    """Text and infinity in the given rows; ``numbers`` are those rows'."""
+    name = str(series.name)
+    problems.add(
+        rows[numbers.bad],
+        lambda row: (
+            f"column {name!r} ({role}): {shorten(series.iloc[row])} is no number; "
+            f"{number_advice(series.iloc[row], 'numbers are needed')}"
+        ),
+    )
+    infinite = np.isinf(numbers.values)
+    problems.add(rows[infinite], f"column {name!r} ({role}): infinity")
+    problems.add(
+        rows[(np.abs(numbers.values) > TABLE.largest) & ~infinite],
+        lambda row: (
+            f"column {name!r} ({role}): {shorten(series.iloc[row])} is too large; "
+            f"{TABLE.largest:g} is the most"
+        ),
+    )
