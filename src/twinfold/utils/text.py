@@ -20,3 +20,9 @@ def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
     """
     shown, more = separator.join(map(str, names[:most])), and_more(len(names) - most)
     return shown + (separator.strip(", ") if more else "") + more
+
+
+def clipped(value: object, longest: int = 60) -> str:
+    """Return a value as Python shows it, an error as its text; cut, and on one line."""
+    text = " ".join(str(value).split()) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
