@@ -9,19 +9,83 @@ import fcntl
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from twinfold.benchmark.suite import Cell
 from twinfold.errors import RunError, UsageError
 from twinfold.utils.files import atomic_write_bytes
+from twinfold.utils.reading import READING, parse_json, problem_lines, read_regular
+from twinfold.utils.text import clipped
 
 FORMAT = "twinfold-bench"
 VERSION = 1
 
 Record = dict[str, Any]
+
+
+class _Part(BaseModel):
+    """Part of a record: what later steps read is checked, and more may be there."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Settings(_Part):
+    data: dict[str, Any] | None
+    fit: dict[str, Any] | None
+    plan: dict[str, Any] | None
+
+
+class _Error(_Part):
+    rmse_mean: float | None
+    r2_median: float | None = None
+    rmse_low: float | None = None
+    rmse_high: float | None = None
+
+
+class _Return(_Part):
+    mean: float | None
+    std: float | None = None
+    n: int = 1
+
+
+class _Seconds(_Part):
+    fit: float | None
+    evaluation: float
+
+
+class _Line(_Part):
+    twinfold: str
+    date: str
+    task: str
+    dataset: str | None
+    method: str
+    planner: str | None
+    agent: int
+    repeat: Annotated[int, Field(ge=0)]
+    settings: _Settings
+    budget: dict[str, int]
+    seconds: _Seconds
+    device: str
+    cores: int
+
+
+class _Prediction(_Line):
+    kind: Literal["prediction"]
+    figures: _Error
+
+
+class _Planning(_Line):
+    kind: Literal["return"]
+    figures: _Return
+
+
+_RECORD = TypeAdapter(Annotated[_Prediction | _Planning, Field(discriminator="kind")])
 
 
 def cell_of(record: Record) -> Cell:
@@ -33,14 +97,12 @@ def read_records(path: Path) -> dict[Cell, Record]:
     """Return the records of a file by cell, the later one where a cell has two; {} without a file.
 
     Raises:
+        UsageError: the file cannot be read.
         RunError: a line is damaged, or of another version of the format.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    data = read_regular(path, READING.records, UsageError)
     lines = data.split(b"\n")[:-1]  # after the last newline is nothing, or a torn line
     found: dict[Cell, Record] = {}
     for number, line in enumerate(lines, start=1):
@@ -52,25 +114,28 @@ def read_records(path: Path) -> dict[Cell, Record]:
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record:
+    where, remedy = (
+        f"{path}, line {number}",
+        "restore the file, or remove that line to measure anew",
+    )
     try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
-    where = f"{path}, line {number}"
+        record = parse_json(line, where, RunError)
+    except RunError as error:
+        raise RunError(f"{error}; {remedy}") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RunError(f"{where} is no record of a benchmark; {remedy}")
+    version = record.get("version")
+    if type(version) is not int or version != VERSION:
         raise RunError(
-            f"{where} is no record of a benchmark; restore the file, or remove that line and its "
-            "cell is measured again"
+            f"{where} has version {clipped(version)} of the record format, this twinfold reads "
+            f"version {VERSION}; measure again into another file (--records), or use the twinfold "
+            f"that wrote it: {clipped(record.get('twinfold'))}"
         )
-    if record.get("version") != VERSION:
-        raise RunError(
-            f"{where} has version {record.get('version')} of the record format, this twinfold "
-            f"reads version {VERSION}; measure again into another file (--records), or use the "
-            f"twinfold {record.get('twinfold')} that wrote it"
-        )
-    missing = [name for name in (*Cell._fields, "settings", "figures") if name not in record]
-    if missing:
-        raise RunError(f"{where} has no {missing[0]!r}; remove that line to measure it again")
+    try:
+        _RECORD.validate_python(record)
+    except ValidationError as error:
+        problem = next(problem_lines(error, str))
+        raise RunError(f"{where} is no such record: {problem}; {remedy}") from None
     return record
 
 
@@ -87,7 +152,7 @@ def append_record(path: Path, record: Record) -> None:
             _drop_torn_line(file)
             os.write(file, line)
             os.fsync(file)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -109,8 +174,10 @@ def compact(path: Path, order: Iterable[Cell]) -> None:
 def _locked(path: Path) -> Iterator[int]:
     """Open a file for appending, that no other process writes to meanwhile."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise UsageError(f"cannot write {path}: it is no regular file")
             fcntl.flock(file, fcntl.LOCK_EX)
             # Another process may have put a new file in its place while this one waited.
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):

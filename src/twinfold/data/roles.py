@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from twinfold.errors import UsageError, one_of
+from twinfold.utils.reading import READING
+from twinfold.utils.text import clipped
 
 ActionType = Literal["discrete", "continuous"]
 
@@ -82,7 +84,7 @@ class Roles(BaseModel):
         if isinstance(roles, Roles):
             return roles
         if not isinstance(roles, Mapping):
-            raise UsageError(f"roles must be a mapping of role to column, got {roles!r}")
+            raise UsageError(f"roles must be a mapping of role to column, got {clipped(roles)}")
         try:
             return cls.model_validate(dict(roles))
         except ValidationError as error:
@@ -110,13 +112,13 @@ class Roles(BaseModel):
 
 def _explain(error: ValidationError) -> Iterator[str]:
     """One readable line per thing that pydantic refused."""
-    for item in error.errors():
+    for item in error.errors()[: READING.problems]:
         name = ".".join(str(part) for part in item["loc"][:1])
         if item["type"] == "missing":
             yield f"role {name!r} is missing; say which column it is"
         elif item["type"] == "extra_forbidden":
-            yield f"unknown role {name!r}; {one_of(Roles.model_fields)}"
+            yield f"unknown role {clipped(name)}; {one_of(Roles.model_fields)}"
         elif name:
-            yield f"role {name!r} cannot be {item['input']!r}: {item['msg'].lower()}"
+            yield f"role {name!r} cannot be {clipped(item['input'])}: {item['msg'].lower()}"
         else:
             yield item["msg"].removeprefix("Value error, ")
