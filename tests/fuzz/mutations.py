@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
 import random
@@ -156,21 +155,3 @@ def _with(old: np.ndarray, spot: Any, number: float) -> np.ndarray:
     if spot is not None:
         new[spot] = number
     return new
-
-
-def seal(folder: Path, record: dict[str, Any] | None = None) -> None:
-    """Make checksums fit again, as if a run had been written that way."""
-    from twinfold.training.run_format import digest
-
-    path = folder / "run.json"
-    record = json.loads(path.read_text()) if record is None else record
-    if isinstance(record.get("files"), dict):
-        for name in record["files"]:
-            if (folder / name).is_file() and isinstance(record["files"][name], dict):
-                content = (folder / name).read_bytes()
-                record["files"][name] |= {
-                    "bytes": len(content),
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                }
-    record["sha256"] = digest(record)
-    path.write_text(json.dumps(record))

@@ -46,24 +46,24 @@ def check_arrays(arrays: Arrays, schema: dict[str, Entry], size: dict[str, int])
     """
     for name in schema:
         if name not in arrays:
-            raise ValueError(f"there is no array {name!r}")
+            raise ValueError(f"model.safetensors has no array {name!r}")
     for name in arrays:
         if name not in schema:
-            raise ValueError(f"there is an array {clipped(name)} that no such run has")
+            raise ValueError(f"model.safetensors has an array {clipped(name)} that no such run has")
     size = dict(size)
     for name, entry in schema.items():
         _check_form(name, arrays[name], entry, size)
     stacks = [arrays[name].reshape(size["M"], -1) for name in schema if name.startswith("members")]
     sound = np.all([np.isfinite(stack).all(axis=1) for stack in stacks], axis=0)
     if not sound.any():
-        raise ValueError("the arrays of all members hold numbers that are not finite")
+        raise ValueError("the arrays of all members in model.safetensors are not finite")
     for name, entry in schema.items():
         if name.startswith("behaviour") and not sound.all():
             continue  # it is a policy of the factors of all members
         words, holds = RULES[entry.rule]
         values = arrays[name][sound] if entry.shape.startswith("M") else arrays[name]
         if not holds(values, size):
-            raise ValueError(f"array {name!r} must be {words}")
+            raise ValueError(f"array {name!r} in model.safetensors must be {words}")
     _check_precision(arrays, np.flatnonzero(sound), size["r"])
 
 
@@ -77,8 +77,8 @@ def _check_form(name: str, values: NDArray[Any], entry: Entry, size: dict[str, i
     shape = tuple(int(word) if word.isdigit() else size.get(word, 0) for word in words)
     if values.shape != shape or str(values.dtype) != entry.dtype:
         raise ValueError(
-            f"array {name!r} must be {entry.dtype} of shape {shape}, not {values.dtype} of shape "
-            f"{values.shape}"
+            f"array {name!r} in model.safetensors must be {entry.dtype} of shape {shape}, not "
+            f"{values.dtype} of shape {values.shape}"
         )
 
 
@@ -123,7 +123,9 @@ def _check_precision(arrays: Arrays, sound: NDArray[np.intp], rank: int) -> None
         for first in range(0, halves.shape[1], ARRAYS.chunk):
             precision = prior[m] + unpacked(halves[m, first : first + ARRAYS.chunk], rank)
             if not _positive_definite(precision):
-                raise ValueError("array 'evidence.gram' must be of positive matrices")
+                raise ValueError(
+                    "array 'evidence.gram' in model.safetensors must be sums of squares"
+                )
 
 
 def packed(symmetric: NDArray[Any]) -> NDArray[Any]:

@@ -213,7 +213,7 @@ def _damage(path: Path) -> Iterator[None]:
         raise
     except ValidationError as error:
         reason = next(problem_lines(error, lambda place: "a run has none of that name"))
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, TwinfoldError) as error:
+    except (safetensors.SafetensorError, KeyError, ValueError, TwinfoldError) as error:
         reason = str(error).partition("\n")[0]
     else:
         return

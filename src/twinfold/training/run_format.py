@@ -16,22 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges
-from twinfold.data.roles import Roles
 from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior
 from twinfold.models.prior import Prior
-from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import StaticPrior
 from twinfold.training.run_arrays import check_arrays, packed, unpacked
 from twinfold.training.run_schema import (
     FORMAT,
     VERSION,
     Arrays,
-    Duration,
     RunRecord,
     behaviour_like,
     members_like,
@@ -104,6 +100,7 @@ def parse_record(record: dict[str, Any]) -> RunRecord:
 
     Raises:
         ValueError: it was changed after it was written, or something in it cannot be.
+        UsageError: a setting or a role cannot be.
     """
     if digest(record) != record.get("sha256"):
         raise ValueError("its contents are not those that its checksum is of")
@@ -115,10 +112,8 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
 
     Raises:
         ValueError: they do not fit each other, or a value cannot be.
-        UsageError: a setting or a role cannot be.
     """
-    config, info = FitConfig.parse(record.config), RunInfo.model_validate(record.info)
-    roles = Roles.parse(record.roles)
+    config, info, roles = record.config, record.info, record.roles
     size = sizes_of(config, info, roles, arrays, len(agent_ids))
     members, behaviour = members_like(config, info, arrays, size), behaviour_like(arrays, size)
     nets = {f"members{name}": like for name, like in _by_path(members).items()}
@@ -134,7 +129,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         config=config,
         roles=roles,
         agent_ids=agent_ids,
-        time_step=_load_time_step(record.time_step),
+        time_step=record.time_step,
         ranges=_ranges(arrays, "ranges"),
         sample=DataSample(*(arrays[f"sample.{name}"] for name in DataSample._fields)),
         behaviour=unflatten(_under(arrays, "behaviour"), behaviour),
@@ -229,14 +224,3 @@ def unflatten(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
 
 def _dump_time_step(step: Any) -> Any:
     return float(step) if isinstance(step, int | float | np.number) else {"timedelta": str(step)}
-
-
-def _load_time_step(value: float | Duration) -> Any:
-    if not isinstance(value, Duration):
-        return float(value)
-    import pandas as pd
-
-    step = pd.Timedelta(value.timedelta)
-    if not step > pd.Timedelta(0):
-        raise ValueError(f"time_step cannot be {value.timedelta!r}: it must be positive")
-    return step

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from twinfold.config import FitConfig
 from twinfold.data.ids import AgentId, canonical_ids
@@ -45,12 +46,6 @@ class Seal(_Strict):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Duration(_Strict):
-    """A time step of dates or durations, as pandas writes it."""
-
-    timedelta: str
-
-
 class RunRecord(_Strict):
     """The contents of ``run.json``.
 
@@ -59,9 +54,9 @@ class RunRecord(_Strict):
         sha256: of everything else in it, by ``run_format.digest``.
         files: size and checksum of the other files. ``metrics.jsonl`` is a log that nothing reads:
             it has none.
-        roles: of the columns, by ``Roles.parse``.
+        roles: of the columns.
         time_step: between two rows.
-        config: settings, by ``FitConfig.parse``.
+        config: settings of the fit.
         info: provenance and measured errors.
     """
 
@@ -69,10 +64,27 @@ class RunRecord(_Strict):
     version: int
     sha256: str
     files: Annotated[dict[Sealed, Seal], Field(min_length=3)]
-    roles: dict[str, Any]
-    time_step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Duration
-    config: dict[str, Any]
-    info: dict[str, Any]
+    roles: Annotated[Roles, BeforeValidator(Roles.parse)]
+    time_step: Any
+    config: FitConfig
+    info: RunInfo
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _settings(cls, value: Any) -> Any:
+        return FitConfig.parse(value) if isinstance(value, dict) else value
+
+    @field_validator("time_step", mode="before")
+    @classmethod
+    def _step(cls, value: Any) -> float | pd.Timedelta:
+        """Return a number or a duration, which pandas writes as a text."""
+        text = value.get("timedelta") if isinstance(value, dict) else None
+        if type(value) not in (int, float) and not isinstance(text, str):
+            raise ValueError("it must be a number, or a duration")
+        step = float(value) if text is None else pd.Timedelta(text)
+        if not step > (0.0 if text is None else pd.Timedelta(0)):  # nor is NaT
+            raise ValueError("it must be positive")
+        return step
 
 
 class Entry(NamedTuple):
@@ -184,17 +196,17 @@ def sizes_of(
         ValueError: they contradict each other.
     """
     if len(set(roles.columns)) < len(roles.columns):
-        raise ValueError("roles: a column has two of them")
+        raise ValueError("the roles in run.json name a column twice")
     discrete = roles.action_type == "discrete"
     n_state, n_action = len(roles.state), len(roles.action)
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
     q = 1 + n_state + len(roles.angle) + (n_levels if discrete else n_action)
     linear = "members.linear.shared" in arrays
     if not (linear or info.rank):
-        raise ValueError("info.rank is 0, and there are no linear terms")
+        raise ValueError("info.rank in run.json is 0, and there are no linear terms")
     for feature, column in info.own:
         if not (linear and feature < q and column < n_state):
-            raise ValueError(f"info.own cannot hold {[feature, column]}")
+            raise ValueError(f"info.own in run.json cannot hold {[feature, column]}")
     r = info.rank + (1 + len(info.own) if linear else 0)
     return {
         "M": config.members if info.rank else 1,
@@ -216,7 +228,7 @@ def sizes_of(
 def members_like(config: FitConfig, info: RunInfo, arrays: Arrays, size: dict[str, int]) -> Any:
     """Return the shapes of the stack of members, by the structure that the record says."""
     if len(config.state_net) + len(config.action_net) > len(arrays):
-        raise ValueError("config: there are more layers than arrays")
+        raise ValueError("the config in run.json has more layers than there are arrays")
     linear = None
     if "members.linear.shared" in arrays:
         linear = LinearTerms(jnp.zeros((size["q"], size["D"])), info.own)

@@ -108,7 +108,7 @@ def parse_json(data: bytes, where: str, fault: Fault) -> Any:
     except RecursionError:
         raise fault(f"cannot read {where}: {_TOO_DEEP}") from None
     except ValueError as error:
-        raise fault(f"cannot read {where}: it is no valid JSON ({clipped(error)})") from None
+        raise fault(f"cannot read {where}: it is no valid JSON ({clipped(error, 120)})") from None
     return value
 
 
@@ -126,7 +126,7 @@ def read_toml(path: StrPath, fault: Fault) -> dict[str, Any]:
     except RecursionError:
         raise fault(f"cannot read {path}: {_TOO_DEEP}") from None
     except ValueError as error:
-        raise fault(f"cannot read {path}: it is no valid TOML ({clipped(error)})") from None
+        raise fault(f"cannot read {path}: it is no valid TOML ({clipped(error, 120)})") from None
     return values
 
 
@@ -189,4 +189,4 @@ def _finite(text: str, value: float) -> float:
             return value
     except OverflowError:  # an integer
         pass
-    raise ValueError(f"the number {clipped(text)} is too large")
+    raise ValueError(f"the number {clipped(text, 20)} is too large")
