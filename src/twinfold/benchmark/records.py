@@ -9,7 +9,6 @@ import fcntl
 import json
 import math
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,7 +151,7 @@ def append_record(path: Path, record: Record) -> None:
             _drop_torn_line(file)
             os.write(file, line)
             os.fsync(file)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -174,10 +173,8 @@ def compact(path: Path, order: Iterable[Cell]) -> None:
 def _locked(path: Path) -> Iterator[int]:
     """Open a file for appending, that no other process writes to meanwhile."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise UsageError(f"cannot write {path}: it is no regular file")
             fcntl.flock(file, fcntl.LOCK_EX)
             # Another process may have put a new file in its place while this one waited.
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):

@@ -259,7 +259,8 @@ def load_suite(name: str | Path) -> Suite:
                 f"{path}: [data], effort, reserve and [fit] come from fits_of; give them there"
             )
         beside = path.with_name(suite.fits_of)
-        other = _validated(beside, read_toml(beside, UsageError))
+        found = read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
+        other = _validated(beside, found)
         mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
         taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}
         suite = suite.model_copy(update={**taken, "fit": mine})
