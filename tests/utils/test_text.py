@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twinfold.utils.text import and_more, clipped, listed
+from twinfold.utils.text import and_more, clipped, cut, listed
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_nothing_more_is_no_words() -> None:
 def test_a_value_is_cut_and_on_one_line() -> None:
     assert clipped("a\nb") == r"'a\nb'"
     assert clipped([1] * 1000, 12) == "[1, 1, 1,..."
-    assert clipped(ValueError("one\n  two")) == "one two"
+    assert cut("one\n  two") == "one two"

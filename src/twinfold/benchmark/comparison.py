@@ -17,7 +17,7 @@ from twinfold.benchmark.suite import Cell, Profile, Row, Suite
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError
 from twinfold.utils.reading import READING, read_regular
-from twinfold.utils.text import clipped
+from twinfold.utils.text import cut
 
 OPTIMUM = "mountain_car_optimum.csv"  # beside the records
 _LONGEST = {"cart_pole": 200.0}  # a point per step
@@ -218,8 +218,8 @@ def _optimum(path: Path) -> Iterator[tuple[int, float]]:
             yield labels.index(row["gravity"]), value
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UsageError(
-            f"{path}, line {rows.line_num}, is no best possible return ({clipped(error)}); restore "
-            "or remove the file"
+            f"{path}, line {rows.line_num}, is no best possible return ({cut(str(error))}); "
+            "restore or remove the file"
         ) from None
 
 

@@ -53,6 +53,15 @@ class _Return(_Part):
     n: int = 1
 
 
+class _Trajectories(_Part):
+    trajectories: int
+    steps: int
+
+
+class _Episodes(_Part):
+    episodes: int
+
+
 class _Seconds(_Part):
     fit: float | None
     evaluation: float
@@ -68,7 +77,6 @@ class _Line(_Part):
     agent: int
     repeat: Annotated[int, Field(ge=0)]
     settings: _Settings
-    budget: dict[str, int]
     seconds: _Seconds
     device: str
     cores: int
@@ -77,11 +85,13 @@ class _Line(_Part):
 class _Prediction(_Line):
     kind: Literal["prediction"]
     figures: _Error
+    budget: _Trajectories
 
 
 class _Planning(_Line):
     kind: Literal["return"]
     figures: _Return
+    budget: _Episodes
 
 
 _RECORD = TypeAdapter(Annotated[_Prediction | _Planning, Field(discriminator="kind")])

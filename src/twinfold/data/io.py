@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twinfold.data.columns import NULL_TEXTS
 from twinfold.data.issues import LINE_KEY
 from twinfold.data.panel import PanelDataset
-from twinfold.data.roles import Roles
+from twinfold.data.roles import Column, Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_write_text
@@ -54,7 +54,7 @@ class Manifest(BaseModel):
     format: Literal["twinfold-panel"] = "twinfold-panel"
     version: Literal[1] = 1
     roles: Roles
-    time_step: Annotated[float, Field(strict=True)] | str | None = None
+    time_step: Annotated[float, Field(strict=True)] | Column | None = None
     source: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import READING
 from twinfold.utils.text import clipped
 
 ActionType = Literal["discrete", "continuous"]
+Column = Annotated[str, Field(max_length=1000)]
 
 
 class Roles(BaseModel):
@@ -34,17 +35,17 @@ class Roles(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    agent: str
-    time: str
-    state: tuple[str, ...]
-    action: tuple[str, ...]
+    agent: Column
+    time: Column
+    state: tuple[Column, ...]
+    action: tuple[Column, ...]
     action_type: ActionType
-    episode: str | None = None
-    reward: str | None = None
-    terminated: str | None = None
-    truncated: str | None = None
-    angle: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
+    episode: Column | None = None
+    reward: Column | None = None
+    terminated: Column | None = None
+    truncated: Column | None = None
+    angle: tuple[Column, ...] = ()
+    static: tuple[Column, ...] = ()
 
     @field_validator("state", "action", "angle", "static", mode="before")
     @classmethod

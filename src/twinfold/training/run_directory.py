@@ -40,7 +40,7 @@ from twinfold.training.run_schema import FORMAT, VERSION, Seal, check_ids
 from twinfold.training.train_step import TrainState
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 from twinfold.utils.reading import READING, parse_json, problem_lines, read_json, read_regular
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, cut
 
 
 def check_free(out: str | Path) -> None:
@@ -214,7 +214,7 @@ def _damage(path: Path) -> Iterator[None]:
     except ValidationError as error:
         reason = next(problem_lines(error, lambda place: "a run has none of that name"))
     except (safetensors.SafetensorError, KeyError, ValueError, TwinfoldError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = cut(str(error).partition("\n")[0], READING.line)
     else:
         return
     raise RunError(f"{path} is damaged: {reason}; restore it from a copy or fit again")

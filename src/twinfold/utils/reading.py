@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from twinfold.errors import TwinfoldError
-from twinfold.utils.text import and_more, clipped
+from twinfold.utils.text import and_more, clipped, cut
 
 StrPath = str | os.PathLike[str]
 Fault = Callable[[str], TwinfoldError]
@@ -33,6 +33,7 @@ class ReadingLimits:
         records: bytes of a file of records.
         depth: levels of lists and tables in each other.
         problems: lines about the contents of one file.
+        line: characters of what is wrong with one value.
     """
 
     settings: int = 2**18
@@ -40,6 +41,7 @@ class ReadingLimits:
     records: int = 2**28
     depth: int = 32
     problems: int = 5
+    line: int = 400
 
 
 READING = ReadingLimits()
@@ -108,7 +110,7 @@ def parse_json(data: bytes, where: str, fault: Fault) -> Any:
     except RecursionError:
         raise fault(f"cannot read {where}: {_TOO_DEEP}") from None
     except ValueError as error:
-        raise fault(f"cannot read {where}: it is no valid JSON ({clipped(error, 120)})") from None
+        raise fault(f"cannot read {where}: it is no valid JSON ({cut(str(error), 120)})") from None
     return value
 
 
@@ -126,7 +128,7 @@ def read_toml(path: StrPath, fault: Fault) -> dict[str, Any]:
     except RecursionError:
         raise fault(f"cannot read {path}: {_TOO_DEEP}") from None
     except ValueError as error:
-        raise fault(f"cannot read {path}: it is no valid TOML ({clipped(error, 120)})") from None
+        raise fault(f"cannot read {path}: it is no valid TOML ({cut(str(error), 120)})") from None
     return values
 
 
@@ -142,7 +144,7 @@ def problem_lines(
     found = error.errors()
     for item in found[: READING.problems]:
         where = clipped(".".join(str(part) for part in item["loc"]))
-        text = item["msg"].removeprefix("Value error, ")
+        text = cut(item["msg"].removeprefix("Value error, "), READING.line)
         if item["type"] == "extra_forbidden":
             yield f"unknown setting {where}; {valid(item['loc'])}"
         elif item["type"] == "missing":

@@ -22,7 +22,12 @@ def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
     return shown + (separator.strip(", ") if more else "") + more
 
 
-def clipped(value: object, longest: int = 60) -> str:
-    """Return a value as Python shows it, an error as its text; cut, and on one line."""
-    text = " ".join(str(value).split()) if isinstance(value, Exception) else repr(value)
+def cut(text: str, longest: int = 60) -> str:
+    """Return a text on one line, with dots for what is too long."""
+    text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def clipped(value: object, longest: int = 60) -> str:
+    """Return a value as Python shows it, on one line, with dots for what is too long."""
+    return cut(repr(value), longest)
