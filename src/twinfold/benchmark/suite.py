@@ -24,7 +24,7 @@ Loading a suite needs no JAX.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -34,7 +34,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from twinfold.benchmark.paper import AGENT_LABELS
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
-from twinfold.utils.reading import problem_lines, read_toml
+from twinfold.utils.reading import READING, problem_lines, read_toml
+from twinfold.utils.text import cut
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Seed = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
@@ -250,7 +251,7 @@ def load_suite(name: str | Path) -> Suite:
     if "script" in values:
         raise UsageError(
             f"{path} is no suite of the paper's tables; it is run by its own script: "
-            f"python {values['script']} run"
+            f"python {cut(str(values['script']))} run"
         )
     suite = _validated(path, values)
     if suite.fits_of is not None:
@@ -268,7 +269,7 @@ def load_suite(name: str | Path) -> Suite:
         suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
         plans_are_valid(suite)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise _told(path, str(error).splitlines()) from None
     return suite
 
 
@@ -278,9 +279,14 @@ def _validated(path: Path, values: dict[str, Any]) -> Suite:
         return Suite.model_validate(values)
     except ValidationError as error:
         lines = problem_lines(error, lambda place: one_of(_valid_settings(place)))
-        raise UsageError("\n".join(f"{path}: {line}" for line in lines)) from None
+        raise _told(path, lines) from None
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise _told(path, str(error).splitlines()) from None
+
+
+def _told(path: Path, lines: Iterable[str]) -> UsageError:
+    """Return what is wrong with a suite: each line names the file, and is of bounded length."""
+    return UsageError("\n".join(f"{path}: {cut(line, READING.line)}" for line in lines))
 
 
 def plans_are_valid(suite: Suite) -> None:

@@ -41,7 +41,7 @@ class ReadingLimits:
     records: int = 2**28
     depth: int = 32
     problems: int = 5
-    line: int = 400
+    line: int = 1000
 
 
 READING = ReadingLimits()
