@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from twinfold.data.io import save_panel
+from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import predict_paths
 from twinfold.training.run_directory import load_run, save_run
@@ -37,7 +39,10 @@ def ask(rng: random.Random, command: Any, model: FittedModel, run: Path) -> None
     shutil.rmtree(again, ignore_errors=True)
     save_run(model, again)
     load_run(again)
-    if rng.random() < 0.5:
+    draw = rng.random()
+    if draw < 0.2:
+        command("adapt", run, run.with_name("more.csv"), "--out", run.with_name(f"new-{draw}"))
+    elif draw < 0.5:
         state = ",".join(f"{number:g}" for number in model.normalizer.state_mean)
         size = 1 if model.discrete else len(model.roles.action)
         action = "0" if model.action_levels is None else str(model.action_levels[0])
@@ -48,17 +53,23 @@ def ask(rng: random.Random, command: Any, model: FittedModel, run: Path) -> None
 
 
 @pytest.fixture(scope="module")
+def panel(random_model: Callable[..., FittedModel], courses: Any) -> PanelDataset:
+    """Two agents that the first run does not know."""
+    first = random_model(posterior=True)
+    return courses.panel(
+        first, [8, 5], np.random.default_rng(0).normal(size=(2, 3)), ids=["a", "b"]
+    )
+
+
+@pytest.fixture(scope="module")
 def runs(
     random_model: Callable[..., FittedModel],
-    courses: Any,
+    panel: PanelDataset,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[tuple[Path, Any]]:
     """Two runs, and what they answer."""
     folder = tmp_path_factory.mktemp("runs")
     first = random_model(posterior=True)
-    panel = courses.panel(
-        first, [8, 5], np.random.default_rng(0).normal(size=(2, 3)), ids=["a", "b"]
-    )
     models = calibrate(first, panel), random_model(discrete=False, features="joint", angles=(1,))
     for n, model in enumerate(models):
         save_run(model, folder / str(n))
@@ -66,8 +77,16 @@ def runs(
 
 
 def test_runs(
-    fuzz: Any, mutations: Any, seal: Any, command: Any, runs: list[tuple[Path, Any]], tmp_path: Path
+    fuzz: Any,
+    mutations: Any,
+    seal: Any,
+    command: Any,
+    runs: list[tuple[Path, Any]],
+    panel: PanelDataset,
+    tmp_path: Path,
 ) -> None:
+    save_panel(panel, tmp_path / "more.csv")
+
     def case(rng: random.Random) -> str:
         source, expected = rng.choice(runs)
         run = tmp_path / "run"
