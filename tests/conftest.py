@@ -99,11 +99,11 @@ def seal() -> Callable[..., None]:
 
     def run(folder: Path, record: dict[str, Any] | None = None) -> None:
         path = folder / "run.json"
-        record = json.loads(path.read_text("utf-8")) if record is None else record
-        for name, file in record["files"].items():
+        found: Any = json.loads(path.read_text("utf-8")) if record is None else record
+        for name, file in found["files"].items():
             content = (folder / name).read_bytes()
             file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        path.write_text(json.dumps({**record, "sha256": digest(record)}), "utf-8")
+        path.write_text(json.dumps({**found, "sha256": digest(found)}), "utf-8")
 
     return run
 

@@ -279,6 +279,7 @@ def test_a_manifest_of_another_table(
         ({"time_stop": 1}, "unknown setting 'time_stop'; valid: format, version, roles"),
         ('{"format": NaN}', "NaN is no number of JSON"),
         ("[" * 10**5, "nested in each other"),
+        ("[" * 17 + "]" * 17, "more than 16 lists and tables are nested in each other"),
     ],
 )
 def test_damaged_manifests(

@@ -47,7 +47,7 @@ def put(name: str, number: float) -> Change:
     return how
 
 
-def shape(name: str, make: Callable[[np.ndarray], np.ndarray]) -> Change:
+def shape(name: str, make: Callable[[np.ndarray], Any]) -> Change:
     """Replace an array."""
 
     def how(arrays: dict[str, np.ndarray]) -> None:
@@ -80,7 +80,7 @@ def shape(name: str, make: Callable[[np.ndarray], np.ndarray]) -> Change:
         (shape("prior.mean", lambda a: a[..., :-1]), r"'prior.mean' .*\(3, 3\), not .*\(3, 2\)"),
         (shape("band", lambda a: np.float64(1)), r"not float64 of shape \(\)"),
         (shape("members.agents", lambda a: a[:0]), r"'members.agents' .*\(3, 5, 3\)"),
-        (shape("members.agents", np.float64), "not float64"),
+        (shape("members.agents", lambda a: a.astype("float64")), "not float64"),
         (shape("members.agents", lambda a: a * np.float32(np.nan)), "all members .*not finite"),
         (lambda arrays: arrays.pop("trained"), "has no array 'trained'"),
         (lambda arrays: arrays.pop("action_levels"), "action_levels"),

@@ -123,7 +123,7 @@ def read_manifest(path: StrPath) -> Manifest | None:
     if not os.path.lexists(file):
         return None
     try:
-        content = read_json(file, READING.record, InvalidDataError)
+        content = read_json(file, READING.record, InvalidDataError, READING.source_depth)
     except InvalidDataError as error:
         raise InvalidDataError(
             f"{error}; write it anew, or give the roles as flags and remove it"

@@ -78,11 +78,14 @@ class RunRecord(_Strict):
     @classmethod
     def _step(cls, value: Any) -> float | pd.Timedelta:
         """Return a number or a duration, which pandas writes as a text."""
-        text = value.get("timedelta") if isinstance(value, dict) else None
-        if type(value) not in (int, float) and not isinstance(text, str):
+        step: Any = value.get("timedelta") if isinstance(value, dict) else value
+        if isinstance(value, dict) and isinstance(step, str):
+            step, none = pd.Timedelta(step), pd.Timedelta(0)
+        elif type(step) in (int, float):
+            step, none = float(step), 0.0
+        else:
             raise ValueError("it must be a number, or a duration")
-        step = float(value) if text is None else pd.Timedelta(text)
-        if not step > (0.0 if text is None else pd.Timedelta(0)):  # nor is NaT
+        if not step > none:  # nor is NaT
             raise ValueError("it must be positive")
         return step
 

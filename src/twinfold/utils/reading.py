@@ -32,6 +32,7 @@ class ReadingLimits:
         record: bytes of a manifest, of the record of a run, or of a policy.
         records: bytes of a file of records.
         depth: levels of lists and tables in each other.
+        source_depth: the same of a manifest, whose source becomes a part of the record of a run.
         problems: lines about the contents of one file.
         line: characters of what is wrong with one value.
     """
@@ -40,6 +41,7 @@ class ReadingLimits:
     record: int = 2**26
     records: int = 2**28
     depth: int = 32
+    source_depth: int = 16
     problems: int = 5
     line: int = 1000
 
@@ -88,13 +90,14 @@ def read_regular(path: StrPath, limit: int, fault: Fault) -> bytes:
     return data
 
 
-def parse_json(data: bytes, where: str, fault: Fault) -> Any:
+def parse_json(data: bytes, where: str, fault: Fault, depth: int = READING.depth) -> Any:
     """Return strict JSON: no NaN, no number beyond a float, no name twice, not nested deeply.
 
     Args:
         data: UTF-8, with or without a byte order mark.
         where: what the message names.
         fault: makes the error from its message.
+        depth: levels of lists and tables in each other that it may have.
     """
     try:
         value = json.loads(
@@ -104,19 +107,19 @@ def parse_json(data: bytes, where: str, fault: Fault) -> Any:
             parse_float=lambda text: _finite(text, float(text)),
             parse_int=lambda text: _finite(text, int(text)),
         )
-        _check_depth(value)
+        _check_depth(value, depth)
         if b"\\u" in data:  # half of a pair of surrogates can be neither printed nor written
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise fault(f"cannot read {where}: {_TOO_DEEP}") from None
+        raise fault(f"cannot read {where}: {_too_deep(depth)}") from None
     except ValueError as error:
         raise fault(f"cannot read {where}: it is no valid JSON ({cut(str(error), 120)})") from None
     return value
 
 
-def read_json(path: StrPath, limit: int, fault: Fault) -> Any:
+def read_json(path: StrPath, limit: int, fault: Fault, depth: int = READING.depth) -> Any:
     """Return what a file of JSON holds; see ``read_regular`` and ``parse_json``."""
-    return parse_json(read_regular(path, limit, fault), str(path), fault)
+    return parse_json(read_regular(path, limit, fault), str(path), fault, depth)
 
 
 def read_toml(path: StrPath, fault: Fault) -> dict[str, Any]:
@@ -124,9 +127,9 @@ def read_toml(path: StrPath, fault: Fault) -> dict[str, Any]:
     data = read_regular(path, READING.settings, fault)
     try:
         values = tomllib.loads(data.decode("utf-8-sig"))
-        _check_depth(values)
+        _check_depth(values, READING.depth)
     except RecursionError:
-        raise fault(f"cannot read {path}: {_TOO_DEEP}") from None
+        raise fault(f"cannot read {path}: {_too_deep(READING.depth)}") from None
     except ValueError as error:
         raise fault(f"cannot read {path}: it is no valid TOML ({cut(str(error), 120)})") from None
     return values
@@ -158,13 +161,14 @@ def problem_lines(
         yield f"these are the first problems{and_more(len(found) - READING.problems)}"
 
 
-_TOO_DEEP = f"more than {READING.depth} lists and tables are nested in each other"
+def _too_deep(depth: int) -> str:
+    return f"more than {depth} lists and tables are nested in each other"
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, depth: int) -> None:
     """Raise RecursionError for what later code could not walk through."""
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(READING.depth):
+    for _ in range(depth):
         inner = (part.values() if isinstance(part, dict) else part for part in level)
         level = [item for part in inner for item in part if isinstance(item, dict | list)]
     if level:
@@ -172,11 +176,11 @@ def _check_depth(value: Any) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"{clipped(twice)} is given twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{clipped(name)} is given twice")
+        found[name] = value
     return found
 
 
