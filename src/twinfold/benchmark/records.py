@@ -20,7 +20,7 @@ from twinfold.benchmark.suite import Cell
 from twinfold.errors import RunError, UsageError
 from twinfold.utils.files import atomic_write_bytes
 from twinfold.utils.reading import READING, parse_json, problem_lines, read_regular
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, cut
 
 FORMAT = "twinfold-bench"
 VERSION = 1
@@ -138,7 +138,7 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
         raise RunError(
             f"{where} has version {clipped(version)} of the record format, this twinfold reads "
             f"version {VERSION}; measure again into another file (--records), or use the twinfold "
-            f"that wrote it: {clipped(record.get('twinfold'))}"
+            f"{cut(str(record.get('twinfold')))} that wrote it"
         )
     try:
         _RECORD.validate_python(record)
