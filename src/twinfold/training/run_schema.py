@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from twinfold.config import FitConfig
-from twinfold.data.ids import AgentId, canonical_ids
+from twinfold.data.ids import AgentId
 from twinfold.data.roles import Roles
 from twinfold.models.behaviour_policy import Behaviour, init_behaviour
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
@@ -172,22 +172,21 @@ _OPTIONAL = {
 
 
 def check_ids(ids: Any) -> tuple[AgentId, ...]:
-    """Return agents' ids as ``agents.json`` has them.
+    """Return agents' ids as ``agents.json`` has them; of an adapted run some may be numbers.
 
     Raises:
-        ValueError: they are not a list of distinct texts, or of distinct numbers.
+        ValueError: they are not a list of distinct texts and numbers.
     """
     if not isinstance(ids, list) or not ids:
         raise ValueError(f"it must be a list of agents' ids, not {clipped(ids)}")
-    plain = canonical_ids(ids)
-    for given, meant in zip(ids, plain, strict=True):
-        if type(given) is not type(meant) or given != meant:
-            raise ValueError(f"{clipped(given)} is no id beside {clipped(ids[0])}")
-    if len(set(plain)) < len(plain):
-        seen: set[AgentId] = set()
-        twice = next(name for name in plain if name in seen or seen.add(name))
-        raise ValueError(f"agent {clipped(twice)} is in it twice")
-    return plain
+    seen: set[AgentId] = set()
+    for agent in ids:
+        if type(agent) not in (str, int, float):
+            raise ValueError(f"{clipped(agent)} is no id of an agent")
+        if agent in seen:
+            raise ValueError(f"agent {clipped(agent)} is in it twice")
+        seen.add(agent)
+    return tuple(ids)
 
 
 def sizes_of(
