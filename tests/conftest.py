@@ -93,6 +93,12 @@ def models() -> Any:
 
 
 @pytest.fixture(scope="session")
+def killing() -> Any:
+    """The module ``killing.py``."""
+    return load("killing")
+
+
+@pytest.fixture(scope="session")
 def courses(models: Any) -> Any:
     """How to make data for a random model."""
     return SimpleNamespace(

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from twinfold.simulation.simulator import Rollout, Simulator
     from twinfold.simulation.what_if import answer
     from twinfold.training.fit import fit
-    from twinfold.training.run_directory import load_run, save_run
+    from twinfold.training.run_directory import load_run
+    from twinfold.training.run_writer import save_run
     from twinfold.validation.validate import validate
 
 _HOME = {
@@ -54,7 +55,7 @@ _HOME = {
     "load_panel": "twinfold.data.io",
     "load_run": "twinfold.training.run_directory",
     "policy_value": "twinfold.ope.policy_value",
-    "save_run": "twinfold.training.run_directory",
+    "save_run": "twinfold.training.run_writer",
     "validate": "twinfold.validation.validate",
 }
 

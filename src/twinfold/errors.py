@@ -41,6 +41,10 @@ class RunError(TwinfoldError):
     """A run directory or checkpoint is missing, damaged, incomplete or from another version."""
 
 
+class WriteError(TwinfoldError):
+    """A file cannot be written because the disk is full or broken."""
+
+
 def one_of(valid: Iterable[object]) -> str:
     """The end of a message that lists what would have been accepted."""
     return "valid: " + ", ".join(str(value) for value in valid)

@@ -10,7 +10,7 @@ import pytest
 
 from twinfold.benchmark.records import append_record, cell_of, compact, differences, read_records
 from twinfold.benchmark.suite import Suite
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import RunError, UsageError, WriteError
 
 
 @pytest.fixture
@@ -149,6 +149,24 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, records: lis
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot write .*file"):
         append_record(tmp_path / "file" / "records.jsonl", records[0])
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "file")
+    with pytest.raises(UsageError, match=r"link\.jsonl is a link"):
+        append_record(tmp_path / "link.jsonl", records[0])
+    assert (tmp_path / "file").read_text() == ""
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(UsageError, match=r"last line of .*notes is no record of a benchmark"):
+        append_record(tmp_path / "notes", records[0])
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_full_disk_keeps_the_records(tmp_path: Path, records: list[dict], killing: Any) -> None:
+    path = tmp_path / "records.jsonl"
+    append_record(path, records[0])
+    before = path.read_bytes()
+    told = r"cannot write .*records\.jsonl: No space left"
+    with killing.disk(tmp_path, 2, full=True), pytest.raises(WriteError, match=told):
+        append_record(path, records[1])
+    assert path.read_bytes() == before
 
 
 def test_differences_name_settings_and_take_absent_ones_for_their_default() -> None:

@@ -17,7 +17,7 @@ from twinfold.cli import main
 from twinfold.data.io import save_panel
 from twinfold.models.fitted_model import FittedModel
 from twinfold.tasks.registry import get_task
-from twinfold.training.run_directory import save_run
+from twinfold.training.run_writer import save_run
 
 
 class Done(NamedTuple):

@@ -16,7 +16,7 @@ from twinfold.adaptation.adapt import adapt
 from twinfold.benchmark.collect import collect, provenance
 from twinfold.data.io import save_panel
 from twinfold.tasks.registry import get_task
-from twinfold.training.run_directory import save_run
+from twinfold.training.run_writer import save_run
 from twinfold.uncertainty.conformal import calibrate
 from twinfold.uncertainty.intervals import promised_steps
 

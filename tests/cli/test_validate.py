@@ -18,7 +18,8 @@ from twinfold.benchmark.collect import collect, provenance
 from twinfold.cli import main
 from twinfold.data.io import load_panel, save_panel, write_table
 from twinfold.tasks.registry import get_task
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 
 SETTINGS = """
 linear = "none"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twinfold.models.fitted_model import FittedModel
-from twinfold.training.run_directory import save_run
+from twinfold.training.run_writer import save_run
 
 WORDS = [
     *("", " ", "-", "--", "x", "é", "\ud800", "0", "-1", "1.5", "nan", "inf", "1e400", "1e12"),

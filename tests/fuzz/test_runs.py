@@ -16,7 +16,8 @@ from twinfold.data.io import save_panel
 from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import predict_paths
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 from twinfold.uncertainty.conformal import calibrate
 
 FILES = ("run.json", "agents.json", "model.safetensors", "config.toml")

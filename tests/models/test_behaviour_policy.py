@@ -22,7 +22,8 @@ from twinfold.models.behaviour_policy import (
 )
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.normalizer import Normalizer, fit_normalizer
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 
 N_AGENTS, N_ROWS = 6, 4000
 FACTORS = np.linspace(-3.0, 5.0, N_AGENTS)[:, None] * np.array([1.0, -0.2])

@@ -26,7 +26,8 @@ from twinfold.models.posterior import Posterior
 from twinfold.models.static_prior import STATIC, OwnPrior, StaticPrior, fit_static
 from twinfold.simulation.simulator import Simulator
 from twinfold.training.fit import fit
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 
 Build = Callable[..., FittedModel]

@@ -29,7 +29,8 @@ from twinfold.models.rollout import rollout_members
 from twinfold.simulation.simulator import Simulator
 from twinfold.training import trainer as schedule
 from twinfold.training.fit import fit
-from twinfold.training.run_directory import RunWriter, load_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import RunWriter
 from twinfold.training.selection_settings import SELECTION
 from twinfold.uncertainty.conformal import reserve
 
@@ -643,7 +644,7 @@ def test_another_time_step_is_other_data(tmp_path: Path) -> None:
 
 def test_two_fits_do_not_write_to_one_run(tiny: PanelDataset, tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run", TINY, "whatever")
-    with pytest.raises(RunError, match="another fit is writing"):
+    with pytest.raises(RunError, match="another command is writing"):
         fit(tiny, TINY, out=tmp_path / "run")
     writer.close()
 

@@ -13,7 +13,8 @@ import safetensors.numpy
 from twinfold.errors import RunError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_arrays import packed, unpacked
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 
 Change = Callable[[dict[str, np.ndarray]], Any]
 

@@ -1,4 +1,4 @@
-"""Run directories: what is written is what is read, damage is named, nothing is half-written."""
+"""Run directories: what is written is what is read, damage is named."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from twinfold.adaptation.adapt import adapt, forget
 from twinfold.config import FitConfig
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import RunError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import predict_paths, rollout_members
-from twinfold.training import run_directory as checkpoint
-from twinfold.training.run_directory import VERSION, RunWriter, load_run, save_run
-from twinfold.training.train_step import TrainState
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_schema import VERSION
+from twinfold.training.run_writer import RunWriter, save_run
 from twinfold.uncertainty.conformal import calibrate
 
 Build = Callable[..., FittedModel]
@@ -333,119 +333,3 @@ def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
     RunWriter(tmp_path / "run", FitConfig(), "data").close()
     with pytest.raises(RunError, match=r"did not finish; the same `twinfold fit` command goes on"):
         load_run(tmp_path / "run")
-
-
-@pytest.mark.parametrize("kind", ["directory", "file", "dangling link"])
-def test_what_exists_is_not_overwritten(random_model: Build, tmp_path: Path, kind: str) -> None:
-    out = tmp_path / "run"
-    if kind == "directory":
-        out.mkdir()
-    elif kind == "file":
-        out.write_text("mine")
-    else:
-        out.symlink_to(tmp_path / "gone")
-    with pytest.raises(UsageError, match="run exists; choose another directory or remove it"):
-        save_run(random_model(), out)
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert kind != "file" or out.read_text() == "mine"
-
-
-def test_a_run_that_appears_meanwhile_is_not_overwritten(
-    random_model: Build, tmp_path: Path
-) -> None:
-    model = random_model()
-    writer = RunWriter(tmp_path / "run", model.config, "data")
-    writer.save_state("m", 500, np.zeros(1), TrainState(*[np.ones((1, 2))] * 2))  # type: ignore[arg-type]
-    (tmp_path / "run").mkdir()
-    with pytest.raises(UsageError, match="exists"):
-        writer.finish(model)
-    writer.close()
-    (tmp_path / "run").rmdir()
-    writer = RunWriter(tmp_path / "run", model.config, "data")
-    assert writer.resumed  # nothing of the work is lost
-    assert list(writer.partial.glob("state-*"))
-    writer.finish(model)
-    assert_same(load_run(tmp_path / "run"), model)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_cannot_be_written(random_model: Build, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(UsageError, match="cannot write"):
-        save_run(random_model(), tmp_path / "run")
-
-
-def test_a_parent_that_is_a_file(random_model: Build, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="cannot write"):
-        save_run(random_model(), tmp_path / "file" / "run")
-
-
-def test_two_writers_do_not_meet(tmp_path: Path) -> None:
-    first = RunWriter(tmp_path / "run", FitConfig(), "data")
-    with pytest.raises(RunError, match="another fit is writing to"):
-        RunWriter(tmp_path / "run", FitConfig(), "data")
-    other = RunWriter(tmp_path / "other", FitConfig(), "data")  # elsewhere is free
-    other.close()
-    first.close()
-    RunWriter(tmp_path / "run", FitConfig(), "data").close()
-
-
-@pytest.mark.parametrize(("config", "data"), [({"seed": 1}, "data"), ({}, "other data")])
-def test_a_partial_run_of_something_else_is_refused(
-    tmp_path: Path, config: dict[str, Any], data: str
-) -> None:
-    RunWriter(tmp_path / "run", FitConfig(), "data").close()
-    with pytest.raises(RunError, match=r"other data or with other settings.*remove") as caught:
-        RunWriter(tmp_path / "run", FitConfig.parse(config), data)
-    assert "run.partial" in str(caught.value)
-    # And the refusal itself, kept alive by its traceback, does not keep the rightful owner out.
-    writer = RunWriter(tmp_path / "run", FitConfig(), "data")
-    assert writer.resumed
-    writer.close()
-
-
-def test_saving_over_an_interrupted_fit_is_refused(random_model: Build, tmp_path: Path) -> None:
-    model = random_model()
-    RunWriter(tmp_path / "run", model.config, model.info.fingerprint).close()
-    with pytest.raises(RunError, match="interrupted fit") as caught:
-        save_run(model, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    RunWriter(tmp_path / "run", model.config, model.info.fingerprint).close()
-    del caught
-
-
-def test_nothing_is_at_out_before_the_end(
-    random_model: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, seen = random_model(), []
-    real = os.rename
-
-    def look(source: Any, target: Any) -> None:
-        seen.append((tmp_path / "run").exists())
-        inside = sorted(path.name for path in Path(source).iterdir())
-        assert inside == FILES  # complete before it gets its name
-        real(source, target)
-
-    monkeypatch.setattr(checkpoint.os, "rename", look)
-    save_run(model, tmp_path / "run")
-    assert seen == [False]
-    assert_same(load_run(tmp_path / "run"), model)
-
-
-def test_metrics_are_one_record_a_line(random_model: Build, tmp_path: Path) -> None:
-    model = random_model()
-    writer = RunWriter(tmp_path / "run", model.config, "data")
-    state = TrainState(*[np.ones((2, 3), np.float32)] * 2)  # type: ignore[arg-type]
-    writer.save_state("a+b", 500, np.array([0.5, 0.25]), state)
-    kept = writer.load_state("a+b", state)
-    assert kept is not None
-    assert kept[0] == 500
-    np.testing.assert_array_equal(kept[1], [0.5, 0.25])
-    assert writer.load_state("a", state) is None
-    writer.finish(model)
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"job": "a+b", "step": 500, "loss": [0.5, 0.25]},
-        {"validation": {"rmse": 0.1}},
-    ]

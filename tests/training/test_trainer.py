@@ -15,7 +15,7 @@ from twinfold.config import FitConfig
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.normalizer import Normalizer
 from twinfold.training import trainer as schedule
-from twinfold.training.run_directory import RunWriter
+from twinfold.training.run_writer import RunWriter
 from twinfold.training.train_step import CHUNK, TrainData, Unroll
 from twinfold.training.trainer import MemberJob, run_jobs
 

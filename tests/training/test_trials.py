@@ -18,7 +18,8 @@ from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.fit import fit
-from twinfold.training.run_directory import load_run, save_run
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
 from twinfold.training.trials import Candidate, Trials, cut_folds
 
 ROLES = {

@@ -5,12 +5,10 @@ A line is on the disk before the next cell starts. What a kill left of a last li
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from twinfold.benchmark.suite import Cell
 from twinfold.errors import RunError, UsageError
-from twinfold.utils.files import atomic_write_bytes
+from twinfold.utils.files import (
+    append_line,
+    atomic_write_text,
+    locked_file,
+    torn_line,
+    write_errors,
+)
 from twinfold.utils.reading import READING, parse_json, problem_lines, read_regular
 from twinfold.utils.text import clipped, cut
 
@@ -152,17 +156,23 @@ def append_record(path: Path, record: Record) -> None:
     """Add one record; it is on the disk when this returns.
 
     Raises:
-        UsageError: the file cannot be written.
+        WriteError: the disk is full; the file is as it was.
+        UsageError: the file cannot be written, or is somebody else's.
     """
-    line = json.dumps(plain(record), ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    try:
+    line = json.dumps(plain(record), ensure_ascii=False, allow_nan=False)
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path) as file:
-            _drop_torn_line(file)
-            os.write(file, line)
+        with locked_file(path) as file:
+            _check_ours(path, torn_line(file))
+            append_line(file, line)
             os.fsync(file)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _check_ours(path: Path, torn: bytes) -> None:
+    """Refuse to cut off a last line without an end that no killed process left."""
+    begin = json.dumps({"format": FORMAT})[:-1].encode()
+    if not torn.startswith(begin[: len(torn)]):
+        raise UsageError(f"the last line of {path} is no record of a benchmark; give another file")
 
 
 def compact(path: Path, order: Iterable[Cell]) -> None:
@@ -170,35 +180,13 @@ def compact(path: Path, order: Iterable[Cell]) -> None:
 
     Records of cells that ``order`` does not have stay, behind the others.
     """
-    with _locked(path):
+    with write_errors(path), locked_file(path):
         records = read_records(path)
         ordered = [*(cell for cell in order if cell in records)]
         known = set(ordered)
         ordered += [cell for cell in records if cell not in known]
         lines = (json.dumps(records[cell], ensure_ascii=False) + "\n" for cell in ordered)
-        atomic_write_bytes(path, "".join(lines).encode())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Open a file for appending, that no other process writes to meanwhile."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # Another process may have put a new file in its place while this one waited.
-            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
-                yield file
-                return
-        finally:
-            os.close(file)
-
-
-def _drop_torn_line(file: int) -> None:
-    size = os.fstat(file).st_size
-    if not size or os.pread(file, 1, size - 1) == b"\n":
-        return
-    os.ftruncate(file, os.pread(file, size, 0).rfind(b"\n") + 1)
+        atomic_write_text(path, "".join(lines))
 
 
 def differences(

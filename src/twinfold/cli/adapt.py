@@ -50,7 +50,8 @@ def adapt(
     set_up_jax()
     from twinfold.adaptation.adapt import adapt as adapt_model
     from twinfold.data.io import load_panel
-    from twinfold.training.run_directory import check_free, load_run, save_run
+    from twinfold.training.run_directory import load_run
+    from twinfold.training.run_writer import check_free, save_run
 
     check_free(out)
     model = load_run(run)
@@ -101,7 +102,8 @@ def forget(
     """
     set_up_jax()
     from twinfold.adaptation.adapt import forget as forget_agents
-    from twinfold.training.run_directory import check_free, load_run, save_run
+    from twinfold.training.run_directory import load_run
+    from twinfold.training.run_writer import check_free, save_run
 
     check_free(out)
     model = load_run(run)

@@ -98,7 +98,7 @@ def fit(
 
     from twinfold.data.io import load_panel, read_manifest
     from twinfold.training.fit import fit as fit_model
-    from twinfold.training.run_directory import check_free
+    from twinfold.training.run_writer import check_free
 
     given = (settings or FitFlags()).given()
     chosen = FitConfig.load(config, **given) if config is not None else FitConfig.parse(given)

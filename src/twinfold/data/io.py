@@ -23,7 +23,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Column, Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
-from twinfold.utils.files import atomic_path, atomic_write_text
+from twinfold.utils.files import atomic_path, atomic_paths
 from twinfold.utils.reading import READING, problem_lines, read_json
 from twinfold.utils.text import clipped
 
@@ -96,16 +96,9 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
         InvalidDataError: a column mixes kinds of values that no file format keeps.
     """
     file = Path(path)
-    suffix = _kind(file)
-    try:
-        table = pa.Table.from_pandas(df, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
+    suffix, table = _kind(file), _arrow_table(df, file)
     with atomic_path(file) as temporary:
-        if suffix in _PARQUET:
-            pq.write_table(table, str(temporary))
-        else:
-            _write_csv(table, temporary, "\t" if suffix == ".tsv" else ",")
+        _write(table, temporary, suffix)
 
 
 def manifest_path(path: StrPath) -> Path:
@@ -210,8 +203,10 @@ def save_panel(
         source=dict(source or {}),
     )
     text = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False, default=_plain)
-    write_table(dataset.to_frame(), path)
-    atomic_write_text(manifest_path(path), text + "\n")
+    suffix, table = _kind(Path(path)), _arrow_table(dataset.to_frame(), Path(path))
+    with atomic_paths(path, manifest_path(path)) as (file, beside):
+        _write(table, file, suffix)
+        beside.write_text(text + "\n", encoding="utf-8")
 
 
 def _kind(file: Path) -> str:
@@ -323,6 +318,21 @@ def _as_integers(column: Any) -> Any | None:
     ):
         return None
     return whole
+
+
+def _arrow_table(df: pd.DataFrame, file: Path) -> pa.Table:
+    """Return a table as it goes to a file."""
+    try:
+        return pa.Table.from_pandas(df, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise InvalidDataError(f"cannot write {file}: {'; '.join(map(str, error.args))}") from None
+
+
+def _write(table: pa.Table, file: Path, suffix: str) -> None:
+    if suffix in _PARQUET:
+        pq.write_table(table, str(file))
+    else:
+        _write_csv(table, file, "\t" if suffix == ".tsv" else ",")
 
 
 def _write_csv(table: pa.Table, file: Path, separator: str) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from twinfold.errors import UsageError
+from twinfold.utils.files import atomic_paths
 from twinfold.utils.reading import READING, read_json, read_regular
 from twinfold.utils.text import clipped
 
@@ -33,21 +34,21 @@ def policy_files(folder: Path, task: str, name: str) -> tuple[Path, Path]:
 
 
 def save_policy(folder: Path, record: dict[str, Any], layers: Layers) -> None:
-    """Write a policy; the recipe comes last, so that it vouches for the network.
+    """Write a policy: network and recipe replace older ones together.
 
     Args:
         folder: made if missing.
         record: the recipe, with the keys ``task`` and ``name``.
         layers: the network.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     network, recipe = policy_files(folder, record["task"], record["name"])
     tensors: dict[str, np.ndarray] = {}
     for i, (weight, bias) in enumerate(layers):
         tensors[f"weight_{i}"] = np.ascontiguousarray(weight, dtype=np.float32)
         tensors[f"bias_{i}"] = np.ascontiguousarray(bias, dtype=np.float32)
-    save_file(tensors, network)
-    recipe.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with atomic_paths(network, recipe) as (weights, text):
+        weights.write_bytes(save(tensors))
+        text.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def load_record(folder: Path, task: str, name: str) -> dict[str, Any]:

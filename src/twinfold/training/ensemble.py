@@ -22,7 +22,7 @@ from twinfold.training.train_step import TrainData, Unroll
 from twinfold.training.trainer import MemberJob, Progress, run_jobs
 
 if TYPE_CHECKING:
-    from twinfold.training.run_directory import RunWriter
+    from twinfold.training.run_writer import RunWriter
 
 
 class TrainingContext(NamedTuple):

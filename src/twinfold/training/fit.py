@@ -45,7 +45,7 @@ from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.regression_settings import REGRESSION
-from twinfold.training.run_directory import RunWriter
+from twinfold.training.run_writer import RunWriter
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate

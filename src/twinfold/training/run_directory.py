@@ -1,154 +1,24 @@
-"""Run directories: written in one piece, read with every check, resumed if interrupted.
-
-    RUN/run.json           settings, roles, ranges, provenance, measured errors, checksum
-    RUN/agents.json        the user's agent ids in the order of the factors
-    RUN/model.safetensors  all arrays
-    RUN/config.toml        the resolved settings, to fit again with
-    RUN/metrics.jsonl      losses during training and held-out errors
-
-While a fit runs everything is in ``RUN.partial``; it becomes ``RUN`` by one rename at the end.
-"""
+"""Reading run directories, with every check; ``run_writer`` says what is in them."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
 import safetensors
 import safetensors.numpy
 from pydantic import ValidationError
 
 from twinfold import __version__
-from twinfold.config import FitConfig
-from twinfold.errors import RunError, TwinfoldError, UsageError
+from twinfold.errors import RunError, TwinfoldError
 from twinfold.models.fitted_model import FittedModel
-from twinfold.training.run_format import (
-    build_model,
-    flatten,
-    parse_record,
-    unflatten,
-    write_model,
-)
+from twinfold.training.run_format import build_model, parse_record
 from twinfold.training.run_schema import FORMAT, VERSION, Seal, check_ids
-from twinfold.training.train_step import TrainState
-from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 from twinfold.utils.reading import READING, parse_json, problem_lines, read_json, read_regular
 from twinfold.utils.text import clipped, cut
-
-
-def check_free(out: str | Path) -> None:
-    """Refuse a run directory that exists.
-
-    Raises:
-        UsageError: ``out`` exists.
-    """
-    if os.path.lexists(out):
-        raise UsageError(f"{out} exists; choose another directory or remove it")
-
-
-class RunWriter:
-    """Keeps a running fit in ``<out>.partial`` and turns it into a run directory at the end."""
-
-    def __init__(self, out: str | Path, config: FitConfig, data: str) -> None:
-        """Start a run directory, or go on with an interrupted one.
-
-        Args:
-            out: the run directory to be.
-            config: settings of the fit.
-            data: digest of the data; a partial run of other data is refused.
-
-        Raises:
-            UsageError: ``out`` exists or cannot be written.
-            RunError: the partial run belongs to other data or settings, or is being written to.
-        """
-        self.out = Path(out)
-        self.partial = self.out.with_name(self.out.name + ".partial")
-        check_free(self.out)
-        identity = {"config": config.model_dump(mode="json"), "data": data}
-        identity_path = self.partial / "identity.json"
-        try:
-            self.partial.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.partial / "lock")
-        except OSError as error:
-            raise UsageError(f"cannot write {self.partial}: {error.strerror}") from None
-        try:
-            self.resumed = identity_path.exists()
-            if not self.resumed:
-                atomic_write_text(identity_path, json.dumps(identity))
-            elif _read_json(identity_path) != json.loads(json.dumps(identity)):
-                raise RunError(
-                    f"{self.partial} holds an interrupted fit of other data or with other "
-                    f"settings; repeat the command it belongs to, or remove {self.partial}"
-                )
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let others write. Not left to the garbage collector: tracebacks keep objects alive."""
-        self._lock.close()
-
-    def save_state(self, name: str, step: int, loss: np.ndarray, state: TrainState) -> None:
-        """Keep the state of one group of members, and a line of metrics."""
-        arrays = {"step": np.array(step), "loss": np.asarray(loss), **flatten(state)}
-        path = self.partial / f"state-{_short(name)}.safetensors"
-        atomic_write_bytes(path, safetensors.numpy.save(arrays))
-        self.metric({"job": name, "step": step, "loss": [float(value) for value in loss]})
-
-    def load_state(self, name: str, like: TrainState) -> tuple[int, np.ndarray, TrainState] | None:
-        """Return the kept state of a group of members; None if there is none, or it is damaged."""
-        path = self.partial / f"state-{_short(name)}.safetensors"
-        if not path.exists():
-            return None
-        try:
-            arrays = safetensors.numpy.load(path.read_bytes())
-            return int(arrays["step"]), arrays["loss"], unflatten(arrays, like)
-        except (safetensors.SafetensorError, KeyError, ValueError):
-            return None
-
-    def metric(self, record: dict[str, Any]) -> None:
-        """Append one record to ``metrics.jsonl``."""
-        with (self.partial / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def finish(self, model: FittedModel) -> None:
-        """Write the run and give it its name.
-
-        Raises:
-            UsageError: ``out`` has come into being meanwhile; the partial run stays.
-        """
-        check_free(self.out)
-        self.metric({"validation": model.info.validation})
-        write_model(self.partial, model)
-        for path in self.partial.glob("state-*.safetensors"):
-            path.unlink()
-        (self.partial / "identity.json").unlink()
-        (self.partial / "lock").unlink()
-        os.rename(self.partial, self.out)
-        self.close()
-
-
-def save_run(model: FittedModel, out: str | Path) -> None:
-    """Write a fitted model to a new run directory.
-
-    Raises:
-        UsageError: ``out`` exists or cannot be written.
-        RunError: an interrupted fit is in ``<out>.partial``.
-    """
-    writer = RunWriter(out, model.config, model.info.fingerprint)
-    try:
-        if writer.resumed:
-            raise RunError(f"{writer.partial} holds an interrupted fit; finish it or remove it")
-        writer.finish(model)
-    finally:
-        writer.close()
 
 
 def load_run(path: str | Path) -> FittedModel:
@@ -159,7 +29,7 @@ def load_run(path: str | Path) -> FittedModel:
     """
     folder = Path(path)
     _check_is_run(folder)
-    raw = _read_json(folder / "run.json")
+    raw = read_json(folder / "run.json", READING.record, RunError)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise RunError(f"{folder}/run.json was not written by twinfold")
     version = raw.get("version")
@@ -218,22 +88,3 @@ def _damage(path: Path) -> Iterator[None]:
     else:
         return
     raise RunError(f"{path} is damaged: {reason}; restore it from a copy or fit again")
-
-
-def _read_json(path: Path) -> Any:
-    return read_json(path, READING.record, RunError)
-
-
-def _short(name: str) -> str:
-    """Return a file name for a group of jobs, however many."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def _lock(path: Path) -> IO[str]:
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise RunError(f"another fit is writing to {path.parent}") from None
-    return file

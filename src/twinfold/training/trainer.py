@@ -33,7 +33,7 @@ from twinfold.training.train_step import (
 from twinfold.utils.cores import usable_cores
 
 if TYPE_CHECKING:
-    from twinfold.training.run_directory import RunWriter
+    from twinfold.training.run_writer import RunWriter
 
 Progress = Callable[[str, int, int], None]
 _SAVE_EVERY = 10.0  # seconds between two saves of a running job
