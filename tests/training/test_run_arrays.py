@@ -80,6 +80,7 @@ def shape(name: str, make: Callable[[np.ndarray], Any]) -> Change:
         (shape("trained", lambda a: a.astype("int64")), "not int64"),
         (shape("prior.mean", lambda a: a[..., :-1]), r"'prior.mean' .*\(3, 3\), not .*\(3, 2\)"),
         (shape("band", lambda a: np.float64(1)), r"not float64 of shape \(\)"),
+        (shape("band", lambda a: a[:0]), r"'band' .*\(1, 3\), not float64 of shape \(0, 3\)"),
         (shape("members.agents", lambda a: a[:0]), r"'members.agents' .*\(3, 5, 3\)"),
         (shape("members.agents", lambda a: a.astype("float64")), "not float64"),
         (shape("members.agents", lambda a: a * np.float32(np.nan)), "all members .*not finite"),

@@ -72,9 +72,9 @@ def _check_form(name: str, values: NDArray[Any], entry: Entry, size: dict[str, i
     words = entry.shape.split()
     if values.ndim == len(words):
         for word, found in zip(words, values.shape, strict=True):
-            if not word.isdigit():
+            if not word.isdigit() and found:  # a size that nothing else says is not zero
                 size.setdefault(word, found)
-    shape = tuple(int(word) if word.isdigit() else size.get(word, 0) for word in words)
+    shape = tuple(int(word) if word.isdigit() else size.get(word, 1) for word in words)
     if values.shape != shape or str(values.dtype) != entry.dtype:
         raise ValueError(
             f"array {name!r} in model.safetensors must be {entry.dtype} of shape {shape}, not "
