@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+CASES ?= 1000
+SEEDS ?= 1,2,3,4,5
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test fuzz lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +19,10 @@ demo: $(READY) ## Collect, fit, evaluate and show a page, in about three minutes
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS) and count how they end
+	TWINFOLD_FUZZ_CASES=$(CASES) TWINFOLD_FUZZ_SEEDS=$(SEEDS) \
+		$(BIN)/python -m pytest -n $(WORKERS) tests/fuzz
 
 lint: $(READY) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinfold.errors import UsageError
+from twinfold.utils.reading import read_toml
 from twinfold.utils.seeds import LARGEST_SEED
 
 Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes", "average"]
@@ -126,8 +126,4 @@ class FitConfig(BaseModel):
         Raises:
             UsageError: the file cannot be read, is no TOML, or holds a setting that does not fit.
         """
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"cannot read the configuration {path}: {error}") from None
-        return cls.parse({**values, **overrides})
+        return cls.parse({**read_toml(path, UsageError), **overrides})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,15 @@ def test_what_is_not_finite_is_null(tmp_path: Path, records: list[dict]) -> None
     [
         ({"version": 2}, "line 1 has version 2 of the record format.*reads version 1.*--records"),
         ({"format": "other"}, "line 1 is no record of a benchmark"),
-        ({"figures": ...}, "line 1 has no 'figures'"),
+        ({"version": True}, "line 1 has version True of the record format"),
+        ({"figures": ...}, "line 1 is no such record: setting 'prediction.figures' is missing"),
+        ({"figures": {"rmse_mean": "0.5"}}, "'prediction.figures.rmse_mean' cannot be '0.5'"),
+        ({"settings": {"fit": 3}}, "'prediction.settings.data' is missing"),
+        ({"agent": True}, "'prediction.agent' cannot be True"),
+        ({"repeat": -1}, "'prediction.repeat' cannot be -1"),
+        ({"budget": [3]}, "'prediction.budget' cannot be"),
+        ({"seconds": None}, "'prediction.seconds' cannot be None"),
+        ({"kind": "other"}, "'other'"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(
@@ -109,10 +118,30 @@ def test_a_line_that_cannot_be_used_is_named(
         read_records(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("[" * 10**5, "nested"), ('{"a": NaN}', "NaN"), ('{"a": 1, "a": 2}', "twice"), ("7", "is no")],
+)
+def test_a_line_that_is_not_strict_json_is_named(
+    tmp_path: Path, records: list[dict], line: str, told: str
+) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(records[0]) + "\n" + line + "\n")
+    with pytest.raises(RunError, match=f"line 2.*{told}.*; restore the file, or remove that line"):
+        read_records(path)
+
+
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match="it is a pipe"):
+        read_records(path)
+
+
 def test_damage_before_the_last_line_is_an_error(tmp_path: Path, records: list[dict]) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text('{"format": \n' + json.dumps(records[0]) + "\n")
-    with pytest.raises(RunError, match="line 1 is no record"):
+    with pytest.raises(RunError, match=r"line 1.*no valid JSON"):
         read_records(path)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -129,7 +131,7 @@ methods = ["persim"]
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("name = ", "cannot read the suite"),
+        ("name = ", "cannot read"),
         ("episodes = 3\n", "unknown setting 'episodes'; valid: name, kind, title"),
         ("[profiles.quick]\nepisode = 3\n", "unknown setting .*valid: repeats, trajectories"),
         ("[profiles.quick]\nepisodes = 0\n", "'profiles.quick.episodes' cannot be 0"),
@@ -150,7 +152,7 @@ methods = ["persim"]
         ),
         (
             'fits_of = "none.toml"\n[profiles.quick]\n',
-            "cannot read the suite .*none.toml",
+            "cannot read .*none.toml",
         ),
         (
             'fits_of = "tiny.toml"\neffort = "quick"\n[profiles.quick]\n',
@@ -198,3 +200,45 @@ def test_the_part_that_is_asked_for(tiny_returns: Suite) -> None:
 def test_a_suite_with_a_script_of_its_own_says_so() -> None:
     with pytest.raises(UsageError, match=r"its own script: python benchmarks/faults\.py run"):
         load_suite(ROOT / "suites" / "faults.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"profiles": {"quick": {"repeats": 10**12}}}, "repeats' cannot be"),
+        ({"profiles": {"quick": {"episodes": True}}}, "episodes' cannot be True"),
+        ({"profiles": {"quick": {"steps": 5.0}}}, "steps' cannot be 5.0"),
+        ({"data": {"agents": 10**12}}, "'data.agents' cannot be 1000000000000"),
+        ({"agents": [True]}, "'agents.0' cannot be True"),
+        ({"agents": []}, "'agents' cannot be"),
+        ({"tasks": ["x"] * 3 + [5] * 1000}, "these are the first problems and 995 more"),
+        ({"fits_of": "../other.toml"}, "'fits_of' cannot be"),
+        ({"fits_of": "gone.toml"}, "cannot read .*gone.toml: No such file"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_in_short_lines(tmp_path: Path, changes, told) -> None:
+    lines = [f"{name} = {_toml(value)}\n" for name, value in {**MINIMAL, **changes}.items()]
+    path = write(tmp_path, "".join(lines))
+    with pytest.raises(UsageError, match=told) as caught:
+        load_suite(path)
+    said = str(caught.value).splitlines()
+    assert len(said) <= 6
+    assert all(len(line) < 200 + len(str(path)) for line in said)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def test_a_pipe_among_the_suites_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    os.mkfifo(tmp_path / "suites" / "pipe.toml")
+    with pytest.raises(UsageError, match="no suite 'other'; there are none"):
+        load_suite("other")
+    with pytest.raises(UsageError, match=r"cannot read suites/pipe.toml: it is a pipe"):
+        load_suite("pipe")

@@ -137,6 +137,29 @@ def test_returns_stand_beside_the_papers_with_both_planners(
     assert car[5] == ["–", "best possible", "-44.6", "-96.6"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gravity,optimal_return_mean\n0.0001,high\n",
+        "gravity,optimal_return_mean\n0.0001,nan\n",
+        "gravity,optimal_return_mean\n7,-44.6\n",
+        "gravity\n0.0001\n",
+        "gravity,optimal_return_mean\n0.0001\n",
+    ],
+)
+def test_a_damaged_file_of_the_optimum_is_named(
+    tiny_returns: Suite, returns: dict, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "mountain_car_optimum.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"mountain_car_optimum.csv, line 2, is no best possible"):
+        markdown(tiny_returns, "quick", returns, tmp_path)
+
+
+def test_records_of_another_kind_are_refused(tiny: Suite, returns: dict, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"of kind 'return', and suite 'tiny' is of kind 'pred"):
+        markdown(tiny, "quick", returns, tmp_path)
+
+
 def test_without_the_file_of_the_optimum_the_row_is_left_out(
     tiny_returns: Suite, returns: dict, tmp_path: Path
 ) -> None:

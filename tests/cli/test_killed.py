@@ -15,7 +15,7 @@ from twinfold.cli import main
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_writer import save_run
 
-TIMES = ("created", "seconds")
+TIMES = ("created", "seconds", "sha256")  # and the checksum that follows from them
 
 
 @pytest.fixture(scope="module")

@@ -284,6 +284,12 @@ def test_a_manifest_of_another_table(
         ({"roles": ["agent"]}, "roles"),
         ({"source": 3}, "source"),
         ({"time_step": "soon"}, "time step 'soon'"),
+        ({"time_step": True}, "'time_step"),
+        ({"version": True}, "version True, this twinfold reads version 1"),
+        ({"time_stop": 1}, "unknown setting 'time_stop'; valid: format, version, roles"),
+        ('{"format": NaN}', "NaN is no number of JSON"),
+        ("[" * 10**5, "nested in each other"),
+        ("[" * 17 + "]" * 17, "more than 16 lists and tables are nested in each other"),
     ],
 )
 def test_damaged_manifests(
@@ -299,6 +305,20 @@ def test_damaged_manifests(
         load_panel(path)
     assert words in str(error.value)
     assert "manifest" in str(error.value)
+
+
+def test_a_manifest_that_is_no_file_is_not_taken_for_none(
+    table: pd.DataFrame, roles: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    save_panel(PanelDataset.from_frame(table, roles), path)
+    manifest_path(path).unlink()
+    os.mkfifo(manifest_path(path))
+    with pytest.raises(
+        InvalidDataError, match=r"cannot read .*a.manifest.json: it is a pipe.*as fl"
+    ):
+        load_panel(path)
+    assert load_panel(path, roles).n_agents
 
 
 def test_the_step_of_the_manifest_holds(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from twinfold.benchmark.collect import simulate_policy
 from twinfold.errors import UsageError
@@ -147,7 +149,7 @@ def test_a_policy_on_disk_is_what_was_saved(tmp_path: Any):
         (rng.normal(size=(a, b)).astype(np.float32), rng.normal(size=b).astype(np.float32))
         for a, b in ((3, 4), (4, 2))
     )
-    record = {"task": "pendulum", "name": "0", "steps": 3}
+    record = {"task": "pendulum", "name": "0", "agent": {"length": 0.5}, "steps": 3}
     save_policy(tmp_path / "new", record, layers)
     assert load_record(tmp_path / "new", "pendulum", "0") == record
     loaded = load_layers(tmp_path / "new", "pendulum", "0")
@@ -163,3 +165,30 @@ def test_broken_files_are_named(tmp_path: Any):
         load_layers(tmp_path, "pendulum", "0")
     with pytest.raises(UsageError, match=r"pendulum-0\.json"):
         load_record(tmp_path, "pendulum", "0")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ([], "is no recipe of policy '0' of task 'pendulum'"),
+        ({"task": "cart_pole", "name": "0"}, "is no recipe of policy '0'"),
+        ({"task": "pendulum", "name": "0"}, "agent cannot be None"),
+        ({"task": "pendulum", "name": "0", "agent": 5}, "agent cannot be 5"),
+        ({"task": "pendulum", "name": "0", "agent": {"length": True}}, "physics are numbers"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_named(tmp_path: Any, recipe: Any, told: str):
+    (tmp_path / "pendulum-0.json").write_text(json.dumps(recipe))
+    with pytest.raises(UsageError, match=rf"pendulum-0\.json.*{told}"):
+        load_record(tmp_path, "pendulum", "0")
+
+
+@pytest.mark.parametrize(
+    "shapes", [[], [(3, 4), (5,)], [(3,), (4,)], [(3, 4), (4,), (5, 2), (2,)], [(3, 0), (0,)]]
+)
+def test_a_network_whose_layers_do_not_fit_is_named(tmp_path: Any, shapes: Any):
+    names = [f"{kind}_{i}" for i in range(len(shapes) // 2) for kind in ("weight", "bias")]
+    arrays = {name: np.ones(s, np.float32) for name, s in zip(names, shapes, strict=True)}
+    save_file(arrays, tmp_path / "pendulum-0.safetensors")
+    with pytest.raises(UsageError, match=r"pendulum-0\.safetensors is no network of a policy"):
+        load_layers(tmp_path, "pendulum", "0")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from twinfold.errors import RunError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.training.run_directory import load_run
-from twinfold.training.run_format import VERSION
+from twinfold.training.run_schema import VERSION
 from twinfold.training.run_writer import RunWriter, save_run
 from twinfold.uncertainty.conformal import calibrate
 
@@ -178,25 +180,26 @@ def test_unreadable_json_is_named(run: Path, name: str, content: bytes) -> None:
         load_run(run)
 
 
-def edit(run: Path, **changes: Any) -> None:
-    record = json.loads((run / "run.json").read_text())
-    for name, value in changes.items():
-        if value is None:
-            del record[name]
-        else:
-            record[name] = value
-    (run / "run.json").write_text(json.dumps(record))
+@pytest.fixture
+def edit(seal: Any) -> Callable[..., None]:
+    """Change parts of ``run.json`` so that its checksum fits; None leaves a part out."""
+
+    def change(run: Path, **changes: Any) -> None:
+        record = json.loads((run / "run.json").read_text()) | changes
+        seal(run, {name: value for name, value in record.items() if value is not None})
+
+    return change
 
 
-def test_another_version_is_refused(run: Path) -> None:
+def test_another_version_is_refused(run: Path, edit: Any) -> None:
     edit(run, version=VERSION + 1)
     told = rf"has version {VERSION + 1} .* reads version {VERSION}; fit again"
     with pytest.raises(RunError, match=told):
         load_run(run)
 
 
-@pytest.mark.parametrize("version", [1, 2, 6, "7"])
-def test_an_older_version_is_refused(run: Path, version: Any) -> None:
+@pytest.mark.parametrize("version", [1, 2, 7, "8", True, None, [8]])
+def test_an_older_version_is_refused(run: Path, edit: Any, version: Any) -> None:
     edit(run, version=version)
     with pytest.raises(RunError, match=rf"reads version {VERSION}; fit again"):
         load_run(run)
@@ -209,40 +212,110 @@ def test_a_foreign_run_json_is_refused(run: Path, content: Any) -> None:
         load_run(run)
 
 
-@pytest.mark.parametrize("name", ["roles", "config", "time_step", "info", "sha256"])
-def test_a_run_json_without_a_part_is_damaged(run: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["roles", "config", "time_step", "info"])
+def test_a_run_json_without_a_part_is_damaged(run: Path, edit: Any, name: str) -> None:
     edit(run, **{name: None})
-    with pytest.raises(RunError, match="damaged"):
+    with pytest.raises(RunError, match=rf"run\.json is damaged: setting '{name}' is missing"):
         load_run(run)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "told"),
     [
-        {"info": {"features": "separable", "rank": 4}},
-        {"info": {"features": "joint", "rank": 3}},
-        {"info": {"features": "separable"}},
-        {"info": {"features": "separable", "rank": "auto"}},
-        {"config": {"members": 2, "rank": 3, "state_net": [16]}},
-        {"config": {"colour": "red"}},
-        {"roles": {"agent": "unit"}},
-        {"time_step": {"timedelta": "soon"}},
-        {"time_step": "soon"},
+        ({"info": {"features": "separable", "rank": 4}}, "array .* of shape"),
+        ({"info": {"features": "joint", "rank": 3}}, "array .* of shape"),
+        ({"info": {"features": "separable"}}, "info.rank .*is 0"),
+        ({"info": {"features": "separable", "rank": "auto"}}, "'info.rank' cannot be 'auto'"),
+        ({"info": {"features": "separable", "rank": True}}, "'info.rank' cannot be True"),
+        (
+            {"info": {"features": "separable", "rank": 10**12}},
+            "'info.rank' cannot be 1000000000000",
+        ),
+        ({"info": {"rank": 3, "own": [[0, 0]]}}, "info.own .*cannot hold"),
+        ({"info": {"rank": 3, "validation": {"rmse": "small"}}}, "'info.validation.*' cannot be"),
+        ({"config": {"members": 2, "rank": 3, "state_net": [16]}}, "of shape"),
+        ({"config": {"colour": "red"}}, "unknown setting 'colour'"),
+        ({"roles": {"agent": "unit"}}, "role 'time' is missing"),
+        ({"time_step": {"timedelta": "soon"}}, "'time_step' cannot be .*soon"),
+        ({"time_step": {"timedelta": "-1h"}}, "must be positive"),
+        ({"time_step": {"timedelta": "NaT"}}, "must be positive"),
+        ({"time_step": "soon"}, "'time_step"),
+        ({"time_step": 0}, "'time_step"),
+        ({"time_step": True}, "'time_step"),
     ],
 )
 def test_a_run_json_that_does_not_fit_the_arrays_is_damaged(
-    run: Path, changes: dict[str, Any]
+    run: Path, edit: Any, changes: dict[str, Any], told: str
 ) -> None:
     edit(run, **changes)
-    with pytest.raises(RunError, match="is damaged"):
+    with pytest.raises(RunError, match=rf"is damaged: .*{told}.*; restore it .* or fit again") as e:
         load_run(run)
+    assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("ids", [["a"], ["a"] * 6, [], 5, None, {"a": 1}])
-def test_agents_that_do_not_fit_the_arrays_are_damage(run: Path, ids: Any) -> None:
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["a"], "must be"),
+        ([f"u{n}" for n in range(6)], "must be"),
+        (["a", "b", "c", "d", "a"], "agent 'a' is in it twice"),
+        ([1, "b", "c", "d", 1.0], "agent 1.0 is in it twice"),
+        (["a", "b", "c", "d", ["e"]], "is no id of an agent"),
+        ([True, 1, 2, 3, 4], "True is no id"),
+        ([None, 1, 2, 3, 4], "None is no id"),
+        *((ids, "must be a list") for ids in ([], 5, None, {"a": 1})),
+    ],
+)
+def test_agents_that_do_not_fit_the_arrays_are_damage(
+    run: Path, seal: Any, ids: Any, told: str
+) -> None:
     (run / "agents.json").write_text(json.dumps(ids))
-    with pytest.raises(RunError, match="is damaged"):
+    seal(run)
+    with pytest.raises(RunError, match=rf"is damaged: .*({told})"):
         load_run(run)
+
+
+@pytest.mark.parametrize("name", FILES[:2] + FILES[3:])
+def test_a_file_that_was_changed_is_named(run: Path, name: str) -> None:
+    """Numbers for numbers, ids for ids: nothing but a checksum can tell."""
+    text = (run / name).read_bytes()
+    for old, new in ((b"u1", b"u9"), (b"relu", b"silu"), (b"0.1", b"0.2")):
+        text = text.replace(old, new)
+    (run / name).write_bytes(text)
+    if name == "model.safetensors":
+        (run / name).write_bytes(text[:-1] + bytes([text[-1] ^ 1]))
+    with pytest.raises(RunError, match=rf"{name}.*damaged.*checksum"):
+        load_run(run)
+
+
+def test_a_log_and_blanks_may_change(random_model: Build, run: Path) -> None:
+    (run / "metrics.jsonl").write_text("mine")
+    (run / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()), indent=4))
+    assert_same(load_run(run), random_model())
+
+
+@pytest.mark.parametrize("name", FILES[:2] + FILES[3:])
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device", "link to nothing"])
+def test_only_regular_files_are_opened(run: Path, name: str, kind: str) -> None:
+    (run / name).unlink()
+    {
+        "pipe": os.mkfifo,
+        "directory": Path.mkdir,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "link to nothing": lambda path: path.symlink_to("gone"),
+    }[kind](run / name)
+    told = "No such file" if kind == "link to nothing" else f"it is a {kind}"
+    with pytest.raises(RunError, match=rf"cannot read .*{name}: {told}"):
+        load_run(run)
+
+
+def test_a_loss_that_is_not_finite_survives(random_model: Build, tmp_path: Path) -> None:
+    model = random_model()
+    info = model.info.changed(training_loss=(0.5, np.nan), validation={"rmse": np.inf})
+    save_run(dataclasses.replace(model, info=info), tmp_path / "run")
+    again = load_run(tmp_path / "run").info
+    np.testing.assert_array_equal(again.training_loss, [0.5, np.nan])
+    assert again.validation == {"rmse": None}
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:

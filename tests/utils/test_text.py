@@ -9,7 +9,7 @@ from xml.dom.minidom import parseString
 import pytest
 from hypothesis import given, strategies as st
 
-from twinfold.utils.text import and_more, banded, listed, printable
+from twinfold.utils.text import and_more, banded, clipped, cut, listed, printable
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,9 @@ def test_a_prediction_is_shown_to_the_place_that_its_band_asks_for(
     figures: tuple[float, float, float], text: str
 ) -> None:
     assert banded(*figures) == text
+
+
+def test_a_value_is_cut_and_on_one_line() -> None:
+    assert clipped("a\nb") == r"'a\nb'"
+    assert clipped([1] * 1000, 12) == "[1, 1, 1,..."
+    assert cut("one\n  two") == "one two"

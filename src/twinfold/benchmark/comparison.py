@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,8 @@ from twinfold.benchmark.records import Record, differences
 from twinfold.benchmark.suite import Cell, Profile, Row, Suite
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError
+from twinfold.utils.reading import READING, read_regular
+from twinfold.utils.text import cut
 
 OPTIMUM = "mountain_car_optimum.csv"  # beside the records
 _LONGEST = {"cart_pole": 200.0}  # a point per step
@@ -104,7 +107,16 @@ def summarise(
         profile: gives the repeats.
         records: by cell.
         folder: where the best possible returns are kept; those that are not there are left out.
+
+    Raises:
+        UsageError: a record is of another kind than the suite.
     """
+    for cell, record in records.items():
+        if record["kind"] != suite.kind:
+            raise UsageError(
+                f"the record of {cell} is of kind {record['kind']!r}, and suite {suite.name!r} is "
+                f"of kind {suite.kind!r}; give the records of this suite (--records)"
+            )
     wanted: dict[tuple[Row, int], list[Cell]] = {}
     for row in suite.rows():
         for agent in suite.agents:
@@ -132,13 +144,13 @@ def _entry(
     name = "rmse_mean" if errors else "mean"
     figures = [record["figures"] for record in records]
     values = [_number(row[name]) for row in figures]
-    r2 = [_number(row["r2_median"]) for row in figures] if errors else []
+    r2 = [_number(row.get("r2_median")) for row in figures] if errors else []
     table = cast("TableName", "table1" if errors else "table2")
     theirs = _paper(table, row, row.method).get(agent, {})
     alone = figures[0] if len(figures) == 1 else {}
     spread = statistics.stdev(values) if len(values) > 1 else None
     if not errors and alone.get("n", 1) > 1:
-        spread = _number(alone["std"])
+        spread = _number(alone.get("std"))
     offline = [
         found[agent]["return_mean"]
         for method in OFFLINE
@@ -184,12 +196,31 @@ def best_possible(folder: Path) -> dict[tuple[str, int], float]:
         for agent in range(len(AGENT_LABELS[task]))
     }
     path = folder / OPTIMUM
-    if path.is_file():
-        labels = AGENT_LABELS["mountain_car"]
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
-            agent = labels.index(row["gravity"])
-            best["mountain_car", agent] = float(row["optimal_return_mean"])
+    if os.path.lexists(path):
+        best |= {("mountain_car", agent): value for agent, value in _optimum(path)}
     return best
+
+
+def _optimum(path: Path) -> Iterator[tuple[int, float]]:
+    """Yield agents and their best possible mean returns from a table.
+
+    Raises:
+        UsageError: it cannot be read; the message names the line.
+    """
+    labels = AGENT_LABELS["mountain_car"]
+    data = read_regular(path, READING.settings, UsageError)
+    rows = csv.DictReader(data.decode("utf-8-sig", "replace").splitlines())
+    try:
+        for row in rows:
+            value = float(row["optimal_return_mean"])
+            if not math.isfinite(value):
+                raise ValueError(f"{value} is not finite")
+            yield labels.index(row["gravity"]), value
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UsageError(
+            f"{path}, line {rows.line_num}, is no best possible return ({cut(str(error))}); "
+            "restore or remove the file"
+        ) from None
 
 
 def budget_lines(

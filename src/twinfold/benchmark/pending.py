@@ -11,7 +11,7 @@ from twinfold.benchmark.records import differences, read_records
 from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
-from twinfold.planning.config import PlanConfig, recorded_settings, setting_fields
+from twinfold.planning.config import PLANNERS, PlanConfig, recorded_settings, setting_fields
 from twinfold.planning.presets import PAPER, plan_config
 
 
@@ -127,8 +127,10 @@ def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
 def _settings(record: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a record, those of its planner as they are given today."""
     settings = record["settings"]
-    plan = settings.get("plan")
-    return settings if plan is None else {**settings, "plan": recorded_settings(plan)}
+    plan = settings["plan"]
+    if plan is None or plan.get("planner") not in PLANNERS:  # of one that is no more
+        return settings
+    return {**settings, "plan": recorded_settings(plan)}
 
 
 def _default(name: str) -> Any:

@@ -10,7 +10,9 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from twinfold.benchmark.suite import Cell
 from twinfold.errors import RunError, UsageError
@@ -21,11 +23,82 @@ from twinfold.utils.files import (
     torn_line,
     write_errors,
 )
+from twinfold.utils.reading import READING, parse_json, problem_lines, read_regular
+from twinfold.utils.text import clipped, cut
 
 FORMAT = "twinfold-bench"
 VERSION = 1
 
 Record = dict[str, Any]
+
+
+class _Part(BaseModel):
+    """Part of a record: what later steps read is checked, and more may be there."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Settings(_Part):
+    data: dict[str, Any] | None
+    fit: dict[str, Any] | None
+    plan: dict[str, Any] | None
+
+
+class _Error(_Part):
+    rmse_mean: float | None
+    r2_median: float | None = None
+    rmse_low: float | None = None
+    rmse_high: float | None = None
+
+
+class _Return(_Part):
+    mean: float | None
+    std: float | None = None
+    n: int = 1
+
+
+class _Trajectories(_Part):
+    trajectories: int
+    steps: int
+
+
+class _Episodes(_Part):
+    episodes: int
+
+
+class _Seconds(_Part):
+    fit: float | None
+    evaluation: float
+
+
+class _Line(_Part):
+    twinfold: str
+    date: str
+    task: str
+    dataset: str | None
+    method: str
+    planner: str | None
+    agent: int
+    repeat: Annotated[int, Field(ge=0)]
+    settings: _Settings
+    seconds: _Seconds
+    device: str
+    cores: int
+
+
+class _Prediction(_Line):
+    kind: Literal["prediction"]
+    figures: _Error
+    budget: _Trajectories
+
+
+class _Planning(_Line):
+    kind: Literal["return"]
+    figures: _Return
+    budget: _Episodes
+
+
+_RECORD = TypeAdapter(Annotated[_Prediction | _Planning, Field(discriminator="kind")])
 
 
 def cell_of(record: Record) -> Cell:
@@ -37,14 +110,12 @@ def read_records(path: Path) -> dict[Cell, Record]:
     """Return the records of a file by cell, the later one where a cell has two; {} without a file.
 
     Raises:
+        UsageError: the file cannot be read.
         RunError: a line is damaged, or of another version of the format.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    data = read_regular(path, READING.records, UsageError)
     lines = data.split(b"\n")[:-1]  # after the last newline is nothing, or a torn line
     found: dict[Cell, Record] = {}
     for number, line in enumerate(lines, start=1):
@@ -56,25 +127,28 @@ def read_records(path: Path) -> dict[Cell, Record]:
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record:
+    where, remedy = (
+        f"{path}, line {number}",
+        "restore the file, or remove that line to measure anew",
+    )
     try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
-    where = f"{path}, line {number}"
+        record = parse_json(line, where, RunError)
+    except RunError as error:
+        raise RunError(f"{error}; {remedy}") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RunError(f"{where} is no record of a benchmark; {remedy}")
+    version = record.get("version")
+    if type(version) is not int or version != VERSION:
         raise RunError(
-            f"{where} is no record of a benchmark; restore the file, or remove that line and its "
-            "cell is measured again"
+            f"{where} has version {clipped(version)} of the record format, this twinfold reads "
+            f"version {VERSION}; measure again into another file (--records), or use the twinfold "
+            f"{cut(str(record.get('twinfold')))} that wrote it"
         )
-    if record.get("version") != VERSION:
-        raise RunError(
-            f"{where} has version {record.get('version')} of the record format, this twinfold "
-            f"reads version {VERSION}; measure again into another file (--records), or use the "
-            f"twinfold {record.get('twinfold')} that wrote it"
-        )
-    missing = [name for name in (*Cell._fields, "settings", "figures") if name not in record]
-    if missing:
-        raise RunError(f"{where} has no {missing[0]!r}; remove that line to measure it again")
+    try:
+        _RECORD.validate_python(record)
+    except ValidationError as error:
+        problem = next(problem_lines(error, str))
+        raise RunError(f"{where} is no such record: {problem}; {remedy}") from None
     return record
 
 

@@ -23,8 +23,8 @@ Loading a suite needs no JAX.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -34,9 +34,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from twinfold.benchmark.paper import AGENT_LABELS
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
+from twinfold.utils.reading import READING, problem_lines, read_toml
+from twinfold.utils.text import cut
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Seed = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+Index = Annotated[int, Field(strict=True)]
 
 FOLDER = Path("suites")
 KINDS = ("prediction", "return")
@@ -95,7 +98,7 @@ class Without(_Strict):
     dataset: str | None = None
     method: str | None = None
     planner: str | None = None
-    agents: tuple[int, ...] | None = None
+    agents: tuple[Index, ...] | None = None
 
     def holds(self, cell: Cell) -> bool:
         """Return whether a cell is left out."""
@@ -117,7 +120,7 @@ class Profile(_Strict):
         without: cells that are left out, where they would take too long.
     """
 
-    repeats: Count = 1
+    repeats: Annotated[Count, Field(le=1000)] = 1
     trajectories: Count = 200
     steps: Count = 50
     episodes: Count = 20
@@ -153,14 +156,14 @@ class Suite(_Strict):
     tasks: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = ()
     methods: tuple[str, ...] = Field(min_length=1)
-    planners: dict[str, tuple[str, ...]] = {}
-    agents: tuple[int, ...] = (0, 1, 2, 3, 4)
+    planners: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    agents: Annotated[tuple[Index, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     data: DataSettings = DataSettings()
     effort: Literal["quick", "normal", "thorough"] = "normal"
-    reserve: Annotated[int, Field(ge=0)] = 0
+    reserve: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
     fit: dict[str, dict[str, Any]] = {}
     plan: dict[str, dict[str, Any]] = {}
-    fits_of: str | None = None
+    fits_of: Annotated[str, Field(pattern=r"^[^/\x00]+\.toml$")] | None = None
     profiles: dict[str, Profile] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -244,30 +247,46 @@ def load_suite(name: str | Path) -> Suite:
         UsageError: there is none, or it names something that does not exist.
     """
     path = _find(name)
-    values = _read(path)
+    values = read_toml(path, UsageError)
     if "script" in values:
         raise UsageError(
             f"{path} is no suite of the paper's tables; it is run by its own script: "
-            f"python {values['script']} run"
+            f"python {cut(str(values['script']))} run"
         )
+    suite = _validated(path, values)
+    if suite.fits_of is not None:
+        if suite.fit or suite.model_fields_set & {"data", "effort", "reserve"}:
+            raise UsageError(
+                f"{path}: [data], effort, reserve and [fit] come from fits_of; give them there"
+            )
+        beside = path.with_name(suite.fits_of)
+        found = read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
+        other = _validated(beside, found)
+        mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
+        taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}
+        suite = suite.model_copy(update={**taken, "fit": mine})
     try:
-        suite = Suite.model_validate(values)
-        if suite.fits_of is not None:
-            if suite.fit or suite.model_fields_set & {"data", "effort", "reserve"}:
-                raise UsageError(
-                    "[data], effort, reserve and [fit] come from fits_of; give them there"
-                )
-            other = Suite.model_validate(_read(path.with_name(suite.fits_of)))
-            mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-            taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}
-            suite = suite.model_copy(update={**taken, "fit": mine})
         suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
         plans_are_valid(suite)
-    except ValidationError as error:
-        raise UsageError("\n".join(f"{path}: {line}" for line in _lines(error))) from None
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise _told(path, str(error).splitlines()) from None
     return suite
+
+
+def _validated(path: Path, values: dict[str, Any]) -> Suite:
+    """Return the suite that a file holds; every problem names the file."""
+    try:
+        return Suite.model_validate(values)
+    except ValidationError as error:
+        lines = problem_lines(error, lambda place: one_of(_valid_settings(place)))
+        raise _told(path, lines) from None
+    except UsageError as error:
+        raise _told(path, str(error).splitlines()) from None
+
+
+def _told(path: Path, lines: Iterable[str]) -> UsageError:
+    """Return what is wrong with a suite: each line names the file, and is of bounded length."""
+    return UsageError("\n".join(f"{path}: {cut(line, READING.line)}" for line in lines))
 
 
 def plans_are_valid(suite: Suite) -> None:
@@ -294,22 +313,22 @@ def plans_are_valid(suite: Suite) -> None:
 
 def _find(name: str | Path) -> Path:
     path = Path(name)
-    if path.is_file():
+    if os.path.exists(path) and not os.path.isdir(path):
         return path
     inside = FOLDER / f"{name}.toml"
-    if path.name == str(name) and inside.is_file():
+    if path.name == str(name) and os.path.exists(inside):
         return inside
-    files = FOLDER.glob("*.toml")
-    known = sorted(f.stem for f in files if "\nscript = " not in f.read_text("utf-8", "replace"))
+    known = sorted(file.stem for file in FOLDER.glob("*.toml") if _is_suite(file))
     here = one_of(known) if known else f"there are none in {FOLDER}/, so give the path of a file"
     raise UsageError(f"no suite {str(name)!r}; {here}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _is_suite(file: Path) -> bool:
+    """Return whether a file looks like a suite, and not like one that a script runs."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read the suite {path}: {error}") from None
+        return "script" not in read_toml(file, UsageError)
+    except UsageError:
+        return False
 
 
 def _known(what: str, names: Any, valid: Any) -> None:
@@ -319,17 +338,6 @@ def _known(what: str, names: Any, valid: Any) -> None:
             raise UsageError(f"unknown {what} {name!r}; {one_of(valid)}")
     if len(set(names)) < len(names):
         raise UsageError(f"a {what} is named twice: {', '.join(map(str, names))}")
-
-
-def _lines(error: ValidationError) -> Iterator[str]:
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            yield f"unknown setting {where!r}; {one_of(_valid_settings(item['loc']))}"
-        elif item["type"] == "missing":
-            yield f"setting {where!r} is missing"
-        else:
-            yield f"setting {where!r} cannot be {item['input']!r}: {item['msg'].lower()}"
 
 
 def _valid_settings(place: tuple[int | str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -17,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
-from twinfold.data.roles import Roles
+from twinfold.data.roles import Column, Roles
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
+from twinfold.utils.reading import READING, problem_lines, read_json
+from twinfold.utils.text import clipped
 
 StrPath = str | os.PathLike[str]
 
@@ -39,12 +41,12 @@ class Manifest(BaseModel):
         source: where the data came from; free form, never a model input.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["twinfold-panel"] = "twinfold-panel"
     version: Literal[1] = 1
     roles: Roles
-    time_step: float | str | None = None
+    time_step: Annotated[float, Field(strict=True)] | Column | None = None
     source: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -106,22 +108,22 @@ def read_manifest(path: StrPath) -> Manifest | None:
         InvalidDataError: it is damaged, of another kind or of a later version.
     """
     file = manifest_path(path)
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+        content = read_json(file, READING.record, InvalidDataError, READING.source_depth)
+    except InvalidDataError as error:
         raise InvalidDataError(
-            f"{file} is no valid JSON ({error}); write it anew, or give the roles as flags "
-            "and remove it"
+            f"{error}; write it anew, or give the roles as flags and remove it"
         ) from None
     if not isinstance(content, dict) or content.get("format") != "twinfold-panel":
         raise InvalidDataError(
             f'{file} is no manifest of a panel: "format" must be "twinfold-panel"'
         )
-    if content.get("version") != 1:
+    version = content.get("version")
+    if type(version) is not int or version != 1:
         raise InvalidDataError(
-            f"{file} has version {content.get('version')!r}, this twinfold reads version 1"
+            f"{file} has version {clipped(version)}, this twinfold reads version 1"
         )
     try:
         roles = Roles.parse(content.get("roles") or {})
@@ -129,10 +131,8 @@ def read_manifest(path: StrPath) -> Manifest | None:
     except UsageError as error:
         raise InvalidDataError([f"{file}: {line}" for line in str(error).splitlines()]) from None
     except ValidationError as error:
-        lines = [
-            f"{file}: {'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
-        ]
-        raise InvalidDataError(lines) from None
+        lines = problem_lines(error, lambda place: one_of(Manifest.model_fields))
+        raise InvalidDataError([f"{file}: {line}" for line in lines]) from None
 
 
 def load_panel(path: StrPath, roles: Roles | Mapping[str, Any] | None = None) -> PanelDataset:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinfold.errors import UsageError, one_of
+from twinfold.utils.reading import READING
+from twinfold.utils.text import clipped
 
 ActionType = Literal["discrete", "continuous"]
+Column = Annotated[str, Field(max_length=1000)]
 
 
 class Roles(BaseModel):
@@ -32,17 +35,17 @@ class Roles(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    agent: str
-    time: str
-    state: tuple[str, ...]
-    action: tuple[str, ...]
+    agent: Column
+    time: Column
+    state: tuple[Column, ...]
+    action: tuple[Column, ...]
     action_type: ActionType
-    episode: str | None = None
-    reward: str | None = None
-    terminated: str | None = None
-    truncated: str | None = None
-    angle: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
+    episode: Column | None = None
+    reward: Column | None = None
+    terminated: Column | None = None
+    truncated: Column | None = None
+    angle: tuple[Column, ...] = ()
+    static: tuple[Column, ...] = ()
 
     @field_validator("state", "action", "angle", "static", mode="before")
     @classmethod
@@ -82,7 +85,7 @@ class Roles(BaseModel):
         if isinstance(roles, Roles):
             return roles
         if not isinstance(roles, Mapping):
-            raise UsageError(f"roles must be a mapping of role to column, got {roles!r}")
+            raise UsageError(f"roles must be a mapping of role to column, got {clipped(roles)}")
         try:
             return cls.model_validate(dict(roles))
         except ValidationError as error:
@@ -110,13 +113,13 @@ class Roles(BaseModel):
 
 def _explain(error: ValidationError) -> Iterator[str]:
     """One readable line per thing that pydantic refused."""
-    for item in error.errors():
+    for item in error.errors()[: READING.problems]:
         name = ".".join(str(part) for part in item["loc"][:1])
         if item["type"] == "missing":
             yield f"role {name!r} is missing; say which column it is"
         elif item["type"] == "extra_forbidden":
-            yield f"unknown role {name!r}; {one_of(Roles.model_fields)}"
+            yield f"unknown role {clipped(name)}; {one_of(Roles.model_fields)}"
         elif name:
-            yield f"role {name!r} cannot be {item['input']!r}: {item['msg'].lower()}"
+            yield f"role {name!r} cannot be {clipped(item['input'])}: {item['msg'].lower()}"
         else:
             yield item["msg"].removeprefix("Value error, ")

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from twinfold.config import Kind
 
 HIDDEN = ("covariates",)
 """Keys of a source that tell the hidden physics of simulated agents."""
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True)]
+# JSON has no NaN: what is not finite is null there.
+Loss = Annotated[Number, BeforeValidator(lambda loss: math.nan if loss is None else loss)]
+
+
+class Measured(BaseModel):
+    """Those errors among what a fit has measured that later steps read."""
+
+    rmse: Number | None = None
+    persistence_rmse: Number | None = None
+    rmse_by_horizon: list[Number | None] | None = None
 
 
 class Adaptation(BaseModel):
@@ -25,9 +41,9 @@ class Adaptation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fingerprint: str
-    agents: int
-    new_agents: int
-    transitions: int
+    agents: Count
+    new_agents: Count
+    transitions: Count
     created: str
 
 
@@ -68,22 +84,22 @@ class RunInfo(BaseModel):
     device: str = ""
     fingerprint: str = ""
     source: dict[str, Any] = Field(default_factory=dict)
-    agents: int = 0
-    transitions: int = 0
-    linear: str | None = None
-    own: tuple[tuple[int, int], ...] = ()
-    features: str = "separable"
-    rank: int = 0
-    steps: int = 0
-    unrolled_steps: int = 0
-    shrinkage: float = 0.0
-    static_explained: float | None = None
-    behaviour_explained: float | None = None
+    agents: Count = 0
+    transitions: Count = 0
+    linear: Kind | None = None
+    own: tuple[tuple[Count, Count], ...] = ()
+    features: Literal["separable", "joint"] = "separable"
+    rank: Annotated[Count, Field(le=512)] = 0
+    steps: Count = 0
+    unrolled_steps: Count = 0
+    shrinkage: Number = 0.0
+    static_explained: Number | None = None
+    behaviour_explained: Number | None = None
     validation: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
-    training_loss: tuple[float, ...] = ()
-    seconds: float = 0.0
-    reserved_agents: int = 0
+    training_loss: tuple[Loss, ...] = ()
+    seconds: Number = 0.0
+    reserved_agents: Count = 0
     reserved_fingerprint: str | None = None
     adapted: tuple[Adaptation, ...] = ()
 
@@ -93,6 +109,12 @@ class RunInfo(BaseModel):
         if not isinstance(value, Mapping):
             return value
         return {key: item for key, item in value.items() if key not in HIDDEN}
+
+    @field_validator("validation", mode="after")
+    @classmethod
+    def _numbers_where_they_are_read(cls, value: dict[str, Any]) -> dict[str, Any]:
+        Measured.model_validate(value)
+        return value
 
     def has_had(self, fingerprint: str) -> bool:
         """Return whether data of this fingerprint has gone into the model."""
@@ -105,5 +127,13 @@ class RunInfo(BaseModel):
         return self.model_copy(update=fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON has them."""
-        return self.model_dump(mode="json")
+        """Return plain values, as JSON has them: null for a number that is not finite."""
+        return _finite(self.model_dump(mode="json"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

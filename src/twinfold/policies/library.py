@@ -25,6 +25,7 @@ from twinfold.policies import POLICY_NAMES
 from twinfold.policies.nets import greedy
 from twinfold.policies.store import SHIPPED, behaviour_names, load_layers, load_record
 from twinfold.tasks.task import Task
+from twinfold.utils.text import clipped
 
 # (covariates, state (D,), key) -> action, pure JAX.
 AgentPolicy = Callable[[Any, Any, Any], Any]
@@ -62,8 +63,7 @@ def _behaviour(task: Task) -> AgentPolicy:
     """Return the policy by which each agent acts as the training agent nearest to it."""
     names = behaviour_names(SHIPPED, task.name)
     networks = [load_layers(SHIPPED, task.name, name) for name in names]
-    records = [load_record(SHIPPED, task.name, name) for name in names]
-    agents = np.array([[record["agent"][c] for c in task.covariate_names] for record in records])
+    agents = np.array([_trained_on(task, name) for name in names])
     width = task.covariate_high - task.covariate_low
 
     def policy(covariates: Any, state: Any, key: Any) -> Array:
@@ -76,6 +76,17 @@ def _behaviour(task: Task) -> AgentPolicy:
         return actions[jnp.argmin(jnp.round(jnp.sum(gap**2, axis=-1), 5))]
 
     return policy
+
+
+def _trained_on(task: Task, name: str) -> list[float]:
+    """Return the covariates of the agent that a behaviour policy was trained on."""
+    agent = load_record(SHIPPED, task.name, name)["agent"]
+    if set(agent) != set(task.covariate_names):
+        raise UsageError(
+            f"policy {name!r} of task {task.name!r} was trained on an agent with "
+            f"{clipped(sorted(agent))}; it has {', '.join(task.covariate_names)}"
+        )
+    return [float(agent[covariate]) for covariate in task.covariate_names]
 
 
 def _mixture(policy: AgentPolicy, task: Task, epsilon: float) -> AgentPolicy:

@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from twinfold.errors import UsageError
 from twinfold.utils.files import atomic_paths
+from twinfold.utils.reading import READING, read_json, read_regular
+from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
     from twinfold.policies.nets import Layers
 
 SHIPPED = Path(__file__).parent / "data"
+_REMEDY = "install twinfold anew, or train the policies again: twinfold policies train"
 
 
 def policy_files(folder: Path, task: str, name: str) -> tuple[Path, Path]:
@@ -51,27 +55,50 @@ def load_record(folder: Path, task: str, name: str) -> dict[str, Any]:
     """Return the recipe and the measured returns of a policy.
 
     Raises:
-        UsageError: if it is missing or cannot be read.
+        UsageError: if it is missing, cannot be read, or is no recipe of that policy.
     """
     path = policy_files(folder, task, name)[1]
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the policy {path}: {error}") from None
+    record = read_json(path, READING.record, UsageError)
+    if not isinstance(record, dict) or (record.get("task"), record.get("name")) != (task, name):
+        raise UsageError(f"{path} is no recipe of policy {name!r} of task {task!r}; {_REMEDY}")
+    agent = record.get("agent")
+    if not isinstance(agent, dict) or {*map(type, agent.values())} - {int, float}:
+        raise UsageError(f"{path}: agent cannot be {clipped(agent)}: its physics are numbers")
+    return record
 
 
 def load_layers(folder: Path, task: str, name: str) -> Layers:
     """Return the network of a policy.
 
     Raises:
-        UsageError: if it is missing or cannot be read.
+        UsageError: if it is missing, cannot be read, or is no network.
     """
     path = policy_files(folder, task, name)[0]
+    data = read_regular(path, READING.record, UsageError)
     try:
-        tensors = load_file(path)
-    except Exception as error:  # safetensors raises its own type, which is not public
-        raise UsageError(f"cannot read the policy {path}: {error}") from None
-    return tuple((tensors[f"weight_{i}"], tensors[f"bias_{i}"]) for i in range(len(tensors) // 2))
+        tensors = load(data)
+        layers = tuple(
+            (tensors[f"weight_{i}"], tensors[f"bias_{i}"]) for i in range(len(tensors) // 2)
+        )
+        _check_network(tensors, layers)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UsageError(f"{path} is no network of a policy: {error}; {_REMEDY}") from None
+    return layers
+
+
+def _check_network(tensors: dict[str, np.ndarray], layers: Layers) -> None:
+    """Raise ValueError unless these are all arrays, finite, and each layer fits the one before."""
+    if not layers or len(tensors) != 2 * len(layers):
+        raise ValueError(f"its arrays are {clipped(sorted(tensors))}")
+    size = None
+    for i, (weight, bias) in enumerate(layers):
+        fits = weight.ndim == 2 and size in (None, weight.shape[0]) and weight.size
+        if not fits or bias.shape != weight.shape[1:]:
+            raise ValueError(f"layer {i} has the shapes {weight.shape} and {bias.shape}")
+        for values in (weight, bias):
+            if values.dtype != np.float32 or not np.isfinite(values).all():
+                raise ValueError(f"layer {i} must be finite float32 numbers")
+        size = weight.shape[1]
 
 
 def behaviour_names(folder: Path, task: str) -> list[str]:

@@ -2,67 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.numpy
+from pydantic import ValidationError
 
 from twinfold import __version__
 from twinfold.errors import RunError, TwinfoldError
 from twinfold.models.fitted_model import FittedModel
-from twinfold.training.run_format import (
-    FORMAT,
-    VERSION,
-    build_model,
-)
+from twinfold.training.run_format import build_model, parse_record
+from twinfold.training.run_schema import FORMAT, VERSION, Seal, check_ids
+from twinfold.utils.reading import READING, parse_json, problem_lines, read_json, read_regular
+from twinfold.utils.text import clipped, cut
 
 
 def load_run(path: str | Path) -> FittedModel:
     """Read a run directory.
 
     Raises:
-        RunError: it is missing, unfinished, damaged, or from another version.
+        RunError: it is missing, unfinished, damaged, changed, or from another version.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    _check_is_run(folder)
+    raw = read_json(folder / "run.json", READING.record, RunError)
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise RunError(f"{folder}/run.json was not written by twinfold")
+    version = raw.get("version")
+    if type(version) is not int or version != VERSION:
+        raise RunError(
+            f"{folder} has version {clipped(version)} of the run format, this is twinfold "
+            f"{__version__}, which reads version {VERSION}; fit again"
+        )
+    with _damage(folder / "run.json"):
+        record = parse_record(raw)
+    files = {name: _sealed(folder / name, seal) for name, seal in record.files.items()}
+    with _damage(folder / "agents.json"):
+        ids = check_ids(parse_json(files["agents.json"], f"{folder}/agents.json", RunError))
+    with _damage(folder / "model.safetensors"):
+        arrays = safetensors.numpy.load(files["model.safetensors"])
+    with _damage(folder):
+        return build_model(record, ids, arrays)
+
+
+def _check_is_run(folder: Path) -> None:
+    """Refuse what is no run directory at all."""
+    if not os.path.isdir(folder):
         partial = folder.with_name(folder.name + ".partial")
-        if partial.is_dir():
+        if os.path.isdir(partial):
             raise RunError(
                 f"the fit of {folder} did not finish; the same `twinfold fit` command goes on "
                 "where it stopped"
             )
         raise RunError(f"no run directory {folder}; `twinfold fit DATA --out {folder}` makes one")
-    if not (folder / "run.json").is_file():
+    if not os.path.lexists(folder / "run.json"):
         raise RunError(f"{folder} is not a run directory: it has no run.json")
-    run = _read_json(folder / "run.json")
-    if not isinstance(run, dict) or run.get("format") != FORMAT:
-        raise RunError(f"{folder}/run.json was not written by twinfold")
-    if run.get("version") != VERSION:
-        raise RunError(
-            f"{folder} has version {run.get('version')} of the run format, this is twinfold "
-            f"{__version__}, which reads version {VERSION}; fit again"
-        )
-    try:
-        blob = (folder / "model.safetensors").read_bytes()
-    except OSError as error:
-        raise RunError(f"cannot read {folder}/model.safetensors: {error.strerror}") from None
-    if hashlib.sha256(blob).hexdigest() != run.get("sha256"):
-        raise RunError(
-            f"{folder}/model.safetensors is damaged (its checksum is not the one in run.json); "
-            "restore it from a copy or fit again"
-        )
-    ids = _read_json(folder / "agents.json")
-    try:
-        return build_model(run, tuple(ids), safetensors.numpy.load(blob))
-    except (KeyError, TypeError, ValueError, AttributeError, TwinfoldError) as error:
-        raise RunError(f"{folder} is damaged: {error}; restore it or fit again") from None
 
 
-def _read_json(path: Path) -> Any:
+def _sealed(path: Path, seal: Seal) -> bytes:
+    """Return a file that is as it was written."""
+    data = read_regular(path, seal.bytes, RunError)
+    if len(data) < seal.bytes or hashlib.sha256(data).hexdigest() != seal.sha256:
+        raise RunError(
+            f"{path} is damaged (its checksum is not the one in run.json); restore it from a copy "
+            "or fit again"
+        )
+    return data
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what is wrong with the contents of a file into one line that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}") from None
+        yield
+    except RunError:
+        raise
+    except ValidationError as error:
+        reason = next(problem_lines(error, lambda place: "a run has none of that name"))
+    except (safetensors.SafetensorError, KeyError, ValueError, TwinfoldError) as error:
+        reason = cut(str(error).partition("\n")[0], READING.line)
+    else:
+        return
+    raise RunError(f"{path} is damaged: {reason}; restore it from a copy or fit again")

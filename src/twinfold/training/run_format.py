@@ -7,32 +7,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 
-from twinfold.config import FitConfig
 from twinfold.data.panel import DataRanges
-from twinfold.data.roles import Roles
-from twinfold.models.behaviour_policy import Behaviour, init_behaviour
-from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
 from twinfold.models.linear import LinearData
-from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior
 from twinfold.models.prior import Prior
-from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import StaticPrior
+from twinfold.training.run_arrays import check_arrays, packed, unpacked
+from twinfold.training.run_schema import (
+    FORMAT,
+    VERSION,
+    Arrays,
+    RunRecord,
+    behaviour_like,
+    members_like,
+    schema_of,
+    sizes_of,
+)
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 
-FORMAT = "twinfold-run"
-VERSION = 7
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
 _OPTIONAL = ("action_levels", "band")  # arrays that a model may lack, under their fields' names
 
@@ -56,46 +59,80 @@ def write_model(folder: Path, model: FittedModel) -> None:
     if model.added_ranges is not None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
-    arrays["sums.gram"] = _packed(model.sums.gram)
-    blob = safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()})
+    arrays["sums.gram"] = packed(model.sums.gram)
     config = model.config.model_dump(mode="json")
-    run = {
+    # For these values (numbers, text, lists of numbers) JSON and TOML are spelled alike.
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
+    files = {
+        "model.safetensors": safetensors.numpy.save(
+            {name: np.array(value, order="C") for name, value in arrays.items()}
+        ),
+        "agents.json": json.dumps(list(model.agent_ids)).encode(),
+        "config.toml": "".join(lines).encode(),
+    }
+    record = {
         "format": FORMAT,
         "version": VERSION,
-        "sha256": hashlib.sha256(blob).hexdigest(),
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        },
         "roles": model.roles.model_dump(mode="json"),
         "time_step": _dump_time_step(model.time_step),
         "config": config,
         "info": model.info.to_dict(),
     }
-    atomic_write_bytes(folder / "model.safetensors", blob)
-    atomic_write_text(folder / "agents.json", json.dumps(list(model.agent_ids)))
-    # For these values (numbers, text, lists of numbers) JSON and TOML are spelled alike.
-    lines = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
-    atomic_write_text(folder / "config.toml", "".join(lines))
-    atomic_write_text(folder / "run.json", json.dumps(run, indent=1))
+    for name, data in files.items():
+        atomic_write_bytes(folder / name, data)
+    record["sha256"] = digest(record)
+    atomic_write_text(folder / "run.json", json.dumps(record, indent=1))
 
 
-def build_model(
-    run: dict[str, Any], agent_ids: tuple[Any, ...], arrays: dict[str, np.ndarray]
-) -> FittedModel:
-    """Return the model that ``run.json``, the agents' ids and the arrays hold."""
-    config, info = FitConfig.parse(run["config"]), RunInfo.model_validate(run["info"])
-    roles = Roles.parse(run["roles"])
+def digest(record: Mapping[str, Any]) -> str:
+    """Return the checksum of ``run.json``: of its contents but for this, however it is laid out."""
+    rest = {name: value for name, value in record.items() if name != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_record(record: dict[str, Any]) -> RunRecord:
+    """Return the contents of ``run.json``, of this version.
+
+    Raises:
+        ValueError: it was changed after it was written, or something in it cannot be.
+        UsageError: a setting or a role cannot be.
+    """
+    if digest(record) != record.get("sha256"):
+        raise ValueError("its contents are not those that its checksum is of")
+    return RunRecord.model_validate(record)
+
+
+def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -> FittedModel:
+    """Return the model that ``run.json``, the agents' ids and the arrays hold.
+
+    Raises:
+        ValueError: they do not fit each other, or a value cannot be.
+    """
+    config, info, roles = record.config, record.info, record.roles
+    size = sizes_of(config, info, roles, arrays, len(agent_ids))
+    members, behaviour = members_like(config, info, arrays, size), behaviour_like(arrays, size)
+    nets = {f"members{name}": like for name, like in _by_path(members).items()}
+    nets |= {f"behaviour{name}": like for name, like in _by_path(behaviour).items()}
+    check_arrays(arrays, schema_of(arrays, size, nets), size)
     normalizer = Normalizer(
         **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
         angles=tuple(roles.state.index(name) for name in roles.angle),
     )
     return FittedModel(
-        members=_load_members(arrays, config, info, roles, normalizer, len(agent_ids)),
+        members=unflatten(_under(arrays, "members"), members),
         normalizer=normalizer,
         config=config,
         roles=roles,
         agent_ids=agent_ids,
-        time_step=_load_time_step(run["time_step"]),
+        time_step=record.time_step,
         ranges=_ranges(arrays, "ranges"),
         sample=DataSample(*(arrays[f"sample.{name}"] for name in DataSample._fields)),
-        behaviour=_load_behaviour(arrays, roles, normalizer, len(agent_ids)),
+        behaviour=unflatten(_under(arrays, "behaviour"), behaviour),
         posterior=_load_posterior(arrays),
         sums=_load_sums(arrays, normalizer),
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
@@ -105,58 +142,7 @@ def build_model(
     )
 
 
-def _load_members(
-    arrays: dict[str, np.ndarray],
-    config: FitConfig,
-    info: RunInfo,
-    roles: Roles,
-    normalizer: Normalizer,
-    n_agents: int,
-) -> FactorModel:
-    """Return the stack of members, of the structure that the record of the run says."""
-    n_members = len(arrays["members.agents"])
-    structure = Structure(info.features == "joint", info.rank)
-    if n_members != (config.members if structure.rank else 1):
-        raise ValueError(f"there are {n_members} members, not {config.members}")
-    shared, levels = arrays.get("members.linear.shared"), arrays.get("action_levels")
-    linear = None
-    if shared is not None:
-        linear = LinearTerms(jnp.zeros(shared.shape[1:]), info.own)
-    action_size = len(roles.action) if levels is None else len(levels)
-
-    def fresh(key: jax.Array) -> FactorModel:
-        return init_factor_model(
-            key,
-            config,
-            n_agents,
-            len(roles.state),
-            action_size,
-            levels is not None,
-            structure,
-            normalizer.n_inputs,
-            linear,
-        )
-
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), n_members))
-    return unflatten(_under(arrays, "members"), jax.eval_shape(jax.vmap(fresh), keys))
-
-
-def _load_behaviour(
-    arrays: dict[str, np.ndarray], roles: Roles, normalizer: Normalizer, n_agents: int
-) -> Behaviour | None:
-    """Return the policy of the data; None if the run has none."""
-    stored = _under(arrays, "behaviour")
-    if not stored:
-        return None
-
-    def fresh() -> Behaviour:
-        factors = jnp.zeros((n_agents, arrays["members.agents"].shape[2]))
-        return init_behaviour(jax.random.key(0), normalizer.n_inputs, factors, len(roles.action))
-
-    return unflatten(stored, jax.eval_shape(fresh))
-
-
-def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def _under(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose names begin with ``prefix``, without it."""
     return {
         name.removeprefix(prefix): value
@@ -165,7 +151,7 @@ def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     }
 
 
-def _ranges(arrays: dict[str, np.ndarray], prefix: str) -> DataRanges:
+def _ranges(arrays: Arrays, prefix: str) -> DataRanges:
     return DataRanges(*(arrays[f"{prefix}.{name}"] for name in DataRanges._fields))
 
 
@@ -179,20 +165,20 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
         **described,
         **{f"prior.{name}": value for name, value in prior._asdict().items()},
         **{f"evidence.{name}": value for name, value in evidence._asdict().items()},
-        "evidence.gram": _packed(evidence.gram),
+        "evidence.gram": packed(evidence.gram),
         "trained": trained,
     }
 
 
-def _load_calibration(arrays: dict[str, np.ndarray]) -> Calibration | None:
+def _load_calibration(arrays: Arrays) -> Calibration | None:
     if "calibration.scores" not in arrays:
         return None
     return Calibration(*(arrays[f"calibration.{name}"] for name in Calibration._fields))
 
 
-def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior:
+def _load_posterior(arrays: Arrays) -> Posterior:
     prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
-    gram = _unpacked(arrays["evidence.gram"], prior.mean.shape[-1])
+    gram = unpacked(arrays["evidence.gram"], prior.mean.shape[-1])
     others = (arrays[f"evidence.{name}"] for name in Evidence._fields[1:])
     values = arrays.get("static_values")
     static = None
@@ -201,32 +187,20 @@ def _load_posterior(arrays: dict[str, np.ndarray]) -> Posterior:
     return Posterior(prior, Evidence(gram, *others), arrays["trained"], static, values)
 
 
-def _load_sums(arrays: dict[str, np.ndarray], normalizer: Normalizer) -> LinearData:
+def _load_sums(arrays: Arrays, normalizer: Normalizer) -> LinearData:
     moment, energy = arrays["sums.moment"], arrays["sums.energy"]
-    return LinearData.of(
-        normalizer, _unpacked(arrays["sums.gram"], moment.shape[1]), moment, energy
-    )
+    return LinearData.of(normalizer, unpacked(arrays["sums.gram"], moment.shape[1]), moment, energy)
 
 
-def _packed(symmetric: np.ndarray) -> np.ndarray:
-    """Return one half of symmetric matrices: 100,000 agents are a few hundred megabytes."""
-    rows, columns = np.tril_indices(symmetric.shape[-1])
-    return symmetric[..., rows, columns]
-
-
-def _unpacked(packed: np.ndarray, size: int) -> np.ndarray:
-    """Return symmetric matrices ``(..., size, size)``."""
-    rows, columns = np.tril_indices(size)
-    whole = np.empty((*packed.shape[:-1], size, size))
-    whole[..., rows, columns] = packed
-    whole[..., columns, rows] = packed
-    return whole
+def _by_path(tree: Any) -> dict[str, Any]:
+    """Return the leaves of a tree by their paths."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """Return the arrays of a tree by their paths."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return {path: np.asarray(leaf) for path, leaf in _by_path(tree).items()}
 
 
 def unflatten(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
@@ -250,11 +224,3 @@ def unflatten(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
 
 def _dump_time_step(step: Any) -> Any:
     return float(step) if isinstance(step, int | float | np.number) else {"timedelta": str(step)}
-
-
-def _load_time_step(value: Any) -> Any:
-    if isinstance(value, dict):
-        import pandas as pd
-
-        return pd.Timedelta(value["timedelta"])
-    return float(value)

@@ -90,3 +90,14 @@ def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
     """
     shown, more = separator.join(map(str, names[:most])), and_more(len(names) - most)
     return shown + (separator.strip(", ") if more else "") + more
+
+
+def cut(text: str, longest: int = 60) -> str:
+    """Return a text on one line, with dots for what is too long."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def clipped(value: object, longest: int = 60) -> str:
+    """Return a value as Python shows it, on one line, with dots for what is too long."""
+    return cut(repr(value), longest)

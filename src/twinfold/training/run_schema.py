@@ -1,0 +1,286 @@
+"""What the files of a run directory must hold: checked once, before anything is made of it.
+
+Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, A action
+columns, B of these continuous, L levels of a discrete action, C static columns, q linear features,
+s statistics; P and Q numbers in one half of a symmetric matrix of r and of q rows. Sizes that
+nothing else says are those of the first array that has them: S states of the sample, H steps of the
+band, n reserved agents, h steps of their scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from twinfold.config import FitConfig
+from twinfold.data.ids import AgentId
+from twinfold.data.roles import Roles
+from twinfold.models.behaviour_policy import Behaviour, init_behaviour
+from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
+from twinfold.models.linear_terms import LinearTerms
+from twinfold.models.run_info import RunInfo
+from twinfold.uncertainty.holdout_statistics import STATISTICS
+from twinfold.utils.text import clipped
+
+Arrays = Mapping[str, NDArray[Any]]
+Sealed = Literal["model.safetensors", "agents.json", "config.toml"]
+
+FORMAT = "twinfold-run"
+VERSION = 8
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Seal(_Strict):
+    """Size and SHA-256 of a file."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class RunRecord(_Strict):
+    """The contents of ``run.json``.
+
+    Attributes:
+        format: what the file is; ``version``: of it.
+        sha256: of everything else in it, by ``run_format.digest``.
+        files: size and checksum of the other files. ``metrics.jsonl`` is a log that nothing reads:
+            it has none.
+        roles: of the columns.
+        time_step: between two rows.
+        config: settings of the fit.
+        info: provenance and measured errors.
+    """
+
+    format: Literal["twinfold-run"]
+    version: int
+    sha256: str
+    files: Annotated[dict[Sealed, Seal], Field(min_length=3)]
+    roles: Annotated[Roles, BeforeValidator(Roles.parse)]
+    time_step: Any
+    config: FitConfig
+    info: RunInfo
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _settings(cls, value: Any) -> Any:
+        return FitConfig.parse(value) if isinstance(value, dict) else value
+
+    @field_validator("time_step", mode="before")
+    @classmethod
+    def _step(cls, value: Any) -> float | pd.Timedelta:
+        """Return a number or a duration, which pandas writes as a text."""
+        step: Any = value.get("timedelta") if isinstance(value, dict) else value
+        if isinstance(value, dict) and isinstance(step, str):
+            step, none = pd.Timedelta(step), pd.Timedelta(0)
+        elif type(step) in (int, float):
+            step, none = float(step), 0.0
+        else:
+            raise ValueError("it must be a number, or a duration")
+        if not step > none:  # nor is NaT
+            raise ValueError("it must be positive")
+        return step
+
+
+class Entry(NamedTuple):
+    """What an array must be.
+
+    Attributes:
+        shape: names of sizes or numbers, separated by blanks.
+        dtype: as NumPy spells it.
+        rule: name of what its values must be, in ``run_arrays.RULES``.
+    """
+
+    shape: str
+    dtype: str = "float64"
+    rule: str = "finite"
+
+
+_ALWAYS = {
+    "normalizer.state_mean": Entry("D"),
+    "normalizer.state_scale": Entry("D", rule="positive"),
+    "normalizer.keep": Entry("D"),
+    "normalizer.target_mean": Entry("D"),
+    "normalizer.target_scale": Entry("D", rule="positive"),
+    "normalizer.wave_mean": Entry("W"),
+    "normalizer.wave_scale": Entry("W", rule="positive"),
+    "normalizer.action_mean": Entry("B"),
+    "normalizer.action_scale": Entry("B", rule="positive"),
+    "normalizer.low": Entry("D", rule="limits"),
+    "normalizer.high": Entry("D", rule="limits"),
+    "normalizer.target_low": Entry("D", rule="limits"),
+    "normalizer.target_high": Entry("D", rule="limits"),
+    "ranges.state_low": Entry("D"),
+    "ranges.state_high": Entry("D"),
+    "ranges.action_low": Entry("A"),
+    "ranges.action_high": Entry("A"),
+    "sample.state": Entry("S D"),
+    "sample.agent": Entry("S", "int32", "agents or -1"),
+    "prior.mean": Entry("M r"),
+    "prior.precision": Entry("M r r", rule="positive definite"),
+    "prior.noise": Entry("M D", rule="positive"),
+    "prior.limit_noise": Entry("M D", rule="positive"),
+    "prior.walls": Entry("2 D", rule="limits"),
+    "evidence.gram": Entry("M N P", rule="half of positive"),
+    "evidence.moment": Entry("M N r"),
+    "evidence.energy": Entry("M N", rule="not negative"),
+    "evidence.count": Entry("N", "int64", "not negative"),
+    "trained": Entry("N", "bool", "any"),
+    "sums.gram": Entry("N Q", rule="half of positive"),
+    "sums.moment": Entry("N q D"),
+    "sums.energy": Entry("N D", rule="not negative"),
+}
+_DISCRETE = {
+    "action_levels": Entry("L", "int64", "increasing"),
+    "sample.action": Entry("S", "int32", "levels"),
+}
+_CONTINUOUS = {"sample.action": Entry("S A")}
+# Groups of arrays that a model may lack: all of a group, or none.
+_OPTIONAL = {
+    "band": {"band": Entry("H D", rule="widths")},
+    "calibration.": {
+        "calibration.scores": Entry("n h", rule="scores"),
+        "calibration.statistics": Entry("n s", rule="any"),
+        "calibration.agent": Entry("n", "int32", "agents"),
+    },
+    "static": {
+        "static.low": Entry("C"),
+        "static.high": Entry("C"),
+        "static.centre": Entry("C"),
+        "static.scale": Entry("C", rule="positive"),
+        "static.shift": Entry("M r"),
+        "static.weights": Entry("M C r"),
+        "static.precision": Entry("M r r", rule="positive definite"),
+        "static.explained": Entry(""),
+        "static_values": Entry("N C", rule="gaps"),
+    },
+    "added.": {
+        "added.state_low": Entry("N D", rule="gaps"),
+        "added.state_high": Entry("N D", rule="gaps"),
+        "added.action_low": Entry("N A", rule="gaps"),
+        "added.action_high": Entry("N A", rule="gaps"),
+    },
+}
+
+
+def check_ids(ids: Any) -> tuple[AgentId, ...]:
+    """Return agents' ids as ``agents.json`` has them; of an adapted run some may be numbers.
+
+    Raises:
+        ValueError: they are not a list of distinct texts and numbers.
+    """
+    if not isinstance(ids, list) or not ids:
+        raise ValueError(f"it must be a list of agents' ids, not {clipped(ids)}")
+    seen: set[AgentId] = set()
+    for agent in ids:
+        if type(agent) not in (str, int, float):
+            raise ValueError(f"{clipped(agent)} is no id of an agent")
+        if agent in seen:
+            raise ValueError(f"agent {clipped(agent)} is in it twice")
+        seen.add(agent)
+    return tuple(ids)
+
+
+def sizes_of(
+    config: FitConfig, info: RunInfo, roles: Roles, arrays: Arrays, n_agents: int
+) -> dict[str, int]:
+    """Return the sizes that the settings, roles and ids of a run say.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    if len(set(roles.columns)) < len(roles.columns):
+        raise ValueError("the roles in run.json name a column twice")
+    discrete = roles.action_type == "discrete"
+    n_state, n_action = len(roles.state), len(roles.action)
+    n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
+    q = 1 + n_state + len(roles.angle) + (n_levels if discrete else n_action)
+    linear = "members.linear.shared" in arrays
+    if not (linear or info.rank):
+        raise ValueError("info.rank in run.json is 0, and there are no linear terms")
+    for feature, column in info.own:
+        if not (linear and feature < q and column < n_state):
+            raise ValueError(f"info.own in run.json cannot hold {[feature, column]}")
+    r = info.rank + (1 + len(info.own) if linear else 0)
+    return {
+        "M": config.members if info.rank else 1,
+        "N": n_agents,
+        "r": r,
+        "D": n_state,
+        "W": 2 * len(roles.angle),
+        "A": n_action,
+        "B": 0 if discrete else n_action,
+        "L": n_levels,
+        "C": len(roles.static),
+        "q": q,
+        "s": len(STATISTICS),
+        "P": r * (r + 1) // 2,
+        "Q": q * (q + 1) // 2,
+    }
+
+
+def members_like(config: FitConfig, info: RunInfo, arrays: Arrays, size: dict[str, int]) -> Any:
+    """Return the shapes of the stack of members, by the structure that the record says."""
+    if len(config.state_net) + len(config.action_net) > len(arrays):
+        raise ValueError("the config in run.json has more layers than there are arrays")
+    linear = None
+    if "members.linear.shared" in arrays:
+        linear = LinearTerms(jnp.zeros((size["q"], size["D"])), info.own)
+
+    def fresh(key: jax.Array) -> FactorModel:
+        return init_factor_model(
+            key,
+            config,
+            size["N"],
+            size["D"],
+            size["L"] or size["B"],
+            size["L"] > 0,
+            Structure(info.features == "joint", info.rank),
+            size["D"] + size["W"] // 2,
+            linear,
+        )
+
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size["M"]))
+    return jax.eval_shape(jax.vmap(fresh), keys)
+
+
+def behaviour_like(arrays: Arrays, size: dict[str, int]) -> Any:
+    """Return the shapes of the policy of the data; None if the run has none."""
+    if size["L"] or not any(name.startswith("behaviour") for name in arrays):
+        return None
+
+    def fresh() -> Behaviour:
+        factors = jnp.zeros((size["N"], size["r"]))
+        n_inputs = size["D"] + size["W"] // 2
+        return init_behaviour(jax.random.key(0), n_inputs, factors, size["A"])
+
+    return jax.eval_shape(fresh)
+
+
+def schema_of(arrays: Arrays, size: dict[str, int], nets: dict[str, Any]) -> dict[str, Entry]:
+    """Return what each array of a run must be.
+
+    Args:
+        arrays: of the run; they say which groups it has.
+        size: of the run, by ``sizes_of``.
+        nets: shapes of the arrays of members and behaviour, by name.
+    """
+    schema = _ALWAYS | (_DISCRETE if size["B"] == 0 else _CONTINUOUS)
+    for prefix, group in _OPTIONAL.items():
+        if any(name.startswith(prefix) for name in arrays):
+            schema |= group
+    for name, like in nets.items():
+        of_member = name.startswith("members")
+        words = ["M"] if of_member else []
+        words += [str(number) for number in like.shape[len(words) :]]
+        rule = "positive" if name == "behaviour.noise" else "any" if of_member else "finite"
+        schema[name] = Entry(" ".join(words), str(like.dtype), rule)
+    return schema
