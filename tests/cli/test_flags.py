@@ -14,7 +14,7 @@ from twinfold.cli.flags import all_or_none, check_outputs, named_agents, names
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_directory import load_run
-    from twinfold.training.run_writer import save_run
+from twinfold.training.run_writer import save_run
 
 AGENTS = ("b", " b", "b ", "a", "a,b", '"q"', "new\nline", "[x]")
 
