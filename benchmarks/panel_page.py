@@ -281,9 +281,8 @@ def _verdicts(table: _Records) -> str:
         "What `twinfold validate` says of the rows that were cut off, beside what they say "
         "themselves: *usable* if twinfold is better than no change by two standard errors over "
         "agents and at most 5 % worse than the best control; *not usable* if it is no better than "
-        "no change. The verdicts were recorded when `validate` still predicted the later half of "
-        "the rows of known agents, not all of them. The last column is what it says without them, "
-        "by agents reserved from the fit.\n\n"
+        "no change. The last column is what it says without them, by agents reserved from the "
+        "fit.\n\n"
     )
     head = ["panel"]
     for words in KINDS.values():
