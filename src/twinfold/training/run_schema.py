@@ -80,9 +80,10 @@ class RunRecord(_Strict):
         """Return a number or a duration, which pandas writes as a text."""
         text = value.get("timedelta") if isinstance(value, dict) else None
         step: Any
+        none: Any
         if isinstance(text, str):
             step, none = pd.Timedelta(text), pd.Timedelta(0)
-        elif type(value) in (int, float):
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             step, none = float(value), 0.0
         else:
             raise ValueError("it must be a number, or a duration")
