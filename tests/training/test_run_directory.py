@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -259,11 +258,7 @@ def test_a_run_json_that_does_not_fit_the_arrays_is_damaged(
         (["a"], "must be"),
         ([f"u{n}" for n in range(6)], "must be"),
         (["a", "b", "c", "d", "a"], "agent 'a' is in it twice"),
-        ([1, "b", "c", "d", 1.0], "agent 1.0 is in it twice"),
-        (["a", "b", "c", "d", ["e"]], "is no id of an agent"),
-        ([True, 1, 2, 3, 4], "True is no id"),
-        ([None, 1, 2, 3, 4], "None is no id"),
-        *((ids, "must be a list") for ids in ([], 5, None, {"a": 1})),
+        (5, "must be a list"),
     ],
 )
 def test_agents_that_do_not_fit_the_arrays_are_damage(
@@ -307,15 +302,6 @@ def test_only_regular_files_are_opened(run: Path, name: str, kind: str) -> None:
     told = "No such file" if kind == "link to nothing" else f"it is a {kind}"
     with pytest.raises(RunError, match=rf"cannot read .*{name}: {told}"):
         load_run(run)
-
-
-def test_a_loss_that_is_not_finite_survives(random_model: Build, tmp_path: Path) -> None:
-    model = random_model()
-    info = model.info.changed(training_loss=(0.5, np.nan), validation={"rmse": np.inf})
-    save_run(dataclasses.replace(model, info=info), tmp_path / "run")
-    again = load_run(tmp_path / "run").info
-    np.testing.assert_array_equal(again.training_loss, [0.5, np.nan])
-    assert again.validation == {"rmse": None}
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:

@@ -78,11 +78,13 @@ class RunRecord(_Strict):
     @classmethod
     def _step(cls, value: Any) -> float | pd.Timedelta:
         """Return a number or a duration, which pandas writes as a text."""
-        step: Any = value.get("timedelta") if isinstance(value, dict) else value
-        if isinstance(value, dict) and isinstance(step, str):
-            step, none = pd.Timedelta(step), pd.Timedelta(0)
-        elif type(step) in (int, float):
-            step, none = float(step), 0.0
+        text = value.get("timedelta") if isinstance(value, dict) else None
+        step: Any
+        none: Any
+        if isinstance(text, str):
+            step, none = pd.Timedelta(text), pd.Timedelta(0)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            step, none = float(value), 0.0
         else:
             raise ValueError("it must be a number, or a duration")
         if not step > none:  # nor is NaT
