@@ -120,8 +120,11 @@ class Normalizer(eqx.Module):
 
     def encode_target(self, state: Any, next_state: Any) -> Any:
         """Standardised differences or next values, ``(..., D)``."""
-        change = _change(np.asarray(state), np.asarray(next_state), self.keep, self.angles)
-        return (change - self.target_mean) / self.target_scale
+        return (self.difference(state, next_state) - self.target_mean) / self.target_scale
+
+    def difference(self, state: Any, next_state: Any) -> Any:
+        """Differences or next values in raw units, ``(..., D)``, those of angles the short way."""
+        return _change(np.asarray(state), np.asarray(next_state), self.keep, self.angles)
 
     def advance(self, standard: Any, target: Any) -> Any:
         """Standardised next state from a standardised state and a predicted target, ``(..., D)``.
