@@ -94,7 +94,7 @@ def test_a_profile_leaves_cells_out(tiny_returns: Suite) -> None:
         ({"tasks": ["pendulum"]}, "unknown task 'pendulum'; valid: mountain_car, cart_pole, half"),
         ({"datasets": ["expert"]}, "unknown dataset 'expert'; valid: pure, random, pure-eps-20"),
         ({"datasets": []}, "no datasets; valid: pure, random"),
-        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, true-env-mpc"),
+        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, cadm, cadm-pets, true"),
         ({"methods": ["persim", "persim"]}, "a method is named twice"),
         ({"planners": {"persim": ["mine"]}}, "unknown planner 'mine'; valid: twinfold, paper"),
         ({"planners": {"cadm": ["paper"]}}, "unknown method in .planners. 'cadm'; valid: persim"),

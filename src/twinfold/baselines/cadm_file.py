@@ -12,7 +12,8 @@ import safetensors
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinfold.baselines.cadm import CaDM, CaDMInfo, random_nets
+from twinfold.baselines.cadm import random_nets
+from twinfold.baselines.cadm_model import CaDM, CaDMInfo
 from twinfold.baselines.cadm_settings import CaDMSettings, Variant
 from twinfold.data.roles import Roles
 from twinfold.errors import RunError

@@ -11,6 +11,9 @@ from twinfold.utils.reading import problem_lines
 
 Variant = Literal["vanilla", "pe-ts"]
 
+VARIANTS: dict[str, Variant] = {"cadm": "vanilla", "cadm-pets": "pe-ts"}
+"""By name of the method in the benchmark."""
+
 Width = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Number = Annotated[int, Field(ge=1, le=1000, strict=True)]
 

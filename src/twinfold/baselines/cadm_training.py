@@ -23,15 +23,8 @@ from jaxtyping import Array, Int
 from numpy.typing import NDArray
 
 from twinfold import __version__
-from twinfold.baselines.cadm import (
-    Batch,
-    CaDM,
-    CaDMInfo,
-    CaDMNets,
-    action_code,
-    loss_of,
-    random_nets,
-)
+from twinfold.baselines.cadm import Batch, CaDMNets, action_code, loss_of, random_nets
+from twinfold.baselines.cadm_model import CaDM, CaDMInfo
 from twinfold.baselines.cadm_settings import CaDMSettings, Variant
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.normalizer import Normalizer, fit_normalizer

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import cast
 
 from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures
-from twinfold.benchmark.records import Record, differences
+from twinfold.benchmark.pending import default_fit, fit_settings
+from twinfold.benchmark.records import Record, cell_of, differences
 from twinfold.benchmark.suite import Cell, Profile, Row, Suite
-from twinfold.config import FitConfig
 from twinfold.errors import UsageError
 from twinfold.utils.reading import READING, read_regular
 from twinfold.utils.text import cut
@@ -246,8 +246,8 @@ def _fitted_otherwise(suite: Suite, record: Record) -> bool:
     """Return whether a record's fit had other settings than the suite has by now, seeds aside."""
     if record["settings"]["fit"] is None:
         return False
-    default = FitConfig().model_dump(mode="json")
-    wanted = suite.fits[record["task"]].model_dump(mode="json")
+    cell = cell_of(record)
+    default, wanted = default_fit(cell.method), fit_settings(suite, cell)
     return bool(
         differences(record["settings"]["fit"] | {"seed": wanted["seed"]}, wanted, default.get)
     )

@@ -70,7 +70,13 @@ def _draw(panel: Any, entries: Sequence[Entry], errors: bool) -> None:
         if row is not None and entry.row != row:
             place += 0.7  # a gap between rows of the table
         row = entry.row
-        names.append(literal(f"{entry.row.dataset or method_name(entry.row)} · {entry.label}"))
+        data, method = entry.row.dataset, method_name(entry.row)
+        name = (
+            data
+            if data and entry.row.method == "persim"
+            else ", ".join(filter(None, (data, method)))
+        )
+        names.append(literal(f"{name} · {entry.label}"))
         places.append(place)
         place += 1.0
     for figure, color, mark, label, size in (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twinfold.baselines.cadm_settings import VARIANTS, CaDMSettings
 from twinfold.benchmark.records import differences, read_records
 from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
 from twinfold.config import FitConfig
@@ -87,7 +89,8 @@ def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None =
             plan.todo.append(cell)
             continue
         wanted = settings_of(suite, profile, cell)
-        if differing := differences(_settings(record), wanted, _default):
+        default = functools.partial(_default, cell.method)
+        if differing := differences(_settings(record), wanted, default):
             plan.changed[cell] = differing
         else:
             plan.done.append(cell)
@@ -99,15 +102,29 @@ def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = {"data": None, "fit": None, "plan": None}
     if METHODS[cell.method]:
         found["data"] = {"agents": suite.data.agents, "seed": suite.data.seed + cell.repeat}
-        found["fit"] = fit_config(suite, cell).model_dump(mode="json")
+        found["fit"] = fit_settings(suite, cell)
     if suite.kind == "prediction":
         return {**found, "trajectories": profile.trajectories, "steps": profile.steps}
     found["plan"] = planner_config(suite, cell).model_dump(mode="json")
     return {**found, "episodes": profile.episodes_by_task.get(cell.task, profile.episodes)}
 
 
+def fit_settings(suite: Suite, cell: Cell) -> dict[str, Any]:
+    """Return all settings of a cell's fit as plain values, its seed included."""
+    if cell.method not in VARIANTS:
+        return fit_config(suite, cell).model_dump(mode="json")
+    settings = suite.cadm[cell.method].model_dump(mode="json")
+    return {"variant": VARIANTS[cell.method], **settings, "seed": suite.data.seed + cell.repeat}
+
+
+def default_fit(method: str) -> dict[str, Any]:
+    """Return the defaults of the settings of a method's fit: what a younger one was before."""
+    settings = CaDMSettings() if method in VARIANTS else FitConfig()
+    return settings.model_dump(mode="json")
+
+
 def fit_config(suite: Suite, cell: Cell) -> FitConfig:
-    """Return the settings of a cell's fit; every repeat has a seed of its own."""
+    """Return the settings of a simulator's fit; every repeat has a seed of its own."""
     config = suite.fits[cell.task]
     return config.model_copy(update={"seed": config.seed + suite.data.seed + cell.repeat})
 
@@ -133,12 +150,10 @@ def _settings(record: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "plan": recorded_settings(plan)}
 
 
-def _default(name: str) -> Any:
-    """Return the default of a setting by its dotted name; None if it has none."""
+def _default(method: str, name: str) -> Any:
+    """Return the default of a method's setting by its dotted name; None if it has none."""
     part, _, setting = name.partition(".")
     if part == "plan":
         known = setting_fields()
         return known[setting].default if setting in known else None
-    if part == "fit" and setting in FitConfig.model_fields:
-        return FitConfig().model_dump(mode="json")[setting]
-    return None
+    return default_fit(method).get(setting) if part == "fit" else None

@@ -6,7 +6,6 @@ The true dynamics are used here and nowhere else: nothing is chosen by these fig
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,25 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold import __version__, metrics
-from twinfold.benchmark.collect import simulate_policy
-from twinfold.benchmark.paper import AGENT_LABELS, paper_figures
+from twinfold.baselines.cadm_model import CaDM
+from twinfold.benchmark.collect import Trajectories, simulate_policy
+from twinfold.benchmark.episodes import agent_label, objectives_of, play
+from twinfold.benchmark.paper import paper_figures
 from twinfold.errors import UsageError
 from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import rollout_members
-from twinfold.planning.build import task_objective, task_planner
+from twinfold.planning.build import task_objective
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.plan import check_fits
 from twinfold.planning.presets import plan_config
 from twinfold.tasks import Task, agent_covariates
-from twinfold.utils.cores import usable_cores
 from twinfold.utils.seeds import LARGEST_SEED
 
 Record = dict[str, Any]
 
+Fitted = FittedModel | CaDM
+
 PROTOCOL_NOTE = (
     "The test policy is trained as the paper's was and earns about as much on the default agent, "
     "but it is not the paper's network."
+)
+HISTORY_NOTE = (
+    "CaDM knows an agent by its recent steps: the first {steps} true steps of every test "
+    "trajectory are its history, and its error is that of the steps that follow. A trajectory that "
+    "ends before counts nowhere."
 )
 
 
@@ -40,7 +47,7 @@ PROTOCOL_NOTE = (
 class Predictions:
     """True and predicted trajectories of one agent under the test policy.
 
-    P trajectories of L steps; D state coordinates.
+    P trajectories of L steps; D state coordinates. What came before, if anything, is left out.
 
     Attributes:
         true: ``(P, L + 1, D)``, the start included.
@@ -54,7 +61,7 @@ class Predictions:
 
 
 def evaluate_prediction(
-    model: FittedModel,
+    model: Fitted,
     task: Task,
     agents: Sequence[int] = (0, 1, 2, 3, 4),
     *,
@@ -69,7 +76,7 @@ def evaluate_prediction(
     bootstrap interval, its standard deviation and interquartile mean, and the median of the other.
 
     Args:
-        model: a run fitted on data of the task.
+        model: a run, or a baseline, fitted on data of the task.
         task: the true task.
         agents: ids of agents.
         trajectories: P per agent.
@@ -89,7 +96,7 @@ def evaluate_prediction(
         rows.append(
             {
                 "agent": int(agent),
-                "label": _label(task, agent),
+                "label": agent_label(task, agent),
                 "rmse_mean": summary["mean"],
                 "rmse_std": summary["std"],
                 "rmse_iqm": summary["iqm"],
@@ -109,12 +116,13 @@ def evaluate_prediction(
         "agents": rows,
         "median_over_agents": float(np.median(means)),
         "paper": _paper("table1", task, model),
-        "note": PROTOCOL_NOTE,
+        "history_steps": _history_steps(model),
+        "note": _note(model),
     }
 
 
 def predict(
-    model: FittedModel,
+    model: Fitted,
     task: Task,
     agents: Sequence[int],
     *,
@@ -124,10 +132,13 @@ def predict(
 ) -> list[Predictions]:
     """Return true trajectories under the test policy and what each member predicts for them."""
     covariates = true_covariates(model, task, agents)
-    index = np.array([model.agent_index(int(agent)) for agent in agents])
     # Not the seed of the data: the test starts and actions are new.
     fresh = (10_000 + seed) % (LARGEST_SEED + 1)
-    found = simulate_policy(task, covariates, "test", trajectories, steps, seed=fresh)
+    length = _history_steps(model) + steps
+    found = simulate_policy(task, covariates, "test", trajectories, length, seed=fresh)
+    if isinstance(model, CaDM):
+        return [_after_history(model, agent, found, a) for a, agent in enumerate(agents)]
+    index = np.array([model.agent_index(int(agent)) for agent in agents])
     n_agents, n_paths, length, n_state = found.states[:, :, 1:].shape
     flat = n_agents * n_paths
     paths = rollout_members(
@@ -142,6 +153,35 @@ def predict(
         Predictions(found.states[a], paths[:, a], found.mask[a, :, :length])
         for a in range(n_agents)
     ]
+
+
+def _history_steps(model: Fitted) -> int:
+    """Return how many true steps a model is given before the first that it predicts."""
+    return model.config.history if isinstance(model, CaDM) else 0
+
+
+def _note(model: Fitted) -> str:
+    history = _history_steps(model)
+    return PROTOCOL_NOTE + (f" {HISTORY_NOTE.format(steps=history)}" if history else "")
+
+
+def _after_history(model: CaDM, agent: int, found: Trajectories, place: int) -> Predictions:
+    """Return what a model predicts that reads the first steps of each trajectory of an agent.
+
+    Raises:
+        UsageError: every trajectory ends before.
+    """
+    begun = model.config.history
+    lasting = found.mask[place, :, begun]
+    if not lasting.any():
+        raise UsageError(
+            f"every test trajectory of agent {agent} ends within the {begun} steps that the model "
+            "is given as history; measure more trajectories"
+        )
+    states, actions = found.states[place, lasting], found.actions[place, lasting]
+    known = model.histories(states[:, : begun + 1].astype(np.float64), actions[:, :begun])
+    paths = model.rollout(states[:, begun], actions[:, begun:], known)
+    return Predictions(states[:, begun:], paths, found.mask[place, lasting, begun:])
 
 
 def evaluate_return(
@@ -171,8 +211,8 @@ def evaluate_return(
     covariates = true_covariates(model, task, agents)
     config = plan or plan_config(task.name, task.action_type)
     stacks = [model.dynamics(int(agent), config.objective.draws) for agent in agents]
-    objectives = _objectives(model, task, agents, stacks, config, progress)
-    rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
+    objectives = objectives_of(model, task, agents, stacks, config, progress)
+    rows = play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {
         "kind": "return",
         **_head(model, task, seed),
@@ -225,7 +265,7 @@ def evaluate_true(
     covariates = task.test_agents[[int(agent) for agent in agents]]
     stacks = [stack_of_one(TaskDynamics(task, task.covariates(row))) for row in covariates]
     objectives = [task_objective(config, task, stack) for stack in stacks]
-    rows = _play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
+    rows = play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
     return {
         "kind": "return",
         "twinfold": __version__,
@@ -241,78 +281,7 @@ def evaluate_true(
     }
 
 
-def _play(
-    task: Task,
-    agents: Sequence[int],
-    covariates: NDArray[np.float64],
-    stacks: Sequence[Any],
-    objectives: Sequence[Any],
-    config: PlanConfig,
-    episodes: int,
-    seed: int,
-    progress: Callable[[str, int, int], None] | None,
-) -> list[Record]:
-    """Return episodes of every agent in the true task, one row of figures each."""
-    import jax
-
-    from twinfold.planning.mpc import run_agents
-
-    outcomes = run_agents(
-        task,
-        [task.covariates(row) for row in covariates],
-        stacks,
-        task_planner(config, task),
-        objectives,
-        jax.random.split(jax.random.key(seed), (len(agents), episodes)),
-        progress=None if progress is None else lambda n, of: progress("episodes", n, of),
-    )
-    return [
-        {
-            "agent": int(agent),
-            "label": _label(task, agent),
-            **metrics.summarise(outcome.returns),
-            "mean_length": float(np.mean(outcome.lengths)),
-        }
-        for agent, outcome in zip(agents, outcomes, strict=True)
-    ]
-
-
-def _objectives(
-    model: FittedModel,
-    task: Task,
-    agents: Sequence[int],
-    stacks: Sequence[Any],
-    config: PlanConfig,
-    progress: Callable[[str, int, int], None] | None,
-) -> list[Any]:
-    """Return the objective of each agent, made side by side: a terminal value takes a while."""
-
-    def told(done: int) -> None:
-        if progress is not None and config.objective.terminal_value != "none":
-            progress("what states are worth", done, len(agents))
-
-    told(0)
-    # The first one alone: it compiles what the others share.
-    found = [
-        task_objective(config, task, stack, model, int(agent))
-        for agent, stack in zip(agents[:1], stacks[:1], strict=True)
-    ]
-    told(len(found))
-    pool = ThreadPoolExecutor(usable_cores())
-    try:
-        jobs = [
-            pool.submit(task_objective, config, task, stack, model, int(agent))
-            for agent, stack in zip(agents[1:], stacks[1:], strict=True)
-        ]
-        for job in jobs:
-            found.append(job.result())
-            told(len(found))
-    finally:  # after an interrupt there is nothing to wait for
-        pool.shutdown(wait=False, cancel_futures=True)
-    return found
-
-
-def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> NDArray[np.float64]:
+def true_covariates(model: Fitted, task: Task, agents: Sequence[int]) -> NDArray[np.float64]:
     """Return the true hidden physics ``(n, C)`` of agents, for comparison only.
 
     The paper's test agents (0 to 4) are the same in every data set; those of other agents follow
@@ -335,7 +304,7 @@ def true_covariates(model: FittedModel, task: Task, agents: Sequence[int]) -> ND
     return known[[int(agent) for agent in agents]]
 
 
-def _head(model: FittedModel, task: Task, seed: int) -> Record:
+def _head(model: Fitted, task: Task, seed: int) -> Record:
     source = model.info.source
     return {
         "twinfold": __version__,
@@ -349,14 +318,10 @@ def _head(model: FittedModel, task: Task, seed: int) -> Record:
     }
 
 
-def _label(task: Task, agent: int) -> str:
-    labels = AGENT_LABELS.get(task.name, ())
-    return labels[agent] if 0 <= agent < len(labels) else str(agent)
-
-
-def _paper(table: Any, task: Task, model: FittedModel) -> Record:
-    """Return the paper's figures for PerSim on the same kind of data, by agent; {} if none."""
-    return _figures(table, task, model.info.source.get("policy"), "persim")
+def _paper(table: Any, task: Task, model: Fitted) -> Record:
+    """Return the paper's figures for a method on the same kind of data, by agent; {} if none."""
+    method = model.method if isinstance(model, CaDM) else "persim"
+    return _figures(table, task, model.info.source.get("policy"), method)
 
 
 def _figures(table: Any, task: Task, dataset: str | None, method: str) -> Record:

@@ -12,27 +12,40 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twinfold import __version__
+from twinfold.baselines.cadm_settings import VARIANTS
 from twinfold.benchmark.eta import Clock
 from twinfold.benchmark.paper import AGENT_LABELS
-from twinfold.benchmark.pending import Part, Plan, fit_config, plan_run, planner_config, settings_of
+from twinfold.benchmark.pending import (
+    Part,
+    Plan,
+    fit_config,
+    fit_settings,
+    plan_run,
+    planner_config,
+    settings_of,
+)
 from twinfold.benchmark.records import FORMAT, VERSION, Record, append_record, cell_of, compact
 from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
 from twinfold.errors import RunError, UsageError
 from twinfold.utils.cores import usable_cores
 
 if TYPE_CHECKING:
+    from twinfold.baselines.cadm_model import CaDM
+    from twinfold.data.panel import PanelDataset
     from twinfold.models.fitted_model import FittedModel
 
 Log = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
+Model = TypeVar("Model")
 
 
 def run_suite(
@@ -116,7 +129,7 @@ class _Session:
     work: Path
     log: Log
     progress: Progress | None
-    models: dict[tuple[Any, ...], FittedModel] = field(default_factory=dict)
+    models: dict[tuple[Any, ...], FittedModel | CaDM] = field(default_factory=dict)
 
     def measure(self, cells: list[Cell]) -> Iterator[Record]:
         """Yield the records of cells of one group, each as soon as it is known."""
@@ -143,47 +156,84 @@ class _Session:
         episodes = settings_of(self.suite, self.profile, cell)["episodes"]
         return max(1, usable_cores() // episodes)
 
-    def model(self, cell: Cell) -> FittedModel:
+    def model(self, cell: Cell) -> FittedModel | CaDM:
         """Return the fit of a cell: the last one, one of the work directory, or a new one."""
         from twinfold.benchmark.collect import collect, provenance
         from twinfold.tasks import get_task
-        from twinfold.training.fit import fit
-        from twinfold.training.run_directory import load_run
 
-        key = (cell.task, cell.dataset, cell.repeat)
+        key = (cell.task, cell.dataset, cell.repeat, cell.method)
         if key in self.models:
             return self.models[key]
         assert cell.dataset is not None
-        task, config = get_task(cell.task), fit_config(self.suite, cell)
+        task = get_task(cell.task)
         n_agents, seed = self.suite.data.agents, self.suite.data.seed + cell.repeat
         self.log(f"{cell.task}, {cell.dataset}, repeat {cell.repeat}: collecting")
         # Collected anew every time, in seconds: a stored table would outlive a new policy.
         dataset = collect(task, cell.dataset, n_agents, seed)
-        identity = dataset.fingerprint() + config.model_dump_json()
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        out = self.work / f"{cell.task}-{cell.dataset}-{seed}-{digest}"
-        if out.exists():
-            self.log(f"  the fit is there: {out}")
-            try:
-                model = load_run(out)
-            except RunError as error:
-                raise RunError(f"{error}\nor remove {out}: this command then fits anew") from None
-        else:
-            source = provenance(task, cell.dataset, n_agents, seed)
-            model = fit(
-                dataset,
-                config,
-                out=out,
-                reserve=self.suite.reserve,
-                source=source,
-                log=lambda line: self.log(f"  {line}"),
-                progress=self.progress,
-            )
+        source = provenance(task, cell.dataset, n_agents, seed)
+        found = self.cadm if cell.method in VARIANTS else self.simulator
+        model = found(cell, dataset, source)
         self.models.clear()  # suites go fit by fit
         self.models[key] = model
         return model
 
-    def record(self, cell: Cell, model: FittedModel | None, progress: Progress | None) -> Record:
+    def simulator(self, cell: Cell, dataset: PanelDataset, source: dict[str, Any]) -> FittedModel:
+        """Return the learned simulators of a cell, from the work directory or fitted anew."""
+        from twinfold.training.fit import fit
+        from twinfold.training.run_directory import load_run
+
+        config = fit_config(self.suite, cell)
+        out = self.place(cell, dataset, config.model_dump_json())
+        if out.exists():
+            return self.loaded(load_run, out)
+        return fit(
+            dataset,
+            config,
+            out=out,
+            reserve=self.suite.reserve,
+            source=source,
+            log=lambda line: self.log(f"  {line}"),
+            progress=self.progress,
+        )
+
+    def cadm(self, cell: Cell, dataset: PanelDataset, source: dict[str, Any]) -> CaDM:
+        """Return the CaDM of a cell, from the work directory or fitted anew."""
+        from twinfold.baselines import fit_cadm, load_cadm, save_cadm
+
+        settings = fit_settings(self.suite, cell)
+        out = self.place(cell, dataset, json.dumps(settings)).with_suffix(".safetensors")
+        if out.exists():
+            return self.loaded(load_cadm, out)
+        model = fit_cadm(
+            dataset,
+            self.suite.cadm[cell.method],
+            VARIANTS[cell.method],
+            settings["seed"],
+            source=source,
+            progress=self.progress,
+        )
+        save_cadm(model, out)
+        self.log(f"  {cell.method}: fitted in {model.info.seconds:.1f} s: {out}")
+        return model
+
+    def place(self, cell: Cell, dataset: PanelDataset, settings: str) -> Path:
+        """Return where the fit of a cell is kept: under the digest of its data and settings."""
+        digest = hashlib.sha256((dataset.fingerprint() + settings).encode()).hexdigest()[:12]
+        method = "" if cell.method == "persim" else f"-{cell.method}"
+        seed = self.suite.data.seed + cell.repeat
+        return self.work / f"{cell.task}-{cell.dataset}{method}-{seed}-{digest}"
+
+    def loaded(self, load: Callable[[Path], Model], path: Path) -> Model:
+        """Return a fit of the work directory; a damaged one is told how to be rid of."""
+        self.log(f"  the fit is there: {path}")
+        try:
+            return load(path)
+        except RunError as error:
+            raise RunError(f"{error}\nor remove {path}: this command then fits anew") from None
+
+    def record(
+        self, cell: Cell, model: FittedModel | CaDM | None, progress: Progress | None
+    ) -> Record:
         """Measure one cell."""
         import jax
 
@@ -245,10 +295,12 @@ def _shown(record: Record) -> str:
     return f"{cell_of(record)}: {word} {figure:.4g} in {seconds:.1f} s"
 
 
-def _fitted(model: FittedModel) -> dict[str, Any]:
+def _fitted(model: FittedModel | CaDM) -> dict[str, Any]:
     """Return what a fit was made from and what it chose: its single values, and its error."""
     single = {name: value for name, value in model.info if isinstance(value, str | int | float)}
-    validation = model.info.validation
+    validation = getattr(model.info, "validation", None)
+    if validation is None:  # a baseline holds nothing out
+        return single
     return {
         **single,
         "held_out_error": validation.get("rmse"),

@@ -12,6 +12,7 @@
     effort = "thorough"             # of every fit; "normal" where nothing is said
     [fit.cart_pole]                 # further settings of FitConfig, by task
     [plan.cart_pole]                # settings of PlanConfig, by task; change our planner only
+    [baselines.cadm]                # settings of a baseline that differ from its defaults
 
     [profiles.quick]
     repeats = 1
@@ -31,6 +32,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from twinfold.baselines.cadm_settings import VARIANTS, CaDMSettings
 from twinfold.benchmark.paper import AGENT_LABELS
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
@@ -45,7 +47,7 @@ FOLDER = Path("suites")
 KINDS = ("prediction", "return")
 DATASETS = ("pure", "random", "pure-eps-20", "pure-eps-40")
 # By method: whether something is fitted, and so whether there is a data set to choose.
-METHODS = {"persim": True, "true-env-mpc": False}
+METHODS = {"persim": True, **dict.fromkeys(VARIANTS, True), "true-env-mpc": False}
 PLANNERS = ("twinfold", "paper")
 TASKS = tuple(AGENT_LABELS)
 
@@ -145,8 +147,9 @@ class Suite(_Strict):
         reserve: agents that the nets must not see; the paper trains on all of them.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
-        fits_of: file name of a suite beside this one; its ``data``, ``effort``,
-            ``reserve`` and ``fit`` are taken, so that the two share their fits.
+        baselines: by method, settings of a baseline that differ from its defaults.
+        fits_of: file name of a suite beside this one; its ``data``, ``effort``, ``reserve``,
+            ``fit`` and ``baselines`` are taken, so that the two share their fits.
         profiles: by name.
     """
 
@@ -163,6 +166,7 @@ class Suite(_Strict):
     reserve: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
     fit: dict[str, dict[str, Any]] = {}
     plan: dict[str, dict[str, Any]] = {}
+    baselines: dict[str, dict[str, Any]] = {}
     fits_of: Annotated[str, Field(pattern=r"^[^/\x00]+\.toml$")] | None = None
     profiles: dict[str, Profile] = Field(min_length=1)
 
@@ -174,6 +178,8 @@ class Suite(_Strict):
         for setting in ("fit", "plan"):
             _known(f"task in [{setting}]", getattr(self, setting), self.tasks)
         _known("method in [planners]", self.planners, self.methods)
+        named = [method for method in self.methods if method in VARIANTS]
+        _known("method in [baselines]", self.baselines, named)
         for planners in self.planners.values():
             _known("planner", planners, PLANNERS)
         for profile in self.profiles.values():
@@ -207,6 +213,18 @@ class Suite(_Strict):
                 found[task] = FitConfig.parse({"effort": self.effort, **self.fit.get(task, {})})
             except UsageError as error:
                 raise UsageError(f"[fit.{task}]: {error}") from None
+        return found
+
+    @cached_property
+    def cadm(self) -> Mapping[str, CaDMSettings]:
+        """Return the settings of CaDM by method, of those in the suite."""
+        found = {}
+        for method in self.methods:
+            if method in VARIANTS:
+                try:
+                    found[method] = CaDMSettings.parse(self.baselines.get(method, {}))
+                except UsageError as error:
+                    raise UsageError(f"[baselines.{method}]: {error}") from None
         return found
 
     def profile(self, name: str) -> Profile:
@@ -255,18 +273,21 @@ def load_suite(name: str | Path) -> Suite:
         )
     suite = _validated(path, values)
     if suite.fits_of is not None:
-        if suite.fit or suite.model_fields_set & {"data", "effort", "reserve"}:
+        if suite.fit or suite.model_fields_set & {"data", "effort", "reserve", "baselines"}:
             raise UsageError(
-                f"{path}: [data], effort, reserve and [fit] come from fits_of; give them there"
+                f"{path}: [data], effort, reserve, [fit] and [baselines] come from fits_of; "
+                "give them there"
             )
         beside = path.with_name(suite.fits_of)
         found = read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
         other = _validated(beside, found)
         mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
+        others = {name: how for name, how in other.baselines.items() if name in suite.methods}
         taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}
-        suite = suite.model_copy(update={**taken, "fit": mine})
+        suite = suite.model_copy(update={**taken, "fit": mine, "baselines": others})
     try:
-        suite.fits  # noqa: B018 - settings of fits are checked now, not after an hour
+        # Settings of fits are checked now, not after an hour.
+        suite.fits, suite.cadm  # noqa: B018
         plans_are_valid(suite)
     except UsageError as error:
         raise _told(path, str(error).splitlines()) from None

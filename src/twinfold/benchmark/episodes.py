@@ -1,0 +1,95 @@
+"""Episodes of several agents in a true task, and what each agent plans for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold import metrics
+from twinfold.benchmark.paper import AGENT_LABELS
+from twinfold.models.fitted_model import FittedModel
+from twinfold.planning.build import task_objective, task_planner
+from twinfold.planning.config import PlanConfig
+from twinfold.planning.mpc import run_agents
+from twinfold.tasks import Task
+from twinfold.utils.cores import usable_cores
+
+Record = dict[str, Any]
+
+
+def play(
+    task: Task,
+    agents: Sequence[int],
+    covariates: NDArray[np.float64],
+    stacks: Sequence[Any],
+    objectives: Sequence[Any],
+    config: PlanConfig,
+    episodes: int,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[Record]:
+    """Return episodes of every agent in the true task, one row of figures each."""
+    outcomes = run_agents(
+        task,
+        [task.covariates(row) for row in covariates],
+        stacks,
+        task_planner(config, task),
+        objectives,
+        jax.random.split(jax.random.key(seed), (len(agents), episodes)),
+        progress=None if progress is None else lambda n, of: progress("episodes", n, of),
+    )
+    return [
+        {
+            "agent": int(agent),
+            "label": agent_label(task, agent),
+            **metrics.summarise(outcome.returns),
+            "mean_length": float(np.mean(outcome.lengths)),
+        }
+        for agent, outcome in zip(agents, outcomes, strict=True)
+    ]
+
+
+def objectives_of(
+    model: FittedModel,
+    task: Task,
+    agents: Sequence[int],
+    stacks: Sequence[Any],
+    config: PlanConfig,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[Any]:
+    """Return the objective of each agent, made side by side: a terminal value takes a while."""
+
+    def told(done: int) -> None:
+        if progress is not None and config.objective.terminal_value != "none":
+            progress("what states are worth", done, len(agents))
+
+    told(0)
+    # The first one alone: it compiles what the others share.
+    found = [
+        task_objective(config, task, stack, model, int(agent))
+        for agent, stack in zip(agents[:1], stacks[:1], strict=True)
+    ]
+    told(len(found))
+    pool = ThreadPoolExecutor(usable_cores())
+    try:
+        jobs = [
+            pool.submit(task_objective, config, task, stack, model, int(agent))
+            for agent, stack in zip(agents[1:], stacks[1:], strict=True)
+        ]
+        for job in jobs:
+            found.append(job.result())
+            told(len(found))
+    finally:  # after an interrupt there is nothing to wait for
+        pool.shutdown(wait=False, cancel_futures=True)
+    return found
+
+
+def agent_label(task: Task, agent: int) -> str:
+    """Return what the paper calls an agent of a task: its physics; the id of another."""
+    labels = AGENT_LABELS.get(task.name, ())
+    return labels[agent] if 0 <= agent < len(labels) else str(agent)
