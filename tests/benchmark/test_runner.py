@@ -163,6 +163,51 @@ def test_records_of_another_version_are_refused(bench: Any) -> None:
     assert RECORDS.read_text() == text + "\n"
 
 
+def test_a_baseline_is_fitted_once_and_measured_with_its_history(bench: Any) -> None:
+    small = "hidden = [16]\nencoder = [8]\nsteps = 5\n"
+    more = f"[baselines.cadm]\n{small}[baselines.cadm-pets]\n{small}members = 2\nparticles = 3\n"
+    changes = {'methods = ["persim"]': 'methods = ["cadm", "cadm-pets"]', "[data]": f"{more}[data]"}
+    path = Path("suites/tiny.toml")
+    text = path.read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    done = bench("run", "tiny", *POLES)
+    assert done.code == 0, done.err
+    records = lines()
+    assert [(r["method"], r["agent"]) for r in records] == [
+        ("cadm", 0), ("cadm", 3), ("cadm-pets", 0), ("cadm-pets", 3)
+    ]  # fmt: skip
+    for record in records:
+        fit = record["settings"]["fit"]
+        assert (fit["hidden"], fit["history"], fit["seed"]) == ([16], 10, 0)
+        assert "the first 10 true steps of every test trajectory are its history" in record["note"]
+        assert record["figures"]["rmse_mean"] > 0
+        assert record["seconds"]["fit"] > 0
+    assert records[0]["fitted"]["fingerprint"] == records[2]["fitted"]["fingerprint"]
+    fits = sorted(file.name for file in Path("runs/bench").iterdir())
+    assert len(fits) == 2
+    assert fits[0].startswith("cart_pole-random-cadm-0-")
+    page = bench("table", "tiny").out
+    assert "| random | Vanilla CaDM | " in page
+    assert "by fits with other settings" not in page
+
+    # The other suite plans with the same fit; a damaged one says what to remove.
+    other = Path("suites/tiny-returns.toml")
+    other.write_text(other.read_text().replace('"persim"', '"cadm"'))
+    asked = ("run", "tiny-returns", *POLES, "--method", "cadm", "--agent", 0)
+    done = bench(*asked)
+    assert done.code == 0, done.err
+    assert "the fit is there" in done.err
+    (planned,) = lines(Path("results/tiny-returns-quick.jsonl"))
+    assert planned["settings"]["fit"] == records[0]["settings"]["fit"]
+    assert planned["figures"]["n"] == 2
+    (Path("runs/bench") / fits[0]).write_bytes(b"")
+    done = bench(*asked, "--records", "new.jsonl")
+    assert done.code == 1
+    assert f"or remove runs/bench/{fits[0]}: this command then fits anew" in done.err
+
+
 def test_a_damaged_fit_says_what_to_remove(bench: Any) -> None:
     assert bench("run", "tiny", *POLES, "--agent", 0, "--quiet").code == 0
     (run,) = Path("runs/bench").iterdir()

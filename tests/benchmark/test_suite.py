@@ -112,11 +112,20 @@ def test_a_profile_leaves_cells_out(tiny_returns: Suite) -> None:
             {"kind": "prediction", "methods": ["true-env-mpc"]},
             "'true-env-mpc' predicts nothing; kind 'prediction' takes valid: persim",
         ),
+        ({"baselines": {"cadm": {}}}, "unknown method in .baselines. 'cadm'; valid: "),
     ],
 )
 def test_a_name_that_does_not_exist_is_told_with_those_that_do(changes, named) -> None:
     with pytest.raises(UsageError, match=named):
         Suite.model_validate({**MINIMAL, **changes})
+
+
+def test_a_setting_of_a_baseline_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    text = "".join(f"{name} = {_toml(value)}\n" for name, value in MINIMAL.items())
+    text = text.replace('["persim"]', '["cadm"]') + "[baselines.cadm]\ndepth = 3\n"
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError, match=r".baselines.cadm.: unknown setting 'depth'; valid: hid"):
+        load_suite(path)
 
 
 HEAD = """

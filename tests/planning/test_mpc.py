@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from twinfold.models.dynamics import Dynamics
 from twinfold.models.true_dynamics import TaskDynamics
 from twinfold.planning import (
     RandomShooting,
@@ -46,26 +47,62 @@ def test_every_cart_pole_is_balanced() -> None:
     np.testing.assert_array_equal(true_returns("cart_pole", 10), 200.0)
 
 
-@pytest.mark.parametrize("name", ["cart_pole", "mountain_car"])
-def test_an_episode_equals_a_plain_loop(name: str) -> None:
+class Forgetful(Dynamics):
+    """True dynamics that are wrong until enough true steps were seen."""
+
+    inner: TaskDynamics
+    seen: jax.Array
+
+    def init(self, state: Any) -> Any:
+        return self.inner.init(state), self.seen
+
+    def encode(self, action: Any) -> Any:
+        return self.inner.encode(action)
+
+    def step(self, carry: Any, code: Any) -> Any:
+        inside, after = self.inner.step(carry[0], code)
+        return (inside, carry[1]), jnp.where(carry[1] < 3, -after, after)
+
+    def blank_history(self) -> Any:
+        return jnp.zeros(())
+
+    def observed(self, history: Any, state: Any, action: Any, next_state: Any) -> Any:
+        return history + 1
+
+    def with_history(self, history: Any) -> Forgetful:
+        return Forgetful(self.inner, jnp.broadcast_to(history, self.seen.shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "forgetful"), [("cart_pole", False), ("mountain_car", False), ("cart_pole", True)]
+)
+def test_an_episode_equals_a_plain_loop(name: str, forgetful: bool) -> None:
     task = get_task(name)
     covariates = task.covariates(task.test_agents[1])
-    stack = TaskDynamics(task, task.covariates(task.test_agents[1:3]))
+    stack: Dynamics = TaskDynamics(task, task.covariates(task.test_agents[1:3]))
+    if forgetful:
+        stack = Forgetful(stack, jnp.zeros(2))
     planner = RandomShooting(task.n_actions, candidates=30, horizon=5)  # type: ignore[arg-type]
     objective = Objective.of_task(task)
     key = jax.random.key(7)
     got = run_episodes(task, covariates, stack, planner, objective, key[None])
 
-    plan = jax.jit(lambda s, o, k: planner.plan(s, make_evaluate(stack, objective), o, k)[:2])
+    @jax.jit
+    def plan(memory: Any, observation: Any, key: Any, history: Any) -> Any:
+        evaluate = make_evaluate(stack.with_history(history), objective)
+        return planner.plan(memory, evaluate, observation, key)[:2]
+
     step = jax.jit(task.step)
     key, key_reset, key_init = jax.random.split(key, 3)
     state: Any = task.reset(covariates, key_reset)
     memory = planner.init(key_init)
     total, length = 0.0, 0
+    history = stack.blank_history()
     while length < task.max_steps:
         key, key_plan = jax.random.split(key)
-        action, memory = plan(memory, state, key_plan)
+        action, memory = plan(memory, state, key_plan, history)
         after = step(covariates, state, action)
+        history = stack.observed(history, state, action, after)
         total += float(task.reward(state, action, after))
         length += 1
         state = after

@@ -192,6 +192,28 @@ class CaDMDynamics(Dynamics):
         context = self.nets.context(jnp.concatenate([change, code], axis=-1), self.history.mask)
         return self.normalizer.encode_state(state), context, self.key
 
+    def blank_history(self) -> History:
+        """Return the history that the model was made with, all masked unless it was given one."""
+        n_axes = self.normalizer.state_mean.ndim - 1
+        return jax.tree.map(lambda leaf: leaf[(0,) * n_axes], self.history)
+
+    def observed(self, history: History, state: Array, action: Array, next_state: Array) -> History:
+        """Return the history with one more step at its end, and without its first."""
+        change = jnp.asarray(next_state) - state
+        for d in self.normalizer.angles:  # the short way
+            change = change.at[d].set(jnp.arctan2(jnp.sin(change[d]), jnp.cos(change[d])))
+
+        def pushed(old: Array, new: Any) -> Array:
+            return jnp.concatenate([old[1:], jnp.asarray(new, old.dtype)[None]])
+
+        return History(*map(pushed, history, (change, action, True)))
+
+    def with_history(self, history: History) -> CaDMDynamics:
+        """Return the member, or the stack, that begins after a history."""
+        axes = self.normalizer.state_mean.shape[:-1]
+        known = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*axes, *leaf.shape)), history)
+        return eqx.tree_at(lambda member: member.history, self, known)
+
     def encode(self, action: Array) -> Float[Array, " C"]:
         """Return one entry per level, or the standardised action."""
         return action_code(self.normalizer, self.n_levels, action)

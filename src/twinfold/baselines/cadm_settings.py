@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import problem_lines
@@ -54,6 +54,13 @@ class CaDMSettings(BaseModel):
     bound_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.01
     members: Annotated[int, Field(ge=1, le=100, strict=True)] = 5
     particles: Number = 20
+
+    @field_validator("log_variance")
+    @classmethod
+    def _in_order(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not bounds[0] < bounds[1]:
+            raise ValueError("the lower bound comes first")
+        return bounds
 
     @classmethod
     def parse(cls, values: dict[str, object]) -> CaDMSettings:

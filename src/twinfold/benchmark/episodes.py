@@ -55,7 +55,7 @@ def play(
 
 
 def objectives_of(
-    model: FittedModel,
+    model: FittedModel | None,
     task: Task,
     agents: Sequence[int],
     stacks: Sequence[Any],

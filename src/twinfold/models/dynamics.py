@@ -15,6 +15,10 @@ class Dynamics(eqx.Module):
     An ensemble is a ``Dynamics`` whose array leaves carry a leading member axis; callers map over
     it with ``equinox.filter_vmap``. States are in raw units, ``(D,)``. A continuous action is
     ``(A,)``; a discrete action is an integer scalar, the index of its level (0 .. K-1).
+
+    A model that knows an agent by its recent true steps overrides the last three methods, which
+    take an ensemble as well as a member. Whoever acts keeps the history: every step goes into
+    ``observed``, and what is planned next begins from ``with_history``.
     """
 
     @abc.abstractmethod
@@ -28,3 +32,15 @@ class Dynamics(eqx.Module):
     @abc.abstractmethod
     def step(self, carry: Any, code: Any) -> tuple[Any, Float[Array, " D"]]:
         """Return the new carry and the next state ``(D,)``."""
+
+    def blank_history(self) -> Any:
+        """Return the history of an agent before its first step; None for a model without one."""
+        return None
+
+    def observed(self, history: Any, state: Array, action: Array, next_state: Array) -> Any:
+        """Return the history after one more true step, in raw units."""
+        return history
+
+    def with_history(self, history: Any) -> Dynamics:
+        """Return the model whose ``init`` begins after this history."""
+        return self

@@ -99,19 +99,20 @@ def run_episodes(
         keys: one key per episode, ``(E,)`` typed keys or ``(E, 2)``.
         batch_size: episodes that run side by side (default: all); fewer take less memory.
     """
-    controller = MPCController(planner, stack, objective)
 
     def unfinished(now: Any) -> Array:
-        _, _, _, ended, step, _ = now
+        ended, step = now[3:5]
         return ~ended & (step < task.max_steps)
 
     def advance(now: Any) -> Any:
-        key, state, memory, _, step, total = now
+        key, state, memory, _, step, total, history = now
         key, key_plan = jax.random.split(key)
+        controller = MPCController(planner, stack.with_history(history), objective)
         action, memory = controller.act(memory, state, key_plan)
         next_state = task.step(covariates, state, action)
+        history = stack.observed(history, state, action, next_state)
         total = total + task.reward(state, action, next_state)
-        return key, next_state, memory, task.terminated(next_state), step + 1, total
+        return key, next_state, memory, task.terminated(next_state), step + 1, total, history
 
     def one(key: Array) -> Episodes:
         key, key_reset, key_init = jax.random.split(key, 3)
@@ -119,12 +120,13 @@ def run_episodes(
         start = (
             key,
             state,
-            controller.init(key_init),
+            planner.init(key_init),
             jnp.zeros((), bool),
             jnp.zeros((), jnp.int32),
             jnp.zeros(()),
+            stack.blank_history(),
         )
-        _, _, _, _, length, total = jax.lax.while_loop(unfinished, advance, start)
+        length, total = jax.lax.while_loop(unfinished, advance, start)[4:6]
         return Episodes(returns=total, lengths=length)
 
     n_episodes = keys.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
+from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.planning.build import task_objective, task_planner
@@ -141,7 +142,27 @@ def _reason_against(rollout: Rollout, min_support: float | None) -> str | None:
     return abstention(support, support.score < min_support, min_support)
 
 
-def check_fits(model: FittedModel, task: Task) -> None:
+@runtime_checkable
+class FittedToTask(Protocol):
+    """Whatever was fitted on a table: a run of ours, or a baseline."""
+
+    @property
+    def roles(self) -> Roles:
+        """Columns of the table."""
+        ...
+
+    @property
+    def action_levels(self) -> NDArray[np.int64] | None:
+        """Discrete actions of the table, or None."""
+        ...
+
+    @property
+    def info(self) -> Any:
+        """Where it comes from; it has a ``source``."""
+        ...
+
+
+def check_fits(model: FittedToTask, task: Task) -> None:
     """Refuse a run whose states or actions are not those of a task.
 
     Raises:
