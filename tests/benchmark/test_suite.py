@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from twinfold.baselines import CaDMSettings
 from twinfold.benchmark.pending import Part, planner_config
 from twinfold.benchmark.suite import DATASETS, Cell, Row, Suite, load_suite
 from twinfold.errors import UsageError
@@ -33,7 +34,8 @@ def test_the_papers_suites_cover_the_papers_rows(name: str) -> None:
     rows = set(suite.rows())
     planner = "twinfold" if name == "table2" else None
     for task in ("mountain_car", "cart_pole", "half_cheetah"):
-        assert {Row(task, dataset, "persim", planner) for dataset in DATASETS} <= rows
+        for method in ("persim", "cadm"):
+            assert {Row(task, dataset, method, planner) for dataset in DATASETS} <= rows
         if name == "table2":
             assert Row(task, None, "true-env-mpc", "twinfold") in rows
             assert Row(task, None, "true-env-mpc", "paper") in rows
@@ -46,13 +48,14 @@ def test_the_papers_suites_cover_the_papers_rows(name: str) -> None:
     cells = list(suite.cells(paper))
     assert len(set(cells)) == len(cells)
     # Nothing is left out of the profile that stands for the paper's protocol.
-    n_learned = 3 * 4 * 5 * 5
+    n_learned = len(set(suite.methods) - {"true-env-mpc"}) * 3 * 4 * 5 * 5
     assert len(cells) == n_learned + (3 * 2 * 5 if name == "table2" else 0)
 
 
 def test_the_papers_suites_share_their_fits() -> None:
     first, second = (load_suite(ROOT / "suites" / f"{name}.toml") for name in ("table1", "table2"))
     assert first.fits == second.fits
+    assert first.cadm("cadm") == second.cadm("cadm") == CaDMSettings()
     # A stranger's table gets the same treatment: an effort, and nothing that is set per task.
     assert first.effort == second.effort == "thorough"
     assert not first.fit

@@ -190,6 +190,29 @@ def test_the_short_form_has_the_worst_agent_of_every_row(
     }
 
 
+def test_a_baseline_stands_beside_the_papers_and_apart_from_ours(
+    tiny: Suite, errors: dict, hand_made: Any, tmp_path: Path
+) -> None:
+    suite = tiny.model_copy(update={"methods": ("persim", "cadm")})
+    (cell,) = (c for c in suite.cells(suite.profile("quick")) if c[0::2][:3] == (
+        "cart_pole", "cadm", 0))  # fmt: skip
+    record = hand_made(suite, "quick", cell, rmse_mean=0.2, r2_median=0.5)
+    record["seconds"]["fit"] = 70.0
+    records = {**errors, cell: record}
+    page = markdown(suite, "quick", records, tmp_path)
+    assert "| random | Vanilla CaDM | 0.2 / 0.172 | not run / 0.098 |" in page
+    assert "a fit took 30 s, of cadm 70 s; evaluation" in page
+    assert "by fits with other settings" not in page
+    # Counted is ours alone, and the short form leaves out what of a baseline was not run.
+    assert "PerSim in 1 of 2 cells" in page
+    methods = [row[:3] for row in rows_of(short(suite, "quick", records, tmp_path))[2:]]
+    assert methods == [
+        ["cart_pole", "random", "PerSim"],
+        ["cart_pole", "random", "Vanilla CaDM"],
+        ["mountain_car", "random", "PerSim"],
+    ]
+
+
 def test_oddities_are_told_where_they_matter(tiny: Suite, tiny_returns: Suite) -> None:
     def said(suite: Suite) -> str:
         return "\n".join(notes(suite))

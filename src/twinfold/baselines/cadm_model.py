@@ -146,7 +146,7 @@ class CaDM:
         """
         stack = self.dynamics()
         kind = np.int32 if self.n_levels else np.float32
-        queries = (states.astype(np.float32), actions.astype(kind), histories)
+        queries = (np.asarray(states, np.float32), np.asarray(actions, kind), histories)
         found = []
         for first in range(0, len(states), _BATCH):
             rows = np.minimum(np.arange(first, first + _BATCH), len(states) - 1)

@@ -225,7 +225,7 @@ def _train_members(
 ) -> tuple[list[CaDMNets], list[float]]:
     """Train every member on a core of its own; an interrupt ends them all after their chunk."""
     done = [0] * len(starts)
-    stopped = threading.Event()
+    stopped, told = threading.Event(), threading.Lock()
     adam = optax.adam(settings.learning_rate)
     states = [Training(nets, adam.init(nets)) for nets in starts]
     nothing = jnp.int32(0), jnp.int32(0)
@@ -239,9 +239,10 @@ def _train_members(
             count = min(_CHUNK, settings.steps - first)
             state, loss = program(state, key, steps, pairs, jnp.int32(first), jnp.int32(count))
             loss = float(loss)  # waits for the chunk, so that progress is true
-            done[member] += count
-            if progress is not None:
-                progress("training of CaDM", sum(done), settings.steps * len(starts))
+            with told:
+                done[member] += count
+                if progress is not None:
+                    progress("training of CaDM", sum(done), settings.steps * len(starts))
         return state.nets, float(loss)
 
     with ThreadPoolExecutor(usable_cores()) as pool:

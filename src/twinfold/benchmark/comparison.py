@@ -258,9 +258,16 @@ def _budget(own: list[Record]) -> str:
         return ""
     repeats = _count(1 + max(record["repeat"] for record in own), "repeat")
     text = f": {repeats}, {_each(_amount(record['budget']) for record in own)}"
-    fits = sorted({r["seconds"]["fit"] for r in own if r["seconds"]["fit"] is not None})
-    if fits:
-        text += f"; a fit took {_seconds(fits[0], fits[-1])}"
+    fits: dict[str, list[float]] = {}
+    for record in own:
+        if record["seconds"]["fit"] is not None:
+            fits.setdefault(record["method"], []).append(record["seconds"]["fit"])
+    times = [
+        ("" if method == "persim" else f"of {method} ") + _seconds(min(spent), max(spent))
+        for method, spent in fits.items()
+    ]
+    if times:
+        text += f"; a fit took {', '.join(times)}"
     spent = sum(record["seconds"]["evaluation"] for record in own)
     devices = _each(f"{_count(record['cores'], 'core')}, {record['device']}" for record in own)
     dates = sorted({record["date"][:10] for record in own})

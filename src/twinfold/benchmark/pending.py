@@ -113,7 +113,7 @@ def fit_settings(suite: Suite, cell: Cell) -> dict[str, Any]:
     """Return all settings of a cell's fit as plain values, its seed included."""
     if cell.method not in VARIANTS:
         return fit_config(suite, cell).model_dump(mode="json")
-    settings = suite.cadm[cell.method].model_dump(mode="json")
+    settings = suite.cadm(cell.method).model_dump(mode="json")
     return {"variant": VARIANTS[cell.method], **settings, "seed": suite.data.seed + cell.repeat}
 
 

@@ -206,7 +206,7 @@ class _Session:
             return self.loaded(load_cadm, out)
         model = fit_cadm(
             dataset,
-            self.suite.cadm[cell.method],
+            self.suite.cadm(cell.method),
             VARIANTS[cell.method],
             settings["seed"],
             source=source,

@@ -215,17 +215,12 @@ class Suite(_Strict):
                 raise UsageError(f"[fit.{task}]: {error}") from None
         return found
 
-    @cached_property
-    def cadm(self) -> Mapping[str, CaDMSettings]:
-        """Return the settings of CaDM by method, of those in the suite."""
-        found = {}
-        for method in self.methods:
-            if method in VARIANTS:
-                try:
-                    found[method] = CaDMSettings.parse(self.baselines.get(method, {}))
-                except UsageError as error:
-                    raise UsageError(f"[baselines.{method}]: {error}") from None
-        return found
+    def cadm(self, method: str) -> CaDMSettings:
+        """Return the settings of a variant of CaDM."""
+        try:
+            return CaDMSettings.parse(self.baselines.get(method, {}))
+        except UsageError as error:
+            raise UsageError(f"[baselines.{method}]: {error}") from None
 
     def profile(self, name: str) -> Profile:
         """Return the profile of that name.
@@ -287,7 +282,9 @@ def load_suite(name: str | Path) -> Suite:
         suite = suite.model_copy(update={**taken, "fit": mine, "baselines": others})
     try:
         # Settings of fits are checked now, not after an hour.
-        suite.fits, suite.cadm  # noqa: B018
+        suite.fits  # noqa: B018
+        for method in suite.baselines:
+            suite.cadm(method)
         plans_are_valid(suite)
     except UsageError as error:
         raise _told(path, str(error).splitlines()) from None

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from twinfold.baselines.cadm_settings import VARIANTS
 from twinfold.benchmark.comparison import Entry, budget_lines, summarise
 from twinfold.benchmark.records import Record
 from twinfold.benchmark.suite import Cell, Row, Suite
@@ -198,7 +199,10 @@ def notes(suite: Suite) -> list[str]:
 
 
 def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path) -> str:
-    """Return a row per task, data set and method: the agent where ours is worst by the paper's."""
+    """Return a row per task, data set and method: the agent where ours is worst by the paper's.
+
+    A baseline has rows for what was run only.
+    """
     errors = suite.kind == "prediction"
     lines = [
         f"| task | data | method | worst agent | {'RMSE' if errors else 'return'} | paper "
@@ -209,6 +213,8 @@ def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folde
     for row, cells in _by_row(entries).items():
         start = f"| {row.task} | {row.dataset or NOTHING} | {method_name(row)} | "
         run = [entry for entry in cells if entry.ours is not None and entry.paper is not None]
+        if not run and row.method in VARIANTS:
+            continue
         if not run:
             lines.append(start + " | ".join([NOT_RUN] + [NOTHING] * (3 if errors else 4)) + " |")
             continue
