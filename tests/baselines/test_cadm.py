@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -23,8 +24,11 @@ def nets_of(variant: Any, seed: int = 0) -> CaDMNets:
 
 def batch_of(seed: int, size: int = 3) -> Batch:
     rng = np.random.default_rng(seed)
-    draw = lambda *shape: rng.normal(size=(size, *shape)).astype(np.float32)  # noqa: E731
-    mask = rng.integers(2, size=(size, 2)).astype(bool)
+
+    def draw(*shape: int) -> Any:
+        return rng.normal(size=(size, *shape)).astype(np.float32)
+
+    mask: Any = rng.integers(2, size=(size, 2)).astype(bool)
     return Batch(draw(2, 4), mask, draw(2), draw(2), draw(2), draw(2))
 
 
@@ -93,7 +97,7 @@ def test_variances_stay_between_their_bounds() -> None:
     low, high = np.asarray(nets.bounds)
     for scale in (1.0, 1e3):
         inputs = scale * batch_of(2, 50).inputs
-        _, log = jax.vmap(lambda x: nets.ahead(x, np.zeros(2), np.zeros(2)))(inputs)
+        _, log = jax.vmap(lambda x: nets.ahead(x, jnp.zeros(2), jnp.zeros(2)))(inputs)
         assert (np.asarray(log) >= low - 1e-4).all()
         # The softplus at the lower bound reaches a hair beyond the upper one.
         assert (np.asarray(log) <= high + 1e-3).all()

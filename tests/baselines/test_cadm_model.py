@@ -12,7 +12,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 
 
-def test_steps_observed_one_by_one_are_the_history_of_all(small: Any, models: Any) -> None:
+def test_steps_observed_one_by_one_are_the_history_of_all(small: Any) -> None:
     rng = np.random.default_rng(0)
     states, pushes = rng.uniform(-3, 3, (5, 2)), rng.normal(size=(5, 1))
     model = fit_cadm(_turning(), small(history=4), "pe-ts")
@@ -24,8 +24,8 @@ def test_steps_observed_one_by_one_are_the_history_of_all(small: Any, models: An
             states[t], pushes[t], states[t + 1])))  # fmt: skip
         assert np.asarray(history.mask).sum() == t + 1
     whole = model.histories(states[None], pushes[None, :4])
-    for one, other in zip(history, whole, strict=True):
-        np.testing.assert_allclose(one, other[0], atol=1e-5)
+    for found, wanted in zip(history, whole, strict=True):
+        np.testing.assert_allclose(found, wanted[0], atol=1e-5)
     # The angle is the first column: it turns the short way.
     assert np.abs(np.asarray(history.change)[:, 0]).max() <= np.pi
 

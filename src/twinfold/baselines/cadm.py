@@ -102,7 +102,9 @@ def random_nets(
     bounds = None
     if probabilistic:
         bounds = jnp.tile(jnp.asarray(settings.log_variance, jnp.float32)[:, None], (1, n_state))
-    return CaDMNets(*map(_random_layers, keys, (encoder, forward, backward)), bounds)
+    widths = (encoder, forward, backward)
+    nets = [_random_layers(k, sizes) for k, sizes in zip(keys, widths, strict=True)]
+    return CaDMNets(nets[0], nets[1], nets[2], bounds)
 
 
 def _random_layers(key: Array, sizes: Sequence[int]) -> tuple[Layer, ...]:
@@ -161,9 +163,9 @@ class History(NamedTuple):
         mask: ``(K,)``, False for what has not happened yet.
     """
 
-    change: Array
-    action: Array
-    mask: Array
+    change: Any
+    action: Any
+    mask: Any
 
 
 class CaDMDynamics(Dynamics):
@@ -229,8 +231,8 @@ class CaDMDynamics(Dynamics):
         return (standard, context, key), self.normalizer.decode_state(standard)
 
 
-def action_code(normalizer: Normalizer, n_levels: int, action: Array) -> Float[Array, "*b C"]:
-    """Return what the nets read of actions: one entry per level, or standardised values."""
+def action_code(normalizer: Normalizer, n_levels: int, action: Any) -> Any:
+    """Return what the nets read of actions, ``(..., C)``: a 1 per level, or standardised values."""
     if n_levels:
         return jax.nn.one_hot(action, n_levels)
     return normalizer.encode_action(action)

@@ -39,7 +39,6 @@ class _Record(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     config: CaDMSettings
     roles: Roles
-    agent_ids: tuple[int | str, ...]
     action_levels: tuple[int, ...] | None
     info: CaDMInfo
 
@@ -57,7 +56,6 @@ def save_cadm(model: CaDM, path: Path) -> None:
         seed=model.seed,
         config=model.config,
         roles=model.roles,
-        agent_ids=model.agent_ids,
         action_levels=levels,
         info=model.info,
     )
@@ -123,7 +121,6 @@ def _build(record: _Record, arrays: dict[str, np.ndarray]) -> CaDM:
         variant=record.variant,
         seed=record.seed,
         roles=record.roles,
-        agent_ids=record.agent_ids,
         action_levels=None if levels is None else np.array(levels, np.int64),
         info=record.info,
     )

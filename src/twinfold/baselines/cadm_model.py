@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict
 
 from twinfold.baselines.cadm import CaDMDynamics, CaDMNets, History
 from twinfold.baselines.cadm_settings import VARIANTS, CaDMSettings, Variant
-from twinfold.data.ids import AgentId
 from twinfold.data.roles import Roles
 from twinfold.models.normalizer import Normalizer
 
@@ -63,7 +62,6 @@ class CaDM:
         normalizer: float64, on the host; without limits.
         config: what it was fitted with; ``variant`` and ``seed`` likewise.
         roles: the user's columns.
-        agent_ids: the user's ids of the agents in the data.
         action_levels: the user's discrete actions, or None.
         info: where it comes from.
     """
@@ -74,7 +72,6 @@ class CaDM:
     variant: Variant
     seed: int
     roles: Roles
-    agent_ids: tuple[AgentId, ...]
     action_levels: NDArray[np.int64] | None
     info: CaDMInfo
 
@@ -150,8 +147,9 @@ class CaDM:
         found = []
         for first in range(0, len(states), _BATCH):
             rows = np.minimum(np.arange(first, first + _BATCH), len(states) - 1)
-            part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], queries)
-            found.append(np.asarray(_rollouts(stack, *part, rows), np.float64))
+            start, plan, known = jax.tree.map(lambda leaf, rows=rows: leaf[rows], queries)
+            paths = _rollouts(stack, start, plan, known, jnp.asarray(rows))
+            found.append(np.asarray(paths, np.float64))
         return np.concatenate(found, axis=1)[:, : len(states)]
 
 

@@ -55,9 +55,9 @@ class Steps(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A member in training."""
+    """A member in training: its nets, and what Adam remembers."""
 
-    nets: CaDMNets
+    nets: Any
     adam: Any
 
 
@@ -104,7 +104,6 @@ def fit_cadm(
         variant=variant,
         seed=seed,
         roles=dataset.roles,
-        agent_ids=dataset.agent_ids,
         action_levels=dataset.action_levels,
         info=CaDMInfo(
             twinfold=__version__,
@@ -227,7 +226,7 @@ def _train_members(
     done = [0] * len(starts)
     stopped, told = threading.Event(), threading.Lock()
     adam = optax.adam(settings.learning_rate)
-    states = [Training(nets, adam.init(nets)) for nets in starts]
+    states = [Training(nets, adam.init(nets)) for nets in starts]  # pyright: ignore
     nothing = jnp.int32(0), jnp.int32(0)
     # Compiled before the threads begin, or each would do it.
     program = _train_chunk.lower(states[0], keys[0], steps, pairs, *nothing, settings).compile()
