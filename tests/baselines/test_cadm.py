@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from twinfold.baselines.cadm import Batch, CaDMNets, loss_of, random_nets
 from twinfold.baselines.cadm_settings import CaDMSettings
@@ -43,7 +43,7 @@ def softplus(x: float) -> float:
     return float(np.log1p(np.exp(-abs(x))) + max(x, 0.0))
 
 
-def loop_loss(nets: CaDMNets, batch: Batch, settings: CaDMSettings) -> float:
+def loop_loss(nets: CaDMNets, batch: Batch, how: CaDMSettings) -> float:
     """The same, one step and one coordinate at a time."""
 
     def relu(x: np.ndarray) -> np.ndarray:
@@ -68,19 +68,20 @@ def loop_loss(nets: CaDMNets, batch: Batch, settings: CaDMSettings) -> float:
                 error = error / np.exp(log) + log
             ahead.append(error)
             back.append((behind[d] + batch.target[i][d]) ** 2)
-    loss = np.mean(ahead) + settings.backward_weight * np.mean(back)
+    loss = np.mean(ahead) + how.backward_weight * np.mean(back)
     if nets.bounds is not None:
-        loss += settings.bound_weight * sum(np.asarray(nets.bounds[1] - nets.bounds[0]))
+        loss += how.bound_weight * sum(np.asarray(nets.bounds[1] - nets.bounds[0]))
     return float(loss)
 
 
 @pytest.mark.parametrize("variant", ["vanilla", "pe-ts"])
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), weight=st.sampled_from([0.0, 0.5, 2.0]))
 def test_the_loss_is_that_of_a_loop(variant: Any, seed: int, weight: float) -> None:
-    settings = SMALL.model_copy(update={"backward_weight": weight})
+    how = SMALL.model_copy(update={"backward_weight": weight})
     nets, batch = nets_of(variant, seed), batch_of(seed)
-    found = float(loss_of(nets, batch, settings))
-    assert found == pytest.approx(loop_loss(nets, batch, settings), rel=1e-4, abs=1e-5)
+    found = float(loss_of(nets, batch, how))
+    assert found == pytest.approx(loop_loss(nets, batch, how), rel=1e-4, abs=1e-5)
 
 
 def test_a_step_before_the_beginning_changes_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from twinfold.baselines import fit_cadm
@@ -20,8 +21,8 @@ def test_steps_observed_one_by_one_are_the_history_of_all(small: Any) -> None:
     history = stack.blank_history()
     assert not np.asarray(history.mask).any()
     for t in range(4):
-        history = stack.observed(history, *(x.astype(np.float32) for x in (
-            states[t], pushes[t], states[t + 1])))  # fmt: skip
+        seen = (jnp.asarray(x, jnp.float32) for x in (states[t], pushes[t], states[t + 1]))
+        history = stack.observed(history, *seen)
         assert np.asarray(history.mask).sum() == t + 1
     whole = model.histories(states[None], pushes[None, :4])
     for found, wanted in zip(history, whole, strict=True):
@@ -33,11 +34,11 @@ def test_steps_observed_one_by_one_are_the_history_of_all(small: Any) -> None:
     informed = stack.with_history(history)
     assert informed.key is not None
     own = jax.vmap(lambda key: jax.random.fold_in(key, 0))(informed.key)
-    state = states[4].astype(np.float32)
+    state = jnp.asarray(states[4], jnp.float32)
 
     def one(member: Any, key: Any) -> Any:
         standard, context, _ = member.init(state)
-        code = member.encode(pushes[4].astype(np.float32))
+        code = member.encode(jnp.asarray(pushes[4], jnp.float32))
         return member.step((standard, context, key), code)[1]
 
     after = jax.vmap(one)(informed, own)

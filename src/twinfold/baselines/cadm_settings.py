@@ -49,7 +49,7 @@ class CaDMSettings(BaseModel):
     backward_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.5
     batch: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 256
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    steps: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 12_000
+    steps: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 18_000
     log_variance: tuple[float, float] = (-10.0, 0.5)
     bound_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.01
     members: Annotated[int, Field(ge=1, le=100, strict=True)] = 5
