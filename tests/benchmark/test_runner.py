@@ -202,6 +202,7 @@ def test_a_baseline_is_fitted_once_and_measured_with_its_history(bench: Any) -> 
     (planned,) = lines(Path("results/tiny-returns-quick.jsonl"))
     assert planned["settings"]["fit"] == records[0]["settings"]["fit"]
     assert planned["figures"]["n"] == 2
+    assert "begins every episode without a history" in planned["note"]
     (Path("runs/bench") / fits[0]).write_bytes(b"")
     done = bench(*asked, "--records", "new.jsonl")
     assert done.code == 1

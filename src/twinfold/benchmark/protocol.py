@@ -41,6 +41,10 @@ HISTORY_NOTE = (
     "trajectory are its history, and its error is that of the steps that follow. A trajectory that "
     "ends before counts nowhere."
 )
+EMPTY_NOTE = (
+    "CaDM begins every episode without a history, and every true step goes into it. A terminal "
+    "value is computed before, for an agent of which nothing is known."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +200,8 @@ def evaluate_return(
 ) -> Record:
     """Return of model-predictive control in the true task (Table 2).
 
-    A model that knows an agent by its recent steps begins an episode without any. It was not made
-    for planning near its training data: settings that ask for that are switched off.
+    A baseline that knows an agent by its recent steps begins an episode without any, and settings
+    that refer to training data are switched off for it.
 
     Args:
         model: a run, or a baseline, fitted on data of the task.
@@ -228,6 +232,7 @@ def evaluate_return(
         "plan": config.model_dump(mode="json"),
         "agents": rows,
         "paper": _paper("table2", task, model),
+        **({"note": EMPTY_NOTE} if isinstance(model, CaDM) else {}),
     }
 
 
