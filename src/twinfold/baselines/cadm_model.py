@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from twinfold.baselines.cadm import CaDMDynamics, CaDMNets, History
@@ -132,7 +132,7 @@ class CaDM:
         return History(change.astype(np.float32), np.asarray(actions, kind), mask)
 
     def rollout(
-        self, states: NDArray[Any], actions: NDArray[Any], histories: History
+        self, states: ArrayLike, actions: ArrayLike, histories: History
     ) -> NDArray[np.float64]:
         """Return open-loop predictions of every particle, ``(P, Q, H, D)``, raw units.
 
@@ -143,14 +143,15 @@ class CaDM:
         """
         stack = self.dynamics()
         kind = np.int32 if self.n_levels else np.float32
-        queries = (np.asarray(states, np.float32), np.asarray(actions, kind), histories)
+        starts = np.asarray(states, np.float32)
+        queries = starts, np.asarray(actions, kind), histories
         found = []
-        for first in range(0, len(states), _BATCH):
-            rows = np.minimum(np.arange(first, first + _BATCH), len(states) - 1)
+        for first in range(0, len(starts), _BATCH):
+            rows = np.minimum(np.arange(first, first + _BATCH), len(starts) - 1)
             start, plan, known = jax.tree.map(lambda leaf, rows=rows: leaf[rows], queries)
             paths = _rollouts(stack, start, plan, known, jnp.asarray(rows))
             found.append(np.asarray(paths, np.float64))
-        return np.concatenate(found, axis=1)[:, : len(states)]
+        return np.concatenate(found, axis=1)[:, : len(starts)]
 
 
 @eqx.filter_jit
