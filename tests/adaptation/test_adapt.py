@@ -196,15 +196,19 @@ def test_two_parts_are_as_good_as_one(
     assert len(forward.info.adapted) == 2
 
 
-def test_the_order_of_agents_does_not_matter(random_model: Build, courses: Any) -> None:
-    model = random_model(posterior=True)
-    frame = courses.table(model, [9, 4, 2], fresh(model, 3), ids=["a", "b", "c"], seed=5)
-    order = ["c", "a", "b"]
-    turned: Any = pd.concat([frame[frame["unit"] == name] for name in order])
-    one = adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
-    other = adapt(model, PanelDataset.from_frame(turned, model.roles), warn=ignore)
-    assert other.agent_ids == (*model.agent_ids, *order)
-    assert_close_agents(other, one, order)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_of_rows_does_not_matter_by_a_bit(
+    random_model: Build, courses: Any, kind: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, **kind)
+    frame = courses.table(model, [9, 4, 2], fresh(model, 3), ids=["c", "a", "u1"], seed=5)
+    turned = frame.sample(frac=1, random_state=0)
+    one, other = (
+        adapt(model, PanelDataset.from_frame(rows, model.roles), warn=ignore)
+        for rows in (frame, turned)
+    )
+    assert other.agent_ids == one.agent_ids == (*model.agent_ids, "a", "c")
+    assert_same_agents(other, one, one.agent_ids)
 
 
 def test_a_permuted_model_adapts_to_the_permuted_result(random_model: Build, courses: Any) -> None:

@@ -120,6 +120,11 @@ def leaves(model: FittedModel) -> list[Any]:
     return jax.tree.leaves((model.members, model.normalizer, model.ranges, model.band))
 
 
+def of_agents(*models: FittedModel) -> list[Any]:
+    """All that is known of agents and of their policy."""
+    return [(m.posterior, m.sums, m.sample, m.behaviour) for m in models]
+
+
 def assert_same(got: FittedModel, expected: FittedModel) -> None:
     """The same to the last bit."""
     for leaf, other in zip(leaves(got), leaves(expected), strict=True):
@@ -254,8 +259,16 @@ def test_a_run_keeps_states_of_the_data_as_they_are(tiny: PanelDataset) -> None:
     assert {tuple(row) for row in model.sample.state.tolist()} <= known
 
 
-def test_the_seed_decides(tiny: PanelDataset, uninterrupted: FittedModel) -> None:
-    assert_same(fit(tiny, TINY), uninterrupted)
+def test_the_seed_decides_and_the_order_of_rows_does_not(
+    tiny: PanelDataset, uninterrupted: FittedModel
+) -> None:
+    rows: Any = table([12] * 7)[::-1]  # the last agent and the last time first
+    rows = pd.concat([rows[::2], rows[1::2]])
+    same = fit(PanelDataset.from_frame(rows, ROLES), TINY)
+    assert_same(same, uninterrupted)
+    for one, other in zip(*map(jax.tree.leaves, of_agents(same, uninterrupted)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert same.info.fingerprint == uninterrupted.info.fingerprint
     other = fit(tiny, TINY.model_copy(update={"seed": 1}))
     assert not np.array_equal(other.members.agents, uninterrupted.members.agents)
     a, b = uninterrupted.members.agents

@@ -66,6 +66,19 @@ def factorize_ids(
     return codes, tuple(first), codes < 0
 
 
+def in_order(
+    index: NDArray[np.int64], ids: tuple[AgentId, ...]
+) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
+    """Return the ids in their natural order, and the index renumbered; -1 stays.
+
+    So the order of a table's rows leaves no trace, nor whether a file keeps 9 and 10 as text.
+    """
+    order = sorted(range(len(ids)), key=lambda i: natural_key(ids[i]))
+    place = np.full(len(ids) + 1, -1, np.int64)
+    place[order] = np.arange(len(ids))
+    return place[index], tuple(ids[i] for i in order)
+
+
 def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:
     """Indices ``(n,)`` into ``known`` of ids asked for; -1 where unknown.
 
