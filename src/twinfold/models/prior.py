@@ -24,10 +24,13 @@ class PriorSettings:
     Attributes:
         known: precision of a factor that is known before any data.
         huber: standard deviations of the prior's prediction beyond which a residual counts less.
+        leverage: variance that the prior leaves open about a prediction, in units of the noise's,
+            beyond which a transition counts less.
     """
 
     known: float = 1e20
     huber: float = 3.0
+    leverage: float = 1e12
 
 
 PRIOR = PriorSettings()
