@@ -13,6 +13,7 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.time_step import joins, step_ratio, step_text
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.ranges import (
     RANGES,
     OutOfRange,
@@ -57,6 +58,35 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
             f"the time between two rows is {step_text(panel.time_step)}, in the model's data "
             f"{step_text(model.time_step)}; resample the data, or fit a model of its own"
         )
+
+
+def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
+    """Return a line for every agent and column with values too far to compute with.
+
+    Args:
+        normalizer: float64, on the host.
+        panel: data with the columns of the normalizer.
+    """
+    roles = panel.roles
+    parts = [(roles.state, panel.state, normalizer.encode_state(panel.state))]
+    if panel.action_levels is None:
+        parts.append((roles.action, panel.action, normalizer.encode_action(panel.action)))
+    starts = np.searchsorted(panel.segment, panel.segment)
+    lines = []
+    for names, values, standard in parts:
+        far = unreachable(standard)
+        for c in np.flatnonzero(far.any(axis=0)):
+            rows = np.flatnonzero(far[:, c])
+            agents, first, counts = np.unique(
+                panel.agent[rows], return_index=True, return_counts=True
+            )
+            lines += [
+                f"column {names[c]!r}, agent {panel.agent_ids[n]!r}, step "
+                f"{row - starts[row]} of its trajectory{and_more(count - 1)}: {values[row, c]:g} "
+                f"is {far_text(standard[row, c])}"
+                for n, row, count in zip(agents, rows[first], counts, strict=True)
+            ]
+    return lines
 
 
 def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:

@@ -56,6 +56,12 @@ class Prior(NamedTuple):
     limit_noise: Floats
     walls: Floats
 
+    @property
+    def sound(self) -> NDArray[np.bool_]:
+        """Which members have not diverged, ``(M,)``."""
+        parts = (self.mean, self.precision, self.noise)
+        return np.all([np.isfinite(part.reshape(len(part), -1)).all(axis=1) for part in parts], 0)
+
     def at_wall(self, standard: Floats) -> NDArray[np.bool_]:
         """Which standardised next states ``(K, D)`` are at a wall in any column: ``(K,)``."""
         return ((standard <= self.walls[0]) | (standard >= self.walls[1])).any(axis=-1)
