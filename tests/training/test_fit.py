@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import hold_out
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import InvalidDataError, RunError, UsageError
 from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import rollout_members
@@ -512,6 +512,33 @@ def test_an_agent_is_not_fitted_and_reserved_at_once(
     with pytest.raises(UsageError, match=f"agent {used.agent_ids[3]!r} is among those to fit and"):
         fit(used, TINY, out=tmp_path / "run", reserve=mixed)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (1e-41, r"column 'flow' \(state\) varies by .*e-4. only; multiply it by a constant"),
+        (1e38, r"column 'flow' \(state\) has values of .*e\+3.; divide it by a constant"),
+    ],
+)
+def test_units_that_float32_cannot_hold_are_refused_before_training(
+    tmp_path: Path, size: float, words: str
+) -> None:
+    rows = table([12] * 5)
+    rows["flow"] *= size
+    with pytest.raises(InvalidDataError, match=words):
+        fit(PanelDataset.from_frame(rows, ROLES), TINY, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reserved_agent_with_a_value_beyond_reach_is_named_before_training(
+    parts: tuple[PanelDataset, PanelDataset],
+) -> None:
+    used, reserved = parts
+    rows = reserved.to_frame()
+    rows.loc[3, "pressure"] = 1e30
+    with pytest.raises(InvalidDataError, match=r"column 'pressure', agent 'P-.*: 1e.30 is .* too"):
+        fit(used, TINY, reserve=PanelDataset.from_frame(rows, ROLES))
 
 
 # Runs and interruptions
