@@ -86,6 +86,9 @@ def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
                 f"is {far_text(standard[row, c])}"
                 for n, row, count in zip(agents, rows[first], counts, strict=True)
             ]
+    left = len(lines) - ADAPTATION.named
+    if left > 0:
+        lines[ADAPTATION.named :] = [f"and {left} more agents and columns likewise"]
     return lines
 
 

@@ -167,19 +167,20 @@ class FittedModel:
             raise UsageError(f"unknown agent {agent!r}.{hint}")
         return index
 
-    def check_reach(self, state: Floats, action: NDArray[Any]) -> None:
+    def check_reach(self, state: Floats, action: NDArray[Any] | None = None) -> None:
         """Refuse states and actions that are too far from the data for the nets to compute with.
 
         Args:
             state: ``(..., D)`` raw units.
-            action: level indices, which are never too far, or ``(..., A)`` raw units.
+            action: level indices, which are never too far, or ``(..., A)`` raw units; None if none
+                is given.
 
         Raises:
             UsageError: naming the first value.
         """
         norm, roles = self.normalizer, self.roles
         parts = [(roles.state, state, norm.encode_state(state))]
-        if not self.discrete:
+        if action is not None and not self.discrete:
             parts.append((roles.action, action, norm.encode_action(action)))
         for names, values, standard in parts:
             for place in np.argwhere(unreachable(standard))[:1]:

@@ -109,6 +109,7 @@ def plan_once(
                 f"the state needs {len(task.state_names)} finite numbers "
                 f"({', '.join(task.state_names)}), not {start.tolist()}"
             )
+    model.check_reach(start)
     stack = model.dynamics(agent, config.objective.draws)
     objective = task_objective(config, task, stack, model, agent)
     controller = MPCController(task_planner(config, task), stack, objective)
