@@ -571,7 +571,7 @@ def test_agents_whose_factors_would_be_no_numbers_are_named(
     model = random_model(posterior=True)
     data = courses.transitions(model, newcomers(model, courses, [4, 4]))
     data.next_state[5] = np.nan
-    with pytest.raises(InvalidDataError, match="of the data of agent 'new 1': the sums over"):
+    with pytest.raises(InvalidDataError, match="of the data of agent 'new 1': its values are too"):
         with_transitions(model, ("new 0", "new 1"), data)
 
 

@@ -88,8 +88,8 @@ def adapt(
     static = static_values(model, panel)
     step_doubts(model, panel, warn)
     range_doubts(model, panel, data, warn, strict=strict)
-    static_doubts(model, (*panel.agent_ids, *panel.left_out), static, warn)
     ids = (*panel.agent_ids, *panel.left_out)
+    static_doubts(model, ids, static, warn)
     place = match_ids(model.agent_ids, list(ids))
     unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).any(axis=1)
     bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
@@ -281,8 +281,8 @@ def _check_finite(prior: Prior, factors: NDArray[Any], ids: list[AgentId]) -> No
     if bad.any():
         names = [repr(ids[n]) for n in np.flatnonzero(bad)]
         raise InvalidDataError(
-            f"no simulator can be made of the data of agent {listed(names, 12)}: the sums over "
-            "its rows are too large to compute with; correct its values, or leave it out"
+            f"no simulator can be made of the data of agent {listed(names, 12)}: its values are "
+            "too large to compute with; correct them, or leave the agent out"
         )
 
 

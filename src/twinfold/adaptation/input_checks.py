@@ -86,10 +86,7 @@ def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
                 f"is {far_text(standard[row, c])}"
                 for n, row, count in zip(agents, rows[first], counts, strict=True)
             ]
-    left = len(lines) - ADAPTATION.named
-    if left > 0:
-        lines[ADAPTATION.named :] = [f"and {left} more agents and columns likewise"]
-    return lines
+    return _first(lines)
 
 
 def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:
@@ -155,7 +152,11 @@ def range_doubts(
 def static_doubts(
     model: FittedModel, ids: Sequence[AgentId], static: Floats | None, warn: Warn
 ) -> None:
-    """Say which static columns lack, which have changed, and which lie far outside the fit's."""
+    """Say which static columns lack, which have changed, and which lie far outside the fit's.
+
+    Raises:
+        InvalidDataError: values are too far from the fit's to compute with.
+    """
     known = model.posterior
     if known is None or known.static is None or known.values is None:
         return
@@ -163,6 +164,14 @@ def static_doubts(
     before = np.full((len(ids), len(names)), np.nan)
     before[place >= 0] = known.values[place[place >= 0]]
     given = np.full_like(before, np.nan) if static is None else static
+    standard = known.static.standard(given)
+    problems = [
+        f"column {names[c]!r} (static), agent {ids[n]!r}: {given[n, c]:g} is "
+        f"{far_text(standard[n, c])}"
+        for n, c in np.argwhere(unreachable(standard))
+    ]
+    if problems:
+        raise InvalidDataError(_first(problems))
     lacking = np.isnan(given) & np.isnan(before)
     bare = np.flatnonzero(lacking.any(axis=1))
     if static is None and len(bare):
@@ -194,6 +203,12 @@ def static_doubts(
                 f"{_several(ids, changed)}: {name!r} (static) was {before[changed[0], c]:g} and is "
                 f"{given[changed[0], c]:g} now; the new value counts"
             )
+
+
+def _first(lines: list[str]) -> list[str]:
+    """Return the lines, or the first of many."""
+    left = len(lines) - ADAPTATION.named
+    return lines if left <= 0 else [*lines[: ADAPTATION.named], f"and {left} more like these"]
 
 
 def _several(ids: Sequence[AgentId], rows: NDArray[np.integer]) -> str:

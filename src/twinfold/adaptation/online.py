@@ -15,6 +15,7 @@ from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.normalizer import far_text, unreachable
 from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
 from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
@@ -45,7 +46,8 @@ class Tracker:
             static: static columns of the agent by name, where the model does not know them.
 
         Raises:
-            UsageError: the model has no such static column, or a value is no finite number.
+            UsageError: the model has no such static column, or a value is no finite number or too
+                far from those of the model's agents to compute with.
         """
         known = model.posterior
         self.model, self.agent_id = model, canonical_ids([agent])[0]
@@ -76,6 +78,11 @@ class Tracker:
             if not isinstance(value, Real) or not np.isfinite(value):
                 raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
             values[0, names.index(name)] = value
+        standard = known.static.standard(values)[0]
+        for c in np.flatnonzero(unreachable(standard)):
+            raise UsageError(
+                f"static column {names[c]!r}: {values[0, c]:g} is {far_text(standard[c])}"
+            )
         return values
 
     def observe(self, state: ArrayLike, action: Any, next_state: ArrayLike) -> None:
