@@ -100,7 +100,7 @@ def test_order_of_rows_does_not_matter(case: tuple[pd.DataFrame, Roles], random:
     order = list(range(len(df)))
     random.shuffle(order)
     one = PanelDataset.from_frame(df, roles)
-    for turned in (df.iloc[order], one.to_frame(), one.to_frame()[::-1]):
+    for turned in (df.iloc[order], one.to_frame(), one.to_frame().iloc[::-1]):
         other = PanelDataset.from_frame(turned, roles)
         assert other.fingerprint() == one.fingerprint()
         assert other.agent_ids == one.agent_ids == tuple(sorted(one.agent_ids, key=natural_key))
@@ -320,7 +320,7 @@ def test_rounding_is_no_change_of_a_static_value() -> None:
     table = described()
     table["size"] = [0.3, 0.1 + 0.2, 0.3, 7, 2, 2, 2]
     panel = PanelDataset.from_frame(table, STATIC)
-    turned = PanelDataset.from_frame(table[::-1], STATIC)
+    turned = PanelDataset.from_frame(table.iloc[::-1], STATIC)
     assert panel.static is not None
     assert panel.static[1, 0] == 0.3
     np.testing.assert_array_equal(turned.static, panel.static)

@@ -25,7 +25,7 @@ def rows(draw: st.DrawFn) -> tuple[Prior, Any, Any]:
     number = draw(st.sampled_from([1, 2, 5, 30]))
     spread = np.diag(10.0 ** rng.uniform(-2, 2, rank)) @ rng.normal(size=(rank, 2 * rank))
     noise = np.full((1, n_state), 10.0 ** draw(st.sampled_from([-6, -3, 0])))
-    precision = np.linalg.inv(spread @ spread.T / rank)[None]
+    precision: Any = np.linalg.inv(spread @ spread.T / rank)[None]
     prior = Prior(rng.normal(size=(1, rank)), precision, noise, noise, no_walls(n_state))
     features, target = rng.normal(size=(number, n_state, rank)), rng.normal(size=(number, n_state))
     if draw(st.booleans()):  # collinear

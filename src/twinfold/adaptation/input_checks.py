@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,9 @@ def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
         panel: data with the columns of the normalizer.
     """
     roles = panel.roles
-    parts = [(roles.state, panel.state, normalizer.encode_state(panel.state))]
+    parts: list[tuple[Any, ...]] = [
+        (roles.state, panel.state, normalizer.encode_state(panel.state))
+    ]
     if panel.action_levels is None:
         parts.append((roles.action, panel.action, normalizer.encode_action(panel.action)))
     starts = np.searchsorted(panel.segment, panel.segment)
@@ -168,7 +171,7 @@ def static_doubts(
     problems = [
         f"column {names[c]!r} (static), agent {ids[n]!r}: {given[n, c]:g} is "
         f"{far_text(standard[n, c])}"
-        for n, c in np.argwhere(unreachable(standard))
+        for n, c in np.argwhere(unreachable(standard)).tolist()
     ]
     if problems:
         raise InvalidDataError(_first(problems))

@@ -71,7 +71,7 @@ class Tracker:
         for name in static:
             if name not in names:
                 raise UsageError(f"the model has no static column {name!r}; {one_of(names)}")
-        if known.values is None:
+        if known.values is None or known.static is None:
             return None
         values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
         for name, value in static.items():
