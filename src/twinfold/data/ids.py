@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 AgentId = str | int | float
 
 _SHOWN = 12
+_DIGITS = re.compile("([0-9]+)")
 
 
 def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
@@ -111,14 +113,6 @@ def natural_key(value: AgentId) -> tuple[Any, ...]:
     """Sort key under which ``ep2`` comes before ``ep10`` and numbers before text."""
     if not isinstance(value, str):
         return (0, value)
-    parts: list[tuple[int, Any]] = []
-    digits = ""
-    for char in value + "\0":
-        if char.isdecimal() and char.isascii():
-            digits += char
-            continue
-        if digits:
-            parts.append((0, int(digits)))
-            digits = ""
-        parts.append((1, char))
+    parts: list[Any] = _DIGITS.split(value + "\0")  # text and digits in turn, text first
+    parts[1::2] = map(int, parts[1::2])
     return (1, tuple(parts), value)
