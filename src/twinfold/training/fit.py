@@ -149,9 +149,9 @@ def _run_writer(
 
 
 def _identity(dataset: PanelDataset) -> str:
-    """Return the SHA-256 (hex) of all that a resumed fit relies on: the data, and its order.
+    """Return the SHA-256 (hex) of all that a resumed fit relies on: the data, and how it is joined.
 
-    The fingerprint alone is the same for another order of agents and another time step.
+    The fingerprint alone is the same for another time step.
     """
     data = dataset.transitions()
     digest = hashlib.sha256(dataset.fingerprint().encode())
