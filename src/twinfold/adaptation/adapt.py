@@ -242,11 +242,7 @@ def with_evidence(
     touched = np.concatenate([place[old], n_before + np.arange(n_new)]).astype(np.int64)
 
     # Sums add up.
-    evidence = known.evidence
-    if len(old):
-        evidence = evidence.add(place[old], found.take(old))
-    if n_new:
-        evidence = evidence.join(found.take(new))
+    evidence = known.evidence.add(place[old], found.take(old)).join(found.take(new))
     linear = model.sums.add(place[old], sums.take(old)).join(sums.take(new))
     trained = np.concatenate([known.trained, np.zeros(n_new, bool)])
     values = _static_columns(known, touched, n_new, None if static is None else static[order])

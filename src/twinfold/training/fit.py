@@ -132,8 +132,11 @@ def _check_numbers(problem: TrainingContext, roles: Roles, reserved: PanelDatase
     with np.errstate(over="ignore", invalid="ignore"):
         normalizer = problem.normalizer(np.arange(len(problem.data), dtype=np.int32))
     problems = list(unit_problems(normalizer, roles.state, roles.action))
-    if not problems and reserved is not None:
-        problems = reach_problems(normalizer, reserved)
+    columns = ("state", "action", "action_type")  # others than the fit's are refused as such
+    if reserved is not None and all(
+        getattr(reserved.roles, x) == getattr(roles, x) for x in columns
+    ):
+        problems = problems or reach_problems(normalizer, reserved)
     if problems:
         raise InvalidDataError(problems)
 
