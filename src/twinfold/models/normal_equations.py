@@ -33,10 +33,12 @@ class EquationSettings:
             which every system can.
         singular: smallest eigenvalue, of the matrix scaled to a unit diagonal, below which one
             cannot: more than ten of float64's sixteen digits would be lost.
+        rounding: share of the largest eigenvalue of R^T G R that is rounding of a long sum.
     """
 
     drowned: float = 1e8
     singular: float = 1e-11
+    rounding: float = 1e-13
 
 
 EQUATIONS = EquationSettings()
@@ -110,7 +112,6 @@ def _root(base: Floats, gram: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     before = np.swapaxes(np.linalg.inv(np.linalg.cholesky(base)), -1, -2)  # R
     whitened = np.swapaxes(before, -1, -2) @ gram @ before
     size, vectors = np.linalg.eigh((whitened + np.swapaxes(whitened, -1, -2)) / 2)
-    rounding = size.shape[-1] * np.finfo(np.float64).eps * size[:, -1:]
-    told = size > rounding
+    told = size > EQUATIONS.rounding * size[:, -1:]
     known = 1.0 / np.sqrt(1.0 + np.where(told, size, 0.0))
     return (before @ vectors) * known[:, None], told
