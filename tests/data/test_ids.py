@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from twinfold.data.ids import (
     canonical_ids,
     did_you_mean,
     factorize_ids,
+    in_order,
     match_ids,
     natural_key,
     shorten,
@@ -66,6 +68,13 @@ def test_forms_of_one_id_are_one_agent() -> None:
     codes, ids, _ = factorize_ids(pd.Series([1, "1", "x"], dtype=object))
     assert ids == ("1", "x")
     assert codes.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("ids", [("u10", "u2", "a"), (10, 2, -1), ("10", "007", "2")])
+def test_ids_in_their_order_keep_their_rows(ids: tuple[Any, ...]) -> None:
+    index, ordered = in_order(np.array([0, 2, -1, 1, 0]), ids)
+    assert ordered == ids[::-1]
+    assert index.tolist() == [2, 0, -1, 1, 2]
 
 
 def test_match_by_value_then_by_text() -> None:

@@ -26,10 +26,10 @@ def adapt(
 ) -> None:
     """Add new agents to a run, or more data of known ones, without a new fit.
 
-    The nets stay as they are; each agent's own factors are solved for exactly,
-    in well under a millisecond. A handful of rows is enough for a simulator,
-    and its band says how sure it is. Agents that the run knows already gain
-    what is new: give new rows only, not those that the run has had.
+    The nets stay as they are; each agent's own factors are solved for exactly.
+    A handful of rows is enough for a simulator, and its band says how sure it
+    is. Agents that the run knows already gain what is new: give new rows only.
+    Values too large to compute with are all listed, and nothing is written.
 
       twinfold adapt run newcomers.csv --out run2
 

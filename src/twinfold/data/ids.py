@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -26,6 +27,7 @@ UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
 _SHOWN = 12
 _LONGEST = 80  # characters of an id or a name in a message
 _MOST_DIGITS = 4000  # of an integer that Python writes as text
+_DIGITS = re.compile("([0-9]+)")
 
 
 def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
@@ -118,6 +120,19 @@ def _is_unusable(value: Any) -> bool:
     return isinstance(value, float | np.floating) and bool(abs(value) >= 2.0**53)
 
 
+def in_order(
+    index: NDArray[np.int64], ids: tuple[AgentId, ...]
+) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
+    """Return the ids in their natural order, and the index renumbered; -1 stays.
+
+    So the order of a table's rows leaves no trace, nor whether a file keeps 9 and 10 as text.
+    """
+    order = sorted(range(len(ids)), key=lambda i: natural_key(ids[i]))
+    place = np.full(len(ids) + 1, -1, np.int64)
+    place[order] = np.arange(len(ids))
+    return place[index], tuple(ids[i] for i in order)
+
+
 def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:
     """Indices ``(n,)`` into ``known`` of ids asked for; -1 where unknown.
 
@@ -158,15 +173,7 @@ def natural_key(value: AgentId) -> tuple[Any, ...]:
     """Sort key under which ``ep2`` comes before ``ep10`` and numbers before text."""
     if not isinstance(value, str):
         return (0, value)
-    parts: list[tuple[int, Any]] = []
-    digits = ""
-    for char in value + "\0":
-        if char.isdecimal() and char.isascii():
-            digits += char
-            continue
-        if digits:
-            number = digits.lstrip("0")
-            parts.append((0, (len(number), number)))  # Python makes no number of 5000 digits
-            digits = ""
-        parts.append((1, char))
+    parts: list[Any] = _DIGITS.split(value + "\0")  # text and digits in turn, text first
+    # By length and digits: Python makes no number of 5000 digits.
+    parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
     return (1, tuple(parts), value)

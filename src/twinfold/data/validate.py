@@ -21,6 +21,7 @@ from twinfold.data.ids import (
     AgentId,
     did_you_mean,
     factorize_ids,
+    in_order,
     look_alikes,
     shorten,
     unusable_ids,
@@ -112,7 +113,7 @@ def _inspect(
 
 def _read(columns: Mapping[str, pd.Series], roles: Roles, notes: Notes) -> Table | None:
     """Every used column as an array; None if ids or times leave no trajectories to look into."""
-    agent, agent_ids = _read_ids(columns[roles.agent], "agent", notes)
+    agent, agent_ids = in_order(*_read_ids(columns[roles.agent], "agent", notes))
     notes.agent, notes.agent_ids = agent, agent_ids
     episode, episode_ids = np.zeros(len(agent), np.int64), ()
     if roles.episode is not None:
@@ -312,6 +313,7 @@ def _read_static(
             what = f"{numbers.values[row]:.10g} after {out[agent[row], c]:.10g}"
             advice = "a static column has one value per agent; make it a state, or correct it"
             notes.bad_rows(column, "static", what, changed, advice)
+        np.fmin.at(out[:, c], agent[rows], numbers.values[rows])  # of rounded ones, the smallest
     return out
 
 
