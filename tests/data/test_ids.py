@@ -18,7 +18,6 @@ from twinfold.data.ids import (
     in_order,
     match_ids,
     natural_key,
-    shorten,
     unusable_ids,
 )
 
@@ -112,6 +111,4 @@ def test_ids_that_have_lost_digits_or_cannot_be_written() -> None:
 
 
 def test_long_values_are_shown_short() -> None:
-    assert shorten("x" * 100) == "'" + "x" * 36 + "..."
-    assert shorten(10**5000) == "an integer of more than 4000 digits"
     assert len(did_you_mean("x" * 10**6, ["y" * 10**6], "agents")) < 200

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv as pacsv
 
-from twinfold.data.columns import NULL_TEXTS
-from twinfold.data.ids import shorten
+from twinfold.data.columns import LARGEST_EXACT, NULL_TEXTS
 from twinfold.data.issues import LINE_KEY
 from twinfold.errors import InvalidDataError
+from twinfold.utils.text import clipped
 
 pc: Any = pyarrow.compute  # its functions are made at run time; checkers see none
 
@@ -44,7 +44,6 @@ _SOMETHING = re.compile(rb"\S")
 _BLANKS = pa.array(sorted({form(t) for t in NULL_TEXTS for form in (str, str.upper, str.title)}
                           | {"NaN", "-NaN", "NaT"}))  # fmt: skip
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_LARGEST = 2**53  # integers beyond are not exact as floats
 # Bytes parsed at once, and whether by threads. A line must fit; without threads rows are named.
 _TRIES = ((1 << 20, True), ((1 << 31) - 1, False))
 # 007, 20261122093000123, 9007199254740993.0: numbers would lose digits
@@ -248,10 +247,10 @@ def _irregular(message: str) -> str:
     """The parser's complaint in words of tables; rows count from 0."""
     found = _RAGGED.search(message)
     if found is None:
-        return shorten(message.removeprefix("CSV parse error: ").split("\n")[0], 160)
+        return clipped(message.removeprefix("CSV parse error: ").split("\n")[0], 160)
     row, wanted, got, text = found.groups()
     return (
-        f"row {int(row) - 1} has {got} values, the header {wanted}: {shorten(text, 80)}; a value "
+        f"row {int(row) - 1} has {got} values, the header {wanted}: {clipped(text)}; a value "
         "that holds the separator must be in quotes"
     )
 
@@ -300,7 +299,7 @@ def _as_integers(column: Any) -> Any | None:
         return None
     ends = pc.min_max(whole).as_py()
     if whole.null_count and not (
-        ends["min"] is not None and -_LARGEST < ends["min"] <= ends["max"] < _LARGEST
+        ends["min"] is not None and -LARGEST_EXACT < ends["min"] <= ends["max"] < LARGEST_EXACT
     ):
         return None
     return whole

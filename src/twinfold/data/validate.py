@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Numbers, as_flags, as_numbers
+from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.ids import (
     UNUSABLE,
     AgentId,
@@ -23,7 +23,6 @@ from twinfold.data.ids import (
     factorize_ids,
     in_order,
     look_alikes,
-    shorten,
     unusable_ids,
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
@@ -32,9 +31,8 @@ from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
-from twinfold.utils.text import listed
+from twinfold.utils.text import clipped, listed
 
-_LARGEST = 2.0**53  # integers above are not exact as floats
 _NUMBERS = {
     "state": "numbers are needed; replace it by a number",
     "reward": "numbers are needed; replace it by a number",
@@ -177,7 +175,7 @@ def _read_ids(
     column = str(series.name)
     unusable = unusable_ids(series)
     if unusable.any():
-        value = shorten(series.iloc[int(np.argmax(unusable))])
+        value = clipped(series.iloc[int(np.argmax(unusable))])
         notes.bad_rows(column, role, f"{value} is no id", unusable, UNUSABLE)
         return np.full(len(series), -1, np.int64), ()
     try:
@@ -211,7 +209,7 @@ def _check_times(times: Times, series: pd.Series, notes: Notes) -> None:
     if times.bad.any():
         value = series.iloc[int(np.argmax(times.bad))]
         advice = time_advice(value, times)
-        notes.bad_rows(column, "time", f"{shorten(value)} is no time", times.bad, advice)
+        notes.bad_rows(column, "time", f"{clipped(value)} is no time", times.bad, advice)
 
 
 def _check_numbers(
@@ -230,7 +228,7 @@ def _check_numbers(
     if bad.any():
         value = series.iloc[int(np.argmax(bad))]
         advice = number_advice(value, _NUMBERS[role])
-        notes.bad_rows(column, role, f"{shorten(value)} is no number", bad, advice)
+        notes.bad_rows(column, role, f"{clipped(value)} is no number", bad, advice)
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"
         notes.bad_rows(column, role, what, missing, f"fill it in, or {_DROP}")
@@ -264,7 +262,7 @@ def _check_whole(column: str, values: NDArray[np.float64], used: Mask, notes: No
     """Discrete actions are integers."""
     with np.errstate(invalid="ignore"):
         broken = used & np.isfinite(values)
-        broken &= (values != np.floor(values)) | (np.abs(values) >= _LARGEST)
+        broken &= (values != np.floor(values)) | (np.abs(values) >= LARGEST_EXACT)
     if broken.any():
         what = f"{values[np.argmax(broken)]:g} is no integer"
         advice = 'code actions as integers, or use action type "continuous"'
@@ -275,7 +273,7 @@ def _read_flags(series: pd.Series, role: str, notes: Notes) -> Mask:
     column = str(series.name)
     flags, bad = as_flags(series)
     if bad.any():
-        value = shorten(series.iloc[int(np.argmax(bad))])
+        value = clipped(series.iloc[int(np.argmax(bad))])
         notes.bad_rows(column, role, f"{value} is no flag", bad, "use true and false, or 1 and 0")
     return flags
 
@@ -294,7 +292,7 @@ def _read_static(
         if numbers.bad.any():
             value = series.iloc[int(np.argmax(numbers.bad))]
             advice = number_advice(value, _NUMBERS["static"])
-            what = f"{shorten(value)} is no number"
+            what = f"{clipped(value)} is no number"
             notes.bad_rows(column, "static", what, numbers.bad, advice)
         infinite = np.isinf(numbers.values)
         notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")

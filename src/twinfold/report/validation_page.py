@@ -18,7 +18,6 @@ from twinfold.utils.text import listed
 Record = Mapping[str, Any]
 
 _ORDER = ("fail", "warn", "unknown", "pass")
-_SHOWN = 12  # agents that are named
 _REASONS = 3  # that the summary gives
 _VERDICTS = {
     "not usable": (
@@ -194,7 +193,7 @@ def _checks(record: Record) -> Section:
     parts = [Table(columns, rows, prose=(0, 2, 3, 4), status=1)]
     named = [check for check in checks if check["agents"] and check["status"] != "pass"]
     if named:
-        concerned = tuple((str(check["name"]), listed(_alike(check), _SHOWN)) for check in named)
+        concerned = tuple((str(check["name"]), listed(_alike(check))) for check in named)
         parts.append(
             Table(("check", "agents, the worst first"), concerned, "Agents to look at", prose=(1,))
         )

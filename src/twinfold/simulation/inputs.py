@@ -15,6 +15,7 @@ from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
+from twinfold.utils.text import MESSAGE
 
 Floats = NDArray[np.float64]
 
@@ -23,8 +24,6 @@ GUESS = "such an answer is a guess, and its support says so"
 
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
 """Warning of a rollout that starts within the training data and leaves it."""
-
-_SHOWN = 12
 
 
 def level_index(
@@ -37,8 +36,8 @@ def level_index(
 
 def levels_text(levels: NDArray[np.int64]) -> str:
     """The levels, or the first of many."""
-    more = f", ... ({len(levels)} in all)" if len(levels) > _SHOWN else ""
-    return ", ".join(str(value) for value in levels[:_SHOWN]) + more
+    more = f", ... ({len(levels)} in all)" if len(levels) > MESSAGE.names else ""
+    return ", ".join(str(value) for value in levels[: MESSAGE.names]) + more
 
 
 def read_state(model: FittedModel, state: Any) -> Floats:
