@@ -546,20 +546,20 @@ def test_every_agent_with_values_beyond_reach_is_named(
 ) -> None:
     model = random_model(posterior=True, **kind)
     frame = courses.table(model, [4, 5, 6], fresh(model, 3), ids=["a", "b", "c"], seed=5)
-    frame.loc[(frame["unit"] == "c") & frame["t"].isin([2, 5]), "s0"] = 1e39
-    frame.loc[(frame["unit"] == "a") & (frame["t"] == 4), "s2"] = -1e300
+    frame.loc[(frame["unit"] == "c") & frame["t"].isin([2, 5]), "s0"] = 1e29
+    frame.loc[(frame["unit"] == "a") & (frame["t"] == 4), "s2"] = -1e28
     with pytest.raises(InvalidDataError) as caught:
         adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
     first, second = caught.value.problems
-    assert first.startswith("column 's0', agent 'c', step 2 of its trajectory and 1 more: 1e+39 is")
-    assert second.startswith("column 's2', agent 'a', step 4 of its trajectory: -1e+300 is")
+    assert first.startswith("column 's0', agent 'c', step 2 of its trajectory and 1 more: 1e+29 is")
+    assert second.startswith("column 's2', agent 'a', step 4 of its trajectory: -1e+28 is")
     assert second.endswith("too far to compute with; correct it, or leave the row out")
 
 
 def test_actions_beyond_reach_are_named(random_model: Build, courses: Any) -> None:
     model = random_model(posterior=True, **KINDS[1])
     frame = courses.table(model, [4], fresh(model, 1), ids=["a"], seed=5)
-    frame.loc[1, "a1"] = 1e39
+    frame.loc[1, "a1"] = 1e29
     with pytest.raises(InvalidDataError, match="column 'a1', agent 'a', step 1 of its"):
         adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
 
