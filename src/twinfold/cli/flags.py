@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from twinfold.cli.values import Values, takes
 from twinfold.errors import UsageError, one_of
+from twinfold.utils.files import draft_of, write_errors
 
 if TYPE_CHECKING:
     from twinfold.cli.console import Talk
@@ -249,16 +249,22 @@ def all_or_none(*paths: Path | None) -> Iterator[dict[Path, Path]]:
 
     If the block ends with an error none of the files is there, or each is as it was. A path alone
     is its own draft: every writer of a file writes all of it or nothing.
+
+    Raises:
+        UsageError: a path is not a regular file, or its directory cannot be written to.
     """
     given = [path for path in paths if path is not None]
     if len(given) < 2:
         yield {path: path for path in given}
         return
-    drafts = {path: path.with_name(f".{token_hex(4)}.{path.name}") for path in given}
+    drafts: dict[Path, Path] = {}
     try:
+        for path in given:
+            drafts[path] = draft_of(path)
         yield drafts
         for path, draft in drafts.items():
-            os.replace(draft, path)
+            with write_errors(path):
+                os.replace(draft, path)
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
