@@ -113,7 +113,7 @@ def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:
 
 def _is_unusable(value: Any) -> bool:
     if isinstance(value, str):
-        return any("\ud800" <= char <= "\udfff" for char in value)
+        return not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)
     if isinstance(value, int):
         return abs(value) >= 10**MOST_DIGITS
     return isinstance(value, float | np.floating) and bool(abs(value) >= 2.0**53)
