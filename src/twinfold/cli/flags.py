@@ -76,7 +76,7 @@ def named_agents(values: Sequence[str] | None, model: FittedModel) -> tuple[Agen
         UsageError: an agent is unknown.
     """
     asked = names(values, {str(agent) for agent in model.agent_ids})
-    return tuple(dict.fromkeys(model.agent_ids[model.agent_index(name)] for name in asked))
+    return tuple(dict.fromkeys(model.agent_ids[n] for n in model.agent_indices(asked)))
 
 
 def whole(word: str, expected: str) -> int:
