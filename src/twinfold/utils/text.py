@@ -18,10 +18,12 @@ class MessageSettings:
     Attributes:
         names: names of a list.
         characters: characters of a name.
+        searched: names among which the nearest to a wrong one is looked for: a second or so.
     """
 
     names: int = 12
     characters: int = 80
+    searched: int = 20_000
 
 
 MESSAGE = MessageSettings()
