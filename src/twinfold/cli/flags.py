@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -292,16 +291,3 @@ def settings_flags(fields: Mapping[str, Any], default: Callable[[Any], object]) 
 
     flags = [(name, flag(field), None) for name, field in fields.items()]
     return make_dataclass("SettingsFlags", flags, frozen=True)
-
-
-def finite(value: Any) -> Any:
-    """Return plain values for JSON: what is no finite number is None."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy
-        return finite(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
