@@ -98,6 +98,9 @@ def test_natural_order() -> None:
 
 def test_hint_ignores_case_and_spaces_and_lists_are_short() -> None:
     assert "Did you mean ' Time'?" in did_you_mean("time", ["x", " Time"], "columns")
+    many = [f"unit{n:05d}" for n in range(30_000)]
+    assert "Did you mean 'unit00007'?" in did_you_mean("unitt00007", many, "agents")
+    assert "Did you mean 'unit29999'?" in did_you_mean("UNIT29999", many, "agents")
     long = did_you_mean("zzz", list(range(100)), "agents")
     assert "100 in all" in long
     assert "Did you mean" not in long

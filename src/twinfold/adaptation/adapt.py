@@ -189,7 +189,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     Raises:
         UsageError: an id is unknown, or no agent is left.
     """
-    gone = np.unique([model.agent_index(agent) for agent in agents]).astype(np.int64)
+    gone = np.unique(model.agent_indices(agents)).astype(np.int64)
     kept = np.setdiff1d(np.arange(len(model.agent_ids)), gone)
     if not len(kept):
         raise UsageError("no agent would be left; a model needs one")

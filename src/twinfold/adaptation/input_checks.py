@@ -22,7 +22,7 @@ from twinfold.models.ranges import (
     outside_actions,
     outside_states,
 )
-from twinfold.utils.text import and_more
+from twinfold.utils.text import and_more, listed
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -110,7 +110,7 @@ def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> N
         raise InvalidDataError(
             f"column {model.roles.action[0]!r}, agent {panel.agent_ids[data.agent[row]]!r}, step "
             f"{int(data.step[row])} of its trajectory{more}: action {theirs[data.action[row]]} "
-            f"never occurs in the model's data; its levels: {', '.join(map(str, mine[:12]))}"
+            f"never occurs in the model's data; its levels: {listed(mine.tolist())}"
         )
     return index[np.asarray(data.action, np.int32)]
 

@@ -19,6 +19,7 @@ from twinfold.models.normalizer import far_text, unreachable
 from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
 from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
+from twinfold.utils.text import clipped, listed
 
 Floats = NDArray[np.float64]
 
@@ -105,8 +106,8 @@ class Tracker:
         if model.action_levels is not None:
             code = np.flatnonzero(model.action_levels == action)
             if len(code) != 1:
-                levels = ", ".join(map(str, model.action_levels[:12]))
-                raise UsageError(f"unknown action {action!r}; the levels: {levels}")
+                levels = listed(model.action_levels.tolist())
+                raise UsageError(f"unknown action {clipped(action)}; the levels: {levels}")
         else:
             code = _numbers(action, "an action").reshape(1, -1)
             if code.shape[1] != len(model.roles.action):

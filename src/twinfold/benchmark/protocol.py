@@ -124,7 +124,7 @@ def predict(
 ) -> list[Predictions]:
     """Return true trajectories under the test policy and what each member predicts for them."""
     covariates = true_covariates(model, task, agents)
-    index = np.array([model.agent_index(int(agent)) for agent in agents])
+    index = model.agent_indices(int(agent) for agent in agents)
     # Not the seed of the data: the test starts and actions are new.
     fresh = (10_000 + seed) % (LARGEST_SEED + 1)
     found = simulate_policy(task, covariates, "test", trajectories, steps, seed=fresh)

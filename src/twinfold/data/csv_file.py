@@ -27,7 +27,7 @@ from twinfold.utils.text import clipped
 
 pc: Any = pyarrow.compute  # its functions are made at run time; checkers see none
 
-_BOM = b"\xef\xbb\xbf"
+_BOMS = re.compile(b"(?:\xef\xbb\xbf)+")
 _NOT_TEXT = {
     b"\x1f\x8b": "compressed by gzip; unpack it",
     b"PK\x03\x04": "a zip archive or a workbook; unpack it, or export the sheet as CSV",
@@ -78,8 +78,8 @@ class CsvFile:
             InvalidDataError: it is empty, no text, or has no readable header.
         """
         data = file.read_bytes()
-        while data.startswith(_BOM):
-            data = data[len(_BOM) :]
+        if marks := _BOMS.match(data):
+            data = data[marks.end() :]
         for start, what in _NOT_TEXT.items():
             if data.startswith(start):
                 raise InvalidDataError(f"{file} is {what}")
@@ -143,9 +143,9 @@ class CsvFile:
         """Refuse a quote that is never closed: all rows that follow would be one value."""
         if self.data.count(b'"', self.start) % 2 == 0:
             return
-        text = io.StringIO(self.data[self.start :].decode("utf-8", "replace"), newline="")
         with _long_fields():
-            rows = csv.reader(text, delimiter=self.separator, strict=True)
+            lines = (text for text, _ in _lines(self.data, self.start, "replace"))
+            rows = csv.reader(lines, delimiter=self.separator, strict=True)
             line = 0
             try:
                 for _ in rows:
@@ -216,9 +216,9 @@ def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[s
     ends = []
 
     def lines() -> Iterator[str]:
-        for line in _LINE.finditer(data, start):
-            ends.append(line.end())
-            yield line.group().decode("utf-8")
+        for text, end in _lines(data, start):
+            ends.append(end)
+            yield text
 
     try:
         with _long_fields():
@@ -231,6 +231,12 @@ def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[s
     if any("\0" in name for name in names):
         raise InvalidDataError(f"{file} holds binary data, not text: a NUL in its header")
     return names, ends[-1]
+
+
+def _lines(data: bytes, start: int, errors: str = "strict") -> Iterator[tuple[str, int]]:
+    """Yield each line from ``start`` on as text, with its line break, and where it ends."""
+    for line in _LINE.finditer(data, start):
+        yield line.group().decode("utf-8", errors), line.end()
 
 
 @contextmanager

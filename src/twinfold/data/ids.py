@@ -113,7 +113,7 @@ def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:
 
 def _is_unusable(value: Any) -> bool:
     if isinstance(value, str):
-        return any("\ud800" <= char <= "\udfff" for char in value)
+        return not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)
     if isinstance(value, int):
         return abs(value) >= 10**MOST_DIGITS
     return isinstance(value, float | np.floating) and bool(abs(value) >= 2.0**53)
@@ -154,7 +154,8 @@ def did_you_mean(name: Any, valid: Sequence[Any], what: str) -> str:
     by_lower = {text.strip().casefold(): text for text in reversed(texts)}
     longest = MESSAGE.characters
     key = str(name).strip().casefold()[:longest]
-    near = difflib.get_close_matches(key, list(by_lower)[:5000], n=1, cutoff=0.6)
+    searched = [key] if key in by_lower else list(reversed(by_lower))[: MESSAGE.searched]
+    near = difflib.get_close_matches(key, searched, n=1, cutoff=0.6)
     hint = f" Did you mean {clipped(by_lower[near[0]], longest)}?" if near else ""
     listed = ", ".join(clipped(value, longest) for value in valid[: MESSAGE.names])
     more = f", ... ({len(valid)} in all)" if len(valid) > MESSAGE.names else ""

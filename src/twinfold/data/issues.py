@@ -119,8 +119,8 @@ def time_advice(value: Any, times: Times) -> str:
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"
     return number_advice(
         value,
-        "times are all numbers of at most 64 bits, or all dates such as 2026-01-31 or "
-        "2026-01-31T13:00:00 from 1678 to 2261",
+        "times are all numbers of at most 64 bits, or all durations such as 90 min, or all dates "
+        "such as 2026-01-31 or 2026-01-31T13:00:00 from 1678 to 2261",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -161,11 +162,20 @@ class FittedModel:
         Raises:
             UsageError: the agent was not in the training data; the message names the nearest ones.
         """
-        index = int(match_ids(self.agent_ids, canonical_ids([agent]))[0])
-        if index < 0:
-            hint = did_you_mean(agent, self.agent_ids, "agents")
-            raise UsageError(f"unknown agent {agent!r}.{hint}")
-        return index
+        return int(self.agent_indices([agent])[0])
+
+    def agent_indices(self, agents: Iterable[AgentId]) -> NDArray[np.int32]:
+        """Indices ``(n,)`` of agents by the user's ids.
+
+        Raises:
+            UsageError: an agent was not in the training data; see ``agent_index``.
+        """
+        asked = list(agents)
+        found = match_ids(self.agent_ids, [canonical_ids([agent])[0] for agent in asked])
+        for n in np.flatnonzero(found < 0)[:1]:
+            hint = did_you_mean(asked[n], self.agent_ids, "agents")
+            raise UsageError(f"unknown agent {asked[n]!r}.{hint}")
+        return found
 
     def check_reach(self, state: Floats, action: NDArray[Any] | None = None) -> None:
         """Refuse states and actions that are too far from the data for the nets to compute with.

@@ -328,14 +328,15 @@ def _statistics(record: Record) -> list[Section]:
         return []
     return [
         Section(
-            "As usual?",
+            "Reference shift",
             "What is measured of each agent, beside the same of the agents that were reserved when "
             "the model was fitted. The larger, the worse; most of these agents above most of the "
             "reserved ones is a change.",
             [figures.statistics_panels(statistics)],
-            "level: size of one-step errors. course: the largest error in units of the band. "
-            "memory: one-step errors that follow each other. drift: with time. change: growth "
-            "within the trajectory. reaction: error over that under random actions. identity: over "
-            "that of the average agent. Sizes and ratios are logarithms.",
+            "residual scale: size of one-step errors. trajectory error: the largest error in units "
+            "of the band. residual autocorrelation: one-step errors that follow each other. "
+            "residual trend: with time. residual growth: within the trajectory. action "
+            "sensitivity: error over that under random actions. personalisation gain: over that of "
+            "the average agent. Sizes and ratios are logarithms.",
         )
     ]

@@ -28,8 +28,8 @@ from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import ticks_from_step
 from twinfold.data.times import Times, as_times
 from twinfold.models.fitted_model import FittedModel
-from twinfold.simulation.inputs import level_index, levels_text
-from twinfold.utils.text import clipped
+from twinfold.simulation.inputs import level_index
+from twinfold.utils.text import clipped, listed
 
 QUERY = "query_id"
 
@@ -207,7 +207,7 @@ def read_actions(
             rows[unknown[rows] & fine[:, 0]],
             lambda row: (
                 f"unknown action {values[row, 0]:g} in column {names[0]!r}; "
-                f"the levels: {levels_text(levels)}"
+                f"the levels: {listed(levels.tolist())}"
             ),
         )
         return index

@@ -18,10 +18,12 @@ class MessageSettings:
     Attributes:
         names: names of a list.
         characters: characters of a name.
+        searched: names among which the nearest to a wrong one is looked for: a second or so.
     """
 
     names: int = 12
     characters: int = 80
+    searched: int = 20_000
 
 
 MESSAGE = MessageSettings()
@@ -113,10 +115,14 @@ def listed(names: Sequence[object], most: int = MESSAGE.names, separator: str = 
     return shown + (separator.strip(", ") if more else "") + more
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return a text as it is, with dots for what is too long."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
 def cut(text: str, longest: int = 60) -> str:
     """Return a text on one line, with dots for what is too long."""
-    text = " ".join(text.split())
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return shortened(" ".join(text.split()), longest)
 
 
 def clipped(value: Any, longest: int = MESSAGE.characters) -> str:
@@ -124,5 +130,4 @@ def clipped(value: Any, longest: int = MESSAGE.characters) -> str:
     if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
         return f"an integer of more than {MOST_DIGITS} digits"
     plain = getattr(value, "item", None) if getattr(value, "ndim", None) == 0 else None
-    text = repr(value if plain is None else plain()).replace("\n", " ")
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return shortened(repr(value if plain is None else plain()).replace("\n", " "), longest)
