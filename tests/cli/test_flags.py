@@ -127,6 +127,16 @@ def test_files_are_all_written_or_none(tmp_path: Path) -> None:
     assert (one.read_text(), two.read_text()) == ("new", "new")
 
 
+def test_drafts_of_a_killed_command_are_removed_by_the_next(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.csv", tmp_path / "two"
+    for left in (".one.csv.0123abcd.tmp.csv", "..two.0123abcd.tmp.89abcdef.tmp", ".two.1.tmp"):
+        (tmp_path / left).touch()
+    with all_or_none(one, two) as drafts:
+        for draft in drafts.values():
+            atomic_write_text(draft, "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.csv", "two", ".two.1.tmp"}
+
+
 def test_files_written_together_keep_their_permissions(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.touch(0o600)

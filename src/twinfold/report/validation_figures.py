@@ -96,7 +96,7 @@ def calibration_curve(calibration: Record, band: float | None = None) -> go.Figu
         )
     axis: dict[str, Any] = {"range": [0, 1.02], "tickformat": ".0%"}
     figure.update_xaxes(title_text="coverage that is meant", **axis)
-    figure.update_yaxes(title_text="whole courses within the band", **axis)
+    figure.update_yaxes(title_text="whole trajectories within the band", **axis)
     return styled(figure, height=400)
 
 

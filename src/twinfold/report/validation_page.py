@@ -150,7 +150,7 @@ def _facts(record: Record) -> list[Fact]:
         promised = "promised" if values.get("promised", True) else "meant, not promised: known"
         note = f"{values['nominal']:.0%} {promised}; {_count(values['agents'], 'agent')}"
         note += f", {_count(values['horizon'], 'step')}"
-        facts.append(Fact("whole courses in the band", f"{values['coverage']:.0%}", note))
+        facts.append(Fact("whole trajectories in the band", f"{values['coverage']:.0%}", note))
     elif values.get("factor") is not None:
         note = f"calibrated on {values['agents']} agents; only fresh data tests it"
         facts.append(Fact("band", f"{values['nominal']:.0%}", note))
@@ -266,7 +266,7 @@ def _band(record: Record) -> list[Section]:
     return [
         Section(
             "Does the band hold?",
-            f"Share of {calibration.get('agents', 'the')} agents whose whole course of "
+            f"Share of {calibration.get('agents', 'the')} agents whose whole trajectory of "
             f"{calibration['horizon']} steps, in all columns, lies within the band, for bands of "
             "other coverages too. Below the diagonal the band is too narrow, above it wider than "
             "need be.",

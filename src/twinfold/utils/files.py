@@ -84,9 +84,11 @@ def draft_of(path: Path) -> Path:
     Raises:
         UsageError: ``path`` is not a regular file, or its directory cannot be written to.
     """
-    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    # With the suffix, which says how a file is written.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
     with write_errors(path):
         replaced = _replaced(path)
+        _remove_abandoned(path)
         if replaced is not None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             descriptor = os.open(draft, flags, 0o600)
@@ -166,9 +168,13 @@ def torn_line(descriptor: int) -> bytes:
 
 
 def is_temporary(name: str, of: str | None = None) -> bool:
-    """Return whether a name is that of a temporary file, of the file ``of`` if given."""
-    target = ".+" if of is None else re.escape(of)
-    return re.fullmatch(rf"\.{target}\.[0-9a-f]{{8}}\.tmp", name, re.DOTALL) is not None
+    """Return whether a name is that of a temporary file, of the file ``of`` if given.
+
+    Or that of a draft (``draft_of``), or of the temporary file of a draft.
+    """
+    target, end = ".+" if of is None else re.escape(of), r"\.[0-9a-f]{8}\.tmp"
+    pattern = rf"\.{target}{end}(\.[^.]+)?|\.\.{target}{end}(\.[^.]+)?{end}"
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
 
 
 class _NewFile(NamedTuple):
