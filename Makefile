@@ -18,7 +18,7 @@ demo: $(READY) ## Collect, fit, evaluate and show a page, in about three minutes
 	$(BIN)/twinfold demo --out demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS) and count how they end
 	TWINFOLD_FUZZ_CASES=$(CASES) TWINFOLD_FUZZ_SEEDS=$(SEEDS) \

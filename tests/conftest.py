@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import json
@@ -63,10 +64,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_compiled_programs() -> Iterator[None]:
-    """Let go of compiled programs after a file of tests, before there are too many of them."""
+def little_memory() -> Iterator[None]:
+    """Let go of compiled programs after a file of tests if they are many, and of free memory.
+
+    The compiler leaves a heap of free pieces, which the C library returns only when told to.
+    """
     yield
     drop_programs(_MAPS)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU library
+    if trim is not None:
+        trim(0)
 
 
 def load(name: str) -> Any:

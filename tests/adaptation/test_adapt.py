@@ -196,15 +196,19 @@ def test_two_parts_are_as_good_as_one(
     assert len(forward.info.adapted) == 2
 
 
-def test_the_order_of_agents_does_not_matter(random_model: Build, courses: Any) -> None:
-    model = random_model(posterior=True)
-    frame = courses.table(model, [9, 4, 2], fresh(model, 3), ids=["a", "b", "c"], seed=5)
-    order = ["c", "a", "b"]
-    turned: Any = pd.concat([frame[frame["unit"] == name] for name in order])
-    one = adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
-    other = adapt(model, PanelDataset.from_frame(turned, model.roles), warn=ignore)
-    assert other.agent_ids == (*model.agent_ids, *order)
-    assert_close_agents(other, one, order)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_of_rows_does_not_matter_by_a_bit(
+    random_model: Build, courses: Any, kind: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, **kind)
+    frame = courses.table(model, [9, 4, 2], fresh(model, 3), ids=["c", "a", "u1"], seed=5)
+    turned = frame.sample(frac=1, random_state=0)
+    one, other = (
+        adapt(model, PanelDataset.from_frame(rows, model.roles), warn=ignore)
+        for rows in (frame, turned)
+    )
+    assert other.agent_ids == one.agent_ids == (*model.agent_ids, "a", "c")
+    assert_same_agents(other, one, one.agent_ids)
 
 
 def test_a_permuted_model_adapts_to_the_permuted_result(random_model: Build, courses: Any) -> None:
@@ -515,6 +519,60 @@ def test_an_unknown_level_is_named_with_its_place(random_model: Build, courses: 
         match=r"column 'a0', agent 'b', step 2 .*\(and 1 more rows\): action 6 .*: -1, 0, 5, 7",
     ):
         adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
+
+
+@pytest.mark.parametrize("size", [1e8, 1e11])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gross_error_in_a_short_trajectory_leaves_numbers(
+    random_model: Build, courses: Any, kind: dict[str, Any], size: float
+) -> None:
+    model = random_model(posterior=True, **kind)
+    frame = courses.table(model, [4, 4], fresh(model, 2), ids=["a", "b"], seed=5)
+    heard: list[str] = []
+    plain = adapt(model, PanelDataset.from_frame(frame, model.roles), warn=heard.append)
+    frame.loc[(frame["unit"] == "a") & (frame["t"] == 2), "s0"] = size
+    adapted = adapt(model, PanelDataset.from_frame(frame, model.roles), warn=heard.append)
+    assert any("agent 'a', step 2" in line and f"'s0' is {size:g}" in line for line in heard)
+    assert_same_agents(adapted, plain, [*model.agent_ids, "b"])
+    assert np.isfinite(np.asarray(adapted.members.agents)).all()
+    spread = np.linalg.eigvalsh(covariance(adapted))
+    assert (spread >= -1e-6 * spread[..., -1:]).all()
+    assert all(np.isfinite(values).all() for values in predictions(adapted, ["a"]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_agent_with_values_beyond_reach_is_named(
+    random_model: Build, courses: Any, kind: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, **kind)
+    frame = courses.table(model, [4, 5, 6], fresh(model, 3), ids=["a", "b", "c"], seed=5)
+    frame.loc[(frame["unit"] == "c") & frame["t"].isin([2, 5]), "s0"] = 1e29
+    frame.loc[(frame["unit"] == "a") & (frame["t"] == 4), "s2"] = -1e28
+    with pytest.raises(InvalidDataError) as caught:
+        adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
+    first, second = caught.value.problems
+    assert first.startswith("column 's0', agent 'c', step 2 of its trajectory and 1 more: 1e+29 is")
+    assert second.startswith("column 's2', agent 'a', step 4 of its trajectory: -1e+28 is")
+    assert second.endswith("too far to compute with; correct it, or leave the row out")
+
+
+def test_actions_beyond_reach_are_named(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True, **KINDS[1])
+    frame = courses.table(model, [4], fresh(model, 1), ids=["a"], seed=5)
+    frame.loc[1, "a1"] = 1e29
+    with pytest.raises(InvalidDataError, match="column 'a1', agent 'a', step 1 of its"):
+        adapt(model, PanelDataset.from_frame(frame, model.roles), warn=ignore)
+
+
+def test_agents_whose_factors_would_be_no_numbers_are_named(
+    random_model: Build, courses: Any
+) -> None:
+    """A net may make too much of what it can be given."""
+    model = random_model(posterior=True)
+    data = courses.transitions(model, newcomers(model, courses, [4, 4]))
+    data.next_state[5] = np.nan
+    with pytest.raises(InvalidDataError, match="of the data of agent 'new 1': its values are too"):
+        with_transitions(model, ("new 0", "new 1"), data)
 
 
 def test_levels_are_matched_by_value_not_by_place(random_model: Build, courses: Any) -> None:

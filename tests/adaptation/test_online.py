@@ -142,6 +142,9 @@ STATE = [0.1, 0.2, 0.3]
         ((STATE, np.nan, STATE), "unknown action nan"),
         (([0.1, np.nan, 0.3], 5, STATE), "agent 'u3': a value of the transition is not finite"),
         ((STATE, 5, [0.1, np.inf, 0.3]), "not finite"),
+        ((["x", 0.2, 0.3], 5, STATE), r"a state must be numbers, not \['x', 0.2, 0.3\]"),
+        (([0.1, 1e40, 0.3], 5, STATE), "agent 'u3': 's1' is 1e.40, .* too far to compute with"),
+        ((STATE, 5, [-1e15, 0.1, 0.3]), "agent 'u3': 's0' is -1e.15, .* too far to compute with"),
     ],
 )
 def test_what_cannot_be_is_named_and_not_counted(
@@ -154,11 +157,22 @@ def test_what_cannot_be_is_named_and_not_counted(
     assert bits(tracker.evidence) == before
 
 
+def test_a_gross_error_leaves_numbers(random_model: Build) -> None:
+    tracker = Tracker(random_model(posterior=True), "new")
+    tracker.observe(STATE, 5, [0.1, 1e10, 0.3])
+    tracker.observe([0.1, 1e10, 0.3], 5, STATE)
+    assert np.isfinite(tracker.factors).all()
+    assert np.linalg.eigvalsh(tracker.covariance).min() > 0
+    assert np.isfinite(np.asarray(tracker.updated().members.agents)).all()
+
+
 def test_continuous_actions_are_checked_too(random_model: Build) -> None:
     tracker = Tracker(random_model(posterior=True, **KINDS[1]), "u3")
     with pytest.raises(UsageError, match="an action needs 2 values"):
         tracker.observe(STATE, [0.1], STATE)
     with pytest.raises(UsageError, match="not finite"):
         tracker.observe(STATE, [0.1, np.nan], STATE)
+    with pytest.raises(UsageError, match=r"agent 'u3': 'a1' is 1e.20, .* too far"):
+        tracker.observe(STATE, [0.1, 1e20], STATE)
     tracker.observe(STATE, [0.1, 0.2], STATE)
     assert tracker.evidence.count.tolist() == [13]

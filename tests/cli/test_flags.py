@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
+from twinfold.utils.files import atomic_write_text
 
 AGENTS = ("b", " b", "b ", "a", "a,b", '"q"', "new\nline", "[x]")
 
@@ -123,6 +125,38 @@ def test_files_are_all_written_or_none(tmp_path: Path) -> None:
             assert draft.suffix == path.suffix
             draft.write_text("new")
     assert (one.read_text(), two.read_text()) == ("new", "new")
+
+
+def test_drafts_of_a_killed_command_are_removed_by_the_next(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.csv", tmp_path / "two"
+    for left in (".one.csv.0123abcd.tmp.csv", "..two.0123abcd.tmp.89abcdef.tmp", ".two.1.tmp"):
+        (tmp_path / left).touch()
+    with all_or_none(one, two) as drafts:
+        for draft in drafts.values():
+            atomic_write_text(draft, "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.csv", "two", ".two.1.tmp"}
+
+
+def test_files_written_together_keep_their_permissions(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.touch(0o600)
+    with all_or_none(old, new) as drafts:
+        for draft in drafts.values():
+            atomic_write_text(draft, "text")
+        assert drafts[old].stat().st_mode & 0o777 == 0o600
+    assert old.stat().st_mode & 0o777 == 0o600
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"text"}
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    file.write_text("old")
+    with pytest.raises(UsageError, match="is not a regular file"), all_or_none(file, pipe):
+        raise AssertionError
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "file"}
+    assert pipe.is_fifo()
+    assert file.read_text() == "old"
 
 
 def test_a_picture_is_not_drawn_where_the_table_cannot_be(

@@ -134,7 +134,7 @@ case = sys.argv[1]
 try:
     with interrupts():
         globals()[case]()
-        print("went on", flush=True)
+        os.write(1, b"went on\\n")  # in one piece, whenever the interrupt comes
         if case != "at_the_end":
             time.sleep(20)
 except KeyboardInterrupt:

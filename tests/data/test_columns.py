@@ -54,6 +54,10 @@ def test_what_is_no_number(series: pd.Series, bad: list[bool]) -> None:
     assert np.isnan(numbers.values[numbers.bad]).all()
 
 
+def test_long_texts_are_soon_told_from_numbers() -> None:
+    assert as_numbers(pd.Series(["1" * 100_000 + "x", "1"])).bad.tolist() == [True, False]
+
+
 def test_infinity_is_a_number_for_the_caller_to_judge() -> None:
     numbers = as_numbers(pd.Series(["inf", "1"]))
     assert np.isinf(numbers.values[0])

@@ -30,6 +30,7 @@ def write(path: Path, content: bytes) -> Path:
         (b"id,t,x,u\n" + ROWS).replace(b"\n", b"\r"),
         b"id,t,x,u\r" + ROWS,
         b"\xef\xbb\xbf\xef\xbb\xbfid,t,x,u\n" + ROWS,
+        b"\xef\xbb\xbf" * 300_000 + b"id,t,x,u\n" + ROWS,
         b"id,t,x,u,n,n\n" + ROWS.replace(b"\n", b",1,2\n"),
         b"id,t,x,u," + LONG + b"\n" + ROWS.replace(b"\n", b",1\n"),
         b"id,t,x,u," + b",".join([b"c%d" % i for i in range(3000)]) + b"\n"
@@ -39,7 +40,7 @@ def write(path: Path, content: bytes) -> Path:
         b'id,t,x,u,"two\nlines"\n' + ROWS.replace(b"\n", b',"a\nb"\n'),
         b"id,t,x,u,n\n" + ROWS.replace(b"\n", b',5" pipe\n'),
     ],
-    ids=["plain", "old line ends", "mixed line ends", "two marks", "doubled unused",
+    ids=["plain", "old line ends", "mixed line ends", "two marks", "many marks", "doubled unused",
          "long name", "many columns", "long unused", "unused no UTF-8",
          "line breaks", "one quote within"],
 )  # fmt: skip

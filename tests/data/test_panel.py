@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from twinfold.data import PanelDataset, Roles
+from twinfold.data.ids import natural_key
 from twinfold.data.io import load_panel, save_panel
 from twinfold.errors import UsageError
 
@@ -98,9 +99,13 @@ def test_order_of_rows_does_not_matter(case: tuple[pd.DataFrame, Roles], random:
     order = list(range(len(df)))
     random.shuffle(order)
     one = PanelDataset.from_frame(df, roles)
-    other = PanelDataset.from_frame(df.iloc[order], roles)
-    assert one.fingerprint() == other.fingerprint()
-    assert other.fingerprint() == PanelDataset.from_frame(one.to_frame(), roles).fingerprint()
+    for turned in (df.iloc[order], one.to_frame(), one.to_frame().iloc[::-1]):
+        other = PanelDataset.from_frame(turned, roles)
+        assert other.fingerprint() == one.fingerprint()
+        assert other.agent_ids == one.agent_ids == tuple(sorted(one.agent_ids, key=natural_key))
+        assert (other.time_step, other.n_segments) == (one.time_step, one.n_segments)
+        for name in ("agent", "time", "state", "action", "action_levels", "segment", "reward"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(one, name))
 
 
 @given(panels(), st.integers(0, 10**6))
@@ -127,11 +132,10 @@ def test_selecting_all_agents_in_another_order_keeps_the_data(
     case: tuple[pd.DataFrame, Roles],
 ) -> None:
     data = PanelDataset.from_frame(*case)
-    ids = data.agent_ids[::-1]
-    turned = data.select_agents(ids)
-    assert turned.agent_ids == ids
+    turned = data.select_agents(data.agent_ids[::-1])
+    assert turned.agent_ids == data.agent_ids
     assert turned.fingerprint() == data.fingerprint()
-    parts = [data.select_agents([name]) for name in ids]
+    parts = [data.select_agents([name]) for name in data.agent_ids]
     assert sum(part.n_transitions for part in parts) == data.n_transitions
     states = np.concatenate([part.transitions().state for part in parts])
     np.testing.assert_array_equal(states, turned.transitions().state)
@@ -200,8 +204,8 @@ def test_dates_with_a_zone_come_back(roles: dict[str, Any]) -> None:
 def test_int_ids_stay_ints_and_are_found_as_text() -> None:
     df = pd.DataFrame({"id": [9, 9, 4, 4], "t": [0, 1] * 2, "x": range(4), "u": 0.5, "v": 1.0})
     data = PanelDataset.from_frame(df, CONTINUOUS)
-    assert data.agent_ids == (9, 4)
-    assert data.agent_index([4, "9"]).tolist() == [1, 0]
+    assert data.agent_ids == (4, 9)
+    assert data.agent_index([4, "9"]).tolist() == [0, 1]
     assert data.to_frame()["id"].dtype == np.int64
 
 
@@ -277,13 +281,13 @@ STATIC = Roles(
 
 def test_static_columns_have_a_value_per_agent_those_left_out_last() -> None:
     panel = PanelDataset.from_frame(described(), STATIC)
-    assert (panel.agent_ids, panel.left_out) == (("c", "b"), ("a",))
+    assert (panel.agent_ids, panel.left_out) == (("b", "c"), ("a",))
     assert panel.static is not None
-    np.testing.assert_array_equal(panel.static, [[3, np.nan], [2.5, 0], [7, 1]])
+    np.testing.assert_array_equal(panel.static, [[2.5, 0], [3, np.nan], [7, 1]])
     chosen = panel.select_agents(["b"])
     np.testing.assert_array_equal(chosen.static, [[2.5, 0]])
     frame = panel.to_frame()
-    assert frame["size"].tolist() == [3, 3, 3, 2.5, 2.5, 2.5]
+    assert frame["size"].tolist() == [2.5, 2.5, 2.5, 3, 3, 3]
     again = PanelDataset.from_frame(frame, STATIC)
     np.testing.assert_array_equal(again.static, panel.static[:2])
 
@@ -315,5 +319,7 @@ def test_rounding_is_no_change_of_a_static_value() -> None:
     table = described()
     table["size"] = [0.3, 0.1 + 0.2, 0.3, 7, 2, 2, 2]
     panel = PanelDataset.from_frame(table, STATIC)
+    turned = PanelDataset.from_frame(table.iloc[::-1], STATIC)
     assert panel.static is not None
-    assert panel.static[0, 0] == 0.3
+    assert panel.static[1, 0] == 0.3
+    np.testing.assert_array_equal(turned.static, panel.static)

@@ -100,6 +100,11 @@ def test_what_is_no_time(values: Any, null: list[bool], bad: list[bool]) -> None
     assert times.bad.tolist() == [bool(value) for value in bad]
 
 
+@pytest.mark.parametrize("text", ["11a" * 40 + "!", "P" + "T11H" * 40, "1" * 100_000 + "x"])
+def test_long_texts_are_soon_told_from_times(text: str) -> None:
+    assert as_times(pd.Series([text, "2026-01-01"])).bad.tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
-from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
+from twinfold.models.normalizer import (
+    Normalizer,
+    erratic_columns,
+    fit_normalizer,
+    unit_problems,
+    unreachable,
+)
 
 
 def transitions(state: Any, next_state: Any, action: Any = None) -> Transitions:
@@ -316,3 +322,29 @@ def test_an_angle_has_no_limits() -> None:
     after = reaching(20, at="high") * np.pi
     assert not infinite(fit_normalizer(transitions(after, after)))
     assert infinite(fit_normalizer(transitions(after, after), (0,)))
+
+
+@pytest.mark.parametrize("size", [1e-100, 1e-38, 1e-20, 1.0, 1e20, 1e38])
+def test_columns_in_units_that_float32_cannot_hold_are_named(size: float) -> None:
+    data = walk(size=size)
+    normalizer = fit_normalizer(data)
+    assert not np.any(normalizer.state_scale == 1)  # none is taken to be constant
+    lines = list(unit_problems(normalizer, ("x", "y", "z"), ("u", "v")))
+    expected = {1e-100: "varies by", 1e-38: "varies by", 1e38: "has values of"}.get(size)
+    assert len(lines) == (0 if expected is None else 3)
+    for name, line in zip("xyz", lines, strict=False):
+        assert line.startswith(f"column '{name}' (state) {expected} ")
+    if expected is None:
+        device = normalizer.on_device()
+        assert np.all(np.asarray(device.state_scale) > 0)
+
+
+def test_a_constant_column_may_have_any_usual_value_but_not_one_beyond_float32() -> None:
+    data = transitions(np.full((9, 2), [5.0, 1e40]), np.full((9, 2), [5.0, 1e40]), np.zeros((9, 1)))
+    (line,) = unit_problems(fit_normalizer(data), ("x", "y"), ("u",))
+    assert line.startswith("column 'y' (state) has values of 1e+40; divide it by a constant")
+
+
+def test_what_is_unreachable_is_large_either_way_and_a_number() -> None:
+    values = np.array([1e11, -1e11, 1e13, -1e13, np.inf, np.nan])
+    assert unreachable(values).tolist() == [False, False, True, True, True, False]

@@ -18,7 +18,7 @@ from twinfold.errors import UsageError
 from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models import rollout
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.rollout import agent_responses, rollout_members
+from twinfold.models.rollout import agent_responses, predict_paths, rollout_members
 
 Build = Callable[..., FittedModel]
 
@@ -214,6 +214,22 @@ def test_one_diverging_member_does_no_harm(
     # The deviations of the sound members bound the median deviation, unless there are only two.
     assert np.all(np.isfinite(wide))
     assert np.all(wide <= 1.4827 * np.ptp(others, axis=0).max(axis=0) + 1e-9) or n_members == 3
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_a_question_too_far_to_compute_with_is_refused_by_its_value(
+    random_model: Build, discrete: bool
+) -> None:
+    model = random_model(discrete=discrete)
+    agent, state, actions = questions(model, 3, 2)
+    far = state.copy()
+    far[1, 2] = -1e40
+    with pytest.raises(UsageError, match=r"'s2' is -1e\+40, .* too far to compute with"):
+        predict_paths(model, agent, far, actions)
+    if not discrete:
+        actions[2, 1, 1] = 1e40
+        with pytest.raises(UsageError, match=r"'a1' is 1e\+40, .* too far to compute with"):
+            predict_paths(model, agent, state, actions)
 
 
 @pytest.mark.parametrize("n_members", [1, 2])

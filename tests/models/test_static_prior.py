@@ -19,7 +19,7 @@ from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.adaptation.online import Tracker
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
-from twinfold.errors import UsageError
+from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior
 from twinfold.models.static_prior import STATIC, OwnPrior, StaticPrior, fit_static
@@ -296,6 +296,21 @@ def test_doubtful_columns_are_named(world: Any) -> None:
     assert len(told) == 2
     assert told[0].startswith("agent 'n1': 'size' is 1e+06, far outside the model's data (")
     assert told[1].startswith("agent 'n2': 'site' (static) is not known;")
+
+
+def test_columns_too_far_to_compute_with_are_refused(world: Any) -> None:
+    model, factors = world.model, fresh_factors(world.model)
+    panel = world.panel(factors, [4, 4, 4], NEW)
+    assert panel.static is not None
+    static = panel.static.copy()
+    static[1, 0] = static[2, 1] = 1e40
+    with pytest.raises(InvalidDataError) as caught:
+        adapt(model, replace(panel, static=static), warn=lambda line: None)
+    first, second = caught.value.problems
+    assert first.startswith("column 'size' (static), agent 'n1': 1e+40 is ")
+    assert second.startswith("column 'site' (static), agent 'n2': 1e+40 is ")
+    with pytest.raises(UsageError, match=r"static column 'size': 1e\+40 is .* too far"):
+        Tracker(model, "new", {"size": 1e40})
 
 
 def test_columns_are_matched_by_name(world: Any) -> None:

@@ -299,5 +299,5 @@ def test_sizes_of_the_rounds() -> None:
     for kind in (CEM, ICEM):
         with pytest.raises(ValueError, match="greater than or equal to 4"):
             kind(LOW, HIGH, candidates=3)
-    with pytest.raises(ValueError, match="greater than 0"):
+    with pytest.raises(ValueError, match=r"greater than or equal to 0\.000001"):
         MPPI(LOW, HIGH, temperature=0.0)

@@ -254,7 +254,7 @@ def test_data_that_the_run_has_had_is_said_to_be_no_test_of_the_band() -> None:
     assert "None of 4 checks could prove it wrong." in reader.text
     assert "only fresh data tests it" in reader.text
     assert "Does the band hold?" not in reader.text
-    assert "As usual?" not in reader.text
+    assert "Reference shift" not in reader.text
     assert "better than the best simple control, no change" in reader.text
     assert "Why not better" not in reader.text
     assert len(reader.figures()) == 4

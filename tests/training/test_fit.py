@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import hold_out
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import InvalidDataError, RunError, UsageError
 from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import rollout_members
@@ -119,6 +119,11 @@ def uninterrupted(tiny: PanelDataset) -> FittedModel:
 
 def leaves(model: FittedModel) -> list[Any]:
     return jax.tree.leaves((model.members, model.normalizer, model.ranges, model.band))
+
+
+def of_agents(*models: FittedModel) -> list[Any]:
+    """All that is known of agents and of their policy."""
+    return [(m.posterior, m.sums, m.sample, m.behaviour) for m in models]
 
 
 def assert_same(got: FittedModel, expected: FittedModel) -> None:
@@ -255,8 +260,16 @@ def test_a_run_keeps_states_of_the_data_as_they_are(tiny: PanelDataset) -> None:
     assert {tuple(row) for row in model.sample.state.tolist()} <= known
 
 
-def test_the_seed_decides(tiny: PanelDataset, uninterrupted: FittedModel) -> None:
-    assert_same(fit(tiny, TINY), uninterrupted)
+def test_the_seed_decides_and_the_order_of_rows_does_not(
+    tiny: PanelDataset, uninterrupted: FittedModel
+) -> None:
+    rows: Any = table([12] * 7)[::-1]  # the last agent and the last time first
+    rows = pd.concat([rows[::2], rows[1::2]])
+    same = fit(PanelDataset.from_frame(rows, ROLES), TINY)
+    assert_same(same, uninterrupted)
+    for one, other in zip(*map(jax.tree.leaves, of_agents(same, uninterrupted)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert same.info.fingerprint == uninterrupted.info.fingerprint
     other = fit(tiny, TINY.model_copy(update={"seed": 1}))
     assert not np.array_equal(other.members.agents, uninterrupted.members.agents)
     a, b = uninterrupted.members.agents
@@ -403,8 +416,8 @@ def test_a_constant_state_stays_constant() -> None:
     "names",
     [
         [f"{n:08d}-58e1-4f0e-8d7c-0a1b2c3d4e5f" for n in range(5)],
-        [100, 3, 50, 7, 12],
-        ["007", "7", "07", "A b", "ü,;"],
+        [3, 7, 12, 50, 100],
+        ["007", "07", "7", "A b", "ü,;"],
     ],
 )
 def test_ids_reach_the_run_and_come_back_as_given(names: list[Any], tmp_path: Path) -> None:
@@ -500,6 +513,33 @@ def test_an_agent_is_not_fitted_and_reserved_at_once(
     with pytest.raises(UsageError, match=f"agent {used.agent_ids[3]!r} is among those to fit and"):
         fit(used, TINY, out=tmp_path / "run", reserve=mixed)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (1e-41, r"column 'flow' \(state\): values differ by .*e-41 at the most, too little"),
+        (1e38, r"column 'flow' \(state\): .*e\+3. is too large in 60 rows"),
+    ],
+)
+def test_units_that_float32_cannot_hold_are_refused_before_training(
+    tmp_path: Path, size: float, words: str
+) -> None:
+    rows = table([12] * 5)
+    rows["flow"] *= size
+    with pytest.raises(InvalidDataError, match=words):
+        fit(PanelDataset.from_frame(rows, ROLES), TINY, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reserved_agent_with_a_value_beyond_reach_is_named_before_training(
+    parts: tuple[PanelDataset, PanelDataset],
+) -> None:
+    used, reserved = parts
+    rows = reserved.to_frame()
+    rows.loc[3, "pressure"] = 1e30
+    with pytest.raises(InvalidDataError, match=r"column 'pressure', agent 'P-.*: 1e.30 is .* too"):
+        fit(used, TINY, reserve=PanelDataset.from_frame(rows, ROLES))
 
 
 # Runs and interruptions
@@ -615,21 +655,18 @@ def test_a_partial_run_of_other_settings_or_data_is_refused(
 ) -> None:
     out = tmp_path / "run"
     interrupted(tiny, out)
-    # The same rows in another order of agents are other data: factors go by the order.
     frame: Any = tiny.to_frame()
-    reordered: Any = pd.concat([frame[frame["pump"] == x] for x in reversed(tiny.agent_ids)])
     others = [
         (tiny, TINY.model_copy(update={"steps": 1300})),
         (panel([12] * 7, seed=1), TINY),
-        (PanelDataset.from_frame(reordered, ROLES), TINY),
         (PanelDataset.from_frame(frame[frame["t"] != 2.0], ROLES), TINY),
     ]
     for dataset, config in others:
         with pytest.raises(RunError, match="other data or with other settings"):
             fit(dataset, config, out=out)
     assert not out.exists()
-    # Rows in another order are the same data.
-    shuffled = frame.groupby("pump", sort=False).sample(frac=1, random_state=0)
+    # Rows in another order are the same data, and so are agents.
+    shuffled = frame.sample(frac=1, random_state=0)
     assert_same(fit(PanelDataset.from_frame(shuffled, ROLES), TINY, out=out), uninterrupted)
 
 

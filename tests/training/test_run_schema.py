@@ -42,7 +42,7 @@ def test_ids_are_texts_and_numbers(ids: list[Any]) -> None:
         ([["a"]], r"\['a'\] is no id"),
         (["a", "b", "a"], "agent 'a' is in it twice"),
         ([1, 2, 1.0], "agent 1.0 is in it twice"),
-        (["x" * 5000] * 2, r"'x{1,60}\.\.\. is in it twice"),
+        (["x" * 5000] * 2, r"'x{1,80}\.\.\. is in it twice"),
     ],
 )
 def test_what_is_no_list_of_ids_is_named(ids: Any, told: str) -> None:

@@ -50,7 +50,7 @@ def test_every_agent_is_fitted_or_reserved(
     random_model: Build, courses: Any, number: int, seed: int
 ) -> None:
     model = random_model()
-    ids = [f"z{9 - n}" for n in range(9)]
+    ids = [f"z{n}" for n in range(9)]
     panel = courses.panel(model, range(1, 10), np.ones((9, 3)), ids=ids)
     used, reserved = reserve(panel, number, seed)
     assert reserved.n_agents == number

@@ -6,6 +6,7 @@ import math
 import unicodedata
 from xml.dom.minidom import parseString
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -114,4 +115,7 @@ def test_a_prediction_is_shown_to_the_place_that_its_band_asks_for(
 def test_a_value_is_cut_and_on_one_line() -> None:
     assert clipped("a\nb") == r"'a\nb'"
     assert clipped([1] * 1000, 12) == "[1, 1, 1,..."
+    assert clipped("a  b") == "'a  b'"
+    assert clipped(np.float64(0.5)) == "0.5"
+    assert clipped(10**5000) == "an integer of more than 4000 digits"
     assert cut("one\n  two") == "one two"

@@ -24,12 +24,13 @@ from twinfold.adaptation.input_checks import (
     check_columns,
     level_codes,
     range_doubts,
+    reach_problems,
     static_doubts,
     step_doubts,
 )
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import DataRanges, PanelDataset, Transitions
-from twinfold.errors import UsageError
+from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.behaviour_policy import Behaviour
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
@@ -39,9 +40,10 @@ from twinfold.models.posterior import (
     gather,
     misfit,
 )
+from twinfold.models.prior import Prior
 from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
 from twinfold.models.run_info import Adaptation
-from twinfold.utils.text import and_more
+from twinfold.utils.text import and_more, listed
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -72,8 +74,9 @@ def adapt(
     Raises:
         UsageError: columns, kind of action or angles differ from those of the model, or the time
             step by half or more, or the model has had this very data already.
-        InvalidDataError: an action is none of the model's levels; or ``strict``, and something is
-            out of range.
+        InvalidDataError: an action is none of the model's levels; values are too far from the
+            model's data to compute with, where every agent that has some is named and none is
+            adapted; or ``strict``, and something is out of range.
     """
     data = panel_transitions(model, panel)
     fingerprint = panel.fingerprint()
@@ -85,8 +88,8 @@ def adapt(
     static = static_values(model, panel)
     step_doubts(model, panel, warn)
     range_doubts(model, panel, data, warn, strict=strict)
-    static_doubts(model, (*panel.agent_ids, *panel.left_out), static, warn)
     ids = (*panel.agent_ids, *panel.left_out)
+    static_doubts(model, ids, static, warn)
     place = match_ids(model.agent_ids, list(ids))
     unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).any(axis=1)
     bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
@@ -113,9 +116,13 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     Raises:
         UsageError: columns, kind of action or angles differ from those of the model, or the time
             step by half or more.
-        InvalidDataError: an action is none of the model's levels.
+        InvalidDataError: an action is none of the model's levels, or values are too far from the
+            model's data to compute with; every agent that has some is named.
     """
     check_columns(model, panel)
+    problems = reach_problems(model.normalizer, panel)
+    if problems:
+        raise InvalidDataError(problems)
     data = panel.transitions()
     if model.action_levels is None:
         return data
@@ -182,7 +189,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     Raises:
         UsageError: an id is unknown, or no agent is left.
     """
-    gone = np.unique([model.agent_index(agent) for agent in agents]).astype(np.int64)
+    gone = np.unique(model.agent_indices(agents)).astype(np.int64)
     kept = np.setdiff1d(np.arange(len(model.agent_ids)), gone)
     if not len(kept):
         raise UsageError("no agent would be left; a model needs one")
@@ -224,6 +231,9 @@ def with_evidence(
         static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
             known is known by these from now on.
         seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
+
+    Raises:
+        InvalidDataError: the factors of some agents would not be numbers; they are named.
     """
     # Known agents first, then new ones, which come after all that the model has.
     old, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
@@ -232,11 +242,7 @@ def with_evidence(
     touched = np.concatenate([place[old], n_before + np.arange(n_new)]).astype(np.int64)
 
     # Sums add up.
-    evidence = known.evidence
-    if len(old):
-        evidence = evidence.add(place[old], found.take(old))
-    if n_new:
-        evidence = evidence.join(found.take(new))
+    evidence = known.evidence.add(place[old], found.take(old)).join(found.take(new))
     linear = model.sums.add(place[old], sums.take(old)).join(sums.take(new))
     trained = np.concatenate([known.trained, np.zeros(n_new, bool)])
     values = _static_columns(known, touched, n_new, None if static is None else static[order])
@@ -248,6 +254,7 @@ def with_evidence(
         [before, np.zeros((len(before), n_new, before.shape[2]), before.dtype)], axis=1
     )
     factors[:, touched] = posterior.take(touched).solve()[0]
+    _check_finite(known.prior, factors[:, touched], [ids[n] for n in order])
     behaviour = model.behaviour
     if behaviour is not None:
         behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0], touched))
@@ -262,6 +269,17 @@ def with_evidence(
         added_ranges=ranges_with(model, touched, n_new, seen),
         sums=linear,
     )
+
+
+def _check_finite(prior: Prior, factors: NDArray[Any], ids: list[AgentId]) -> None:
+    """Refuse factors ``(M, n, r)`` that are no numbers, but of members that diverged."""
+    bad = ~np.isfinite(factors[prior.sound]).all(axis=(0, 2))
+    if bad.any():
+        names = [repr(ids[n]) for n in np.flatnonzero(bad)]
+        raise InvalidDataError(
+            f"no simulator can be made of the data of agent {listed(names, 12)}: its values are "
+            "too large to compute with; correct them, or leave the agent out"
+        )
 
 
 def _static_columns(

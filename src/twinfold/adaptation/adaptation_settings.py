@@ -46,6 +46,7 @@ class AdaptationSettings:
         misfit_times: times the figure of these that the limit is, if that is more.
         step: share of the model's time step by which that of other data may differ.
         rounding: share of a value by which it may differ and still be the same.
+        named: most lines on agents with values that cannot be computed with.
     """
 
     misfit: float = 25.0
@@ -53,6 +54,7 @@ class AdaptationSettings:
     misfit_times: float = 4.0
     step: float = 0.05
     rounding: float = 1e-6
+    named: int = 100
 
 
 ADAPTATION = AdaptationSettings()

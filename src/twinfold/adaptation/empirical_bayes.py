@@ -15,6 +15,7 @@ from twinfold.data.panel import Transitions
 from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearFit
+from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, features_of, gather
 from twinfold.models.prior import Prior, no_walls, with_fixed
@@ -166,7 +167,7 @@ def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:
     # Share of the prior variance that an agent's own data leaves open, in units of predictions.
     metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
     before = np.linalg.inv(prior.precision)
-    after = np.linalg.inv(prior.precision[:, None] + evidence.gram)
+    after = inverse(prior.precision[:, None], evidence.gram)
     total = np.einsum("mrs,mrs->m", metric, before)
     left = np.einsum("mrs,mnrs->mn", metric, after) / np.maximum(total, 1e-300)[:, None]
     # Factors of the others are mostly the mean of all: that would hide what the columns say.
@@ -200,9 +201,8 @@ def maximised(
         return prior, evidence
     net = slice(n_fixed, None)
     for _ in range(rounds):
-        precision = prior.precision[:, None] + evidence.gram
-        covariance = np.linalg.inv(precision)
-        shift = np.linalg.solve(precision, evidence.moment[..., None])[..., 0]
+        covariance = inverse(prior.precision[:, None], evidence.gram)
+        shift = solution(prior.precision[:, None], evidence.gram, evidence.moment)
         sound = np.isfinite(shift).all(axis=(1, 2)) & np.isfinite(covariance).all(axis=(1, 2, 3))
         move = np.zeros((n_members, rank))
         move[sound, net] = shift[sound, :, net].mean(axis=1)

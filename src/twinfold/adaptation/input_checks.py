@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.time_step import joins, step_ratio, step_text
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.ranges import (
     RANGES,
     OutOfRange,
@@ -20,7 +22,7 @@ from twinfold.models.ranges import (
     outside_actions,
     outside_states,
 )
-from twinfold.utils.text import and_more
+from twinfold.utils.text import and_more, listed
 
 Floats = NDArray[np.float64]
 Warn = Callable[[str], None]
@@ -59,6 +61,37 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
         )
 
 
+def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
+    """Return a line for every agent and column with values too far to compute with.
+
+    Args:
+        normalizer: float64, on the host.
+        panel: data with the columns of the normalizer.
+    """
+    roles = panel.roles
+    parts: list[tuple[Any, ...]] = [
+        (roles.state, panel.state, normalizer.encode_state(panel.state))
+    ]
+    if panel.action_levels is None:
+        parts.append((roles.action, panel.action, normalizer.encode_action(panel.action)))
+    starts = np.searchsorted(panel.segment, panel.segment)
+    lines = []
+    for names, values, standard in parts:
+        far = unreachable(standard)
+        for c in np.flatnonzero(far.any(axis=0)):
+            rows = np.flatnonzero(far[:, c])
+            agents, first, counts = np.unique(
+                panel.agent[rows], return_index=True, return_counts=True
+            )
+            lines += [
+                f"column {names[c]!r}, agent {panel.agent_ids[n]!r}, step "
+                f"{row - starts[row]} of its trajectory{and_more(count - 1)}: {values[row, c]:g} "
+                f"is {far_text(standard[row, c])}"
+                for n, row, count in zip(agents, rows[first], counts, strict=True)
+            ]
+    return _first(lines)
+
+
 def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:
     """Return the actions as indices into the model's levels.
 
@@ -77,7 +110,7 @@ def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> N
         raise InvalidDataError(
             f"column {model.roles.action[0]!r}, agent {panel.agent_ids[data.agent[row]]!r}, step "
             f"{int(data.step[row])} of its trajectory{more}: action {theirs[data.action[row]]} "
-            f"never occurs in the model's data; its levels: {', '.join(map(str, mine[:12]))}"
+            f"never occurs in the model's data; its levels: {listed(mine.tolist())}"
         )
     return index[np.asarray(data.action, np.int32)]
 
@@ -122,7 +155,11 @@ def range_doubts(
 def static_doubts(
     model: FittedModel, ids: Sequence[AgentId], static: Floats | None, warn: Warn
 ) -> None:
-    """Say which static columns lack, which have changed, and which lie far outside the fit's."""
+    """Say which static columns lack, which have changed, and which lie far outside the fit's.
+
+    Raises:
+        InvalidDataError: values are too far from the fit's to compute with.
+    """
     known = model.posterior
     if known is None or known.static is None or known.values is None:
         return
@@ -130,6 +167,14 @@ def static_doubts(
     before = np.full((len(ids), len(names)), np.nan)
     before[place >= 0] = known.values[place[place >= 0]]
     given = np.full_like(before, np.nan) if static is None else static
+    standard = known.static.standard(given)
+    problems = [
+        f"column {names[c]!r} (static), agent {ids[n]!r}: {given[n, c]:g} is "
+        f"{far_text(standard[n, c])}"
+        for n, c in np.argwhere(unreachable(standard)).tolist()
+    ]
+    if problems:
+        raise InvalidDataError(_first(problems))
     lacking = np.isnan(given) & np.isnan(before)
     bare = np.flatnonzero(lacking.any(axis=1))
     if static is None and len(bare):
@@ -161,6 +206,12 @@ def static_doubts(
                 f"{_several(ids, changed)}: {name!r} (static) was {before[changed[0], c]:g} and is "
                 f"{given[changed[0], c]:g} now; the new value counts"
             )
+
+
+def _first(lines: list[str]) -> list[str]:
+    """Return the lines, or the first of many."""
+    left = len(lines) - ADAPTATION.named
+    return lines if left <= 0 else [*lines[: ADAPTATION.named], f"and {left} more like these"]
 
 
 def _several(ids: Sequence[AgentId], rows: NDArray[np.integer]) -> str:

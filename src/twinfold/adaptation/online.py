@@ -15,9 +15,11 @@ from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.normalizer import far_text, unreachable
 from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
 from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
+from twinfold.utils.text import clipped, listed
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +47,8 @@ class Tracker:
             static: static columns of the agent by name, where the model does not know them.
 
         Raises:
-            UsageError: the model has no such static column, or a value is no finite number.
+            UsageError: the model has no such static column, or a value is no finite number or too
+                far from those of the model's agents to compute with.
         """
         known = model.posterior
         self.model, self.agent_id = model, canonical_ids([agent])[0]
@@ -69,13 +72,18 @@ class Tracker:
         for name in static:
             if name not in names:
                 raise UsageError(f"the model has no static column {name!r}; {one_of(names)}")
-        if known.values is None:
+        if known.values is None or known.static is None:
             return None
         values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
         for name, value in static.items():
             if not isinstance(value, Real) or not np.isfinite(value):
                 raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
             values[0, names.index(name)] = value
+        standard = known.static.standard(values)[0]
+        for c in np.flatnonzero(unreachable(standard)):
+            raise UsageError(
+                f"static column {names[c]!r}: {values[0, c]:g} is {far_text(standard[c])}"
+            )
         return values
 
     def observe(self, state: ArrayLike, action: Any, next_state: ArrayLike) -> None:
@@ -87,35 +95,30 @@ class Tracker:
             next_state: ``(D,)``.
 
         Raises:
-            UsageError: a shape does not fit, a value is not finite, or a level is unknown.
+            UsageError: a shape does not fit, a value is not finite or too far from the model's
+                data to compute with, or a level is unknown; nothing has changed then.
         """
         model = self.model
         n_state = len(model.roles.state)
-        before, after = (np.asarray(x, np.float64).reshape(-1) for x in (state, next_state))
+        before, after = (_numbers(x, "a state").reshape(-1) for x in (state, next_state))
         if len(before) != n_state or len(after) != n_state:
             raise UsageError(f"a state needs {n_state} values: {', '.join(model.roles.state)}")
         if model.action_levels is not None:
             code = np.flatnonzero(model.action_levels == action)
             if len(code) != 1:
-                levels = ", ".join(map(str, model.action_levels[:12]))
-                raise UsageError(f"unknown action {action!r}; the levels: {levels}")
+                levels = listed(model.action_levels.tolist())
+                raise UsageError(f"unknown action {clipped(action)}; the levels: {levels}")
         else:
-            code = np.asarray(action, np.float64).reshape(1, -1)
+            code = _numbers(action, "an action").reshape(1, -1)
             if code.shape[1] != len(model.roles.action):
                 raise UsageError(f"an action needs {len(model.roles.action)} values")
         if not (np.isfinite(before).all() and np.isfinite(after).all() and np.isfinite(code).all()):
             raise UsageError(f"agent {self.agent_id!r}: a value of the transition is not finite")
-        norm = model.normalizer
-        features = features_of(model.members, norm, before[None], code)
-        target = norm.encode_target(before[None], after[None])
-        limited = self._prior.at_wall(norm.encode_state(after[None]))
-        gram, moment, energy, count = self.evidence
-        for m in range(len(features)):
-            z, residual = whitened(self._prior, m, self._roots[m], features[m], target, limited)
-            gram[m, 0] += z[0].T @ z[0]
-            moment[m, 0] += z[0].T @ residual[0]
-            energy[m, 0] += residual[0] @ residual[0]
-        count += 1
+        try:
+            model.check_reach(np.stack([before, after]), code)
+        except UsageError as error:
+            raise UsageError(f"agent {self.agent_id!r}: {error}") from None
+        found = self._evidence(before, code, after)
         one = Transitions(
             agent=np.zeros(1, np.int32),
             state=before[None],
@@ -124,12 +127,38 @@ class Tracker:
             segment=np.zeros(1, np.int32),
             step=np.zeros(1, np.int32),
         )
-        new = linear_data(norm, one, 1, model.n_levels)
-        self._sums = self._sums.add(np.zeros(1, np.int64), new)
+        new = linear_data(model.normalizer, one, 1, model.n_levels)
+        alone = np.zeros(1, np.int64)
+        self.evidence = self.evidence.add(alone, found)
+        self._sums = self._sums.add(alone, new)
         states = np.stack([before, after])
         acted = code if model.action_levels is None else np.full((1, 1), np.nan)
         both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
         self._seen = self._seen.union(both)
+
+    def _evidence(self, before: Floats, code: NDArray[Any], after: Floats) -> Evidence:
+        """Return what one transition says.
+
+        Raises:
+            UsageError: it is nothing that can be computed with.
+        """
+        norm, prior = self.model.normalizer, self._prior
+        features = features_of(self.model.members, norm, before[None], code)
+        target = norm.encode_target(before[None], after[None])
+        limited = prior.at_wall(norm.encode_state(after[None]))
+        found = Evidence.none(len(features), 1, features.shape[-1])
+        for m in range(len(features)):
+            z, residual = whitened(prior, m, self._roots[m], features[m], target, limited)
+            found.gram[m, 0] = z[0].T @ z[0]
+            found.moment[m, 0] = z[0].T @ residual[0]
+            found.energy[m, 0] = residual[0] @ residual[0]
+        found.count[:] = 1
+        if not all(np.isfinite(part[prior.sound]).all() for part in found[:3]):
+            raise UsageError(
+                f"agent {self.agent_id!r}: the transition from {before.tolist()} to "
+                f"{after.tolist()} is too large to compute with; correct it, or leave it out"
+            )
+        return found
 
     @property
     def factors(self) -> Floats:
@@ -151,3 +180,15 @@ class Tracker:
         return with_evidence(
             self.model, known, (self.agent_id,), place, found, self._sums, self._static, self._seen
         )
+
+
+def _numbers(values: Any, what: str) -> Floats:
+    """Return values as an array.
+
+    Raises:
+        UsageError: they are no numbers.
+    """
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} must be numbers, not {values!r}") from None

@@ -142,7 +142,7 @@ def predict(
     found = simulate_policy(task, covariates, "test", trajectories, length, seed=fresh)
     if isinstance(model, CaDM):
         return [_after_history(model, agent, found, a) for a, agent in enumerate(agents)]
-    index = np.array([model.agent_index(int(agent)) for agent in agents])
+    index = model.agent_indices(int(agent) for agent in agents)
     n_agents, n_paths, length, n_state = found.states[:, :, 1:].shape
     flat = n_agents * n_paths
     paths = rollout_members(

@@ -6,7 +6,6 @@ A line is on the disk before the next cell starts. What a kill left of a last li
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from twinfold.utils.files import (
     torn_line,
     write_errors,
 )
+from twinfold.utils.plain import plain
 from twinfold.utils.reading import READING, parse_json, problem_lines, read_regular
 from twinfold.utils.text import clipped, cut
 
@@ -215,16 +215,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def plain(value: Any) -> Any:
-    """Return plain JSON values; a number that is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -9,7 +9,6 @@ from twinfold.cli.flags import Flag, RoleFlags, SomeNames, load_told, named_agen
 from twinfold.cli.values import Place
 
 if TYPE_CHECKING:
-    from twinfold.data.ids import AgentId
     from twinfold.models.fitted_model import FittedModel
 
 
@@ -26,10 +25,10 @@ def adapt(
 ) -> None:
     """Add new agents to a run, or more data of known ones, without a new fit.
 
-    The nets stay as they are; each agent's own factors are solved for exactly,
-    in well under a millisecond. A handful of rows is enough for a simulator,
-    and its band says how sure it is. Agents that the run knows already gain
-    what is new: give new rows only, not those that the run has had.
+    The nets stay as they are; each agent's own factors are solved for exactly.
+    A handful of rows is enough for a simulator, and its band says how sure it
+    is. Agents that the run knows already gain what is new: give new rows only.
+    Values too large to compute with are all listed, and nothing is written.
 
       twinfold adapt run newcomers.csv --out run2
 
@@ -103,7 +102,8 @@ def forget(
     check_free(out)
     model = load_run(run)
     names = named_agents(agent, model)
-    trained = [name for name in names if _trained(model, name)]
+    knew = model.posterior.trained[model.agent_indices(names)]
+    trained = [name for name, nets in zip(names, knew, strict=True) if nets]
     if trained and not quiet:
         more = f" and {len(trained) - 1} more" if len(trained) > 1 else ""
         warn(
@@ -134,8 +134,3 @@ def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
         promised = f"{after} steps" if after else "nothing"
         line += f": {100 * left.config.band:g} % were promised for {before} steps, now {promised}"
     return [line]
-
-
-def _trained(model: FittedModel, name: AgentId) -> bool:
-    index = model.agent_index(name)
-    return bool(model.posterior.trained[index])

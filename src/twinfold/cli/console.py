@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinfold.cli.flags import finite
 from twinfold.cli.streams import Output, printable_streams
 from twinfold.errors import UsageError
+from twinfold.utils.plain import plain
 from twinfold.utils.text import printable
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def print_json(record: dict[str, Any]) -> None:
 
     What a terminal could not show as it is gets JSON's own escapes.
     """
-    text = json.dumps(finite(record), indent=1, ensure_ascii=False, default=str)
+    text = json.dumps(plain(record), indent=1, ensure_ascii=False, default=str)
     encoding = sys.stdout.encoding or "utf-8"
     if printable(text).encode(encoding, "replace").decode(encoding) != text:
-        text = json.dumps(finite(record), indent=1, default=str)
+        text = json.dumps(plain(record), indent=1, default=str)
     print(text)
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from twinfold.cli.values import Values, takes
 from twinfold.errors import UsageError, one_of
+from twinfold.utils.files import draft_of, write_errors
 
 if TYPE_CHECKING:
     from twinfold.cli.console import Talk
@@ -76,7 +75,7 @@ def named_agents(values: Sequence[str] | None, model: FittedModel) -> tuple[Agen
         UsageError: an agent is unknown.
     """
     asked = names(values, {str(agent) for agent in model.agent_ids})
-    return tuple(dict.fromkeys(model.agent_ids[model.agent_index(name)] for name in asked))
+    return tuple(dict.fromkeys(model.agent_ids[n] for n in model.agent_indices(asked)))
 
 
 def whole(word: str, expected: str) -> int:
@@ -249,16 +248,22 @@ def all_or_none(*paths: Path | None) -> Iterator[dict[Path, Path]]:
 
     If the block ends with an error none of the files is there, or each is as it was. A path alone
     is its own draft: every writer of a file writes all of it or nothing.
+
+    Raises:
+        UsageError: a path is not a regular file, or its directory cannot be written to.
     """
     given = [path for path in paths if path is not None]
     if len(given) < 2:
         yield {path: path for path in given}
         return
-    drafts = {path: path.with_name(f".{token_hex(4)}.{path.name}") for path in given}
+    drafts: dict[Path, Path] = {}
     try:
+        for path in given:
+            drafts[path] = draft_of(path)
         yield drafts
         for path, draft in drafts.items():
-            os.replace(draft, path)
+            with write_errors(path):
+                os.replace(draft, path)
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
@@ -286,16 +291,3 @@ def settings_flags(fields: Mapping[str, Any], default: Callable[[Any], object]) 
 
     flags = [(name, flag(field), None) for name, field in fields.items()]
     return make_dataclass("SettingsFlags", flags, frozen=True)
-
-
-def finite(value: Any) -> Any:
-    """Return plain values for JSON: what is no finite number is None."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy
-        return finite(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -65,12 +65,12 @@ def show_table(console: Console, report: ReportTable) -> None:
 
 
 def show_rollout(console: Console, rollout: Rollout) -> None:
-    """Show one predicted course: action, then the state after it with its band."""
+    """Show one predicted trajectory: action, then the state after it with its band."""
     from rich.table import Table
 
     band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
     if rollout.simultaneous:
-        band += " (of the whole course)"
+        band += " (of the whole trajectory)"
     cells = [_states(rollout, h) for h in range(len(rollout.actions))]
     first = [
         (str(rollout.steps[h]), _action(action), _basis(rollout.support, h))
@@ -120,7 +120,7 @@ def _basis(support: Support, step: int) -> str:
 
 
 def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:
-    """Write a picture of one predicted course."""
+    """Write a picture of one predicted trajectory."""
     from twinfold.report.curves import Curves
     from twinfold.report.static_figures import save_rollout
 

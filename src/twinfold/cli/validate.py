@@ -54,8 +54,9 @@ class ValidateFlags:
         out: Folder for validation.html, a page to look at, and validation.json, its record.
         gate: Exit with code 1 unless the run is usable for prediction, or for planning; that it
             cannot be told counts as not.
-        group: Column that sorts the agents into groups, such as a site or a model: how many courses
-            the band holds is then told by group; if left out, by how much is known of an agent.
+        group: Column that sorts the agents into groups, such as a site or a model: how many
+            trajectories the band holds is then told by group; if left out, by how much is known
+            of an agent.
         seed: Of the random controls.
         quiet: Print the verdict alone, and no warnings.
         json: Print the record instead of tables.

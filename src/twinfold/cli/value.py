@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from twinfold.tasks import Task
 
 _FEW = 5  # agents, if none are named
-_OUTSIDE = 0.2  # share of steps out of the range of the data from which on it is said
 
 
 @Parameter(name="*")
@@ -188,12 +187,14 @@ def _range(row: dict[str, Any]) -> str:
 
 def _doubts(records: list[dict[str, Any]]) -> None:
     """Say for which policies and agents the model is a guess."""
+    from twinfold.ope.estimates import VALUE_SETTINGS
+
     values = [part for row in records for part in ((row["a"], row["b"]) if "a" in row else (row,))]
     for row in values:
         name = f"policy {row['policy']}, agent {row['agent']}"
         if row["diverged"]:
             warn(f"{name}: rollouts diverge in {row['diverged']} of {row['n_draws']} worlds")
-        if row["outside"] > _OUTSIDE:
+        if row["outside"] > VALUE_SETTINGS.outside:
             warn(
                 f"{name}: {100 * row['outside']:.0f} % of the steps lead out of the range of the "
                 "training data; the figure is a guess"

@@ -27,7 +27,8 @@ NULL_TEXTS = frozenset(
 
 _TRUE = frozenset(["true", "t", "yes", "1", "1.0"])
 _FALSE = frozenset(["false", "f", "no", "0", "0.0"])
-DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+# One way to read each text: with two, a long one that is no number would take for ever.
+DECIMAL = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _NUMBER = re.compile(rf"[+-]?(?:{DECIMAL}(?:e[+-]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
 LARGEST_EXACT = 2.0**53  # integers beyond are not exact as floats
 

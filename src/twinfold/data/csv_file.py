@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv as pacsv
 
-from twinfold.data.columns import NULL_TEXTS
-from twinfold.data.ids import shorten
+from twinfold.data.columns import LARGEST_EXACT, NULL_TEXTS
 from twinfold.data.issues import LINE_KEY
 from twinfold.errors import InvalidDataError
+from twinfold.utils.text import clipped
 
 pc: Any = pyarrow.compute  # its functions are made at run time; checkers see none
 
-_BOM = b"\xef\xbb\xbf"
+_BOMS = re.compile(b"(?:\xef\xbb\xbf)+")
 _NOT_TEXT = {
     b"\x1f\x8b": "compressed by gzip; unpack it",
     b"PK\x03\x04": "a zip archive or a workbook; unpack it, or export the sheet as CSV",
@@ -44,7 +44,6 @@ _SOMETHING = re.compile(rb"\S")
 _BLANKS = pa.array(sorted({form(t) for t in NULL_TEXTS for form in (str, str.upper, str.title)}
                           | {"NaN", "-NaN", "NaT"}))  # fmt: skip
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_LARGEST = 2**53  # integers beyond are not exact as floats
 # Bytes parsed at once, and whether by threads. A line must fit; without threads rows are named.
 _TRIES = ((1 << 20, True), ((1 << 31) - 1, False))
 # 007, 20261122093000123, 9007199254740993.0: numbers would lose digits
@@ -79,8 +78,8 @@ class CsvFile:
             InvalidDataError: it is empty, no text, or has no readable header.
         """
         data = file.read_bytes()
-        while data.startswith(_BOM):
-            data = data[len(_BOM) :]
+        if marks := _BOMS.match(data):
+            data = data[marks.end() :]
         for start, what in _NOT_TEXT.items():
             if data.startswith(start):
                 raise InvalidDataError(f"{file} is {what}")
@@ -144,9 +143,9 @@ class CsvFile:
         """Refuse a quote that is never closed: all rows that follow would be one value."""
         if self.data.count(b'"', self.start) % 2 == 0:
             return
-        text = io.StringIO(self.data[self.start :].decode("utf-8", "replace"), newline="")
         with _long_fields():
-            rows = csv.reader(text, delimiter=self.separator, strict=True)
+            lines = (text for text, _ in _lines(self.data, self.start, "replace"))
+            rows = csv.reader(lines, delimiter=self.separator, strict=True)
             line = 0
             try:
                 for _ in rows:
@@ -217,9 +216,9 @@ def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[s
     ends = []
 
     def lines() -> Iterator[str]:
-        for line in _LINE.finditer(data, start):
-            ends.append(line.end())
-            yield line.group().decode("utf-8")
+        for text, end in _lines(data, start):
+            ends.append(end)
+            yield text
 
     try:
         with _long_fields():
@@ -232,6 +231,12 @@ def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[s
     if any("\0" in name for name in names):
         raise InvalidDataError(f"{file} holds binary data, not text: a NUL in its header")
     return names, ends[-1]
+
+
+def _lines(data: bytes, start: int, errors: str = "strict") -> Iterator[tuple[str, int]]:
+    """Yield each line from ``start`` on as text, with its line break, and where it ends."""
+    for line in _LINE.finditer(data, start):
+        yield line.group().decode("utf-8", errors), line.end()
 
 
 @contextmanager
@@ -248,10 +253,10 @@ def _irregular(message: str) -> str:
     """The parser's complaint in words of tables; rows count from 0."""
     found = _RAGGED.search(message)
     if found is None:
-        return shorten(message.removeprefix("CSV parse error: ").split("\n")[0], 160)
+        return clipped(message.removeprefix("CSV parse error: ").split("\n")[0], 160)
     row, wanted, got, text = found.groups()
     return (
-        f"row {int(row) - 1} has {got} values, the header {wanted}: {shorten(text, 80)}; a value "
+        f"row {int(row) - 1} has {got} values, the header {wanted}: {clipped(text)}; a value "
         "that holds the separator must be in quotes"
     )
 
@@ -300,7 +305,7 @@ def _as_integers(column: Any) -> Any | None:
         return None
     ends = pc.min_max(whole).as_py()
     if whole.null_count and not (
-        ends["min"] is not None and -_LARGEST < ends["min"] <= ends["max"] < _LARGEST
+        ends["min"] is not None and -LARGEST_EXACT < ends["min"] <= ends["max"] < LARGEST_EXACT
     ):
         return None
     return whole

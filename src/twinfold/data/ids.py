@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twinfold.utils.text import MESSAGE, MOST_DIGITS, clipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +26,7 @@ UNUSABLE = "give ids as integers or as Unicode text; floats of 2^53 and more hav
 UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
 """What pandas raises of values that cannot be told apart: lists, mappings, signalling decimals."""
 
-_SHOWN = 12
-_LONGEST = 80  # characters of an id or a name in a message
-_MOST_DIGITS = 4000  # of an integer that Python writes as text
+_DIGITS = re.compile("([0-9]+)")
 
 
 def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
@@ -55,7 +56,7 @@ def _plain(value: Any) -> AgentId:
     if isinstance(value, float | np.floating):
         return int(value) if math.isfinite(value) and float(value).is_integer() else float(value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        return int(value) if value.adjusted() < _MOST_DIGITS else str(value)
+        return int(value) if value.adjusted() < MOST_DIGITS else str(value)
     return str(value)
 
 
@@ -112,10 +113,23 @@ def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:
 
 def _is_unusable(value: Any) -> bool:
     if isinstance(value, str):
-        return any("\ud800" <= char <= "\udfff" for char in value)
+        return not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)
     if isinstance(value, int):
-        return abs(value) >= 10**_MOST_DIGITS
+        return abs(value) >= 10**MOST_DIGITS
     return isinstance(value, float | np.floating) and bool(abs(value) >= 2.0**53)
+
+
+def in_order(
+    index: NDArray[np.int64], ids: tuple[AgentId, ...]
+) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
+    """Return the ids in their natural order, and the index renumbered; -1 stays.
+
+    So the order of a table's rows leaves no trace, nor whether a file keeps 9 and 10 as text.
+    """
+    order = sorted(range(len(ids)), key=lambda i: natural_key(ids[i]))
+    place = np.full(len(ids) + 1, -1, np.int64)
+    place[order] = np.arange(len(ids))
+    return place[index], tuple(ids[i] for i in order)
 
 
 def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int32]:
@@ -138,35 +152,21 @@ def did_you_mean(name: Any, valid: Sequence[Any], what: str) -> str:
     """The end of a message about an unknown name: the nearest valid ones, and a list."""
     texts = [str(value) for value in valid]
     by_lower = {text.strip().casefold(): text for text in reversed(texts)}
-    key = str(name).strip().casefold()[:_LONGEST]
-    near = difflib.get_close_matches(key, list(by_lower)[:5000], n=1, cutoff=0.6)
-    hint = f" Did you mean {shorten(by_lower[near[0]], _LONGEST)}?" if near else ""
-    listed = ", ".join(shorten(value, _LONGEST) for value in valid[:_SHOWN])
-    more = f", ... ({len(valid)} in all)" if len(valid) > _SHOWN else ""
+    longest = MESSAGE.characters
+    key = str(name).strip().casefold()[:longest]
+    searched = [key] if key in by_lower else list(reversed(by_lower))[: MESSAGE.searched]
+    near = difflib.get_close_matches(key, searched, n=1, cutoff=0.6)
+    hint = f" Did you mean {clipped(by_lower[near[0]], longest)}?" if near else ""
+    listed = ", ".join(clipped(value, longest) for value in valid[: MESSAGE.names])
+    more = f", ... ({len(valid)} in all)" if len(valid) > MESSAGE.names else ""
     return f"{hint} The {what}: {listed or 'none'}{more}."
-
-
-def shorten(value: Any, longest: int = 40) -> str:
-    """A value as Python shows it, cut if long."""
-    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
-        return f"an integer of more than {_MOST_DIGITS} digits"
-    text = repr(value.item() if isinstance(value, np.generic) else value).replace("\n", " ")
-    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def natural_key(value: AgentId) -> tuple[Any, ...]:
     """Sort key under which ``ep2`` comes before ``ep10`` and numbers before text."""
     if not isinstance(value, str):
         return (0, value)
-    parts: list[tuple[int, Any]] = []
-    digits = ""
-    for char in value + "\0":
-        if char.isdecimal() and char.isascii():
-            digits += char
-            continue
-        if digits:
-            number = digits.lstrip("0")
-            parts.append((0, (len(number), number)))  # Python makes no number of 5000 digits
-            digits = ""
-        parts.append((1, char))
+    parts: list[Any] = _DIGITS.split(value + "\0")  # text and digits in turn, text first
+    # By length and digits: Python makes no number of 5000 digits.
+    parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
     return (1, tuple(parts), value)

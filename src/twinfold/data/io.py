@@ -18,6 +18,7 @@ from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
 from twinfold.data.roles import Column, Roles
+from twinfold.data.table_settings import TABLE
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
@@ -29,7 +30,6 @@ StrPath = str | os.PathLike[str]
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
 TABLE_SUFFIXES = _TEXT + _PARQUET
-_COPIES = 4  # of a table in memory while it is checked, at the least
 
 
 class Manifest(BaseModel):
@@ -242,7 +242,7 @@ def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str
     try:
         if isinstance(opened, ParquetFile):  # a small file may stand for any number of rows
             columns = len(opened.names if used is None else used)
-            _check_size(opened.file, _COPIES * opened.rows * columns * 8)
+            _check_size(opened.file, TABLE.copies * opened.rows * columns * 8)
         return opened.frame(ids, used)
     except MemoryError:
         raise InvalidDataError(_too_large(opened.file)) from None

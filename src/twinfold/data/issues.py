@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask
-from twinfold.data.ids import AgentId, shorten
+from twinfold.data.ids import AgentId
 from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
+from twinfold.utils.text import clipped
 
 _COMMA = re.compile(r"[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
@@ -44,7 +45,7 @@ class Notes:
         """A row and its agent."""
         if self.agent is None or self.agent[row] < 0:
             return self.row(row)
-        return f"{self.row(row)}, agent {shorten(self.agent_ids[self.agent[row]], 80)}"
+        return f"{self.row(row)}, agent {clipped(self.agent_ids[self.agent[row]])}"
 
     def bad_rows(self, column: str, role: str, what: str, rows: Mask, advice: str) -> None:
         """A problem of some rows: how many, and the first of them."""
@@ -101,7 +102,7 @@ def counted(count: int, noun: str) -> str:
 def some(ids: Sequence[AgentId], most: int = 5) -> str:
     """The first few ids."""
     more = ", ..." if len(ids) > most else ""
-    return ", ".join(shorten(value, 80) for value in ids[:most]) + more
+    return ", ".join(clipped(value) for value in ids[:most]) + more
 
 
 def number_advice(value: Any, advice: str) -> str:
@@ -118,8 +119,8 @@ def time_advice(value: Any, times: Times) -> str:
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"
     return number_advice(
         value,
-        "times are all numbers of at most 64 bits, or all dates such as 2026-01-31 or "
-        "2026-01-31T13:00:00 from 1678 to 2261",
+        "times are all numbers of at most 64 bits, or all durations such as 90 min, or all dates "
+        "such as 2026-01-31 or 2026-01-31T13:00:00 from 1678 to 2261",
     )
 
 

@@ -93,9 +93,10 @@ class Transitions:
 class PanelDataset:
     """Trajectories of many agents. Build one with ``from_frame`` or ``twinfold.data.load_panel``.
 
-    Rows are sorted by agent (order of first appearance), episode and time. Row t holds the state
-    s_t, the action a_t and the reward r_t of a_t; a trajectory's last row has neither action nor
-    reward. Compare two data sets by ``fingerprint()``.
+    Rows are sorted by agent, episode and time, agents by id (2 before 10, ``u2`` before ``u10``):
+    a table is the same data set in whatever order its rows come. Row t holds the state s_t, the
+    action a_t and the reward r_t of a_t; a trajectory's last row has neither action nor reward.
+    Compare two data sets by ``fingerprint()``.
 
     Attributes:
         roles: the user's column names.
@@ -254,7 +255,7 @@ class PanelDataset:
         return index
 
     def select_agents(self, ids: Iterable[AgentId]) -> PanelDataset:
-        """The data of some agents, in the order asked for; action levels and time step stay.
+        """The data of some agents, whatever the order; action levels and time step stay.
 
         Raises:
             UsageError: an id is unknown or given twice, or none is given.
@@ -264,11 +265,11 @@ class PanelDataset:
             raise UsageError("no agent selected; give at least one id")
         if len(np.unique(index)) < len(index):
             raise UsageError("an agent is selected twice; give each id once")
+        index = np.sort(index)
         place = np.full(self.n_agents, -1, dtype=np.int32)
         place[index] = np.arange(len(index), dtype=np.int32)
         agent = place[self.agent]
         rows = np.flatnonzero(agent >= 0)
-        rows = rows[np.argsort(agent[rows], kind="stable")]
 
         def take(values: Any) -> Any:
             return None if values is None else values[rows]

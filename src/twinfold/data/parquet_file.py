@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twinfold.errors import InvalidDataError
+from twinfold.utils.text import cut
 
 _REFUSED = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError)
 _EXTENSION = b"ARROW:extension:name"
@@ -127,5 +128,4 @@ def _damaged(file: Path, error: BaseException) -> str:
 
 def _short(value: object) -> str:
     """The first line of a text, cut if long."""
-    text = (str(value) or type(value).__name__).splitlines()[0]
-    return text if len(text) <= 160 else text[:157] + "..."
+    return cut((str(value) or type(value).__name__).splitlines()[0], 160)

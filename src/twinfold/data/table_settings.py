@@ -27,6 +27,8 @@ class TableSettings:
         turn_from: smallest difference within one step, in degrees, that is a wrap: a full turn less
             a move of 60 degrees.
         turn_to: largest one.
+        rounding: of an answer's times, in time steps, that the user's own type of column may cost.
+        copies: of a table in memory while it is checked, at the least; a larger one is refused.
     """
 
     common_step: float = 0.2
@@ -42,6 +44,8 @@ class TableSettings:
     far_angle: float = 4 * math.pi
     turn_from: float = 300.0
     turn_to: float = 360.0
+    rounding: float = 1e-3
+    copies: int = 4
 
 
 TABLE = TableSettings()

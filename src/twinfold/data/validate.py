@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, Numbers, as_flags, as_numbers
+from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.ids import (
     UNUSABLE,
     AgentId,
     did_you_mean,
     factorize_ids,
+    in_order,
     look_alikes,
-    shorten,
     unusable_ids,
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
@@ -31,9 +31,8 @@ from twinfold.data.segments import Table, assemble, trajectories
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
-from twinfold.utils.text import listed
+from twinfold.utils.text import clipped, listed
 
-_LARGEST = 2.0**53  # integers above are not exact as floats
 _NUMBERS = {
     "state": "numbers are needed; replace it by a number",
     "reward": "numbers are needed; replace it by a number",
@@ -112,7 +111,7 @@ def _inspect(
 
 def _read(columns: Mapping[str, pd.Series], roles: Roles, notes: Notes) -> Table | None:
     """Every used column as an array; None if ids or times leave no trajectories to look into."""
-    agent, agent_ids = _read_ids(columns[roles.agent], "agent", notes)
+    agent, agent_ids = in_order(*_read_ids(columns[roles.agent], "agent", notes))
     notes.agent, notes.agent_ids = agent, agent_ids
     episode, episode_ids = np.zeros(len(agent), np.int64), ()
     if roles.episode is not None:
@@ -176,7 +175,7 @@ def _read_ids(
     column = str(series.name)
     unusable = unusable_ids(series)
     if unusable.any():
-        value = shorten(series.iloc[int(np.argmax(unusable))])
+        value = clipped(series.iloc[int(np.argmax(unusable))])
         notes.bad_rows(column, role, f"{value} is no id", unusable, UNUSABLE)
         return np.full(len(series), -1, np.int64), ()
     try:
@@ -210,7 +209,7 @@ def _check_times(times: Times, series: pd.Series, notes: Notes) -> None:
     if times.bad.any():
         value = series.iloc[int(np.argmax(times.bad))]
         advice = time_advice(value, times)
-        notes.bad_rows(column, "time", f"{shorten(value)} is no time", times.bad, advice)
+        notes.bad_rows(column, "time", f"{clipped(value)} is no time", times.bad, advice)
 
 
 def _check_numbers(
@@ -229,7 +228,7 @@ def _check_numbers(
     if bad.any():
         value = series.iloc[int(np.argmax(bad))]
         advice = number_advice(value, _NUMBERS[role])
-        notes.bad_rows(column, role, f"{shorten(value)} is no number", bad, advice)
+        notes.bad_rows(column, role, f"{clipped(value)} is no number", bad, advice)
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"
         notes.bad_rows(column, role, what, missing, f"fill it in, or {_DROP}")
@@ -263,7 +262,7 @@ def _check_whole(column: str, values: NDArray[np.float64], used: Mask, notes: No
     """Discrete actions are integers."""
     with np.errstate(invalid="ignore"):
         broken = used & np.isfinite(values)
-        broken &= (values != np.floor(values)) | (np.abs(values) >= _LARGEST)
+        broken &= (values != np.floor(values)) | (np.abs(values) >= LARGEST_EXACT)
     if broken.any():
         what = f"{values[np.argmax(broken)]:g} is no integer"
         advice = 'code actions as integers, or use action type "continuous"'
@@ -274,7 +273,7 @@ def _read_flags(series: pd.Series, role: str, notes: Notes) -> Mask:
     column = str(series.name)
     flags, bad = as_flags(series)
     if bad.any():
-        value = shorten(series.iloc[int(np.argmax(bad))])
+        value = clipped(series.iloc[int(np.argmax(bad))])
         notes.bad_rows(column, role, f"{value} is no flag", bad, "use true and false, or 1 and 0")
     return flags
 
@@ -293,7 +292,7 @@ def _read_static(
         if numbers.bad.any():
             value = series.iloc[int(np.argmax(numbers.bad))]
             advice = number_advice(value, _NUMBERS["static"])
-            what = f"{shorten(value)} is no number"
+            what = f"{clipped(value)} is no number"
             notes.bad_rows(column, "static", what, numbers.bad, advice)
         infinite = np.isinf(numbers.values)
         notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
@@ -312,6 +311,7 @@ def _read_static(
             what = f"{numbers.values[row]:.10g} after {out[agent[row], c]:.10g}"
             advice = "a static column has one value per agent; make it a state, or correct it"
             notes.bad_rows(column, "static", what, changed, advice)
+        np.fmin.at(out[:, c], agent[rows], numbers.values[rows])  # of rounded ones, the smallest
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearData
-from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo
 
@@ -161,11 +162,42 @@ class FittedModel:
         Raises:
             UsageError: the agent was not in the training data; the message names the nearest ones.
         """
-        index = int(match_ids(self.agent_ids, canonical_ids([agent]))[0])
-        if index < 0:
-            hint = did_you_mean(agent, self.agent_ids, "agents")
-            raise UsageError(f"unknown agent {agent!r}.{hint}")
-        return index
+        return int(self.agent_indices([agent])[0])
+
+    def agent_indices(self, agents: Iterable[AgentId]) -> NDArray[np.int32]:
+        """Indices ``(n,)`` of agents by the user's ids.
+
+        Raises:
+            UsageError: an agent was not in the training data; see ``agent_index``.
+        """
+        asked = list(agents)
+        found = match_ids(self.agent_ids, [canonical_ids([agent])[0] for agent in asked])
+        for n in np.flatnonzero(found < 0)[:1]:
+            hint = did_you_mean(asked[n], self.agent_ids, "agents")
+            raise UsageError(f"unknown agent {asked[n]!r}.{hint}")
+        return found
+
+    def check_reach(self, state: Floats, action: NDArray[Any] | None = None) -> None:
+        """Refuse states and actions that are too far from the data for the nets to compute with.
+
+        Args:
+            state: ``(..., D)`` raw units.
+            action: level indices, which are never too far, or ``(..., A)`` raw units; None if none
+                is given.
+
+        Raises:
+            UsageError: naming the first value.
+        """
+        norm, roles = self.normalizer, self.roles
+        parts = [(roles.state, state, norm.encode_state(state))]
+        if action is not None and not self.discrete:
+            parts.append((roles.action, action, norm.encode_action(action)))
+        for names, values, standard in parts:
+            for place in np.argwhere(unreachable(standard))[:1]:
+                raise UsageError(
+                    f"{names[place[-1]]!r} is {values[tuple(place)]:g}, "
+                    f"{far_text(standard[tuple(place)])}"
+                )
 
     def dynamics(self, agent: AgentId, draws: int = 0) -> AgentDynamics:
         """The members folded for one agent: a stack for the planner.

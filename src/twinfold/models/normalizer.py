@@ -7,7 +7,7 @@ on training transitions only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,10 @@ class NormalizerSettings:
         reach: share of the range of the targets by which a predicted one may leave it, at either
             end.
         flat: least scale of a sine or cosine; one that hardly varies must not be blown up.
+        reachable: largest standardised value that nets are given. In float32, which ends at 3e38,
+            their sums and products of anything larger may be infinite.
+        smallest: least scale of a column in its units, for float32, which ends at 1e-38.
+        largest: largest scale or mean of one.
     """
 
     at_limit: int = 5
@@ -43,6 +47,9 @@ class NormalizerSettings:
     still: float = 1e-3
     reach: float = 0.1
     flat: float = 1e-2
+    reachable: float = 1e12
+    smallest: float = 1e-30
+    largest: float = 1e30
 
 
 NORMALIZER = NormalizerSettings()
@@ -200,6 +207,48 @@ def fit_normalizer(
     )
 
 
+def unreachable(standard: np.ndarray) -> np.ndarray:
+    """Return which standardised values are too large for the nets; NaN is not."""
+    return np.abs(standard) > NORMALIZER.reachable
+
+
+def far_text(standard: float) -> str:
+    """Return what is wrong with a value that is ``unreachable``, and what to do."""
+    return (
+        f"{abs(standard):.1g} standard deviations from the mean of the model's data: too far to "
+        "compute with; correct it, or leave the row out"
+    )
+
+
+def unit_problems(
+    normalizer: Normalizer, state: Sequence[str], action: Sequence[str]
+) -> Iterator[str]:
+    """Yield a line for every column whose units float32 cannot hold.
+
+    Args:
+        normalizer: float64, on the host.
+        state: names of the state columns.
+        action: names of the action columns; discrete ones have no units.
+    """
+    columns = [
+        (f"column {name!r} ({role})", *numbers)
+        for role, names, *arrays in (
+            ("state", state, normalizer.state_mean, normalizer.state_scale),
+            ("state", state, normalizer.target_mean, normalizer.target_scale),
+            ("action", action, normalizer.action_mean, normalizer.action_scale),
+        )
+        for name, *numbers in zip(names, *arrays, strict=False)
+    ]
+    problems = {}
+    for column, mean, scale in columns:
+        if not max(abs(mean), scale) <= NORMALIZER.largest:
+            problems[column] = f"{column} has values of {max(abs(mean), scale):.1g}; divide it"
+        elif scale < NORMALIZER.smallest:
+            problems[column] = f"{column} varies by {scale:.1g} only; multiply it"
+    for line in problems.values():
+        yield f"{line} by a constant: single precision cannot hold such numbers"
+
+
 def erratic_columns(data: Transitions) -> tuple[int, ...]:
     """State columns of which the mean is a better guess of the next value than no change."""
     change = (data.next_state - data.state).std(axis=0)
@@ -213,7 +262,7 @@ def _moments(
     mean = values.mean(axis=0)
     scale = values.std(axis=0)
     # Rounding alone gives a constant column a tiny spread, relative to what it was computed from.
-    constant = scale <= _ROUNDING * np.maximum(np.abs(source).max(axis=0, initial=0), 1e-30)
+    constant = scale <= _ROUNDING * np.abs(source).max(axis=0, initial=0)
     return mean, np.where(constant, if_constant, scale)
 
 

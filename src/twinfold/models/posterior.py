@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.panel import Transitions
 from twinfold.models.factor_model import FactorModel
+from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.prior import PRIOR, Prior, no_walls, prior_root
 from twinfold.models.static_prior import OwnPrior, StaticPrior
@@ -263,7 +264,9 @@ def whitened(
 
     What no agent of the population could have produced counts less (Huber's weight of the residual
     under the prior's prediction). The weight depends on the transition alone, not on other data.
-    Where the agents' factors are given, what they do not explain counts less.
+    Where the agents' factors are given, what they do not explain counts less. And no transition
+    counts for more than float64 can hold beside the prior: one from a state of 1e10 by mistake
+    would decide everything.
 
     Args:
         prior: of all members.
@@ -276,13 +279,15 @@ def whitened(
     """
     noise = np.where(limited[:, None], prior.limit_noise[member], prior.noise[member])
     residual = target - features @ prior.mean[member]
+    variance = np.square(features @ root).sum(axis=-1)
     if factors is None:
-        deviation = np.sqrt(np.square(features @ root).sum(axis=-1) + noise**2)
+        deviation = np.sqrt(variance + noise**2)
         distance = np.abs(residual)
     else:
         deviation = noise
         distance = np.abs(target - (features @ factors[..., None])[..., 0])
     weight = np.minimum(1.0, PRIOR.huber * deviation / np.maximum(distance, 1e-300))
+    weight = np.minimum(weight, PRIOR.leverage / np.maximum(variance / noise**2, 1.0))
     scale = np.sqrt(weight) / noise
     return features * scale[..., None], residual * scale
 
@@ -304,10 +309,9 @@ def solve(prior: Prior, evidence: Evidence, own: OwnPrior | None = None) -> tupl
     base, moment = prior.precision[:, None], evidence.moment
     if own is not None:
         base, moment = own.precision, moment + np.einsum("mnrs,mns->mnr", *own[::-1])
-    precision = base + evidence.gram
-    covariance = np.asarray(np.linalg.inv(precision), np.float64)
+    covariance = inverse(base, evidence.gram)
     covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
-    shift = np.asarray(np.linalg.solve(precision, moment[..., None])[..., 0], np.float64)
+    shift = solution(base, evidence.gram, moment)
     return prior.mean[:, None] + shift, misfit(prior, evidence, shift)[..., None, None] * covariance
 
 

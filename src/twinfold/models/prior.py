@@ -24,10 +24,13 @@ class PriorSettings:
     Attributes:
         known: precision of a factor that is known before any data.
         huber: standard deviations of the prior's prediction beyond which a residual counts less.
+        leverage: variance that the prior leaves open about a prediction, in units of the noise's,
+            beyond which a transition counts less.
     """
 
     known: float = 1e20
     huber: float = 3.0
+    leverage: float = 1e12
 
 
 PRIOR = PriorSettings()
@@ -52,6 +55,12 @@ class Prior(NamedTuple):
     noise: Floats
     limit_noise: Floats
     walls: Floats
+
+    @property
+    def sound(self) -> NDArray[np.bool_]:
+        """Which members have not diverged, ``(M,)``."""
+        parts = (self.mean, self.precision, self.noise)
+        return np.all([np.isfinite(part.reshape(len(part), -1)).all(axis=1) for part in parts], 0)
 
     def at_wall(self, standard: Floats) -> NDArray[np.bool_]:
         """Which standardised next states ``(K, D)`` are at a wall in any column: ``(K,)``."""

@@ -152,7 +152,11 @@ def rollout_factors(
         who: ``(Q,)``, which of the U.
         state: ``(Q, D)`` raw units.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+
+    Raises:
+        UsageError: a value is too far from the data to compute with.
     """
+    model.check_reach(state, actions)
     return _rolled(model.members, model.normalizer, factors, who, state, actions)
 
 
@@ -195,7 +199,11 @@ def predict_paths(
     Returns:
         Paths ``(M, Q, H, D)``, raw units, and standard deviations ``(Q, H, D)``, infinite where
         most members diverge.
+
+    Raises:
+        UsageError: a value is too far from the data to compute with.
     """
+    model.check_reach(state, actions)
     return posterior_paths(model.members, model.normalizer, model.posterior, agent, state, actions)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from twinfold.config import Kind
+from twinfold.utils.plain import plain
 
 HIDDEN = ("covariates",)
 """Keys of a source that tell the hidden physics of simulated agents."""
@@ -128,12 +129,4 @@ class RunInfo(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON has them: null for a number that is not finite."""
-        return _finite(self.model_dump(mode="json"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return plain(self.model_dump(mode="json"))

@@ -95,6 +95,10 @@ class StaticPrior(NamedTuple):
     precision: Floats
     explained: Floats
 
+    def standard(self, values: Floats) -> Floats:
+        """Standardised static columns, ``(N, C)``."""
+        return (values - self.centre) / self.scale
+
     def own(self, precision: Floats, values: Floats) -> OwnPrior:
         """The priors of some agents.
 
@@ -103,7 +107,7 @@ class StaticPrior(NamedTuple):
             values: ``(N, C)``, raw units; NaN where a column is not known.
         """
         known: Any = ~np.isnan(values).any(axis=1)
-        x = np.where(known[:, None], (values - self.centre) / self.scale, 0.0)
+        x = np.where(known[:, None], self.standard(values), 0.0)
         shift = self.shift[:, None] + x @ self.weights
         pick = known[:, None]
         return OwnPrior(

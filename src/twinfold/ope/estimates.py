@@ -34,11 +34,13 @@ class ValueSettings:
         planned_starts: the same of a planner, which takes a thousand times as long as a policy.
         range_margin: share of the range of the training data by which a state may leave it before
             it counts as outside.
+        outside: share of steps outside, from which on the command says so.
     """
 
     starts: int = 200
     planned_starts: int = 5
     range_margin: float = 0.1
+    outside: float = 0.2
 
 
 VALUE_SETTINGS = ValueSettings()

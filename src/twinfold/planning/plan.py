@@ -100,6 +100,7 @@ def plan_once(
     simulator = Simulator(model, agent)
     key_start, key_plan = jax.random.split(jax.random.key(seed))
     start = _start(task, state, key_start)
+    model.check_reach(start)
     stack = model.dynamics(agent, config.objective.draws)
     objective = task_objective(config, task, stack, model, agent)
     controller = MPCController(task_planner(config, task), stack, objective)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from twinfold.utils.text import printable
+from twinfold.utils.text import printable, shortened
 
 
 def markup(text: str) -> str:
@@ -19,5 +19,4 @@ def literal(text: str, longest: int | None = None) -> str:
         text: the label.
         longest: characters after which it is cut, if any.
     """
-    short = text if longest is None or len(text) <= longest else text[: longest - 3] + "..."
-    return printable(short).replace("$", r"\$")
+    return printable(text if longest is None else shortened(text, longest)).replace("$", r"\$")

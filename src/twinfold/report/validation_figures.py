@@ -13,6 +13,7 @@ from twinfold.report.curves import Curves
 from twinfold.report.figures import BAND, BEST, LINES, OURS, PAPER, TRUTH, prediction_panels, styled
 from twinfold.report.labels import markup
 from twinfold.report.tables import number
+from twinfold.utils.text import shortened
 
 Record = Mapping[str, Any]
 
@@ -95,7 +96,7 @@ def calibration_curve(calibration: Record, band: float | None = None) -> go.Figu
         )
     axis: dict[str, Any] = {"range": [0, 1.02], "tickformat": ".0%"}
     figure.update_xaxes(title_text="coverage that is meant", **axis)
-    figure.update_yaxes(title_text="whole courses within the band", **axis)
+    figure.update_yaxes(title_text="whole trajectories within the band", **axis)
     return styled(figure, height=400)
 
 
@@ -114,8 +115,7 @@ def worst_panels(worst: Sequence[Record]) -> go.Figure:
             _floats(row[key])[:, chosen] for key in ("predicted", "lower", "upper", "truth")
         )
         score = row.get("score")
-        label = str(row["agent"])
-        short = label if len(label) <= 16 else label[:15] + "…"
+        short = shortened(str(row["agent"]), 16)
         title = short if score is None else f"{short} ({number(score, 2)} ×)"
         while title in panels:
             title += " "

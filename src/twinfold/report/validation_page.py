@@ -18,7 +18,6 @@ from twinfold.utils.text import listed
 Record = Mapping[str, Any]
 
 _ORDER = ("fail", "warn", "unknown", "pass")
-_SHOWN = 12  # agents that are named
 _REASONS = 3  # that the summary gives
 _VERDICTS = {
     "not usable": (
@@ -151,7 +150,7 @@ def _facts(record: Record) -> list[Fact]:
         promised = "promised" if values.get("promised", True) else "meant, not promised: known"
         note = f"{values['nominal']:.0%} {promised}; {_count(values['agents'], 'agent')}"
         note += f", {_count(values['horizon'], 'step')}"
-        facts.append(Fact("whole courses in the band", f"{values['coverage']:.0%}", note))
+        facts.append(Fact("whole trajectories in the band", f"{values['coverage']:.0%}", note))
     elif values.get("factor") is not None:
         note = f"calibrated on {values['agents']} agents; only fresh data tests it"
         facts.append(Fact("band", f"{values['nominal']:.0%}", note))
@@ -194,7 +193,7 @@ def _checks(record: Record) -> Section:
     parts = [Table(columns, rows, prose=(0, 2, 3, 4), status=1)]
     named = [check for check in checks if check["agents"] and check["status"] != "pass"]
     if named:
-        concerned = tuple((str(check["name"]), listed(_alike(check), _SHOWN)) for check in named)
+        concerned = tuple((str(check["name"]), listed(_alike(check))) for check in named)
         parts.append(
             Table(("check", "agents, the worst first"), concerned, "Agents to look at", prose=(1,))
         )
@@ -267,7 +266,7 @@ def _band(record: Record) -> list[Section]:
     return [
         Section(
             "Does the band hold?",
-            f"Share of {calibration.get('agents', 'the')} agents whose whole course of "
+            f"Share of {calibration.get('agents', 'the')} agents whose whole trajectory of "
             f"{calibration['horizon']} steps, in all columns, lies within the band, for bands of "
             "other coverages too. Below the diagonal the band is too narrow, above it wider than "
             "need be.",
@@ -329,14 +328,15 @@ def _statistics(record: Record) -> list[Section]:
         return []
     return [
         Section(
-            "As usual?",
+            "Reference shift",
             "What is measured of each agent, beside the same of the agents that were reserved when "
             "the model was fitted. The larger, the worse; most of these agents above most of the "
             "reserved ones is a change.",
             [figures.statistics_panels(statistics)],
-            "level: size of one-step errors. course: the largest error in units of the band. "
-            "memory: one-step errors that follow each other. drift: with time. change: growth "
-            "within the trajectory. reaction: error over that under random actions. identity: over "
-            "that of the average agent. Sizes and ratios are logarithms.",
+            "residual scale: size of one-step errors. trajectory error: the largest error in units "
+            "of the band. residual autocorrelation: one-step errors that follow each other. "
+            "residual trend: with time. residual growth: within the trajectory. action "
+            "sensitivity: error over that under random actions. personalisation gain: over that of "
+            "the average agent. Sizes and ratios are logarithms.",
         )
     ]

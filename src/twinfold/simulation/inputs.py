@@ -15,6 +15,7 @@ from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
+from twinfold.utils.text import listed
 
 Floats = NDArray[np.float64]
 
@@ -24,8 +25,6 @@ GUESS = "such an answer is a guess, and its support says so"
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
 """Warning of a rollout that starts within the training data and leaves it."""
 
-_SHOWN = 12
-
 
 def level_index(
     levels: NDArray[np.int64], values: Floats
@@ -33,12 +32,6 @@ def level_index(
     """Index of each value among the sorted levels, and a mask of those that are no level."""
     index = np.minimum(np.searchsorted(levels, values), len(levels) - 1).astype(np.int32)
     return index, levels[index] != values
-
-
-def levels_text(levels: NDArray[np.int64]) -> str:
-    """The levels, or the first of many."""
-    more = f", ... ({len(levels)} in all)" if len(levels) > _SHOWN else ""
-    return ", ".join(str(value) for value in levels[:_SHOWN]) + more
 
 
 def read_state(model: FittedModel, state: Any) -> Floats:
@@ -94,7 +87,7 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
         for where in np.argwhere(unknown)[:1]:
             raise UsageError(
                 f"unknown action {values[tuple(where)]:g} in {_place(where, own)}; "
-                f"the levels of {names[0]!r}: {levels_text(model.action_levels)}"
+                f"the levels of {names[0]!r}: {listed(model.action_levels.tolist())}"
             )
         return model.action_levels[index], index
     return values, values

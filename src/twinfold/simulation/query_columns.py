@@ -20,7 +20,6 @@ from twinfold.data.ids import (
     did_you_mean,
     factorize_ids,
     match_ids,
-    shorten,
     unusable_ids,
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
@@ -29,7 +28,8 @@ from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import ticks_from_step
 from twinfold.data.times import Times, as_times
 from twinfold.models.fitted_model import FittedModel
-from twinfold.simulation.inputs import level_index, levels_text
+from twinfold.simulation.inputs import level_index
+from twinfold.utils.text import clipped, listed
 
 QUERY = "query_id"
 
@@ -59,7 +59,7 @@ class Problems:
 
     def name(self, row: int) -> str:
         """A row and its query."""
-        return f"query {shorten(self.ids.iloc[row])}, {self.notes.row(row)}"
+        return f"query {clipped(self.ids.iloc[row])}, {self.notes.row(row)}"
 
 
 def question_columns(roles: Roles) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def _unusable(series: pd.Series, problems: Problems) -> bool:
     problems.add(
         rows,
         lambda row: (
-            f"column {str(series.name)!r}: {shorten(series.iloc[row])} is no id; {UNUSABLE}"
+            f"column {str(series.name)!r}: {clipped(series.iloc[row])} is no id; {UNUSABLE}"
         ),
     )
     return bool(rows.any())
@@ -113,14 +113,14 @@ def read_times(series: pd.Series, model: FittedModel, problems: Problems) -> tup
         wanted = "dates or durations" if dated else "numbers"
         problems.lines.append(
             f"column {name!r} (time): the training data has {wanted}, the questions have "
-            f"{shorten(series.iloc[int(np.argmin(times.null))])}"
+            f"{clipped(series.iloc[int(np.argmin(times.null))])}"
         )
         return times, 1.0
     problems.add(times.null, f"no time in column {name!r}; give every row its time")
     problems.add(
         times.bad,
         lambda row: (
-            f"column {name!r} (time): {shorten(series.iloc[row])} is no time; "
+            f"column {name!r} (time): {clipped(series.iloc[row])} is no time; "
             f"{time_advice(series.iloc[row], times)}"
         ),
     )
@@ -150,15 +150,15 @@ def read_agents(
         others = len(np.unique(codes[unknown])) - 1
         more = f" (and {counted(others, 'other unknown agent')})" if others else ""
         near = did_you_mean(ids[codes[row]], model.agent_ids, "agents")
-        return f"unknown agent {shorten(ids[codes[row]], 80)}{more}.{near}"
+        return f"unknown agent {clipped(ids[codes[row]])}{more}.{near}"
 
     problems.add(unknown, explain)
     first = first_row[problems.codes]  # of the row's query, by row
     problems.add(
         (codes != codes[first]) & ~null & ~null[first],
         lambda row: (
-            f"several agents: {shorten(ids[codes[row]], 80)} here, "
-            f"{shorten(ids[codes[first[row]]], 80)} in {problems.notes.row(int(first[row]))}; "
+            f"several agents: {clipped(ids[codes[row]])} here, "
+            f"{clipped(ids[codes[first[row]]])} in {problems.notes.row(int(first[row]))}; "
             "a query has one agent"
         ),
     )
@@ -207,7 +207,7 @@ def read_actions(
             rows[unknown[rows] & fine[:, 0]],
             lambda row: (
                 f"unknown action {values[row, 0]:g} in column {names[0]!r}; "
-                f"the levels: {levels_text(levels)}"
+                f"the levels: {listed(levels.tolist())}"
             ),
         )
         return index
@@ -222,7 +222,7 @@ def _check_values(
     problems.add(
         rows[numbers.bad],
         lambda row: (
-            f"column {name!r} ({role}): {shorten(series.iloc[row])} is no number; "
+            f"column {name!r} ({role}): {clipped(series.iloc[row])} is no number; "
             f"{number_advice(series.iloc[row], 'numbers are needed')}"
         ),
     )
@@ -231,7 +231,7 @@ def _check_values(
     problems.add(
         rows[(np.abs(numbers.values) > TABLE.largest) & ~infinite],
         lambda row: (
-            f"column {name!r} ({role}): {shorten(series.iloc[row])} is too large; "
+            f"column {name!r} ({role}): {clipped(series.iloc[row])} is too large; "
             f"{TABLE.largest:g} is the most"
         ),
     )

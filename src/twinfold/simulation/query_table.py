@@ -20,7 +20,6 @@ from twinfold.data.ids import did_you_mean
 from twinfold.data.issues import (
     Notes,
     named,
-    shorten,
     show_time,
 )
 from twinfold.data.roles import Roles
@@ -42,6 +41,7 @@ from twinfold.simulation.query_columns import (
     read_start,
     read_times,
 )
+from twinfold.utils.text import clipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def outside_line(model: FittedModel, df: pd.DataFrame, asked: Queries) -> str | 
 
     def where(part: OutOfRange, row: int) -> str:
         place = int(row_of(part)[row])
-        return f"query {shorten(ids.iloc[place])}, {notes.row(place)}"
+        return f"query {clipped(ids.iloc[place])}, {notes.row(place)}"
 
     parts = asked_parts(model, asked.start, asked.codes)
     return out_of_range(parts, where, owners, "query")

@@ -33,7 +33,7 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """The predicted course of one agent, or Q of them. ``...`` is ``(Q,)`` or nothing.
+    """The predicted trajectory of one agent, or Q of them. ``...`` is ``(Q,)`` or nothing.
 
     Attributes:
         agent: the user's id.
@@ -45,8 +45,8 @@ class Rollout:
         members: ``(M, ..., H, D)``, each from its own predictions.
         lower, upper: ``(..., H, D)``, the band.
         spread: ``(..., H, D)``, standard deviation by what is not known of the model and the agent.
-        coverage: nominal coverage of the band, of the whole course at once and in all columns; a
-            promise only if it is ``simultaneous``.
+        coverage: nominal coverage of the band, of the whole trajectory at once and in all columns;
+            a promise only if it is ``simultaneous``.
         calibrated: whether held-out errors are in the band. If nothing could be held out when the
             model was fitted, the band is the spread of the members alone, which is too narrow.
         simultaneous: whether the band is calibrated on reserved agents and this far ahead.
@@ -192,7 +192,7 @@ class Simulator:
         *,
         strict: bool = False,
     ) -> Floats:
-        """Draw courses that the agent may take: ``(n, H, D)``, raw units.
+        """Draw trajectories that the agent may take: ``(n, H, D)``, raw units.
 
         Each draw takes a member, and factors from the agent's posterior in it (its mean if the run
         has no posterior), and predicts from there; observation noise is not added.

@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import as_text
-from twinfold.data.ids import shorten
+from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import is_outside
@@ -34,6 +34,7 @@ from twinfold.simulation.query_columns import QUERY, column
 from twinfold.simulation.query_table import Queries, outside_line, read_queries
 from twinfold.simulation.simulator import Warn
 from twinfold.uncertainty.support import abstention
+from twinfold.utils.text import clipped
 
 __all__ = ["QUERY", "answer"]
 
@@ -42,7 +43,6 @@ Doubt: TypeAlias = tuple[NDArray[np.intp], str]
 """Queries, and what is doubtful about them."""
 
 _SPELLINGS = 100  # texts of which it is looked up how dates are written
-_ROUNDED = 1e-3  # time steps that a time may lose in the column's own type
 _DATE_FORMS = (
     "%Y-%m-%d",
     *(f"%Y-%m-%d{sep}{clock}" for sep in " T" for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
@@ -95,7 +95,7 @@ def answer(
         doubts += _abstentions(asked, found, min_support)
     for hit, what in doubts:
         more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
-        warn(f"query {shorten(ids.iloc[asked.first_row[hit[0]]])}{more}: {what}")
+        warn(f"query {clipped(ids.iloc[asked.first_row[hit[0]]])}{more}: {what}")
     taken = {
         QUERY: ids.iloc[asked.order].reset_index(drop=True),
         roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
@@ -154,7 +154,7 @@ def _like_numbers(values: NDArray[Any], series: pd.Series, step: float) -> pd.Se
         except (TypeError, ValueError, OverflowError):  # 0.5 in a column of whole numbers
             return out
         away = np.abs(cast.to_numpy(np.float64) - out.to_numpy(np.float64)).max()
-        rounded = pd.api.types.is_float_dtype(series.dtype) and away < _ROUNDED * step
+        rounded = pd.api.types.is_float_dtype(series.dtype) and away < TABLE.rounding * step
         return cast if rounded or bool((cast == out).all()) else out
     return out
 

@@ -30,15 +30,18 @@ from numpy.typing import NDArray
 from twinfold import __version__
 from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.adaptation.empirical_bayes import trained_posterior
+from twinfold.adaptation.input_checks import reach_problems
 from twinfold.config import FitConfig
 from twinfold.data.issues import counted
 from twinfold.data.outliers import spike_rows
 from twinfold.data.panel import PanelDataset
+from twinfold.data.roles import Roles
+from twinfold.errors import InvalidDataError
 from twinfold.models.behaviour_policy import Behaviour, fit_behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearData, LinearFit, linear_data
-from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
@@ -81,6 +84,8 @@ def fit(
     Raises:
         UsageError: the run directory exists, an agent is reserved and fitted to at once, or none is
             left to learn from.
+        InvalidDataError: the units of a column are too small or too large for single precision, or
+            a value of a reserved agent is too far from all others.
         RunError: the partial run belongs to other data or settings.
     """
     drop_programs()  # of earlier fits in this process
@@ -93,13 +98,13 @@ def fit(
     provenance = {"fingerprint": dataset.fingerprint(), "source": dict(source or {})}
     clean = without_spikes(dataset, log)
     data = clean.transitions()
+    problem = TrainingContext.of(clean, data, config, progress)
+    _check_numbers(problem, clean.roles, reserved)
     with _run_writer(out, config, dataset, reserved) as writer:
         if writer is not None and writer.resumed:
             log(f"going on with the interrupted fit in {writer.partial}")
         begun = time.perf_counter()
-        model = _fit(
-            clean, TrainingContext.of(clean, data, config, progress, writer), provenance, log
-        )
+        model = _fit(clean, problem._replace(writer=writer), provenance, log)
         if reserved is not None:
             model = calibrate(model, reserved)
             log(f"the band is calibrated on {reserved.n_agents} agents that the nets have not seen")
@@ -122,6 +127,20 @@ def without_spikes(dataset: PanelDataset, log: Log) -> PanelDataset:
     return dataset.without_rows(rows)
 
 
+def _check_numbers(problem: TrainingContext, roles: Roles, reserved: PanelDataset | None) -> None:
+    """Refuse, before anything is trained, what the nets could not compute with."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        normalizer = problem.normalizer(np.arange(len(problem.data), dtype=np.int32))
+    problems = list(unit_problems(normalizer, roles.state, roles.action))
+    columns = ("state", "action", "action_type")  # others than the fit's are refused as such
+    if reserved is not None and all(
+        getattr(reserved.roles, x) == getattr(roles, x) for x in columns
+    ):
+        problems = problems or reach_problems(normalizer, reserved)
+    if problems:
+        raise InvalidDataError(problems)
+
+
 def _run_writer(
     out: str | Path | None, config: FitConfig, *tables: PanelDataset | None
 ) -> AbstractContextManager[RunWriter | None]:
@@ -133,9 +152,9 @@ def _run_writer(
 
 
 def _identity(dataset: PanelDataset) -> str:
-    """Return the SHA-256 (hex) of all that a resumed fit relies on: the data, and its order.
+    """Return the SHA-256 (hex) of all that a resumed fit relies on: the data, and how it is joined.
 
-    The fingerprint alone is the same for another order of agents and another time step.
+    The fingerprint alone is the same for another time step.
     """
     data = dataset.transitions()
     digest = hashlib.sha256(dataset.fingerprint().encode())

@@ -1,4 +1,4 @@
-"""Bands that hold over the whole course of a prediction, by split conformal prediction.
+"""Bands that hold over the whole length of a prediction, by split conformal prediction.
 
 Some agents are reserved: the nets never see them. Each is adapted to in closed form with all but
 the end of its last trajectory, and that end is predicted. Its score up to horizon h,
@@ -7,7 +7,7 @@ the end of its last trajectory, and that end is predicted. Its score up to horiz
 
 is how many times the uncalibrated band (``intervals.uncalibrated_band``) must be widened
 to hold all of it. With q the ceil((n + 1) c)-th smallest of n scores, the band widened q times
-holds the whole course of a new agent with probability at least c,
+holds the whole trajectory of a new agent with probability at least c,
 
     P( |error_{t,d}| <= q width_{t,d} for all t <= h and all d ) >= c
 

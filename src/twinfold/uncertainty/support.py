@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.normal_equations import inverse
 from twinfold.models.posterior import Evidence, features_of
 from twinfold.models.prior import Prior
 from twinfold.utils.cores import usable_cores
@@ -151,7 +152,7 @@ def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray
     # With a covariance S = L L^T, tr_W(Z S Z^T) is the sum of squares of W^(1/2) Z L.
     before = _root(np.linalg.inv(prior.precision))  # (M, r, r)
     who, place = np.unique(agent, return_inverse=True)
-    after = _root(np.linalg.inv(prior.precision[:, None] + evidence.gram[:, who]))  # (M, n, r, r)
+    after = _root(inverse(prior.precision[:, None], evidence.gram[:, who]))  # (M, n, r, r)
     z = features / prior.noise[:, None, :, None]
     total, left = np.empty(z.shape[:2]), np.empty(z.shape[:2])
     for m in range(len(z)):

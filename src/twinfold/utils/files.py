@@ -76,6 +76,29 @@ def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
                 os.replace(file.path, target)
 
 
+def draft_of(path: Path) -> Path:
+    """Return a path beside ``path`` for ``atomic_path``, that is renamed later.
+
+    If there is a file to replace, an empty draft with its permissions is made: they stay.
+
+    Raises:
+        UsageError: ``path`` is not a regular file, or its directory cannot be written to.
+    """
+    # With the suffix, which says how a file is written.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    with write_errors(path):
+        replaced = _replaced(path)
+        _remove_abandoned(path)
+        if replaced is not None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            descriptor = os.open(draft, flags, 0o600)
+            try:
+                _NewFile(draft, descriptor, replaced).settle()
+            finally:
+                os.close(descriptor)
+    return draft
+
+
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file in one go; see ``atomic_path``."""
     with atomic_path(path) as temporary:
@@ -138,13 +161,20 @@ def drop_torn_line(descriptor: int) -> int:
 
 def torn_line(descriptor: int) -> bytes:
     """Return what an open file holds behind the end of its last line."""
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).rpartition(b"\n")[2]
+    size = os.fstat(descriptor).st_size
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return b""
+    return os.pread(descriptor, size, 0).rpartition(b"\n")[2]
 
 
 def is_temporary(name: str, of: str | None = None) -> bool:
-    """Return whether a name is that of a temporary file, of the file ``of`` if given."""
-    target = ".+" if of is None else re.escape(of)
-    return re.fullmatch(rf"\.{target}\.[0-9a-f]{{8}}\.tmp", name, re.DOTALL) is not None
+    """Return whether a name is that of a temporary file, of the file ``of`` if given.
+
+    Or that of a draft (``draft_of``), or of the temporary file of a draft.
+    """
+    target, end = ".+" if of is None else re.escape(of), r"\.[0-9a-f]{8}\.tmp"
+    pattern = rf"\.{target}{end}(\.[^.]+)?|\.\.{target}{end}(\.[^.]+)?{end}"
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
 
 
 class _NewFile(NamedTuple):

@@ -5,6 +5,29 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MOST_DIGITS = 4000  # of an integer that Python writes as text
+
+
+@dataclass(frozen=True)
+class MessageSettings:
+    """Numbers that decide how much of what a user gave is shown in a message.
+
+    Attributes:
+        names: names of a list.
+        characters: characters of a name.
+        searched: names among which the nearest to a wrong one is looked for: a second or so.
+    """
+
+    names: int = 12
+    characters: int = 80
+    searched: int = 20_000
+
+
+MESSAGE = MessageSettings()
+"""Those of every message."""
 
 # What has no shape of its own and changes how the rest is seen: control characters but tab and
 # newline, soft hyphens, marks and overrides of direction, separators of lines, tags, halves of
@@ -80,7 +103,7 @@ def and_more(number: int) -> str:
     return f" and {number} more" if number > 0 else ""
 
 
-def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
+def listed(names: Sequence[object], most: int = MESSAGE.names, separator: str = ", ") -> str:
     """Return the first names, and how many more there are: ``a, b and 3 more``.
 
     Args:
@@ -92,12 +115,19 @@ def listed(names: Sequence[object], most: int, separator: str = ", ") -> str:
     return shown + (separator.strip(", ") if more else "") + more
 
 
-def cut(text: str, longest: int = 60) -> str:
-    """Return a text on one line, with dots for what is too long."""
-    text = " ".join(text.split())
+def shortened(text: str, longest: int) -> str:
+    """Return a text as it is, with dots for what is too long."""
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def clipped(value: object, longest: int = 60) -> str:
+def cut(text: str, longest: int = 60) -> str:
+    """Return a text on one line, with dots for what is too long."""
+    return shortened(" ".join(text.split()), longest)
+
+
+def clipped(value: Any, longest: int = MESSAGE.characters) -> str:
     """Return a value as Python shows it, on one line, with dots for what is too long."""
-    return cut(repr(value), longest)
+    if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+        return f"an integer of more than {MOST_DIGITS} digits"
+    plain = getattr(value, "item", None) if getattr(value, "ndim", None) == 0 else None
+    return shortened(repr(value if plain is None else plain()).replace("\n", " "), longest)

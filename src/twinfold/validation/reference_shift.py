@@ -32,10 +32,10 @@ def shifts(
 
     Mann-Whitney tests, one-sided, with Holm's correction over the statistics. A shift is a failure
     if the median agent is also worse than three quarters of the reserved ones in the size of its
-    errors (level, course), or than nine in ten in the others; a smaller shift, which another
-    composition of the same population may bring about, is a warning. So is a shift of the courses
-    of agents that the run knows from other trajectories: it is measured in units of the band, which
-    promises nothing of them (see ``coverage``).
+    errors (residual scale, trajectory error), or than nine in ten in the others; a smaller shift,
+    which another composition of the same population may bring about, is a warning. So is a shift of
+    the trajectory errors of agents that the run knows from other trajectories: they are measured in
+    units of the band, which promises nothing of them (see ``coverage``).
     """
     if reference is None:
         return [unreserved("reference shift", rules)]
@@ -85,12 +85,12 @@ def outliers(
 ) -> Check:
     """Find agents that fit far worse than any reserved one.
 
-    An agent is flagged if the size of its errors (level or course, on a logarithmic scale) is
-    beyond the limit that the reserved agents set (``_limits``). Errors that are negligible beside
-    those of predicting no change do not count, however unusual. The other statistics are for agents
-    as a whole: that the average agent's simulator does as well for one agent is no fault of it. Of
-    agents that the run knows from other trajectories the course, which is in units of the band,
-    only warns: see ``coverage``.
+    An agent is flagged if the size of its errors (residual scale or trajectory error, both
+    logarithms) is beyond the limit that the reserved agents set (``_limits``). Errors that are
+    negligible beside those of predicting no change do not count, however unusual. The other
+    statistics are for agents as a whole: that the average agent's simulator does as well for one
+    agent is no fault of it. Of agents that the run knows from other trajectories the trajectory
+    error, which is in units of the band, only warns: see ``coverage``.
     """
     name = "agents that fit badly"
     if reference is None:
@@ -100,11 +100,11 @@ def outliers(
     excess = (found.statistics[:, columns] - limit) / sd  # (S, 2)
     excess = np.where(np.isnan(excess), -np.inf, excess)
 
-    # A known agent that fails by its level fails by that alone; by its course it only warns.
+    # A known agent that fails by its residual scale fails by that alone; else it only warns.
     known = np.zeros(len(excess), bool) if known is None else known
-    by_level = excess[:, SIZES.index("residual scale")] > 0
-    mild = known & ~by_level
-    excess[known & by_level, SIZES.index("trajectory error")] = -np.inf
+    by_scale = excess[:, SIZES.index("residual scale")] > 0
+    mild = known & ~by_scale
+    excess[known & by_scale, SIZES.index("trajectory error")] = -np.inf
 
     worst = excess.max(axis=1)
     matters = found.rmse > rules.negligible * found.controls["persistence"]

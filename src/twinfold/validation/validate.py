@@ -26,6 +26,7 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.controls import CONSTANT, CONTROL_SETTINGS, CONTROLS
 from twinfold.uncertainty.holdout_evaluation import HOLDOUT, HoldoutResult, evaluate_holdout
 from twinfold.uncertainty.support import SUPPORT
+from twinfold.utils.plain import plain
 from twinfold.validation import (
     action_sensitivity,
     baselines,
@@ -122,7 +123,7 @@ def validate(
         "checks": [check.to_dict() for check in results],
         "pictures": pictures(model, panel, found, known, responses),
     }
-    return Validation(verdict, tuple(results), _plain(record))
+    return Validation(verdict, tuple(results), plain(record))
 
 
 def _provenance(
@@ -264,14 +265,3 @@ def _known(found: HoldoutResult, seen: bool) -> NDArray[np.bool_]:
     if seen:
         return np.zeros(len(found.agent), bool)
     return found.match.known[found.agent]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: what is no finite number is None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
