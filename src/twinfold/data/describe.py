@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.panel import PanelDataset
+from twinfold.utils.text import MESSAGE
 
 _QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
-_SHOWN_IDS = 20
 
 
 def describe(dataset: PanelDataset) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
     result["gaps"] = _gaps(dataset)
     result["left_out"] = {
         "agents": len(dataset.left_out),
-        "first": list(dataset.left_out[:_SHOWN_IDS]),
+        "first": list(dataset.left_out[: MESSAGE.listed]),
     }
     result["warnings"] = list(dataset.warnings)
     return result

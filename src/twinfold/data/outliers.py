@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-_ROUNDING = 1e-9
-
 
 @dataclass(frozen=True)
 class OutlierSettings:
@@ -53,6 +51,7 @@ class OutlierSettings:
         own: share of a spike's distance within which its agent's other rows must be.
         times_constant: times the value of all other rows, beyond which a value is a spike.
         count: largest whole number beside zeros that may be a count.
+        rounding: share of the median within which a value is the same.
     """
 
     fewest: int = 10
@@ -71,6 +70,7 @@ class OutlierSettings:
     own: float = 0.1
     times_constant: float = 10.0
     count: float = 100.0
+    rounding: float = 1e-9
 
 
 OUTLIERS = OutlierSettings()
@@ -124,11 +124,11 @@ def spikes(values: Floats, agent: NDArray[np.integer]) -> Rows:
         return np.zeros(0, np.intp)
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     away = np.abs(values - middle)
-    away[away <= _ROUNDING * abs(middle)] = 0.0
+    away[away <= OUTLIERS.rounding * abs(middle)] = 0.0
     few = min(max(OUTLIERS.few, int(OUTLIERS.few_share * n)), OUTLIERS.few_most)
     deviating = int(np.count_nonzero(away))
     unit = (high - low) / 1.349
-    if unit <= _ROUNDING * abs(middle):
+    if unit <= OUTLIERS.rounding * abs(middle):
         if deviating <= max(1, min(few, int(OUTLIERS.alone_share * n))):
             return _beside_a_constant(values, away, float(middle))
         unit = float(np.quantile(away[away > 0], 0.5, method="lower"))

@@ -19,8 +19,6 @@ import numpy as np
 from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
 
-_ROUNDING = 1e-12  # of float64 sums and differences, with a wide margin
-
 
 @dataclass(frozen=True)
 class NormalizerSettings:
@@ -39,6 +37,7 @@ class NormalizerSettings:
             their sums and products of anything larger may be infinite.
         smallest: least scale of a column in its units, for float32, which ends at 1e-38.
         largest: largest scale or mean of one.
+        rounding: of sums and differences in double precision, as a share, with a wide margin.
     """
 
     at_limit: int = 5
@@ -50,6 +49,7 @@ class NormalizerSettings:
     reachable: float = 1e12
     smallest: float = 1e-30
     largest: float = 1e30
+    rounding: float = 1e-12
 
 
 NORMALIZER = NormalizerSettings()
@@ -262,7 +262,7 @@ def _moments(
     mean = values.mean(axis=0)
     scale = values.std(axis=0)
     # Rounding alone gives a constant column a tiny spread, relative to what it was computed from.
-    constant = scale <= _ROUNDING * np.abs(source).max(axis=0, initial=0)
+    constant = scale <= NORMALIZER.rounding * np.abs(source).max(axis=0, initial=0)
     return mean, np.where(constant, if_constant, scale)
 
 

@@ -34,7 +34,7 @@ from twinfold.simulation.query_columns import QUERY, column
 from twinfold.simulation.query_table import Queries, outside_line, read_queries
 from twinfold.simulation.simulator import Warn
 from twinfold.uncertainty.support import abstention
-from twinfold.utils.text import clipped
+from twinfold.utils.text import MESSAGE, clipped
 
 __all__ = ["QUERY", "answer"]
 
@@ -42,7 +42,6 @@ Floats = NDArray[np.float64]
 Doubt: TypeAlias = tuple[NDArray[np.intp], str]
 """Queries, and what is doubtful about them."""
 
-_SPELLINGS = 100  # texts of which it is looked up how dates are written
 _DATE_FORMS = (
     "%Y-%m-%d",
     *(f"%Y-%m-%d{sep}{clock}" for sep in " T" for clock in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")),
@@ -193,7 +192,7 @@ def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
         rows = ends.index[ends == end]
         dates: Any = out[rows]
         local = (dates.dt.tz_convert(zone_of(end)) if end else dates).dt.tz_localize(None)
-        samples = pd.Series([texts[i].removesuffix(end) for i in rows[:_SPELLINGS]])
+        samples = pd.Series([texts[i].removesuffix(end) for i in rows[: MESSAGE.spellings]])
         form = _date_form(samples, local)
         if form is None:
             return out

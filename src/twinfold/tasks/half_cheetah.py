@@ -44,7 +44,6 @@ CONTROL_COST = 0.1
 RESET_NOISE = 0.001
 DIVERGED = 1e3  # m/s or rad/s that no runner reaches: the integrator has broken down
 _JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
-_N_POS = 9
 
 
 class HalfCheetahCovariates(NamedTuple):

@@ -18,11 +18,15 @@ class MessageSettings:
     Attributes:
         names: names of a list.
         characters: characters of a name.
+        listed: names of a record.
+        spellings: texts by which it is found out how a column is written.
         searched: names among which the nearest to a wrong one is looked for: a second or so.
     """
 
     names: int = 12
     characters: int = 80
+    listed: int = 20
+    spellings: int = 100
     searched: int = 20_000
 
 
