@@ -177,7 +177,7 @@ def table(
     chosen = load_suite(suite)
     chosen.profile(profile)
     path = records_path(chosen.name, profile, records)
-    if not path.is_file():
+    if not path.exists():  # what is there and no file is told by the reader
         raise UsageError(
             f"no records {path}: `twinfold bench run {suite} --profile {profile}` makes them"
         )

@@ -112,7 +112,7 @@ class RunWriter:
         try:
             arrays = safetensors.numpy.load(path.read_bytes())
             return int(arrays["step"]), arrays["loss"], unflatten(arrays, like)
-        except (safetensors.SafetensorError, KeyError, ValueError):
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
             return None
 
     def metric(self, record: dict[str, Any]) -> None:
