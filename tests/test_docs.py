@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SHORT: dict[str, Any] = {
+    "effort": "quick",
     "features": "separable",
     "steps": 500,
     "members": 2,
