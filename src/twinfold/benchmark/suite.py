@@ -153,7 +153,7 @@ class Suite(_Strict):
         profiles: by name.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     kind: Literal["prediction", "return"]
     title: str = ""
     tasks: tuple[str, ...] = Field(min_length=1)

@@ -18,6 +18,7 @@ from twinfold import __version__
 from twinfold.cli.sigint import interrupts
 from twinfold.cli.streams import printable_streams
 from twinfold.errors import InvalidDataError, TwinfoldError
+from twinfold.utils.text import MESSAGE, cut
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -164,7 +165,7 @@ def _run(words: Sequence[str]) -> int:
     except BrokenPipeError:  # `twinfold ... | head`
         return 1
     except OSError as error:  # no space left, a file that vanished
-        _complain(str(error))
+        _complain(cut(str(error), MESSAGE.line))  # a path may be endless
         return 1
 
 

@@ -19,6 +19,7 @@ class MessageSettings:
         names: names of a list.
         characters: characters of a name.
         listed: names of a record.
+        line: characters of what the system says.
         spellings: texts by which it is found out how a column is written.
         searched: names among which the nearest to a wrong one is looked for: a second or so.
     """
@@ -26,6 +27,7 @@ class MessageSettings:
     names: int = 12
     characters: int = 80
     listed: int = 20
+    line: int = 1000
     spellings: int = 100
     searched: int = 20_000
 
