@@ -32,7 +32,7 @@ _MOST_STEPS = 1_000_000  # of one question; a slip such as 0x2000000000 would fi
 @Parameter(name="*")
 @dataclass(frozen=True)
 class QuestionFlags:
-    """What is asked, and what becomes of the answer.
+    """The question, and the places where its answer goes.
 
     Attributes:
         agent: Id of the agent of a single question.
@@ -91,7 +91,7 @@ class QuestionFlags:
 
     @property
     def limits(self) -> dict[str, Any]:
-        """How far a prediction may go, and who is told of doubts."""
+        """Return limits of a prediction, and who is told of doubts."""
         said = _silent if self.quiet else warn
         return {"warn": said, "min_support": self.min_support, "strict": self.strict}
 

@@ -48,7 +48,7 @@ _COUNTS = (
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ValidateFlags:
-    """How a run is examined, and what becomes of the verdict.
+    """Settings of an examination, and the places where its verdict goes.
 
     Attributes:
         out: Folder for validation.html, a page to look at, and validation.json, its record.

@@ -23,7 +23,7 @@ _FEW = 5  # agents, if none are named
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RolloutFlags:
-    """How a policy is rolled out.
+    """Settings of the rollouts of a policy.
 
     Attributes:
         draws: Worlds per agent.

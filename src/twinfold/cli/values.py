@@ -1,4 +1,4 @@
-"""What the value of a flag may be: words, numbers of a range, a path; how it is read."""
+"""Values of flags: words, numbers of a range, a path, and the reading of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BOUNDS = ("ge", "gt", "le", "lt")
 
 @dataclass(frozen=True)
 class Values:
-    """What a flag takes: certain words, numbers of a range, or either.
+    """The values that a flag takes: certain words, numbers of a range, or either.
 
     Attributes:
         number: int or float; None for words alone.

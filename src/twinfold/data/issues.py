@@ -106,14 +106,14 @@ def some(ids: Sequence[AgentId], most: int = 5) -> str:
 
 
 def number_advice(value: Any, advice: str) -> str:
-    """What to do about a value that is no number: a comma is told from other text."""
+    """Return what to do about a value that is no number: a comma is told from other text."""
     if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
         return "a decimal comma? write it with a point, as in 0.5, and nothing between thousands"
     return advice
 
 
 def time_advice(value: Any, times: Times) -> str:
-    """What to do about a value that is no time."""
+    """Return what to do about a value that is no time."""
     dated = times.values.dtype.kind == "M" and isinstance(value, str)
     if dated and (offset_of(value) is None) != (times.zone is None):
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"

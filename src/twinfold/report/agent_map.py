@@ -1,4 +1,4 @@
-"""What the map of agents says of covariates, and the check of what is drawn on it."""
+"""The share of covariates that a map of agents explains, and the check of what is drawn on it."""
 
 from __future__ import annotations
 

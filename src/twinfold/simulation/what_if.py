@@ -201,7 +201,7 @@ def _spelled(out: pd.Series, times: pd.Series) -> pd.Series:
 
 
 def _date_form(texts: pd.Series, dates: pd.Series) -> str | None:
-    """How texts are written, if dates written so are still exact."""
+    """Return the form that texts are written in, if dates written so are still exact."""
     for form in _DATE_FORMS:
         read = pd.to_datetime(texts, format=form, errors="coerce")
         if read.isna().any() or not (read.dt.strftime(form) == texts).all():

@@ -1,4 +1,4 @@
-"""What the files of a run directory must hold: checked once, before anything is made of it.
+"""The schema of a run directory: checked once, before anything is made of its files.
 
 Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, A action
 columns, B of these continuous, L levels of a discrete action, C static columns, q linear features,
@@ -93,7 +93,7 @@ class RunRecord(_Strict):
 
 
 class Entry(NamedTuple):
-    """What an array must be.
+    """Shape, type and values that an array must have.
 
     Attributes:
         shape: names of sizes or numbers, separated by blanks.
