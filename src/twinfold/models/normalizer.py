@@ -18,6 +18,7 @@ import numpy as np
 
 from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
+from twinfold.data.table_settings import TABLE
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,6 @@ class NormalizerSettings:
         flat: least scale of a sine or cosine; one that hardly varies must not be blown up.
         reachable: largest standardised value that nets are given. In float32, which ends at 3e38,
             their sums and products of anything larger may be infinite.
-        smallest: least scale of a column in its units, for float32, which ends at 1e-38.
-        largest: largest scale or mean of one.
         rounding: of sums and differences in double precision, as a share, with a wide margin.
     """
 
@@ -47,8 +46,6 @@ class NormalizerSettings:
     reach: float = 0.1
     flat: float = 1e-2
     reachable: float = 1e12
-    smallest: float = 1e-30
-    largest: float = 1e30
     rounding: float = 1e-12
 
 
@@ -241,9 +238,9 @@ def unit_problems(
     ]
     problems = {}
     for column, mean, scale in columns:
-        if not max(abs(mean), scale) <= NORMALIZER.largest:
+        if not max(abs(mean), scale) <= TABLE.largest:
             problems[column] = f"{column} has values of {max(abs(mean), scale):.1g}; divide it"
-        elif scale < NORMALIZER.smallest:
+        elif scale < TABLE.smallest:
             problems[column] = f"{column} varies by {scale:.1g} only; multiply it"
     for line in problems.values():
         yield f"{line} by a constant: single precision cannot hold such numbers"
