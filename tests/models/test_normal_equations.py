@@ -91,7 +91,9 @@ def test_ordinary_equations_are_solved_as_they_stand() -> None:
     along = huge / np.linalg.norm(huge)
     np.testing.assert_allclose(covariance[2], np.eye(3) - np.outer(along, along), atol=1e-9)
     np.testing.assert_allclose(found[2] @ huge, 1.0)
-    np.testing.assert_allclose(found[2], along / np.linalg.norm(huge), atol=1e-12)
+    # Ten of sixteen digits may be lost before a system counts as singular (EQUATIONS.singular): how
+    # many are, differs between processors.
+    np.testing.assert_allclose(found[2], along / np.linalg.norm(huge), atol=1e-5)
 
 
 def test_nan_stays_nan_and_of_its_own_member() -> None:
