@@ -18,7 +18,7 @@ from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
 from twinfold.data.roles import Column, Roles
-from twinfold.data.table_settings import TABLE
+from twinfold.data.table_size import check_size, too_large
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
@@ -225,7 +225,7 @@ def _open(path: StrPath) -> CsvFile | ParquetFile:
             raise UsageError(f"{file} is no regular file but a pipe or a device; give a file")
         if suffix in _PARQUET:
             return ParquetFile.open(file)
-        _check_size(file, found.st_size)
+        check_size(file, found.st_size)
         return CsvFile.open(file, "\t" if suffix == ".tsv" else None)
     except FileNotFoundError:
         raise UsageError(f"no such file: {file}") from None
@@ -233,29 +233,16 @@ def _open(path: StrPath) -> CsvFile | ParquetFile:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read {file}: {reason}") from None
     except MemoryError:
-        raise InvalidDataError(_too_large(file)) from None
+        raise InvalidDataError(too_large(file)) from None
 
 
 def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str] | None) -> Any:
     """The columns of an opened table, unless they are more than the memory holds."""
     used = used if used is not None and set(used) <= set(opened.names) else None
     try:
-        if isinstance(opened, ParquetFile):  # a small file may stand for any number of rows
-            columns = len(opened.names if used is None else used)
-            _check_size(opened.file, TABLE.copies * opened.rows * columns * 8)
         return opened.frame(ids, used)
     except MemoryError:
-        raise InvalidDataError(_too_large(opened.file)) from None
-
-
-def _check_size(file: Path, size: int) -> None:
-    """Refuse what cannot fit before the machine runs out of memory."""
-    if hasattr(os, "sysconf") and size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        raise InvalidDataError(_too_large(file))
-
-
-def _too_large(file: Path) -> str:
-    return f"{file} is larger than the memory of this machine; give it fewer rows or columns"
+        raise InvalidDataError(too_large(opened.file)) from None
 
 
 def _arrow_table(df: pd.DataFrame, file: Path) -> pa.Table:
