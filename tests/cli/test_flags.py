@@ -148,6 +148,20 @@ def test_files_written_together_keep_their_permissions(tmp_path: Path) -> None:
     assert {path.read_text() for path in tmp_path.iterdir()} == {"text"}
 
 
+def test_files_written_together_leave_links(tmp_path: Path) -> None:
+    kept, link, other = tmp_path / "kept.csv", tmp_path / "link.csv", tmp_path / "other"
+    kept.write_text("old")
+    link.symlink_to("kept.csv")
+    with pytest.raises(UsageError, match="--out and --plot are the same file"):
+        check_outputs({"out": (), "plot": ()}, out=link, plot=kept)
+    with all_or_none(link, other) as drafts:
+        for draft in drafts.values():
+            atomic_write_text(draft, "new")
+    assert link.is_symlink()
+    assert (kept.read_text(), other.read_text()) == ("new", "new")
+    assert len([*tmp_path.iterdir()]) == 3
+
+
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     pipe, file = tmp_path / "pipe", tmp_path / "file"
     os.mkfifo(pipe)

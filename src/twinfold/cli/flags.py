@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from twinfold.cli.values import Values, takes
 from twinfold.errors import UsageError, one_of
-from twinfold.utils.files import draft_of, write_errors
+from twinfold.utils.files import destination, draft_of, write_errors
 
 if TYPE_CHECKING:
     from twinfold.cli.console import Talk
@@ -220,7 +220,8 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
         outputs: the file of each flag; None if it was not given.
 
     Raises:
-        UsageError: an unknown suffix, a folder, a place under a file, or one file for two flags.
+        UsageError: an unknown suffix, a folder, a place under a file, a link that leads to what is
+            not the user's, or one file for two flags.
     """
     taken: dict[Path, str] = {}
     for name, path in outputs.items():
@@ -232,12 +233,13 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
             raise UsageError(f"{flag} {path} has {named}; {one_of(valid)}")
         if path.is_dir():
             raise UsageError(f"{flag} {path} is a directory; give the path of a file")
-        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        target = destination(path)
+        parent = next(folder for folder in target.absolute().parents if folder.exists())
         if not parent.is_dir():
             raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
         if not os.access(parent, os.W_OK):
             raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
-        other = taken.setdefault(path.resolve(), flag)
+        other = taken.setdefault(target.resolve(), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} are the same file, {path}; give two")
 
@@ -263,7 +265,7 @@ def all_or_none(*paths: Path | None) -> Iterator[dict[Path, Path]]:
         yield drafts
         for path, draft in drafts.items():
             with write_errors(path):
-                os.replace(draft, path)
+                os.replace(draft, destination(path))
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
