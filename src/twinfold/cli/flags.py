@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from twinfold.cli.values import Values, takes
+from twinfold.cli.values import Values, number, takes
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.files import destination, draft_of, write_errors
+from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
     from twinfold.cli.console import Talk
@@ -85,9 +86,9 @@ def whole(word: str, expected: str) -> int:
         UsageError: it is no whole number; the message says what was expected.
     """
     try:
-        return int(word)
+        return number(word, int)
     except ValueError:
-        raise UsageError(f"{expected}, not {word!r}") from None
+        raise UsageError(f"{expected}, not {clipped(word)}") from None
 
 
 def numbers(text: str, flag: str) -> list[float]:
@@ -97,9 +98,9 @@ def numbers(text: str, flag: str) -> list[float]:
         UsageError: a part is no number; the message names the flag.
     """
     try:
-        return [float(word) for word in text.split(",")]
+        return [number(word, float) for word in text.split(",")]
     except ValueError:
-        raise UsageError(f"{flag} takes numbers separated by commas, not {text!r}") from None
+        raise UsageError(f"{flag} takes numbers separated by commas, not {clipped(text)}") from None
 
 
 def state_numbers(text: str, names: Sequence[str]) -> list[float]:

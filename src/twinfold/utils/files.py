@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from twinfold.errors import UsageError, WriteError
+from twinfold.utils.text import clipped
 
 _FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # another path may fail as well
 _LINKS = 40  # that lead to each other; as many as Linux follows
@@ -87,6 +88,11 @@ def destination(path: str | os.PathLike[str]) -> Path:
             a file or into a folder of somebody else.
     """
     place = Path(path)
+    try:
+        with contextlib.suppress(OSError):
+            os.lstat(place)
+    except ValueError as error:  # a null character, or one that no file's name can hold
+        raise UsageError(f"cannot write {clipped(str(path))}: {error}") from None
     with write_errors(path):
         for _ in range(_LINKS):
             if not place.is_symlink():
