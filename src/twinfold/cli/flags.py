@@ -50,7 +50,7 @@ def names(values: Sequence[str] | None, known: Collection[str] = ()) -> tuple[st
     """
     found: list[str] = []
     for value in values or ():
-        if value in known:
+        if value in known or "\n" in value or "\r" in value:  # which a CSV would take off
             found.append(value)
             continue
         try:
@@ -232,17 +232,24 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
         if valid and path.suffix.lower() not in valid:
             named = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
             raise UsageError(f"{flag} {path} has {named}; {one_of(valid)}")
-        if path.is_dir():
-            raise UsageError(f"{flag} {path} is a directory; give the path of a file")
-        target = destination(path)
-        parent = next(folder for folder in target.absolute().parents if folder.exists())
-        if not parent.is_dir():
-            raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
-        if not os.access(parent, os.W_OK):
-            raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
-        other = taken.setdefault(target.resolve(), flag)
+        with write_errors(path):  # such as a name that is too long
+            target = _free_place(path, flag)
+            other = taken.setdefault(target.resolve(), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} are the same file, {path}; give two")
+
+
+def _free_place(path: Path, flag: str) -> Path:
+    """Return where a file will go; refuse a folder, and a place that cannot be written to."""
+    if path.is_dir():
+        raise UsageError(f"{flag} {path} is a directory; give the path of a file")
+    target = destination(path)
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
+    return target
 
 
 @contextmanager
