@@ -86,6 +86,7 @@ def test_what_cannot_be_read_is_told_in_one_line(
     [
         (b"# made by a logger\nid,t,x,u\n" + ROWS, "its first line begins with #"),
         (b"\n #no,t,x,u\n" + ROWS, "its first line begins with #"),
+        (b"sep=;\nid;t;x;u\n" + ROWS.replace(b",", b";"), "which begins with sep=, is meant for"),
         (b"id|t|x|u\n" + ROWS.replace(b",", b"|"), "none of comma, semicolon and tab, but '|'"),
         (b"id t x u\n" + ROWS.replace(b",", b" "), "none of comma, semicolon and tab, but ' '"),
         (b"id|t|x|u\n" + ROWS, "none of comma, semicolon and tab, but '|'"),

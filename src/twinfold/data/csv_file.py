@@ -116,6 +116,8 @@ class CsvFile:
                 "its first line begins with #, as a comment does; remove such lines, so that the "
                 "first one names the columns"
             )
+        if self.names[0].startswith("sep="):
+            return "its first line, which begins with sep=, is meant for a spreadsheet; remove it"
         mark = next((mark for mark in "|:^ " if len(self.names) == 1 and mark in self.names[0]), "")
         return mark and (
             f"its first line holds none of comma, semicolon and tab, but {mark!r}; separate the "
