@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 _MAPS = 8_000  # memory maps of a process, above which it lets go of what it has compiled
+_MEMORY = 1_600 * 2**20  # bytes of it, above which it does so after any test
+_GROWTH = 300 * 2**20  # bytes more than after the last time, below which it would gain little
 
 # Before JAX or NumPy load. Commands that a test starts as a process inherit all of it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
@@ -71,6 +73,31 @@ def little_memory() -> Iterator[None]:
     """
     yield
     drop_programs(_MAPS)
+    _trim()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Let go of compiled programs in the midst of a file of tests where they take much memory."""
+    if _memory() > max(_MEMORY, _kept.get("memory", 0) + _GROWTH):
+        drop_programs(0)
+        _trim()
+        _kept["memory"] = _memory()
+
+
+_kept: dict[str, int] = {}
+
+
+def _memory() -> int:
+    """Return the bytes that this process holds; none where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU library
     if trim is not None:
         trim(0)

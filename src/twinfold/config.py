@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from twinfold.errors import UsageError
-from twinfold.utils.reading import read_toml
+from twinfold.errors import UsageError, one_of
+from twinfold.utils.reading import problem_lines, read_toml
 from twinfold.utils.seeds import LARGEST_SEED
 
 Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes", "average"]
@@ -108,16 +108,14 @@ class FitConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines: dict[Any, str] = {}  # the first problem of each setting
+            first: dict[Any, Any] = {}  # the problem of each setting
             for item in error.errors():
                 name = str(item["loc"][0])
-                line = f"setting {name!r} cannot be {values[name]!r}: {item['msg']}"
-                if item["type"] == "extra_forbidden":
-                    line = f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}"
-                if name == "rank" and values[name] != "auto":
-                    line = f"setting 'rank' cannot be {values[name]!r}: give 0 to 512, or 'auto'"
-                lines.setdefault(name, line)
-            raise UsageError("\n".join(lines.values())) from None
+                message = "give 0 to 512, or 'auto'" if name == "rank" else item["msg"]
+                found = {**item, "loc": (name,), "input": values[name], "msg": message}
+                first.setdefault(name, found)
+            lines = problem_lines([*first.values()], lambda _: one_of(cls.model_fields))
+            raise UsageError("\n".join(lines)) from None
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> FitConfig:

@@ -177,7 +177,7 @@ def test_an_empty_file_is_invalid_and_a_missing_one_is_usage(twinfold: Any, tmp_
     assert json.loads(twinfold("data", "validate", empty, *ROLES, "--json").out)["problems"]
     done = twinfold("data", "validate", tmp_path / "none.csv", *ROLES)
     assert done.code == 2
-    assert "no such file" in done.err
+    assert "No such file" in done.err
 
 
 def test_neither_flags_nor_manifest(twinfold: Any, table: Any) -> None:

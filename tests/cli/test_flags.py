@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from twinfold.cli.flags import all_or_none, check_outputs, named_agents, names
+from twinfold.cli.flags import all_or_none, check_outputs, named_agents, names, numbers, whole
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_directory import load_run
@@ -50,6 +50,7 @@ def test_names_are_found_whole_before_they_are_split(
 
 def test_names_of_nothing_known_are_split_and_trimmed() -> None:
     assert names(["speed, load", '"temp, C"']) == ("speed", "load", "temp, C")
+    assert names(["b\n", "b\r", "c,d\n"]) == ("b\n", "b\r", "c,d\n")  # another name
 
 
 def test_agents_are_ids_each_once(small_cart_pole: FittedModel) -> None:
@@ -112,6 +113,23 @@ def test_files_that_cannot_be_written_are_refused_before_any_work(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["a\0.csv", "\ud800.csv", "x" * 300 + ".csv"])
+def test_names_that_no_file_can_have_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot write .*: (embedded|File name too long|'utf-8')"):
+        check_outputs({"out": (".csv",)}, out=Path(name))
+
+
+def test_numbers_are_written_as_in_a_table() -> None:
+    assert numbers("1,-2.5,1e3", "--state") == [1.0, -2.5, 1000.0]
+    for text in ("1_000", "1,１", "٣", "½", "9" * 5000 + "x"):
+        with pytest.raises(
+            UsageError, match=r"^--state takes numbers separated by commas, not .{1,90}$"
+        ):
+            numbers(text, "--state")
+        with pytest.raises(UsageError, match=r"^a number, not .{1,90}$"):
+            whole(text, "a number")
+
+
 def test_files_are_all_written_or_none(tmp_path: Path) -> None:
     one, two = tmp_path / "one.csv", tmp_path / "two.png"
     two.write_text("old")
@@ -146,6 +164,20 @@ def test_files_written_together_keep_their_permissions(tmp_path: Path) -> None:
         assert drafts[old].stat().st_mode & 0o777 == 0o600
     assert old.stat().st_mode & 0o777 == 0o600
     assert {path.read_text() for path in tmp_path.iterdir()} == {"text"}
+
+
+def test_files_written_together_leave_links(tmp_path: Path) -> None:
+    kept, link, other = tmp_path / "kept.csv", tmp_path / "link.csv", tmp_path / "other"
+    kept.write_text("old")
+    link.symlink_to("kept.csv")
+    with pytest.raises(UsageError, match="--out and --plot are the same file"):
+        check_outputs({"out": (), "plot": ()}, out=link, plot=kept)
+    with all_or_none(link, other) as drafts:
+        for draft in drafts.values():
+            atomic_write_text(draft, "new")
+    assert link.is_symlink()
+    assert (kept.read_text(), other.read_text()) == ("new", "new")
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:

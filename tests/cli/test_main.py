@@ -51,9 +51,11 @@ def test_the_list_of_commands_says_what_they_say(twinfold: Any, command: str) ->
 
 
 def test_next_to_nothing_is_loaded_before_ctrl_c_is_heard() -> None:
-    code = "import sys, twinfold.__main__; print(*sys.modules)"
+    code = (
+        "import sys; old = {*sys.modules}; import twinfold.__main__; print(*{*sys.modules} - old)"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert not {"twinfold.cli", "cyclopts", "logging", "rich"} & {*done.stdout.split()}
+    assert {*done.stdout.split()} == {"twinfold", "twinfold.__main__"}
 
 
 @pytest.mark.parametrize("imported", ["twinfold.cli", "cyclopts"])
@@ -71,6 +73,23 @@ def test_an_interrupt_while_the_command_line_is_loaded(imported: str, tmp_path: 
     )
     words = ("data", "collect", "--task", "cart_pole", "--agents", "100000", "--out", "t.csv")
     done = run(sys.executable, "-c", code, *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_import_cannot_swallow_an_interrupt(tmp_path: Path) -> None:
+    """One in a finaliser would be printed as ignored, and the command go on."""
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Pressed:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'cyclopts' or name == 'twinfold.cli': Pressed()\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "from twinfold.__main__ import main\n"
+        "main()"
+    )
+    done = run(sys.executable, "-c", code, "--help", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 

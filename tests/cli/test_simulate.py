@@ -127,7 +127,7 @@ def test_a_start_never_seen_is_doubted_in_one_line(twinfold: Any, cart_run: Path
         (["--queries", "q.csv"], "--queries needs --out"),
         (["--queries", "q.csv", "--agent", "7", "--out", "p.csv"], "go without --queries"),
         (["--queries", "q.csv", "--out", "p.csv", "--plot", "p.png"], "--plot draws a single"),
-        (["--queries", "none.csv", "--out", "p.csv"], "no such file: none.csv"),
+        (["--queries", "none.csv", "--out", "p.csv"], "none.csv: No such file"),
         (["--agent", "70", "--state", "0,0,0,0", "--actions", "1"], "unknown agent '70'"),
         (["--agent", "7", "--state", "0,0,0", "--actions", "1"],
          "--state needs 4 numbers separated by commas (x, x_dot, theta, theta_dot), not 3"),

@@ -18,7 +18,21 @@ from twinfold.cli.values import Seed, Values
 from twinfold.config import FitConfig
 from twinfold.utils.seeds import LARGEST_SEED
 
-HOSTILE = ["nan", "inf", "-inf", "-1", "1.5", "1e12", str(2**63), "9" * 400, "", "64,", "[/x]"]
+HOSTILE = [
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "1.5",
+    "1e12",
+    str(2**63),
+    "9" * 400,
+    "1_0",
+    "１",
+    "",
+    "64,",
+    "[/x]",
+]
 
 
 class Taken(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 
 from twinfold.data import Roles, load_panel, read_table
 from twinfold.data.io import column_names
-from twinfold.errors import InvalidDataError
+from twinfold.data.table_settings import TableSettings
+from twinfold.errors import InvalidDataError, UsageError
 
 ROLES = Roles(agent="id", time="t", state=("x",), action=("u",), action_type="continuous")
 ROWS = b"a,0,1.5,1\na,1,2.5,2\na,2,3.5,\n"
@@ -77,6 +79,53 @@ def test_what_cannot_be_read_is_told_in_one_line(
         load_panel(write(tmp_path / "a.csv", content), ROLES)
     assert words in error.value.problems[0]
     assert "\n" not in error.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"# made by a logger\nid,t,x,u\n" + ROWS, "its first line begins with #"),
+        (b"\n #no,t,x,u\n" + ROWS, "its first line begins with #"),
+        (b"sep=;\nid;t;x;u\n" + ROWS.replace(b",", b";"), "which begins with sep=, is meant for"),
+        (b"id|t|x|u\n" + ROWS.replace(b",", b"|"), "none of comma, semicolon and tab, but '|'"),
+        (b"id t x u\n" + ROWS.replace(b",", b" "), "none of comma, semicolon and tab, but ' '"),
+        (b"id|t|x|u\n" + ROWS, "none of comma, semicolon and tab, but '|'"),
+    ],
+)
+def test_a_layout_that_is_not_read_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    path = write(tmp_path / "a.csv", content)
+    with pytest.raises(InvalidDataError) as error:
+        load_panel(path, ROLES)
+    assert error.value.problems[0].startswith(f"{path}: ")
+    assert words in error.value.problems[0]
+    assert "no column 'id' (agent)" in error.value.problems[1]
+    with pytest.raises(UsageError, match=re.escape(words)):
+        load_panel(path)
+    if content.startswith(b"id|t|x|u\na,"):
+        with pytest.raises(InvalidDataError, match=re.escape(words)):
+            read_table(path)
+
+
+def test_a_comment_among_the_rows_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b"id,t,x,u\n" + ROWS + b"# the sensor was changed\n")
+    with pytest.raises(InvalidDataError, match=r"changed'; remove lines that are comments$"):
+        load_panel(path, ROLES)
+
+
+def test_no_more_is_read_for_the_names_than_the_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is longer than what is read at first, however that is cut."""
+    header = '\ufeff"é, x";"a\n;b";t'.encode()
+    path = write(tmp_path / "a.csv", header + b"\r\n" + b"1;2;3\r\n" * 9)
+    whole, expected = Path.read_bytes, ["é, x", "a\n;b", "t"]
+    read = []
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read.append(self) or whole(self))
+    for size in range(1, path.stat().st_size + 5):
+        monkeypatch.setattr("twinfold.data.csv_file.TABLE", TableSettings(head=size))
+        assert column_names(path) == expected, size
+        assert bool(read) == (size < len(header) + 3), size
+        read.clear()
 
 
 def test_names_are_kept_as_written(tmp_path: Path) -> None:

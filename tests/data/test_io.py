@@ -216,7 +216,7 @@ def test_truncated_parquet(table: pd.DataFrame, tmp_path: Path) -> None:
 
 def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     for path, words in (
-        (tmp_path / "none.csv", "no such file"),
+        (tmp_path / "none.csv", "No such file"),
         (tmp_path / "a.xlsx", "suffix '.xlsx'; valid: .csv"),
         (tmp_path / "a", "no suffix"),
     ):
@@ -228,9 +228,9 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "z.parquet").symlink_to("/dev/zero")
     for name, words in (
         ("d.csv", "directory"),
-        ("f.csv", "no regular file"),
-        ("l.csv", "no such file"),
-        ("z.parquet", "no regular file"),
+        ("f.csv", "it is a pipe; give a .csv"),
+        ("l.csv", "No such file"),
+        ("z.parquet", "it is a device; give a .csv"),
         ("x" * 300 + ".csv", "cannot read"),
         ("\0.csv", "cannot read"),
     ):

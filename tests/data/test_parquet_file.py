@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,5 +121,82 @@ def test_more_rows_than_the_memory_holds_are_not_read(
 ) -> None:
     pq.write_table(table(), tmp_path / "a.parquet")
     monkeypatch.setattr("os.sysconf", lambda name: 1)
-    with pytest.raises(InvalidDataError, match="larger than the memory of this machine"):
+    with pytest.raises(
+        InvalidDataError, match=r"needs at least .* may have 1 bytes; give it fewer"
+    ):
         read_table(tmp_path / "a.parquet")
+
+
+LARGE = 60_000  # rows; a text of as many bytes each would be 3.6 GB
+LONG = pa.array(["x" * LARGE, "y"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        LONG.dictionary_encode().take(pa.array(np.zeros(LARGE, int))),
+        LONG.cast(pa.binary()).dictionary_encode().take(pa.array(np.arange(LARGE) % 2)),
+        pa.array([b"x" * 999] * LARGE, pa.binary(999)),
+    ],
+)
+def test_a_few_bytes_that_stand_for_many_are_not_spelled_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: Any
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"t": pa.array(range(LARGE)), "id": column}), path)
+    assert path.stat().st_size < 2**20
+    monkeypatch.setattr("twinfold.data.table_size.usable_memory", lambda: 10**8)
+    with pytest.raises(InvalidDataError, match=r"of it for column 'id', and .* 100\.0 MB; give"):
+        read_table(path)
+    assert len(read_table(path, used=["t"])) == LARGE
+
+
+def test_pages_that_decompress_to_too_much_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    texts = pa.table({"t": pa.array([1, 2]), "id": pa.array(["x" * 10**7, "y" * 10**7])})
+    pq.write_table(texts, path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 2**18
+    monkeypatch.setattr("twinfold.data.table_size.usable_memory", lambda: 10**7)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", None)  # the sizes alone are looked at
+    with pytest.raises(
+        InvalidDataError, match=r"80\.0 MB of memory, 80\.0 MB of it for column 'id'"
+    ):
+        read_table(path)
+
+
+def test_row_groups_are_read_until_they_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the file says of their sizes."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"t": pa.array(range(4000))}), path, row_group_size=1000)
+    monkeypatch.setattr(
+        "twinfold.data.parquet_file._some_at_a_time", lambda _: ([i] for i in range(4))
+    )
+    monkeypatch.setattr("twinfold.data.parquet_file.ParquetFile._sizes", lambda *_: {})
+    assert read_table(path)["t"].tolist() == [*range(4000)]
+    read = []
+    whole = pq.ParquetFile.read_row_groups
+    monkeypatch.setattr(
+        pq.ParquetFile, "read_row_groups", lambda self, *a: read.append(a[0]) or whole(self, *a)
+    )
+    monkeypatch.setattr("twinfold.data.table_size.usable_memory", lambda: 4 * 2500 * 8)
+    with pytest.raises(InvalidDataError, match=r"needs at least 9\d\.\d kB"):
+        read_table(path)
+    assert read == [[0], [1], [2]]
+
+
+def test_texts_of_many_row_groups_and_dictionaries(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = [None if i % 7 == 0 else f"é{i % 13}" for i in range(1000)]
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        options: Any
+        for options in ({}, {"use_dictionary": False}, {"dictionary_pagesize_limit": 20}):
+            content = pa.table({"x": pa.array(texts, pa.string()).cast(kind)})
+            pq.write_table(content, path, row_group_size=100, data_page_size=50, **options)
+            found = read_table(path)["x"]
+            assert [None if pd.isna(x) else x for x in found] == texts
+    pq.write_table(content.slice(0, 0), path)
+    assert read_table(path).columns.tolist() == ["x"]

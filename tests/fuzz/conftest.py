@@ -28,7 +28,10 @@ from twinfold.errors import TwinfoldError
 CASES = int(os.environ.get("TWINFOLD_FUZZ_CASES", "300"))
 SEEDS = [int(seed) for seed in os.environ.get("TWINFOLD_FUZZ_SEEDS", "0").split(",")]
 # Of each kind of input; records are of two kinds.
-SHARES = {"runs": 0.35, "manifests": 0.15, "suites": 0.2, "records": 0.075, "flags": 0.15}
+SHARES = {
+    **{"runs": 0.3, "manifests": 0.1, "suites": 0.15, "records": 0.075},
+    **{"flags": 0.15, "tables": 0.15},
+}
 LONGEST = 60  # seconds of a case, after which something waits that should not
 SHOWN = 5  # faults that are shown in full
 LINES = 12  # of an error: one for each problem, of which there may be a few

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,21 @@ from twinfold.training.run_writer import save_run
 WORDS = [
     *("", " ", "-", "--", "x", "é", "\ud800", "0", "-1", "1.5", "nan", "inf", "1e400", "1e12"),
     *("10000000000000", "," * 50, ";", "0,,0", "0;0,0", "true", "None", "[]", "{}", "@x", "x=1"),
+    *(
+        "1_000",
+        "１",
+        "٣",
+        "0_1,0,0",
+        "5\n",
+        "u0\n",
+        "+5",
+        "1e39",
+        "9" * 5000,
+        "u" * 5000,
+        "\0",
+        "½",
+    ),
+    *("/dev/stdout", "/dev/full", "y" * 255 + ".csv", "a\0.csv", ".csv", "gone/", "~", "\x1b[2J"),
     *("a" * 300, "/", ".", "..", "--json", "--help", "--agent", "-h", "--no-json", "u0", "5"),
 ]
 
@@ -46,6 +62,8 @@ def test_flags(
         ["simulate", run, "--agent=u0", "--state=0,0,0", "--actions=0,5,7", "--json"],
         ["data", "validate", table, *roles, "--json"],
         ["data", "describe", table, *roles],
+        ["forget", run, "--agent=u0", "--out=left"],
+        ["simulate", run, "--agent=u0", "--state=0,0,0", "--actions=0,5,7", "--out=answers.csv"],
         ["policies", "list", "--json"],
         ["bench", "run", "tiny", "--profile=quick", "--task=cart_pole", "--agent=0", "--dry-run"],
         ["bench", "table", "tiny", "--profile=quick", "--records=tiny.jsonl", "--short"],
@@ -68,6 +86,7 @@ def test_flags(
                 words.append(rng.choice(WORDS))
             if not words:
                 break
+        shutil.rmtree("left", ignore_errors=True)
         command(*words)
         return "answers"
 

@@ -9,6 +9,7 @@ import signal
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ from twinfold.utils.files import (
     atomic_paths,
     atomic_write_bytes,
     atomic_write_text,
+    destination,
+    draft_of,
+    is_temporary,
     locked_file,
     write_errors,
 )
@@ -85,7 +89,7 @@ def test_only_regular_files_are_replaced(tmp_path: Path, kind: str) -> None:
         os.mkfifo(tmp_path / "pipe")
         path.symlink_to("pipe")
     before = list(tmp_path.iterdir())
-    with pytest.raises(UsageError, match=f"{path} is not a regular file; give another path"):
+    with pytest.raises(UsageError, match=r"is not a regular file; give another path"):
         atomic_write_text(path, "x")
     assert list(tmp_path.iterdir()) == before
     if kind != "link to a pipe":
@@ -93,14 +97,86 @@ def test_only_regular_files_are_replaced(tmp_path: Path, kind: str) -> None:
             pass
 
 
-def test_no_link_is_followed(tmp_path: Path) -> None:
+def test_nothing_is_appended_through_a_link(tmp_path: Path) -> None:
     victim, link = tmp_path / "victim", tmp_path / "link"
     victim.write_text("mine")
     link.symlink_to(victim)
     with pytest.raises(UsageError, match="link is a link; give the file"), locked_file(link):
         pass
-    atomic_write_text(link, "new")
-    assert (link.read_text(), link.is_symlink(), victim.read_text()) == ("new", False, "mine")
+    assert (link.is_symlink(), victim.read_text()) == (True, "mine")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path, there: bool) -> None:
+    """In one piece, with its own permissions, through links to links and folders."""
+    target = tmp_path / "kept" / "table.csv"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+        target.chmod(0o600)
+    (tmp_path / "folder").symlink_to("kept")
+    (tmp_path / "near.csv").symlink_to("folder/table.csv")
+    link = tmp_path / "out" / "far.txt"
+    link.parent.mkdir()
+    link.symlink_to("../near.csv")
+    assert destination(link) == target
+    with atomic_path(link) as temporary:
+        assert temporary.parent == target.parent
+        temporary.write_text("new")
+        assert link.exists() == there
+    assert link.is_symlink()
+    assert (tmp_path / "near.csv").is_symlink()
+    assert target.read_text() == "new"
+    assert not there or stat.S_IMODE(target.stat().st_mode) == 0o600
+    draft = draft_of(link)
+    assert (draft.parent, draft.suffix) == (target.parent, ".txt")
+    assert is_temporary(draft.name, target.name)
+    atomic_write_text(link, "newer")  # which removes the draft
+    assert list(target.parent.iterdir()) == [target]
+    assert list(link.parent.iterdir()) == [link]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "words"),
+    [
+        ("link", "link is a link, which you did not make"),
+        ("near", "link is a link, which you did not make"),
+        ("kept", "link is a link, to .*kept/table, which is not yours"),
+        ("kept/table", "link is a link, to .*kept/table, which is not yours"),
+    ],
+)
+def test_a_link_of_somebody_else_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: str, words: str
+) -> None:
+    """Nor is one's own to what is somebody else's; neither is replaced by a file."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "table").write_text("old")
+    (tmp_path / "near").symlink_to("kept/table")
+    (tmp_path / "link").symlink_to("near")
+    whole = os.lstat
+
+    def lstat(path: Any) -> Any:
+        found = whole(path)
+        mine = Path(path) != tmp_path / foreign
+        return found if mine else SimpleNamespace(st_mode=found.st_mode, st_uid=os.geteuid() + 1)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    for write in (
+        lambda: atomic_write_text(tmp_path / "link", "x"),
+        lambda: draft_of(tmp_path / "link"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            write()
+    monkeypatch.undo()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_text() == "old"
+    assert len([*tmp_path.rglob("*")]) == 4
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(UsageError, match="link is a link that leads to itself"):
+        atomic_write_text(tmp_path / "link", "x")
 
 
 def test_what_a_living_writer_has_is_left_alone(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def load_cadm(path: Path) -> CaDM:
         record = _Record.model_validate_json(_header(data)["record"])
         return _build(record, arrays)
     except ValidationError as error:
-        why = next(problem_lines(error, lambda place: "another version may have written it"))
+        why = next(
+            problem_lines(error.errors(), lambda place: "another version may have written it")
+        )
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
         why = str(error).partition("\n")[0]
     raise RunError(f"{path} holds no fit of CaDM that can be read: {why}")

@@ -72,7 +72,7 @@ class CaDMSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = problem_lines(error, lambda _: one_of(cls.model_fields))
+            lines = problem_lines(error.errors(), lambda _: one_of(cls.model_fields))
             raise UsageError("\n".join(lines)) from None
 
     def n_members(self, variant: Variant) -> int:

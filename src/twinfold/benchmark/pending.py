@@ -15,6 +15,7 @@ from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
 from twinfold.planning.config import PLANNERS, PlanConfig, recorded_settings, setting_fields
 from twinfold.planning.presets import PAPER, plan_config
+from twinfold.utils.seeds import derived_seed
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
     """Return all that a figure depends on, resolved; a record with other settings is another's."""
     found: dict[str, Any] = {"data": None, "fit": None, "plan": None}
     if METHODS[cell.method]:
-        found["data"] = {"agents": suite.data.agents, "seed": suite.data.seed + cell.repeat}
+        found["data"] = {"agents": suite.data.agents, "seed": data_seed(suite, cell)}
         found["fit"] = fit_settings(suite, cell)
     if suite.kind == "prediction":
         return {**found, "trajectories": profile.trajectories, "steps": profile.steps}
@@ -109,12 +110,17 @@ def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
     return {**found, "episodes": profile.episodes_by_task.get(cell.task, profile.episodes)}
 
 
+def data_seed(suite: Suite, cell: Cell) -> int:
+    """Return the seed of a cell's data; every repeat has one of its own."""
+    return derived_seed(suite.data.seed + cell.repeat)
+
+
 def fit_settings(suite: Suite, cell: Cell) -> dict[str, Any]:
     """Return all settings of a cell's fit as plain values, its seed included."""
     if cell.method not in VARIANTS:
         return fit_config(suite, cell).model_dump(mode="json")
     settings = suite.cadm(cell.method).model_dump(mode="json")
-    return {"variant": VARIANTS[cell.method], **settings, "seed": suite.data.seed + cell.repeat}
+    return {"variant": VARIANTS[cell.method], **settings, "seed": data_seed(suite, cell)}
 
 
 def default_fit(method: str) -> dict[str, Any]:
@@ -126,7 +132,8 @@ def default_fit(method: str) -> dict[str, Any]:
 def fit_config(suite: Suite, cell: Cell) -> FitConfig:
     """Return the settings of a simulator's fit; every repeat has a seed of its own."""
     config = suite.fits[cell.task]
-    return config.model_copy(update={"seed": config.seed + suite.data.seed + cell.repeat})
+    seed = derived_seed(config.seed + suite.data.seed + cell.repeat)
+    return config.model_copy(update={"seed": seed})
 
 
 def planner_config(suite: Suite, cell: Cell) -> PlanConfig:

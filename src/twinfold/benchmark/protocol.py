@@ -26,7 +26,7 @@ from twinfold.planning.config import PlanConfig
 from twinfold.planning.plan import check_fits
 from twinfold.planning.presets import plan_config
 from twinfold.tasks import Task, agent_covariates
-from twinfold.utils.seeds import LARGEST_SEED
+from twinfold.utils.seeds import derived_seed
 
 Record = dict[str, Any]
 
@@ -137,7 +137,7 @@ def predict(
     """Return true trajectories under the test policy and what each member predicts for them."""
     covariates = true_covariates(model, task, agents)
     # Not the seed of the data: the test starts and actions are new.
-    fresh = (10_000 + seed) % (LARGEST_SEED + 1)
+    fresh = derived_seed(10_000 + seed)
     length = _history_steps(model) + steps
     found = simulate_policy(task, covariates, "test", trajectories, length, seed=fresh)
     if isinstance(model, CaDM):

@@ -147,7 +147,7 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
     try:
         _RECORD.validate_python(record)
     except ValidationError as error:
-        problem = next(problem_lines(error, str))
+        problem = next(problem_lines(error.errors(), str))
         raise RunError(f"{where} is no such record: {problem}; {remedy}") from None
     return record
 

@@ -27,6 +27,7 @@ from twinfold.benchmark.paper import AGENT_LABELS
 from twinfold.benchmark.pending import (
     Part,
     Plan,
+    data_seed,
     fit_config,
     fit_settings,
     plan_run,
@@ -37,6 +38,7 @@ from twinfold.benchmark.records import FORMAT, VERSION, Record, append_record, c
 from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
 from twinfold.errors import RunError, UsageError
 from twinfold.utils.cores import usable_cores
+from twinfold.utils.seeds import derived_seed
 
 if TYPE_CHECKING:
     from twinfold.baselines.cadm_model import CaDM
@@ -166,7 +168,7 @@ class _Session:
             return self.models[key]
         assert cell.dataset is not None
         task = get_task(cell.task)
-        n_agents, seed = self.suite.data.agents, self.suite.data.seed + cell.repeat
+        n_agents, seed = self.suite.data.agents, data_seed(self.suite, cell)
         self.log(f"{cell.task}, {cell.dataset}, repeat {cell.repeat}: collecting")
         # Collected anew every time, in seconds: a stored table would outlive a new policy.
         dataset = collect(task, cell.dataset, n_agents, seed)
@@ -220,7 +222,7 @@ class _Session:
         """Return where the fit of a cell is kept: under the digest of its data and settings."""
         digest = hashlib.sha256((dataset.fingerprint() + settings).encode()).hexdigest()[:12]
         method = "" if cell.method == "persim" else f"-{cell.method}"
-        seed = self.suite.data.seed + cell.repeat
+        seed = data_seed(self.suite, cell)
         return self.work / f"{cell.task}-{cell.dataset}{method}-{seed}-{digest}"
 
     def loaded(self, load: Callable[[Path], Model], path: Path) -> Model:
@@ -242,9 +244,9 @@ class _Session:
 
         begun = time.perf_counter()
         settings = settings_of(self.suite, self.profile, cell)
-        first = self.suite.data.seed + cell.repeat
+        first = data_seed(self.suite, cell)
         # Depends on the cell alone, so a part of a suite gives the figures of the whole.
-        seed = 100 * first + cell.agent
+        seed = derived_seed(100 * first + cell.agent)
         task, agents = get_task(cell.task), [cell.agent]
         if self.suite.kind == "prediction":
             assert model is not None

@@ -37,10 +37,11 @@ from twinfold.benchmark.paper import AGENT_LABELS
 from twinfold.config import FitConfig
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import READING, problem_lines, read_toml
+from twinfold.utils.seeds import LARGEST_SEED
 from twinfold.utils.text import cut
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-Seed = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
 Index = Annotated[int, Field(strict=True)]
 
 FOLDER = Path("suites")
@@ -296,7 +297,7 @@ def _validated(path: Path, values: dict[str, Any]) -> Suite:
     try:
         return Suite.model_validate(values)
     except ValidationError as error:
-        lines = problem_lines(error, lambda place: one_of(_valid_settings(place)))
+        lines = problem_lines(error.errors(), lambda place: one_of(_valid_settings(place)))
         raise _told(path, lines) from None
     except UsageError as error:
         raise _told(path, str(error).splitlines()) from None

@@ -18,7 +18,7 @@ from twinfold import __version__
 from twinfold.cli.sigint import interrupts
 from twinfold.cli.streams import printable_streams
 from twinfold.errors import InvalidDataError, TwinfoldError
-from twinfold.utils.text import MESSAGE, cut
+from twinfold.utils.text import MESSAGE, cut, shortened
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -172,7 +172,7 @@ def _run(words: Sequence[str]) -> int:
 def _complain(*messages: str) -> None:
     for message in messages:
         for line in message.split("\n"):
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {shortened(line, MESSAGE.longest)}", file=sys.stderr)
 
 
 def _command(error: CycloptsError) -> str:

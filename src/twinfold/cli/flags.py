@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from twinfold.cli.values import Values, takes
+from twinfold.cli.values import Values, number, takes
 from twinfold.errors import UsageError, one_of
-from twinfold.utils.files import draft_of, write_errors
+from twinfold.utils.files import destination, draft_of, write_errors
+from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
     from twinfold.cli.console import Talk
@@ -49,7 +50,7 @@ def names(values: Sequence[str] | None, known: Collection[str] = ()) -> tuple[st
     """
     found: list[str] = []
     for value in values or ():
-        if value in known:
+        if value in known or "\n" in value or "\r" in value:  # which a CSV would take off
             found.append(value)
             continue
         try:
@@ -85,9 +86,9 @@ def whole(word: str, expected: str) -> int:
         UsageError: it is no whole number; the message says what was expected.
     """
     try:
-        return int(word)
+        return number(word, int)
     except ValueError:
-        raise UsageError(f"{expected}, not {word!r}") from None
+        raise UsageError(f"{expected}, not {clipped(word)}") from None
 
 
 def numbers(text: str, flag: str) -> list[float]:
@@ -97,9 +98,9 @@ def numbers(text: str, flag: str) -> list[float]:
         UsageError: a part is no number; the message names the flag.
     """
     try:
-        return [float(word) for word in text.split(",")]
+        return [number(word, float) for word in text.split(",")]
     except ValueError:
-        raise UsageError(f"{flag} takes numbers separated by commas, not {text!r}") from None
+        raise UsageError(f"{flag} takes numbers separated by commas, not {clipped(text)}") from None
 
 
 def state_numbers(text: str, names: Sequence[str]) -> list[float]:
@@ -220,7 +221,8 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
         outputs: the file of each flag; None if it was not given.
 
     Raises:
-        UsageError: an unknown suffix, a folder, a place under a file, or one file for two flags.
+        UsageError: an unknown suffix, a folder, a place under a file, a link that leads to what is
+            not the user's, or one file for two flags.
     """
     taken: dict[Path, str] = {}
     for name, path in outputs.items():
@@ -230,16 +232,24 @@ def check_outputs(suffixes: Mapping[str, Sequence[str]], **outputs: Path | None)
         if valid and path.suffix.lower() not in valid:
             named = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
             raise UsageError(f"{flag} {path} has {named}; {one_of(valid)}")
-        if path.is_dir():
-            raise UsageError(f"{flag} {path} is a directory; give the path of a file")
-        parent = next(folder for folder in path.absolute().parents if folder.exists())
-        if not parent.is_dir():
-            raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
-        if not os.access(parent, os.W_OK):
-            raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
-        other = taken.setdefault(path.resolve(), flag)
+        with write_errors(path):  # such as a name that is too long
+            target = _free_place(path, flag)
+            other = taken.setdefault(target.resolve(), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} are the same file, {path}; give two")
+
+
+def _free_place(path: Path, flag: str) -> Path:
+    """Return where a file will go; refuse a folder, and a place that cannot be written to."""
+    if path.is_dir():
+        raise UsageError(f"{flag} {path} is a directory; give the path of a file")
+    target = destination(path)
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UsageError(f"{flag} {path}: {parent} is a file; give a folder")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{flag} {path}: nothing can be written to {parent}; choose another")
+    return target
 
 
 @contextmanager
@@ -263,7 +273,7 @@ def all_or_none(*paths: Path | None) -> Iterator[dict[Path, Path]]:
         yield drafts
         for path, draft in drafts.items():
             with write_errors(path):
-                os.replace(draft, path)
+                os.replace(draft, destination(path))
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)

@@ -8,12 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cyclopts import CoercionError, Parameter, Token
 
 from twinfold.utils.seeds import LARGEST_SEED
+from twinfold.utils.text import clipped
 
+Number = TypeVar("Number", int, float)
 _BOUNDS = ("ge", "gt", "le", "lt")
 
 
@@ -84,10 +86,10 @@ class Values:
             return text
         if self.number is not None:
             with suppress(ValueError):
-                value = self.number(text)
+                value = number(text, self.number)
                 if self._holds(value):
                     return value
-        raise ValueError(f"{text!r} is not {self}")
+        raise ValueError(f"{clipped(text)} is not {self}")
 
     def read_several(self, texts: Sequence[str]) -> tuple[Any, ...]:
         """Return the numbers of a flag that is repeated, or holds commas.
@@ -122,6 +124,17 @@ class Values:
             and (self.le is None or value <= self.le)
             and (self.lt is None or value < self.lt)
         )
+
+
+def number(text: str, kind: type[Number]) -> Number:
+    """Return the number that a text is, written as in a table: in digits with nothing between.
+
+    Raises:
+        ValueError: it is none, or one that Python alone takes, such as ``1_000`` or ``１``.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{clipped(text)} is no number")
+    return kind(text)
 
 
 def _flat(metadata: Sequence[Any]) -> Iterator[Any]:

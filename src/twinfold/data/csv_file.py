@@ -10,7 +10,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pyarrow.csv as pacsv
 
 from twinfold.data.columns import LARGEST_EXACT, NULL_TEXTS
 from twinfold.data.issues import LINE_KEY
+from twinfold.data.table_settings import TABLE
 from twinfold.errors import InvalidDataError
 from twinfold.utils.text import clipped
 
@@ -77,7 +78,21 @@ class CsvFile:
         Raises:
             InvalidDataError: it is empty, no text, or has no readable header.
         """
-        data = file.read_bytes()
+        return cls._read(file, separator, file.read_bytes())
+
+    @classmethod
+    def head(cls, file: Path, separator: str | None = None) -> CsvFile:
+        """Read no more of a file than its header takes; see ``open``."""
+        with file.open("rb") as opened:
+            data = opened.read(TABLE.head)
+        with suppress(InvalidDataError):  # of what may be half a header
+            found = cls._read(file, separator, data)
+            if len(data) < TABLE.head or found.start < len(found.data):
+                return found
+        return cls.open(file, separator)
+
+    @classmethod
+    def _read(cls, file: Path, separator: str | None, data: bytes) -> CsvFile:
         if marks := _BOMS.match(data):
             data = data[marks.end() :]
         for start, what in _NOT_TEXT.items():
@@ -92,6 +107,22 @@ class CsvFile:
         lines = ends + (not data.endswith((b"\n", b"\r")))
         plain = first.start() == 0 and end == first.end()
         return cls(file, names, separator, data, end, lines if plain else None)
+
+    @property
+    def layout_advice(self) -> str:
+        """What to do if the columns are not those expected; nothing if it is not known."""
+        if self.names[0].lstrip().startswith("#"):
+            return (
+                "its first line begins with #, as a comment does; remove such lines, so that the "
+                "first one names the columns"
+            )
+        if self.names[0].startswith("sep="):
+            return "its first line, which begins with sep=, is meant for a spreadsheet; remove it"
+        mark = next((mark for mark in "|:^ " if len(self.names) == 1 and mark in self.names[0]), "")
+        return mark and (
+            f"its first line holds none of comma, semicolon and tab, but {mark!r}; separate the "
+            "columns by one of those"
+        )
 
     def frame(self, ids: Sequence[str] = (), used: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the columns ``used``, all when None.
@@ -137,7 +168,10 @@ class CsvFile:
                 return table.columns
             except pa.ArrowInvalid as refused:
                 error = refused
-        raise InvalidDataError(f"{self.file} is no regular CSV: {_irregular(str(error))}") from None
+        problem = f"{self.file} is no regular CSV: {_irregular(str(error))}"
+        raise InvalidDataError(
+            f"{problem}; {advice}" if (advice := self.layout_advice) else problem
+        )
 
     def _check_quotes(self) -> None:
         """Refuse a quote that is never closed: all rows that follow would be one value."""
@@ -255,10 +289,10 @@ def _irregular(message: str) -> str:
     if found is None:
         return clipped(message.removeprefix("CSV parse error: ").split("\n")[0], 160)
     row, wanted, got, text = found.groups()
-    return (
-        f"row {int(row) - 1} has {got} values, the header {wanted}: {clipped(text)}; a value "
-        "that holds the separator must be in quotes"
-    )
+    advice = "a value that holds the separator must be in quotes"
+    if text.lstrip().startswith("#"):
+        advice = "remove lines that are comments"
+    return f"row {int(row) - 1} has {got} values, the header {wanted}: {clipped(text)}; {advice}"
 
 
 def _is_utf8(value: bytes) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,11 +17,11 @@ from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
 from twinfold.data.roles import Column, Roles
-from twinfold.data.table_settings import TABLE
+from twinfold.data.table_size import check_size, too_large
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
-from twinfold.utils.reading import READING, problem_lines, read_json
+from twinfold.utils.reading import READING, problem_lines, read_json, regular_size
 from twinfold.utils.text import clipped
 
 StrPath = str | os.PathLike[str]
@@ -80,7 +79,7 @@ def column_names(path: StrPath) -> list[str]:
         UsageError: there is no such file, or it is of no known kind.
         InvalidDataError: the file is empty or damaged.
     """
-    return list(_open(path).names)
+    return _open(path, names_only=True).names
 
 
 def write_table(df: pd.DataFrame, path: StrPath) -> None:
@@ -131,7 +130,7 @@ def read_manifest(path: StrPath) -> Manifest | None:
     except UsageError as error:
         raise InvalidDataError([f"{file}: {line}" for line in str(error).splitlines()]) from None
     except ValidationError as error:
-        lines = problem_lines(error, lambda place: one_of(Manifest.model_fields))
+        lines = problem_lines(error.errors(), lambda place: one_of(Manifest.model_fields))
         raise InvalidDataError([f"{file}: {line}" for line in lines]) from None
 
 
@@ -167,14 +166,14 @@ def read_with_roles(
     manifest = read_manifest(path) if roles is None else None
     opened = _open(path)
     if roles is None and manifest is None:
-        raise UsageError(_no_roles(Path(path), opened.names))
+        raise UsageError("\n".join([*_layout(opened), _no_roles(Path(path), opened.names)]))
     parsed = manifest.roles if manifest else Roles.parse(roles or {})
     problems = list(column_problems(opened.names, parsed))
     if problems and manifest:
         name = manifest_path(path).name
         problems = [f"{name} does not match {Path(path).name}: {problem}" for problem in problems]
     if problems:
-        raise InvalidDataError(problems)
+        raise InvalidDataError([*_layout(opened), *problems])
     ids = [name for name in (parsed.agent, parsed.episode) if name is not None]
     return _frame(opened, ids, parsed.columns), parsed, manifest
 
@@ -213,49 +212,39 @@ def _kind(file: Path) -> str:
     return suffix
 
 
-def _open(path: StrPath) -> CsvFile | ParquetFile:
-    """A table's file, of which the names of the columns are read."""
+def _open(path: StrPath, names_only: bool = False) -> CsvFile | ParquetFile:
+    """A table's file, of which the names of the columns are read, and nothing else if so asked."""
     file = Path(path)
     suffix = _kind(file)
+    size = regular_size(file, UsageError, f"give a {' or '.join(TABLE_SUFFIXES)} file")
+    separator = "\t" if suffix == ".tsv" else None
     try:
-        found = file.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise UsageError(f"{file} is a directory; give one {' or '.join(TABLE_SUFFIXES)} file")
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{file} is no regular file but a pipe or a device; give a file")
         if suffix in _PARQUET:
             return ParquetFile.open(file)
-        _check_size(file, found.st_size)
-        return CsvFile.open(file, "\t" if suffix == ".tsv" else None)
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {file}") from None
+        if names_only:
+            return CsvFile.head(file, separator)
+        check_size(file, size)
+        return CsvFile.open(file, separator)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read {file}: {reason}") from None
     except MemoryError:
-        raise InvalidDataError(_too_large(file)) from None
+        raise InvalidDataError(too_large(file)) from None
+
+
+def _layout(opened: CsvFile | ParquetFile) -> list[str]:
+    """What looks odd in how a text file is laid out, where its columns are not those expected."""
+    advice = opened.layout_advice if isinstance(opened, CsvFile) else ""
+    return [f"{opened.file}: {advice}"] if advice else []
 
 
 def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str] | None) -> Any:
     """The columns of an opened table, unless they are more than the memory holds."""
     used = used if used is not None and set(used) <= set(opened.names) else None
     try:
-        if isinstance(opened, ParquetFile):  # a small file may stand for any number of rows
-            columns = len(opened.names if used is None else used)
-            _check_size(opened.file, TABLE.copies * opened.rows * columns * 8)
         return opened.frame(ids, used)
     except MemoryError:
-        raise InvalidDataError(_too_large(opened.file)) from None
-
-
-def _check_size(file: Path, size: int) -> None:
-    """Refuse what cannot fit before the machine runs out of memory."""
-    if hasattr(os, "sysconf") and size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        raise InvalidDataError(_too_large(file))
-
-
-def _too_large(file: Path) -> str:
-    return f"{file} is larger than the memory of this machine; give it fewer rows or columns"
+        raise InvalidDataError(too_large(opened.file)) from None
 
 
 def _arrow_table(df: pd.DataFrame, file: Path) -> pa.Table:

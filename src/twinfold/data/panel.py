@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.roles import Roles
 from twinfold.errors import InvalidDataError, UsageError
+from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,7 +249,7 @@ class PanelDataset:
             more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
             left = " It is in the table, but without a transition."
             raise UsageError(
-                f"unknown agent {unknown[0]!r}{more}."
+                f"unknown agent {clipped(unknown[0])}{more}."
                 + (left if match_ids(self.left_out, unknown[:1])[0] >= 0 else "")
                 + did_you_mean(unknown[0], self.agent_ids, "agents")
             )

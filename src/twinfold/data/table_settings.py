@@ -29,6 +29,9 @@ class TableSettings:
         turn_to: largest one.
         rounding: of an answer's times, in time steps, that the user's own type of column may cost.
         copies: of a table in memory while it is checked, at the least; a larger one is refused.
+        read_at_once: bytes of a Parquet file that are read before it is looked at whether they,
+            and what was read before, are too many.
+        head: bytes of a text file that are read where the names of its columns are wanted only.
     """
 
     common_step: float = 0.2
@@ -46,6 +49,8 @@ class TableSettings:
     turn_to: float = 360.0
     rounding: float = 1e-3
     copies: int = 4
+    read_at_once: int = 2**27
+    head: int = 2**20
 
 
 TABLE = TableSettings()

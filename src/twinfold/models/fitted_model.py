@@ -24,6 +24,7 @@ from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo
+from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +175,7 @@ class FittedModel:
         found = match_ids(self.agent_ids, [canonical_ids([agent])[0] for agent in asked])
         for n in np.flatnonzero(found < 0)[:1]:
             hint = did_you_mean(asked[n], self.agent_ids, "agents")
-            raise UsageError(f"unknown agent {asked[n]!r}.{hint}")
+            raise UsageError(f"unknown agent {clipped(asked[n])}.{hint}")
         return found
 
     def check_reach(self, state: Floats, action: NDArray[Any] | None = None) -> None:

@@ -23,7 +23,7 @@ from twinfold.policies.nets import Layers
 from twinfold.policies.recipes import Recipe, get_recipe
 from twinfold.policies.store import save_policy
 from twinfold.tasks.task import Task
-from twinfold.utils.seeds import LARGEST_SEED
+from twinfold.utils.seeds import derived_seed
 
 # The returns in the record are from other starts than those seen in training.
 _RECORD_SEED = 1_000_003
@@ -102,7 +102,7 @@ def train_policy(
     testing = name == "test"
     agent = recipe.default_agent if testing else recipe.agents[int(name)]
     target = recipe.test_target if testing else recipe.target
-    seed = (seed + (_TEST_SEED if testing else int(name))) % (LARGEST_SEED + 1)
+    seed = derived_seed(seed + (_TEST_SEED if testing else int(name)))
     start = time.perf_counter()
 
     def measured(layers: Layers, step: int) -> float:

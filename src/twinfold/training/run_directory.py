@@ -82,7 +82,7 @@ def _damage(path: Path) -> Iterator[None]:
     except RunError:
         raise
     except ValidationError as error:
-        reason = next(problem_lines(error, lambda place: "a run has none of that name"))
+        reason = next(problem_lines(error.errors(), lambda place: "a run has none of that name"))
     except (safetensors.SafetensorError, KeyError, ValueError, TwinfoldError) as error:
         reason = cut(str(error).partition("\n")[0], READING.line)
     else:

@@ -2,8 +2,9 @@
 
 A file is written under a temporary name beside its own, then renamed. Its writer holds a lock on
 it, so that one left by a killed process is told from one in use: the next writer of the same file
-removes it. Appending is done under a lock as well. No link is followed, and only regular files are
-opened.
+removes it. Appending is done under a lock as well. Only regular files are opened, and no link is
+followed but one of the user's own to a file in a folder of the user's own: there the file that it
+leads to is replaced, and the link stays.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from twinfold.errors import UsageError, WriteError
+from twinfold.utils.text import clipped
 
 _FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # another path may fail as well
+_LINKS = 40  # that lead to each other; as many as Linux follows
 _MODE = 0o666  # of a new file, less what the umask of the process takes
 
 
@@ -51,7 +54,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         WriteError: the disk is full or broken.
-        UsageError: ``path`` is not a regular file, or its directory cannot be written to.
+        UsageError: ``path`` is not a regular file, or its directory cannot be written to, or it is
+            a link that ``destination`` refuses.
     """
     with atomic_paths(path) as (temporary,):
         yield temporary
@@ -63,7 +67,7 @@ def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
 
     None replaces anything before all are on the disk.
     """
-    targets = [Path(path) for path in paths]
+    targets = [destination(path) for path in paths]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(_new_file(target)) for target in targets]
         with write_errors(targets[0]):
@@ -76,19 +80,49 @@ def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
                 os.replace(file.path, target)
 
 
+def destination(path: str | os.PathLike[str]) -> Path:
+    """Return where what is written to ``path`` goes: where a link leads to, not in its place.
+
+    Raises:
+        UsageError: ``path`` is a link that somebody else made, which may lead anywhere, or leads to
+            a file or into a folder of somebody else.
+    """
+    place = Path(path)
+    try:
+        with contextlib.suppress(OSError):
+            os.lstat(place)
+    except ValueError as error:  # a null character, or one that no file's name can hold
+        raise UsageError(f"cannot write {clipped(str(path))}: {error}") from None
+    with write_errors(path):
+        for _ in range(_LINKS):
+            if not place.is_symlink():
+                break
+            _check_own(Path(path), os.lstat(place))
+            place = place.parent / os.readlink(place)
+        else:
+            raise UsageError(f"{path} is a link that leads to itself; remove it")
+        if place != Path(path):
+            place = Path(os.path.realpath(place.parent)) / place.name
+            for found in (place.parent, place):
+                with contextlib.suppress(FileNotFoundError):
+                    _check_own(Path(path), os.lstat(found), place)
+    return place
+
+
 def draft_of(path: Path) -> Path:
-    """Return a path beside ``path`` for ``atomic_path``, that is renamed later.
+    """Return a path beside the destination of ``path`` for ``atomic_path``, that is renamed later.
 
     If there is a file to replace, an empty draft with its permissions is made: they stay.
 
     Raises:
         UsageError: ``path`` is not a regular file, or its directory cannot be written to.
     """
+    target = destination(path)
     # With the suffix, which says how a file is written.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
     with write_errors(path):
-        replaced = _replaced(path)
-        _remove_abandoned(path)
+        replaced = _replaced(target)
+        _remove_abandoned(target)
         if replaced is not None:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             descriptor = os.open(draft, flags, 0o600)
@@ -258,6 +292,20 @@ def _replaced(target: Path) -> os.stat_result | None:
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{target} is not a regular file; give another path or remove it")
     return found
+
+
+def _check_own(link: Path, found: os.stat_result, place: Path | None = None) -> None:
+    """Refuse what a link leads through or to if it is not the user's.
+
+    Args:
+        link: the path given.
+        found: status of a link, or of what one leads to.
+        place: where the link leads; None of a link.
+    """
+    if found.st_uid == os.geteuid():
+        return
+    what = "which you did not make" if place is None else f"to {place}, which is not yours"
+    raise UsageError(f"{link} is a link, {what}; give the path of a file, or remove the link")
 
 
 def _open_regular(path: Path) -> int:

@@ -10,11 +10,9 @@ import math
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from twinfold.errors import TwinfoldError
 from twinfold.utils.text import and_more, clipped, cut
@@ -69,25 +67,41 @@ def read_regular(path: StrPath, limit: int, fault: Fault) -> bytes:
     Raises:
         TwinfoldError: it is missing, cannot be read, is no regular file, or is too large.
     """
+    size = regular_size(path, fault)
+    if size > limit:
+        raise fault(f"cannot read {path}: it has {size} bytes, and at most {limit} are read")
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            kind = next((name for is_it, name in _KINDS if is_it(found.st_mode)), "no file")
-            raise fault(f"cannot read {path}: it is {kind}; a regular file is needed")
-        if found.st_size > limit:
-            raise fault(
-                f"cannot read {path}: it has {found.st_size} bytes, and at most {limit} are read"
-            )
         # Not blocking: whatever has taken the file's place since, nothing waits for it.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
         raise fault(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # a null character in the path
-        raise fault(f"cannot read {str(path)!r}: {error}") from None
     if len(data) > limit:
         raise fault(f"cannot read {path}: it has more than the {limit} bytes that are read")
     return data
+
+
+def regular_size(path: StrPath, fault: Fault, needed: str = "a regular file is needed") -> int:
+    """Return the bytes of a regular file.
+
+    Args:
+        path: of the file; a link to one will do.
+        fault: makes the error from its message.
+        needed: end of the message about what is none.
+
+    Raises:
+        TwinfoldError: it is missing, cannot be looked at, or is no regular file.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise fault(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # a null character in the path
+        raise fault(f"cannot read {str(path)!r}: {error}") from None
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for is_it, name in _KINDS if is_it(found.st_mode)), "no file")
+        raise fault(f"cannot read {path}: it is {kind}; {needed}")
+    return found.st_size
 
 
 def parse_json(data: bytes, where: str, fault: Fault, depth: int = READING.depth) -> Any:
@@ -136,16 +150,15 @@ def read_toml(path: StrPath, fault: Fault) -> dict[str, Any]:
 
 
 def problem_lines(
-    error: ValidationError, valid: Callable[[tuple[int | str, ...]], str]
+    problems: Sequence[Mapping[str, Any]], valid: Callable[[tuple[int | str, ...]], str]
 ) -> Iterator[str]:
     """Yield one line for each of the first problems of settings, with the bad value cut short.
 
     Args:
-        error: what pydantic found.
+        problems: what pydantic found.
         valid: the end of the line about an unknown name at a place.
     """
-    found = error.errors()
-    for item in found[: READING.problems]:
+    for item in problems[: READING.problems]:
         where = clipped(".".join(str(part) for part in item["loc"]))
         text = cut(item["msg"].removeprefix("Value error, "), READING.line)
         if item["type"] == "extra_forbidden":
@@ -157,8 +170,8 @@ def problem_lines(
             yield f"setting {where} cannot be {clipped(item['input'])}: {text}"
         else:
             yield text
-    if len(found) > READING.problems:
-        yield f"these are the first problems{and_more(len(found) - READING.problems)}"
+    if len(problems) > READING.problems:
+        yield f"these are the first problems{and_more(len(problems) - READING.problems)}"
 
 
 def _too_deep(depth: int) -> str:

@@ -20,6 +20,7 @@ class MessageSettings:
         characters: characters of a name.
         listed: names of a record.
         line: characters of what the system says.
+        longest: characters of a line of an error.
         spellings: texts by which it is found out how a column is written.
         searched: names among which the nearest to a wrong one is looked for: a second or so.
     """
@@ -28,6 +29,7 @@ class MessageSettings:
     characters: int = 80
     listed: int = 20
     line: int = 1000
+    longest: int = 1900
     spellings: int = 100
     searched: int = 20_000
 
