@@ -37,6 +37,10 @@ class FitConfig(BaseModel):
     levels, slopes, an average of those, or auto: all of them, without nets and with nets alone,
     are compared on held-out data, and the simplest that is not clearly worse than the best is
     kept."""
+    history: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Rows that the model reads, the present one and those before: for columns that do not tell
+    the whole state, such as a position without its velocity. 1 is no memory; auto tries 2, 4 and 8
+    on held-out data where simple models with a memory beat what there is without."""
     effort: Literal["quick", "normal", "thorough"] = "normal"
     """Effort of the search: quick (seconds), normal (minutes) or thorough (tens of minutes)."""
     direct: bool = False
@@ -114,6 +118,8 @@ class FitConfig(BaseModel):
                 line = f"setting {name!r} cannot be {values[name]!r}: {item['msg']}"
                 if item["type"] == "extra_forbidden":
                     line = f"unknown setting {name!r}; valid: {', '.join(cls.model_fields)}"
+                if name == "history" and values[name] != "auto":
+                    line = f"setting 'history' cannot be {values[name]!r}: give 1 to 64, or 'auto'"
                 if name == "rank" and values[name] != "auto":
                     line = f"setting 'rank' cannot be {values[name]!r}: give 0 to 512, or 'auto'"
                 lines.setdefault(name, line)

@@ -123,7 +123,7 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     problems = reach_problems(model.normalizer, panel)
     if problems:
         raise InvalidDataError(problems)
-    data = panel.transitions()
+    data = panel.transitions(model.history)
     if model.action_levels is None:
         return data
     return replace(data, action=level_codes(model, panel, data))

@@ -137,6 +137,11 @@ class FittedModel:
         return len(self.members.agents)
 
     @property
+    def history(self) -> int:
+        """Rows that the model reads, the present one included; 1 for a model without memory."""
+        return self.normalizer.history
+
+    @property
     def discrete(self) -> bool:
         """True if actions are levels."""
         return self.action_levels is not None
@@ -181,7 +186,7 @@ class FittedModel:
         """Refuse states and actions that are too far from the data for the nets to compute with.
 
         Args:
-            state: ``(..., D)`` raw units.
+            state: ``(..., D)`` raw units, or ``(..., W)`` with the changes before.
             action: level indices, which are never too far, or ``(..., A)`` raw units; None if none
                 is given.
 
@@ -189,6 +194,7 @@ class FittedModel:
             UsageError: naming the first value.
         """
         norm, roles = self.normalizer, self.roles
+        state = state[..., : len(roles.state)]
         parts = [(roles.state, state, norm.encode_state(state))]
         if action is not None and not self.discrete:
             parts.append((roles.action, action, norm.encode_action(action)))

@@ -133,7 +133,8 @@ class LinearData(NamedTuple):
         moment: ``(N, q, D)``, of phi y^T.
         energy: ``(N, D)``, of y^2.
         still: ``(q, D)``, the coefficients that leave the state as it is.
-        n_inputs: I.
+        n_inputs: what a model reads of a state and of its memory.
+        n_memory: how many of these are of its memory; agents have no own coefficients for them.
     """
 
     gram: Floats
@@ -141,6 +142,7 @@ class LinearData(NamedTuple):
     energy: Floats
     still: Floats
     n_inputs: int
+    n_memory: int = 0
 
     @classmethod
     def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
@@ -158,7 +160,7 @@ class LinearData(NamedTuple):
     def of(cls, normalizer: Normalizer, gram: Floats, moment: Floats, energy: Floats) -> LinearData:
         """Sums that are known, with what follows from the normalizer."""
         still = no_change(normalizer, gram.shape[-1])
-        return cls(gram, moment, energy, still, normalizer.n_inputs)
+        return cls(gram, moment, energy, still, normalizer.n_inputs, normalizer.n_memory)
 
     @property
     def count(self) -> Floats:
@@ -222,11 +224,11 @@ def rollout_linear(
     Args:
         normalizer: float64, on the host.
         coefficients: ``(S, q, D)``.
-        state: ``(S, D)`` starts, raw units.
+        state: ``(S, D)`` starts, raw units, or ``(S, W)`` with the changes before.
         action: ``(S, H, A)`` raw units or ``(S, H)`` level indices.
         n_levels: L of a discrete action, 0 for continuous ones.
     """
-    standard, path = normalizer.encode_state(state), []
+    standard, path = normalizer.carry(state), []
     for h in range(action.shape[1]):
         phi = linear_features_of(normalizer, standard, action[:, h], n_levels)
         target = np.einsum("sq,sqd->sd", phi, coefficients)
@@ -267,7 +269,7 @@ def linear_data(
         n_agents: N.
         n_levels: L of a discrete action, 0 for continuous ones.
     """
-    standard = normalizer.encode_state(data.state)
+    standard = normalizer.carry(data.start)
     phi = linear_features_of(normalizer, standard, data.action, n_levels)
     y = normalizer.encode_target(data.state, data.next_state)
     found = LinearData.none(normalizer, n_agents, n_levels)
@@ -365,7 +367,11 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
 def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     """Variances ``(q,)`` of own coefficients, and which of them there are."""
     _, q, n_state = data.moment.shape
-    variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
+    level, state, action = ratio
+    n_state_inputs = data.n_inputs - data.n_memory
+    variance = np.repeat(
+        [level, state, 0.0, action], [1, n_state_inputs, data.n_memory, q - 1 - data.n_inputs]
+    )
     chosen = np.flatnonzero(variance)
     if len(chosen) * n_state > LINEAR.most_own:  # too many to know any of them
         chosen = chosen[:1] if n_state <= LINEAR.most_own else chosen[:0]

@@ -199,7 +199,9 @@ def _fit(
         f"{problem.config.members} members"
     )
     choice = select_model(dataset, problem, log)
-    problem = problem._replace(config=choice.config)
+    history = choice.candidate.history
+    config = choice.config.model_copy(update={"history": history})
+    problem = problem._replace(config=config).with_history(dataset, history)
     trained = _train(problem, choice.candidate, log)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
@@ -239,7 +241,8 @@ def _train(problem: TrainingContext, candidate: Candidate, log: Log) -> _Trained
         f"training {config.members} members for {candidate.steps} steps on all {len(rows)} "
         "transitions"
     )
-    _, structure, steps, shrinkage, unrolled, *_ = candidate
+    structure, steps = candidate.structure, candidate.steps
+    shrinkage, unrolled = candidate.shrinkage, candidate.unrolled
     jobs = [
         MemberJob(f"member-{m}", m, steps, shrinkage, structure, unrolled)
         for m in range(config.members)

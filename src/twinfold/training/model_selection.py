@@ -4,6 +4,8 @@
     2. fit the simple models in closed form: no change, drift, linear ones (``models.linear``)
     3. train nets, briefly with every strength of shrinkage, then longer as long as that pays
     4. keep the simplest that is not clearly worse than the best (the one-standard-error rule)
+    5. try simple models that read more rows than the present one (a memory); where they are clearly
+       better than what was kept, go through 3 and 4 with that memory
 
 The error is that of open-loop predictions over many steps, because a lower one-step loss often does
 not mean better rollouts. Simple models and nets are compared by their mean error over agents. Among
@@ -70,6 +72,8 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
         log: receives one line per thing worth knowing.
     """
     config = problem.config
+    if config.history != "auto":
+        problem = problem.with_history(dataset, config.history)
     if config.validation_share == 0:
         log("nothing is held out (validation_share = 0): no held-out error and no band")
         return Choice(_untried(problem), config, None, None, {"held_out": 0})
@@ -81,12 +85,48 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
     log(held_out_line(counts))
     idle = trials.simple(Candidate("no change"))
     chosen, tried, compared = _best(trials, idle, log)
+    if config.history == "auto":
+        chosen, more = _with_memory(dataset, trials, idle, chosen, log)
+        tried += more
     for line in chosen_lines(chosen, idle, len(tried), counts):
         log(line)
     unknown = None if chosen.unknown is None else chosen.unknown()
     band = held_out_band(folds, chosen.paths, chosen.config.band, unknown)
     validation = validation_record(folds, counts, chosen, idle, tried, compared)
     return Choice(chosen.candidate, chosen.config, band, chosen.noise, validation)
+
+
+def _with_memory(
+    dataset: PanelDataset, trials: Trials, idle: Trial, chosen: Trial, log: Log
+) -> tuple[Trial, list[Trial]]:
+    """Return the best of the model without memory and those with one, and what was tried.
+
+    Simple models say whether a memory is worth anything: they cost next to nothing. Where next to
+    nothing is left to explain, there is nothing to look for.
+    """
+    problem = trials.problem
+    enough = len(problem.data) >= SELECTION.handful and problem.config.linear != "none"
+    if not enough or chosen.mean <= SELECTION.low_noise * idle.mean:
+        return chosen, []
+    others, found = [], []
+    for history in SELECTION.histories:
+        if problem.data.step.max() + 1 < history:  # no transition has so many rows before it
+            break
+        longer = problem.with_history(dataset, history)
+        other = Trials(longer, cut_folds(dataset, longer))
+        simple, _ = best_simple(other, idle, lambda line: None)
+        if simple is None:
+            break
+        log(f"  simple models that read the last {history} rows: held-out error {simple.mean:.4g}")
+        others.append(other)
+        found.append(simple)
+    place = simplest(trials, [chosen, *found])
+    if not place:
+        return chosen, found
+    other = others[place - 1]
+    log(f"a memory pays: going on with the last {other.problem.history} rows")
+    best, tried, _ = _best(other, idle, log)
+    return best, found + tried
 
 
 def _options(problem: TrainingContext) -> list[Structure]:
@@ -103,6 +143,7 @@ def _untried(problem: TrainingContext) -> Candidate:
         config.steps,
         config.shrinkages[0],
         problem.unrolled_steps(np.arange(len(problem.data), dtype=np.int32)),
+        history=problem.history,
     )
 
 
@@ -116,7 +157,9 @@ def _plainest(problem: TrainingContext) -> Candidate:
     if config.linear not in ("auto", "none"):
         kind = config.linear
     structure = _options(problem)[0] if kind is None else NO_NETS
-    return Candidate(kind, structure, config.steps, max(config.shrinkages))
+    return Candidate(
+        kind, structure, config.steps, max(config.shrinkages), history=problem.history
+    )
 
 
 def _best(trials: Trials, idle: Trial, log: Log) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:

@@ -30,13 +30,15 @@ from twinfold.training.run_schema import (
     Arrays,
     RunRecord,
     behaviour_like,
+    history_of,
     members_like,
     schema_of,
     sizes_of,
 )
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 
-_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
+_STATIC = ("angles", "history")  # follow from roles and settings
+_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 _OPTIONAL = ("action_levels", "band")  # arrays that a model may lack, under their fields' names
 
 Tree = TypeVar("Tree")
@@ -122,6 +124,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
     normalizer = Normalizer(
         **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
         angles=tuple(roles.state.index(name) for name in roles.angle),
+        history=history_of(config),
     )
     return FittedModel(
         members=unflatten(_under(arrays, "members"), members),
