@@ -133,8 +133,7 @@ class LinearData(NamedTuple):
         moment: ``(N, q, D)``, of phi y^T.
         energy: ``(N, D)``, of y^2.
         still: ``(q, D)``, the coefficients that leave the state as it is.
-        n_inputs: what a model reads of a state and of its memory.
-        n_memory: how many of these are of its memory; agents have no own coefficients for them.
+        n_inputs: I.
     """
 
     gram: Floats
@@ -142,7 +141,6 @@ class LinearData(NamedTuple):
     energy: Floats
     still: Floats
     n_inputs: int
-    n_memory: int = 0
 
     @classmethod
     def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
@@ -160,7 +158,7 @@ class LinearData(NamedTuple):
     def of(cls, normalizer: Normalizer, gram: Floats, moment: Floats, energy: Floats) -> LinearData:
         """Sums that are known, with what follows from the normalizer."""
         still = no_change(normalizer, gram.shape[-1])
-        return cls(gram, moment, energy, still, normalizer.n_inputs, normalizer.n_memory)
+        return cls(gram, moment, energy, still, normalizer.n_inputs)
 
     @property
     def count(self) -> Floats:
@@ -367,11 +365,7 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
 def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     """Variances ``(q,)`` of own coefficients, and which of them there are."""
     _, q, n_state = data.moment.shape
-    level, state, action = ratio
-    n_state_inputs = data.n_inputs - data.n_memory
-    variance = np.repeat(
-        [level, state, 0.0, action], [1, n_state_inputs, data.n_memory, q - 1 - data.n_inputs]
-    )
+    variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
     chosen = np.flatnonzero(variance)
     if len(chosen) * n_state > LINEAR.most_own:  # too many to know any of them
         chosen = chosen[:1] if n_state <= LINEAR.most_own else chosen[:0]

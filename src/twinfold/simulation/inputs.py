@@ -130,6 +130,7 @@ def outside(
 
 def asked_parts(model: FittedModel, start: Floats, codes: NDArray[Any]) -> list[OutOfRange]:
     """Which first states ``(Q, D)`` and actions ``(K,)`` or ``(K, A)`` are outside the data."""
+    start = start[:, : len(model.roles.state)]
     parts = [outside_states(model, start, "first state")]
     return parts if model.discrete else [*parts, outside_actions(model, codes)]
 
