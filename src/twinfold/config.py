@@ -40,7 +40,7 @@ class FitConfig(BaseModel):
     history: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
     """Rows that the model reads, the present one and those before: for columns that do not tell
     the whole state, such as a position without its velocity. 1 is no memory; auto tries 2, 4 and 8
-    on held-out data where simple models with a memory beat what there is without."""
+    on held-out data."""
     effort: Literal["quick", "normal", "thorough"] = "normal"
     """Effort of the search: quick (seconds), normal (minutes) or thorough (tens of minutes)."""
     direct: bool = False

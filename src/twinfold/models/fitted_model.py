@@ -96,6 +96,8 @@ class FittedModel:
         posterior: what is known of every agent's factors.
         sums: of the data of every agent, what linear models are made from: simple models that this
             one is compared with.
+        recent: ``(N, W)``, where the data of every agent ended, with the changes before that a
+            model with memory reads; NaN where nothing is known.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
@@ -117,6 +119,7 @@ class FittedModel:
     sample: DataSample
     posterior: Posterior
     sums: LinearData
+    recent: Floats
     band: Floats | None = None
     behaviour: Behaviour | None = None
     calibration: Calibration | None = None

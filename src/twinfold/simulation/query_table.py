@@ -109,7 +109,7 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
     agent = read_agents(column(df, roles.agent), order[first], model, problems)
-    context = read_context(df, order, first, model, problems)
+    context = read_context(df, order, first, agent, model, problems)
     start, first_row = context.start, context.row
     actions = [as_numbers(column(df, name)) for name in roles.action]
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]

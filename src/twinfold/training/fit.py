@@ -43,6 +43,7 @@ from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
+from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
@@ -223,6 +224,7 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sums=trained.sums,
+        recent=last_starts(problem.data, dataset.n_agents, dataset.roles),
         info=info.changed(seconds=round(time.perf_counter() - begun, 2)),
     )
 

@@ -4,8 +4,8 @@
     2. fit the simple models in closed form: no change, drift, linear ones (``models.linear``)
     3. train nets, briefly with every strength of shrinkage, then longer as long as that pays
     4. keep the simplest that is not clearly worse than the best (the one-standard-error rule)
-    5. try simple models that read more rows than the present one (a memory); where they are clearly
-       better than what was kept, go through 3 and 4 with that memory
+    5. try simple models that read more rows than the present one (a memory), beside the others;
+       where they are far better than what was kept, try nets with that memory as well
 
 The error is that of open-loop predictions over many steps, because a lower one-step loss often does
 not mean better rollouts. Simple models and nets are compared by their mean error over agents. Among
@@ -25,7 +25,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import Structure, structures
-from twinfold.models.linear import WORDS, Kind
+from twinfold.models.linear import KINDS, WORDS, Kind
 from twinfold.training.ensemble import TrainingContext, unbroken
 from twinfold.training.holdout_band import held_out_band
 from twinfold.training.recipes import CONTACT, FINE, followed
@@ -36,7 +36,7 @@ from twinfold.training.selection_record import (
     validation_record,
 )
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.simple_models import best_simple, simplest, standard_error
+from twinfold.training.simple_models import best_simple, simplest, standard_error, with_memory
 from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, cut_folds
 
 Log = Callable[[str], None]
@@ -86,7 +86,7 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
     idle = trials.simple(Candidate("no change"))
     chosen, tried, compared = _best(trials, idle, log)
     if config.history == "auto":
-        chosen, more = _with_memory(dataset, trials, idle, chosen, log)
+        chosen, more = _with_memory(dataset, trials, idle, chosen, tried, log)
         tried += more
     for line in chosen_lines(chosen, idle, len(tried), counts):
         log(line)
@@ -97,36 +97,43 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
 
 
 def _with_memory(
-    dataset: PanelDataset, trials: Trials, idle: Trial, chosen: Trial, log: Log
+    dataset: PanelDataset, trials: Trials, idle: Trial, chosen: Trial, tried: list[Trial], log: Log
 ) -> tuple[Trial, list[Trial]]:
     """Return the best of the model without memory and those with one, and what was tried.
 
-    Simple models say whether a memory is worth anything: they cost next to nothing. Where next to
-    nothing is left to explain, there is nothing to look for.
+    Simple models say what a memory is worth: they cost next to nothing. Where next to nothing is
+    left to explain, there is nothing to look for.
+
+    Args:
+        dataset: the panel.
+        trials: of models without a memory.
+        idle: the trial of predicting no change.
+        chosen: the best model without a memory.
+        tried: all of these, the best of every kind of simple models first.
+        log: receives one line per thing worth knowing.
     """
     problem = trials.problem
-    enough = len(problem.data) >= SELECTION.handful and problem.config.linear != "none"
-    if not enough or chosen.mean <= SELECTION.low_noise * idle.mean:
+    alike = len(problem.data) >= SELECTION.handful and problem.config.linear == "auto"
+    if not alike or chosen.mean <= SELECTION.low_noise * idle.mean:
         return chosen, []
-    others, found = [], []
-    for history in SELECTION.histories:
-        if problem.data.step.max() + 1 < history:  # no transition has so many rows before it
-            break
-        longer = problem.with_history(dataset, history)
-        other = Trials(longer, cut_folds(dataset, longer))
-        simple, _ = best_simple(other, idle, lambda line: None)
-        if simple is None:
-            break
-        log(f"  simple models that read the last {history} rows: held-out error {simple.mean:.4g}")
-        others.append(other)
-        found.append(simple)
-    place = simplest(trials, [chosen, *found])
-    if not place:
-        return chosen, found
-    other = others[place - 1]
-    log(f"a memory pays: going on with the last {other.problem.history} rows")
-    best, tried, _ = _best(other, idle, log)
-    return best, found + tried
+    # No transition has more rows before it than these.
+    fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
+    problems = [problem.with_history(dataset, history) for history in fitting]
+    longer = [Trials(each, cut_folds(dataset, each)) for each in problems]
+    found = with_memory(trials, longer, tried[: len(KINDS)], log)
+    if found is None:
+        return chosen, []
+    other, simple = found
+    if simple.mean > SELECTION.needed * chosen.mean:
+        better = simplest(trials, [chosen, simple])
+        if better:
+            log("  a memory makes the simple models better")
+        return (simple if better else chosen), [simple]
+    log(f"the last {other.problem.history} rows say what one row does not: going on with them")
+    if not _options(problem)[0].rank:
+        return simple, [simple]
+    nets, more, _ = _nets(other, simple, idle, log)
+    return _either(trials, simple, nets, log), [simple, *more]
 
 
 def _options(problem: TrainingContext) -> list[Structure]:

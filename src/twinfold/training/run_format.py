@@ -61,7 +61,7 @@ def write_model(folder: Path, model: FittedModel) -> None:
     if model.added_ranges is not None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
-    arrays["sums.gram"] = packed(model.sums.gram)
+    arrays |= {"sums.gram": packed(model.sums.gram), "recent": model.recent}
     config = model.config.model_dump(mode="json")
     # For these values (numbers, text, lists of numbers) JSON and TOML are spelled alike.
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
@@ -138,6 +138,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         behaviour=unflatten(_under(arrays, "behaviour"), behaviour),
         posterior=_load_posterior(arrays),
         sums=_load_sums(arrays, normalizer),
+        recent=arrays["recent"],
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
         calibration=_load_calibration(arrays),
         info=info,

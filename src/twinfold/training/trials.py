@@ -111,7 +111,7 @@ class Candidate(NamedTuple):
             return None
         if self.linear == "average":
             return fit_average(data, self.parts, ridge)
-        return fit_linear(data, self.linear, self.ratio, ridge)
+        return fit_linear(data, self.linear, self.ratio, ridge, memory=self.history > 1)
 
 
 class Trial(NamedTuple):

@@ -231,6 +231,7 @@ def as_known(
         posterior=posterior,
         calibration=None,
         sums=sums,
+        recent=np.full((n_agents, model.recent.shape[1]), np.nan),
     )
 
 
