@@ -40,7 +40,7 @@ def test_it_begins_after_the_history_that_it_was_told(
     stack = model.dynamics("u2")
     history = stack.blank_history()
     for before, after in zip(states[:-1], states[1:], strict=True):
-        history = stack.observed(history, jnp.asarray(before), actions[0], jnp.asarray(after))
+        history = stack.observed(history, *map(jnp.asarray, (before, actions[0], after)))
     stack = stack.with_history(history)
     changes = np.diff(states, axis=0)
     changes[:, 1] = np.arctan2(np.sin(changes[:, 1]), np.cos(changes[:, 1]))
