@@ -87,7 +87,9 @@ def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
         )
     for where in np.argwhere(_unusable(rows))[:1]:
         told = _told(float(rows[tuple(where)]))
-        raise UsageError(f"in the rows before the state, {model.roles.state[where[-1]]!r} is {told}")
+        raise UsageError(
+            f"in the rows before the state, {model.roles.state[where[-1]]!r} is {told}"
+        )
     lead, n_state = state.shape[:-1], state.shape[-1]
     whole = np.concatenate([rows, np.expand_dims(state, -2)], axis=-2)
     changes = turned(np.diff(whole, axis=-2), model.roles)[..., ::-1, :]  # the latest first

@@ -164,9 +164,7 @@ def _plainest(problem: TrainingContext) -> Candidate:
     if config.linear not in ("auto", "none"):
         kind = config.linear
     structure = _options(problem)[0] if kind is None else NO_NETS
-    return Candidate(
-        kind, structure, config.steps, max(config.shrinkages), history=problem.history
-    )
+    return Candidate(kind, structure, config.steps, max(config.shrinkages), history=problem.history)
 
 
 def _best(trials: Trials, idle: Trial, log: Log) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
