@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_it_begins_after_the_history_that_it_was_told(
     actions: Any = rng.integers(0, 4, 6) if discrete else rng.normal(size=(6, 2))
     stack = model.dynamics("u2")
     history = stack.blank_history()
-    for before, after in zip(states[:-1], states[1:], strict=True):
+    for before, after in itertools.pairwise(states):
         history = stack.observed(history, *map(jnp.asarray, (before, actions[0], after)))
     stack = stack.with_history(history)
     changes = np.diff(states, axis=0)

@@ -50,15 +50,17 @@ def question(name: str, agent: str, context: Any, actions: list[int]) -> pd.Data
 
 @pytest.mark.filterwarnings("ignore:the prediction goes far")
 def test_leading_rows_with_a_state_are_context(model: FittedModel) -> None:
-    contexts = {name: states(model, rows, rows) for name, rows in zip("abcd", (1, 2, 3, 5))}
+    contexts = {
+        name: states(model, rows, rows) for name, rows in zip("abcd", (1, 2, 3, 5), strict=True)
+    }
     agents, actions = ["u0", "u1", "u2", "u3"], [5, 7, -1]
     tables = [
         question(name, agent, context, actions)
-        for (name, context), agent in zip(contexts.items(), agents)
+        for (name, context), agent in zip(contexts.items(), agents, strict=True)
     ]
     table = pd.concat(tables).sample(frac=1.0, random_state=0)
     found = answer(model, table, lambda line: None)
-    for (name, context), agent in zip(contexts.items(), agents):
+    for (name, context), agent in zip(contexts.items(), agents, strict=True):
         mine = found[found[QUERY] == name]
         assert mine["t"].tolist() == [len(context) + k for k in range(3)]
         before = context[:-1] if len(context) > 1 else None
@@ -114,7 +116,7 @@ def test_a_value_in_the_context_is_checked(model: FittedModel) -> None:
     table = question("q", "u2", states(model, 3), [5])
     table["s1"] = table["s1"].astype(object)
     table.loc[1, "s1"] = "high"
-    with pytest.raises(InvalidDataError, match="row 1: column 's1' .state.: 'high' is no number"):
+    with pytest.raises(InvalidDataError, match=r"row 1: column 's1' .state.: 'high' is no number"):
         answer(model, table, doubt)
 
 

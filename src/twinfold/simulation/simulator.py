@@ -201,7 +201,7 @@ class Simulator:
         return start
 
     def _start(self, state: Any, before: Any) -> Floats:
-        """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; or D, without ``before``."""
+        """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory."""
         if state is None:
             if before is not None:
                 raise UsageError("rows before the state go with a state; give it too")

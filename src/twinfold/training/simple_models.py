@@ -59,7 +59,7 @@ def with_memory(
         log: receives one line per thing worth knowing.
 
     Returns:
-        None if no model with a memory is better than all without one.
+        None if all models with a memory are far worse than the best without one.
     """
     coarse = len(trials.problem.data) > SELECTION.few
     found: list[list[Trial]] = []
@@ -78,7 +78,7 @@ def with_memory(
     bests = [min(best, key=lambda trial: trial.mean) for best in found]
     place = simplest(trials, bests)
     other, best = longer[place], bests[place]
-    if best.mean >= min(trial.mean for trial in simple):
+    if best.mean > SELECTION.hedge * min(trial.mean for trial in simple):
         return None  # an average would only profit from there being more to average
     average = other.simple(_average(trials, [*simple, *found[place]]))
     log(f"  {WORDS['average']}, with and without a memory: held-out error {average.mean:.4g}")
