@@ -125,7 +125,8 @@ def _with_memory(
         return chosen, []
     other, simple = found
     if simple.mean > SELECTION.needed * chosen.mean:
-        better = simplest(trials, [chosen, simple])
+        # Where no change at all is the best, what is a little better by chance is not to be followed.
+        better = chosen is not idle and simplest(trials, [chosen, simple])
         if better:
             log("  a memory makes the simple models better")
         return (simple if better else chosen), [simple]
