@@ -125,7 +125,7 @@ def _with_memory(
         return chosen, []
     other, simple = found
     if simple.mean > SELECTION.needed * chosen.mean:
-        # Where no change at all is the best, what is a little better by chance is not to be followed.
+        # Where no change at all is the best, what is a little better may be so by chance.
         better = chosen is not idle and simplest(trials, [chosen, simple])
         if better:
             log("  a memory makes the simple models better")
