@@ -134,4 +134,5 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
         sample=DataSample(np.zeros((1, n_state)), np.zeros(1, np.int32), np.zeros(1, np.int32)),
         posterior=Posterior.certain(np.asarray(members.agents, np.float64), n_state),
         sums=LinearData.none(normalizer, n_agents, levels),
+        recent=np.full((n_agents, n_state), np.nan),
     )

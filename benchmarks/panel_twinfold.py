@@ -105,10 +105,10 @@ def predict(
     said: list[str] = []
     refused = None
     try:
-        found = twinfold.answer(model, _queries(panel, windows), said.append)
+        found = twinfold.answer(model, _queries(panel, windows, model.history), said.append)
     except TwinfoldError as error:
         refused = str(error).splitlines()[0]
-        table = _queries(panel, windows, train)
+        table = _queries(panel, windows, model.history, train)
         found = twinfold.answer(model, table, said.append)
     edges = np.cumsum([len(window.truth) for window in windows])[:-1]
 
@@ -122,17 +122,27 @@ def predict(
 
 
 def _queries(
-    panel: Panel, windows: Sequence[Window], within: pd.DataFrame | None = None
+    panel: Panel, windows: Sequence[Window], context: int, within: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return a table of questions, one per window; actions clipped to the range of ``within``."""
+    """Return a table of questions, one per window; actions clipped to the range of ``within``.
+
+    Args:
+        panel: what the columns are.
+        windows: windows to be predicted.
+        context: rows with a state that a question begins with, the start included.
+        within: a table, whose range actions are clipped to.
+    """
     import pandas as pd
 
     tables = []
     for number, window in enumerate(windows):
-        table = window.future.iloc[:-1].copy()
+        known = window.rows.iloc[-context:-1]
+        table = pd.concat([known, window.future.iloc[:-1]], ignore_index=True)
+        table.loc[len(known) + 1 :, list(panel.state)] = np.nan  # it is to be predicted
         table.insert(0, "query_id", number)
+        before = window.prefix_action[len(window.prefix_action) - len(known) :]
         for k, name in enumerate(panel.action):
-            values = window.action[:, k]
+            values = np.concatenate([before[:, k], window.action[:, k]])
             if within is not None and panel.action_type == "discrete":
                 levels = within[name].dropna().to_numpy(float)
                 values = levels[np.abs(values[:, None] - levels).argmin(axis=1)]

@@ -24,6 +24,7 @@ from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
+from twinfold.models.recent import last_starts
 from twinfold.models.rollout import rollout_members
 from twinfold.models.run_info import RunInfo
 
@@ -52,6 +53,7 @@ def build_model(
     data, of so many transitions each in turn: courses by the first member, with a little noise.
     """
     config = FitConfig.parse({"members": 3, "state_net": (16,), "rank": 3, "seed": seed} | settings)
+    history = 1 if config.history == "auto" else config.history
     rng = np.random.default_rng(seed)
     size = len(LEVELS) if discrete else n_action
     (structure, *_) = structures(config, size, discrete)
@@ -76,7 +78,10 @@ def build_model(
         target_high=np.full(n_state, 2.0),
         wave_mean=rng.uniform(-0.5, 0.5, 2 * len(angles)),
         wave_scale=rng.uniform(0.3, 1, 2 * len(angles)),
+        change_mean=np.linspace(-0.1, 0.1, n_state),
+        change_scale=np.linspace(0.2, 0.4, n_state),
         angles=angles,
+        history=history,
     )
 
     def one(key: jax.Array) -> FactorModel:
@@ -113,6 +118,7 @@ def build_model(
         ),
         posterior=Posterior.certain(np.asarray(members.agents, np.float64), n_state),
         sums=LinearData.none(normalizer, n_agents, size if discrete else 0),
+        recent=np.full((n_agents, n_state * history), np.nan),
         band=np.abs(rng.normal(size=(7, n_state))) if band else None,
         info=RunInfo(
             fingerprint="abc",
@@ -132,6 +138,7 @@ def build_model(
         ranges=data.data_ranges(),
         sample=DataSample(rows.state, rows.action, rows.agent),
         sums=linear_data(normalizer, rows, n_agents, model.n_levels),
+        recent=last_starts(rows, n_agents, model.roles),
         members=eqx.tree_at(lambda m: m.agents, model.members, factors),
         posterior=known,
         info=model.info.changed(
@@ -198,7 +205,7 @@ def panel_of(model: FittedModel, lengths: Any, factors: Any, **options: Any) -> 
 
 def transitions_of(model: FittedModel, panel: PanelDataset) -> Transitions:
     """With actions as the model counts its levels."""
-    data = panel.transitions()
+    data = panel.transitions(model.history)
     if panel.action_levels is None:
         return data
     place = np.searchsorted(LEVELS, panel.action_levels).astype(np.int32)

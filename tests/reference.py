@@ -15,24 +15,28 @@ def member_paths(
 ) -> NDArray[np.float64]:
     """``(M, H, D)`` in raw units; ``agent`` is an index, discrete actions are level indices.
 
-    With ``factors``, ``(M, r)``, those of the agent do not count.
+    With ``factors``, ``(M, r)``, those of the agent do not count. A state may have the changes
+    before it behind it, the latest first.
     """
     norm = model.normalizer
+    n_state = len(norm.state_mean)
+    state, known = np.split(np.asarray(state, np.float64), [n_state])
     paths = []
     for m in range(model.n_members):
         u = np.asarray(model.members.agents[m], np.float64)[agent]
         u = u if factors is None else factors[m]
         standard = (np.asarray(state, np.float64) - norm.state_mean) / norm.state_scale
-        path = []
+        path, changes = [], [*known.reshape(-1, n_state)]
         for action in actions:
             raw = standard * norm.state_scale + norm.state_mean
-            y = features(model, m, raw, action) @ u
+            y = features(model, m, np.concatenate([raw, *changes]), action) @ u
             y = np.minimum(np.maximum(y, norm.target_low), norm.target_high)
             target = y * norm.target_scale + norm.target_mean
             reached = np.where(norm.keep == 1, raw + target, target)
             standard = (reached - norm.state_mean) / norm.state_scale
             standard = np.minimum(np.maximum(standard, norm.low), norm.high)
             path.append(standard * norm.state_scale + norm.state_mean)
+            changes = [path[-1] - raw, *changes][: norm.history - 1]
         paths.append(path)
     return np.array(paths)
 
@@ -40,6 +44,7 @@ def member_paths(
 def features(model: FittedModel, m: int, state: Any, action: Any) -> NDArray[np.float64]:
     """Z of one member at one state and action, ``(D, r)``."""
     norm, net = model.normalizer, model.members
+    n_state = len(norm.state_mean)
 
     def array(leaf: Any) -> NDArray[np.float64]:
         return np.asarray(leaf[m], np.float64)
@@ -57,19 +62,24 @@ def features(model: FittedModel, m: int, state: Any, action: Any) -> NDArray[np.
         code = (np.asarray(action) - norm.action_mean) / norm.action_scale
         w = hidden(net.action_layers, code) @ array(head.weight) + array(head.bias)
     x = hidden(net.state_layers, _inputs(norm, state), w if net.joint else 0.0)
-    v = (x @ array(net.head.weight) + array(net.head.bias)).reshape(len(state), -1)
+    v = (x @ array(net.head.weight) + array(net.head.bias)).reshape(n_state, -1)
     return v if net.joint else v * w
 
 
 def _inputs(norm: Any, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standardised columns that are no angles, then the sines, then the cosines."""
+    """Columns that are no angles, the sines, the cosines, the changes before, all standardised."""
+    n_state = len(norm.state_mean)
     plain = [
         (raw[d] - norm.state_mean[d]) / norm.state_scale[d]
-        for d in range(len(raw))
+        for d in range(n_state)
         if d not in norm.angles
     ]
     waves = [wave(raw[d]) for wave in (np.sin, np.cos) for d in norm.angles]
-    return np.r_[plain, (np.array(waves) - norm.wave_mean) / norm.wave_scale]
+    memory = np.zeros((norm.history - 1, n_state))  # a change that is not known is a usual one
+    for k, change in enumerate(raw[n_state:].reshape(-1, n_state)):
+        memory[k] = (change - norm.change_mean) / norm.change_scale
+    memory = np.nan_to_num(memory).ravel()
+    return np.r_[plain, (np.array(waves) - norm.wave_mean) / norm.wave_scale, memory]
 
 
 def robust_centre(paths: NDArray[np.float64]) -> NDArray[np.float64]:

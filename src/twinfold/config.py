@@ -37,6 +37,10 @@ class FitConfig(BaseModel):
     levels, slopes, an average of those, or auto: all of them, without nets and with nets alone,
     are compared on held-out data, and the simplest that is not clearly worse than the best is
     kept."""
+    history: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Rows that the model reads, the present one and those before: for columns that do not tell
+    the whole state, such as a position without its velocity. 1 is no memory; auto tries 2, 4 and 8
+    on held-out data."""
     effort: Literal["quick", "normal", "thorough"] = "normal"
     """Effort of the search: quick (seconds), normal (minutes) or thorough (tens of minutes)."""
     direct: bool = False
@@ -111,7 +115,8 @@ class FitConfig(BaseModel):
             first: dict[Any, Any] = {}  # the problem of each setting
             for item in error.errors():
                 name = str(item["loc"][0])
-                message = "give 0 to 512, or 'auto'" if name == "rank" else item["msg"]
+                counts = {"rank": "give 0 to 512, or 'auto'", "history": "give 1 to 64, or 'auto'"}
+                message = counts.get(name, item["msg"])
                 found = {**item, "loc": (name,), "input": values[name], "msg": message}
                 first.setdefault(name, found)
             lines = problem_lines([*first.values()], lambda _: one_of(cls.model_fields))

@@ -64,6 +64,28 @@ def test_one_question(twinfold: Any, cart_run: Path, small_cart_pole: FittedMode
     assert "90 % band" in table.out
 
 
+def test_going_on_from_where_the_data_ended(
+    twinfold: Any, cart_run: Path, small_cart_pole: FittedModel
+) -> None:
+    expected = Simulator(small_cart_pole, 7).rollout(None, [0, 1])
+    done = twinfold(
+        "simulate", cart_run, "--agent", "7", "--from-last", "--actions", "0,1", "--json"
+    )
+    assert done.code == 0
+    found = json.loads(done.out)["prediction"]
+    np.testing.assert_allclose(found["x"], expected.centre[:, 0], rtol=1e-6)
+    both = twinfold("simulate", cart_run, *CARTS, "--from-last", "--actions", "0")
+    assert (both.code, both.err) == (
+        2,
+        "error: --from-last stands in place of --state; give one of them\n",
+    )
+    rows = twinfold(
+        "simulate", cart_run, "--agent", "7", "--state", "0,0,0,0;0,0,0,0", "--actions", "0"
+    )
+    assert rows.code == 2
+    assert "the model reads the present row alone; fit with a history" in rows.err
+
+
 def test_the_same_question_as_a_table(twinfold: Any, cart_run: Path, tmp_path: Path) -> None:
     answers = {}
     for suffix in (".csv", ".parquet"):

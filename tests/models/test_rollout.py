@@ -33,6 +33,14 @@ def questions(model: FittedModel, number: int, horizon: int, seed: int = 0) -> A
     return agent, state, rng.normal(size=(number, horizon, len(model.roles.action)))
 
 
+def remembered(model: FittedModel, state: Any) -> Any:
+    """States with changes before them, some of them not known, if the model reads any."""
+    rng = np.random.default_rng(3)
+    known = 0.2 * rng.normal(size=(len(state), (model.history - 1) * state.shape[1]))
+    known[rng.uniform(size=known.shape) < 0.2] = np.nan
+    return np.concatenate([state, known], axis=1)
+
+
 # Kinds of models: columns that are angles or predicted directly, and kinds of features.
 SPECIAL: dict[str, dict[str, Any]] = {
     "differences": {},
@@ -40,6 +48,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "angle": {"angles": (1,)},
     "direct": {"direct": (1, 2)},
     "joint, angles, direct": {"features": "joint", "angles": (2, 1), "direct": (1,), "n_state": 4},
+    "memory": {"history": 3},
+    "memory, angle, direct": {"history": 4, "angles": (1,), "direct": (2,)},
 }
 
 
@@ -50,6 +60,7 @@ def test_rollouts_are_those_of_a_plain_loop(
 ) -> None:
     model = random_model(discrete=discrete, **SPECIAL[kind])
     agent, state, actions = questions(model, 7, 10)
+    state = remembered(model, state)
     paths = rollout_members(model.members, model.normalizer, agent, state, actions)
     assert paths.shape == (3, 7, 10, len(model.roles.state))
     assert paths.dtype == np.float64

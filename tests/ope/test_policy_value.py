@@ -82,6 +82,7 @@ def linear(sd: float, n_agents: int = 1, members: int = 2) -> FittedModel:
         band=None,
         sample=DataSample(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1, np.int32)),
         sums=LinearData.none(normalizer, n_agents, 0),
+        recent=np.full((n_agents, 1), np.nan),
         posterior=Posterior(prior, Evidence.none(members, n_agents, 1), np.zeros(n_agents, bool)),
     )
 

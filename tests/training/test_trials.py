@@ -194,3 +194,64 @@ def test_a_state_that_never_changes_stays() -> None:
     question = np.zeros(1, int), np.full((1, 1), 7.0), np.zeros((1, 5, 1))
     paths = rollout_members(model.members, model.normalizer, *question)
     np.testing.assert_allclose(paths, 7.0, atol=1e-3)
+
+
+# Memory
+
+
+def springs(n_agents: int = 24, n_rows: int = 24) -> PanelDataset:
+    """Masses on springs, pushed; their velocity is not in the table."""
+    rng = np.random.default_rng(4)
+    frames = []
+    for n in range(n_agents):
+        stiffness, (x, v), rows = rng.uniform(0.5, 1.5), rng.normal(size=2), []
+        for t in range(n_rows):
+            a = rng.normal()
+            rows.append((f"agent {n}", t, x, a if t < n_rows - 1 else np.nan))
+            for _ in range(10):
+                v += 0.04 * (a - stiffness * x - 0.1 * v)
+                x += 0.04 * v
+        frames.append(pd.DataFrame(rows, columns=["id", "t", "x", "a"]))
+    return PanelDataset.from_frame(pd.concat(frames), ROLES)
+
+
+def test_what_one_row_does_not_tell_is_read_from_several() -> None:
+    settings = FitConfig(rank=0, behaviour_steps=0)
+    lines: list[str] = []
+    model = fit(springs(), settings, reserve=0, log=lines.append)
+    blind = fit(springs(), settings.model_copy(update={"history": 1}), reserve=0)
+    assert model.history > 1
+    assert model.config.history == model.history
+    assert any("rows say what one row does not" in line for line in lines)
+    assert model.info.validation["rmse"] < 0.3 * blind.info.validation["rmse"]
+
+
+def test_a_memory_of_so_many_rows_can_be_asked_for() -> None:
+    settings = FitConfig.parse(SETTINGS | {"history": 3, "steps": 300})
+    model = fit(springs(8, 12), settings, reserve=0)
+    assert model.history == 3
+    assert model.recent.shape == (8, 3)
+
+
+def test_where_one_row_tells_the_state_there_is_no_memory() -> None:
+    settings = FitConfig(rank=0, behaviour_steps=0)
+    for kind in ("pooled", "walk"):
+        assert fit(table(kind, 20, 12, noise=0.02), settings, reserve=0).history == 1
+
+
+def test_a_model_without_memory_among_those_with_one_is_the_same() -> None:
+    data = springs(6, 12)
+    problem = TrainingContext.of(data, data.transitions(), FitConfig(rank=0))
+    longer = problem.with_history(data, 4)
+    one, two = (Trials(each, cut_folds(data, each)) for each in (problem, longer))
+    for kind in ("pooled", "slopes"):
+        candidate = Candidate(kind, ratio=Ratio(0.3, 0.1))
+        plain, beside = one.linear(candidate, 0), two.linear(candidate, 0)
+        assert plain is not None
+        assert beside is not None
+        kept = two._linear[0].features(memory=False)
+        ridge = one._ridges[0]
+        again = candidate.fit_linear(two._linear[0], ridge)
+        assert again is not None
+        np.testing.assert_allclose(again.shared[kept], plain.shared, atol=1e-9)
+        assert not np.delete(again.shared, kept, axis=0).any()

@@ -42,6 +42,7 @@ from twinfold.models.posterior import (
 )
 from twinfold.models.prior import Prior
 from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
+from twinfold.models.recent import last_starts
 from twinfold.models.run_info import Adaptation
 from twinfold.utils.text import and_more, listed
 
@@ -123,7 +124,7 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     problems = reach_problems(model.normalizer, panel)
     if problems:
         raise InvalidDataError(problems)
-    data = panel.transitions()
+    data = panel.transitions(model.history)
     if model.action_levels is None:
         return data
     return replace(data, action=level_codes(model, panel, data))
@@ -172,7 +173,8 @@ def with_transitions(
     place = match_ids(model.agent_ids, list(ids))
     seen = agent_ranges(model, data, len(ids))
     sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
-    return with_evidence(model, known, ids, place, found, sums, static, seen)
+    recent = last_starts(data, len(ids), model.roles)
+    return with_evidence(model, known, ids, place, found, sums, static, seen, recent)
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
@@ -203,6 +205,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         behaviour=behaviour,
         posterior=model.posterior.take(kept),
         sums=model.sums.take(kept),
+        recent=model.recent[kept],
         sample=model.sample.take(kept),
         calibration=None if model.calibration is None else model.calibration.take(kept),
         added_ranges=ranges_of(model.added_ranges, kept),
@@ -218,6 +221,7 @@ def with_evidence(
     sums: LinearData,
     static: Floats | None = None,
     seen: DataRanges | None = None,
+    recent: Floats | None = None,
 ) -> FittedModel:
     """Return the model with more evidence: of known agents at ``place``, of new ones at -1.
 
@@ -231,6 +235,7 @@ def with_evidence(
         static: ``(n, C)``, static columns, NaN where nothing is new; an agent of which all are
             known is known by these from now on.
         seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
+        recent: ``(n, W)``, where their data ended; NaN where it is not known.
 
     Raises:
         InvalidDataError: the factors of some agents would not be numbers; they are named.
@@ -267,8 +272,20 @@ def with_evidence(
         behaviour=behaviour,
         posterior=posterior,
         added_ranges=ranges_with(model, touched, n_new, seen),
+        recent=_recent(model.recent, touched, n_new, None if recent is None else recent[order]),
         sums=linear,
     )
+
+
+def _recent(
+    before: Floats, touched: NDArray[np.integer], n_new: int, given: Floats | None
+) -> Floats:
+    """Return where the data of all agents ended, that of ``touched`` as given where it is known."""
+    found = np.concatenate([before, np.full((n_new, before.shape[1]), np.nan)])
+    if given is not None:
+        known = np.isfinite(given[:, :1])  # the state itself
+        found[touched] = np.where(known, given, found[touched])
+    return found
 
 
 def _check_finite(prior: Prior, factors: NDArray[Any], ids: list[AgentId]) -> None:

@@ -245,7 +245,7 @@ def _residuals(
     found = []
     for first in range(0, len(some), _CHUNK):
         part = slice(first, first + _CHUNK)
-        features = features_of(members, normalizer, some.state[part], some.action[part])
+        features = features_of(members, normalizer, some.start[part], some.action[part])
         predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, some.agent[part]])
         found.append(target[part] - predicted)
     return np.concatenate(found, axis=1), target

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twinfold.adaptation.adapt import with_evidence
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
-from twinfold.data.panel import DataRanges, Transitions
+from twinfold.data.panel import DataRanges, Transitions, with_memory
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data
@@ -19,6 +19,7 @@ from twinfold.models.normalizer import far_text, unreachable
 from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
 from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
+from twinfold.models.recent import last_starts
 from twinfold.utils.text import clipped, listed
 
 Floats = NDArray[np.float64]
@@ -65,6 +66,7 @@ class Tracker:
         self._prior, self._roots = known.prior, prior_root(known.prior)
         self._seen = no_ranges(model, 1)
         self._sums = LinearData.none(model.normalizer, 1, model.n_levels)
+        self._recent = np.full(model.recent.shape[1], np.nan)
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
         """Return the agent's static columns, ``(1, C)``."""
@@ -118,7 +120,8 @@ class Tracker:
             model.check_reach(np.stack([before, after]), code)
         except UsageError as error:
             raise UsageError(f"agent {self.agent_id!r}: {error}") from None
-        found = self._evidence(before, code, after)
+        memory = self._memory(before)
+        found = self._evidence(with_memory(before, memory), code, after)
         one = Transitions(
             agent=np.zeros(1, np.int32),
             state=before[None],
@@ -126,6 +129,7 @@ class Tracker:
             next_state=after[None],
             segment=np.zeros(1, np.int32),
             step=np.zeros(1, np.int32),
+            memory=None if memory is None else memory[None],
         )
         new = linear_data(model.normalizer, one, 1, model.n_levels)
         alone = np.zeros(1, np.int64)
@@ -135,6 +139,18 @@ class Tracker:
         acted = code if model.action_levels is None else np.full((1, 1), np.nan)
         both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
         self._seen = self._seen.union(both)
+        self._recent = last_starts(one, 1, model.roles)[0]
+
+    def _memory(self, before: Floats) -> Floats | None:
+        """Return the changes that led to a state, ``(m D,)``: those observed, if it goes on there.
+
+        None for a model without memory.
+        """
+        n_state = len(before)
+        if self.model.history == 1:
+            return None
+        goes_on = np.array_equal(self._recent[:n_state], before)
+        return self._recent[n_state:] if goes_on else np.full(self._recent[n_state:].shape, np.nan)
 
     def _evidence(self, before: Floats, code: NDArray[Any], after: Floats) -> Evidence:
         """Return what one transition says.
@@ -143,6 +159,7 @@ class Tracker:
             UsageError: it is nothing that can be computed with.
         """
         norm, prior = self.model.normalizer, self._prior
+        start = before[: len(after)]
         features = features_of(self.model.members, norm, before[None], code)
         target = norm.encode_target(before[None], after[None])
         limited = prior.at_wall(norm.encode_state(after[None]))
@@ -155,7 +172,7 @@ class Tracker:
         found.count[:] = 1
         if not all(np.isfinite(part[prior.sound]).all() for part in found[:3]):
             raise UsageError(
-                f"agent {self.agent_id!r}: the transition from {before.tolist()} to "
+                f"agent {self.agent_id!r}: the transition from {start.tolist()} to "
                 f"{after.tolist()} is too large to compute with; correct it, or leave it out"
             )
         return found
@@ -178,7 +195,15 @@ class Tracker:
         if place[0] >= 0:  # only what is new is added
             found = found.minus(known.evidence.take(place))
         return with_evidence(
-            self.model, known, (self.agent_id,), place, found, self._sums, self._static, self._seen
+            self.model,
+            known,
+            (self.agent_id,),
+            place,
+            found,
+            self._sums,
+            self._static,
+            self._seen,
+            self._recent[None],
         )
 
 

@@ -25,7 +25,8 @@ from twinfold.utils.reading import READING, problem_lines, read_regular
 FORMAT = "twinfold-cadm"
 VERSION = 1
 
-_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
+_STATIC = ("angles", "history", "change_mean", "change_scale")  # of no use here, or known
+_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 
 
 class _Record(BaseModel):

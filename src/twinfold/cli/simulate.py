@@ -36,7 +36,9 @@ class QuestionFlags:
 
     Attributes:
         agent: Id of the agent of a single question.
-        state: Its first state, numbers separated by commas.
+        state: Its first state, numbers separated by commas; for a fit with memory rows before it
+            as well, the earliest first, separated by semicolons.
+        from_last: Go on from where the agent's data ended, instead of a --state.
         actions: Its actions.
         queries: Table of questions, .csv or .parquet.
         out: Table of answers to write, .csv or .parquet; needed with --queries.
@@ -49,6 +51,7 @@ class QuestionFlags:
 
     agent: Words = None
     state: Words = None
+    from_last: Flag = False
     actions: Words = None
     queries: Place | None = None
     out: Place | None = None
@@ -64,10 +67,15 @@ class QuestionFlags:
         Raises:
             UsageError: naming the flags.
         """
-        single = {"--agent": self.agent, "--state": self.state, "--actions": self.actions}
+        if self.from_last and self.state is not None:
+            raise UsageError("--from-last stands in place of --state; give one of them")
+        state = self.state or (self.from_last or None)
+        single = {"--agent": self.agent, "--state": state, "--actions": self.actions}
         missing = [flag for flag, value in single.items() if value is None]
         if self.queries is None and len(missing) == len(single):
-            raise UsageError("give --agent with --state and --actions, or --queries with --out")
+            raise UsageError(
+                "give --agent with --state (or --from-last) and --actions, or --queries with --out"
+            )
         if self.queries is None and missing:
             raise UsageError(f"a single question also needs {' and '.join(missing)}")
         if self.queries is not None:
@@ -103,7 +111,8 @@ def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
 
       twinfold simulate run --agent P7 --state 81.5,6.2 --actions 10,10,0x5
 
-    The state has a number per state column, in the order of the fit. Actions
+    The state has a number per state column, in the order of the fit; in its
+    place, --from-last goes on from where the agent's data ended. Actions
     are separated by commas; 0x5 is five times action 0. With several action
     columns a step is "10,1", and steps are separated by semicolons:
     "10,1;10,0x5".
@@ -114,7 +123,8 @@ def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
 
     Its columns are query_id and the agent, time, state and action columns of
     the fit. A query has a row for each action; its first row holds the state,
-    which is empty below. The answers have the same columns but the actions,
+    which is empty below. With no state at all it goes on from where the
+    agent's data ended. The answers have the same columns but the actions,
     one time step later, and <state>_lower and <state>_upper for the band.
 
     The support of a step, from 0 to 1, says what stands behind it: near 1 the
@@ -157,15 +167,19 @@ def _silent(line: str) -> None:
 
 def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.agent is not None, "checked"
-    assert asked.state is not None, "checked"
     assert asked.actions is not None, "checked"
     from twinfold.cli.render import plot_rollout, show_rollout
     from twinfold.data.io import write_table
     from twinfold.simulation.simulator import Simulator
 
-    state = state_numbers(asked.state, model.roles.state)
+    rows: list[Any] = []
+    if asked.state is not None:
+        rows = [state_numbers(text, model.roles.state) for text in asked.state.split(";")]
+    *before, state = rows or [None]
     steps = _steps(asked.actions, len(model.roles.action))
-    rollout = Simulator(model, asked.agent).rollout(state, steps, **asked.limits)
+    rollout = Simulator(model, asked.agent).rollout(
+        state, steps, before=before or None, **asked.limits
+    )
     frame = rollout.to_frame()
     with all_or_none(asked.out, asked.plot) as drafts:
         if asked.out is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.angles import wrap
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.roles import Roles
 from twinfold.errors import InvalidDataError, UsageError
@@ -65,6 +66,8 @@ class Transitions:
         next_state: ``(K, D)`` float64.
         segment: ``(K,)`` int32, the contiguous trajectory a transition belongs to.
         step: ``(K,)`` int32, its position in that segment, from 0.
+        memory: ``(K, m D)``, changes of the state before ``state``, the latest first, raw units;
+            NaN where they are not known. None for a model without memory.
     """
 
     agent: Ints
@@ -73,10 +76,16 @@ class Transitions:
     next_state: Floats
     segment: Ints
     step: Ints
+    memory: Floats | None = None
 
     def __len__(self) -> int:
         """K, the number of transitions."""
         return len(self.agent)
+
+    @property
+    def start(self) -> Floats:
+        """What a prediction starts from, ``(K, D + m D)``: the states, and the changes before."""
+        return with_memory(self.state, self.memory)
 
     def select(self, rows: NDArray[Any]) -> Transitions:
         """The transitions of a boolean mask ``(K,)`` or of an index array, in that order."""
@@ -87,6 +96,7 @@ class Transitions:
             self.next_state[rows],
             self.segment[rows],
             self.step[rows],
+            None if self.memory is None else self.memory[rows],
         )
 
 
@@ -222,8 +232,13 @@ class PanelDataset:
         """Contiguous trajectories, those of a single row included."""
         return int(self.segment[-1]) + 1 if len(self.segment) else 0
 
-    def transitions(self) -> Transitions:
-        """All transitions, ordered by agent, episode and time."""
+    def transitions(self, history: int = 1) -> Transitions:
+        """All transitions, ordered by agent, episode and time.
+
+        Args:
+            history: rows that a model reads, the present one included: with more than one, the
+                transitions have a memory.
+        """
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
         segment = self.segment[first]
@@ -234,7 +249,24 @@ class PanelDataset:
             next_state=self.state[first + 1],
             segment=segment,
             step=(first - starts[segment]).astype(np.int32),
+            memory=None if history == 1 else self._changes(first, first - starts[segment], history),
         )
+
+    def _changes(self, rows: NDArray[Any], known: NDArray[Any], history: int) -> Floats:
+        """Return the changes that led to some rows, ``(K, (history - 1) D)``, the latest first.
+
+        Args:
+            rows: ``(K,)``.
+            known: ``(K,)``, rows of the same trajectory before each.
+            history: rows that a model reads.
+        """
+        found = []
+        for back in range(1, history):
+            there = known >= back
+            now, before = np.where(there, rows - back + 1, 0), np.where(there, rows - back, 0)
+            change = turned(self.state[now] - self.state[before], self.roles)
+            found.append(np.where(there[:, None], change, np.nan))
+        return np.concatenate(found, axis=1)
 
     def agent_index(self, ids: Iterable[AgentId]) -> Ints:
         """Indices ``(n,)`` of agents by the user's ids.
@@ -368,6 +400,19 @@ class PanelDataset:
         for values in (self.reward, self.terminated, self.truncated):
             digest.update(b"-" if values is None else _canonical(values[rows]))
         return digest.hexdigest()
+
+
+def with_memory(state: Floats, memory: Floats | None) -> Floats:
+    """Return states ``(..., D)`` and the changes before them ``(..., m D)`` side by side."""
+    return state if memory is None else np.concatenate([state, memory], axis=-1)
+
+
+def turned(change: Floats, roles: Roles) -> Floats:
+    """Return changes of states ``(..., D)``, those of angles the short way round."""
+    for name in roles.angle:
+        d = roles.state.index(name)
+        change[..., d] = wrap(change[..., d])
+    return change
 
 
 def _canonical(values: NDArray[Any]) -> bytes:

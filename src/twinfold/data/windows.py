@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset, Transitions, with_memory
 from twinfold.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -28,6 +28,8 @@ class Windows(NamedTuple):
         action: ``(S, H, A)``, or ``(S, H)`` level indices; zero beyond the window.
         next_state: ``(S, H, D)``, what followed; zero beyond the window.
         mask: ``(S, H)`` bool, True within the window.
+        memory: ``(S, H, m D)``, changes before each true state, the latest first; None for a
+            model without memory.
     """
 
     agent: NDArray[np.int32]
@@ -35,6 +37,18 @@ class Windows(NamedTuple):
     action: NDArray[Any]
     next_state: Floats
     mask: NDArray[np.bool_]
+    memory: Floats | None = None
+
+    @property
+    def start(self) -> Floats:
+        """What a prediction starts from, ``(S, D + m D)``."""
+        return with_memory(self.state, None if self.memory is None else self.memory[:, 0])
+
+    @property
+    def before(self) -> Floats:
+        """What each step starts from if all before it is true, ``(S, H, D + m D)``."""
+        states = np.concatenate([self.state[:, None], self.next_state[:, :-1]], axis=1)
+        return with_memory(states, self.memory)
 
     @property
     def n_transitions(self) -> int:
@@ -63,7 +77,12 @@ class Windows(NamedTuple):
             return found
 
         return cls(
-            data.agent[first], data.state[first], padded(data.action), padded(data.next_state), mask
+            data.agent[first],
+            data.state[first],
+            padded(data.action),
+            padded(data.next_state),
+            mask,
+            None if data.memory is None else padded(data.memory),
         )
 
 
@@ -106,6 +125,7 @@ def hold_out(
     longest: int = HORIZON,
     max_windows: int = 400,
     few_agents: int = 5,
+    history: int = 1,
 ) -> tuple[NDArray[np.bool_], Windows]:
     """Keep the last part of some agents' data from training.
 
@@ -128,6 +148,7 @@ def hold_out(
         longest: most steps of a window.
         max_windows: most windows returned.
         few_agents: fewest agents to choose, if there are as many.
+        history: rows that a model reads; the windows have its memory.
 
     Returns:
         ``(K,)`` bool, True where a transition of ``dataset.transitions()`` is for training; and
@@ -141,7 +162,7 @@ def hold_out(
     if min(min_prefix, min_suffix, longest, max_windows) < 1:
         raise UsageError("min_prefix, min_suffix, longest and max_windows must be at least 1")
     rng = np.random.default_rng(seed)
-    data = dataset.transitions()
+    data = dataset.transitions(history)
     whole = np.bincount(data.agent, minlength=dataset.n_agents)
     counts = np.ceil(origin * whole).astype(np.int64)
     chosen, held = _choose(counts, share, suffix, (min_prefix, min_suffix), few_agents, rng)

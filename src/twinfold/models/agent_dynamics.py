@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -21,7 +22,8 @@ from twinfold.models.normalizer import Normalizer
 class AgentDynamics(Dynamics):
     """A member folded for one agent: u (and w of few discrete levels) sit in the last layer.
 
-    The carry is the standardised state; ``step`` returns the raw one.
+    The carry is the standardised state, with the changes before it if the model has a memory;
+    ``step`` returns the raw state.
 
     Attributes:
         normalizer: standardisation, float32.
@@ -36,6 +38,8 @@ class AgentDynamics(Dynamics):
         activation: name of the nonlinearity.
         joint: kind of the features.
         linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
+        memory: ``((k - 1) D,)``, standardised changes that led to where a rollout begins, the
+            latest first; None for a model without memory.
     """
 
     normalizer: Normalizer
@@ -49,10 +53,34 @@ class AgentDynamics(Dynamics):
     activation: str = eqx.field(static=True)
     joint: bool = eqx.field(static=True, default=False)
     linear: Float[Array, "q D"] | None = None
+    memory: Float[Array, " m"] | None = None
 
     def init(self, state: Float[Array, " D"]) -> Array:
-        """The standardised state."""
-        return self.normalizer.encode_state(state)
+        """The standardised state, and the changes before it."""
+        standard = self.normalizer.encode_state(state)
+        return standard if self.memory is None else jnp.concatenate([standard, self.memory])
+
+    def blank_history(self) -> Array | None:
+        """Return changes that are not known, ``((k - 1) D,)``; None for a model without memory."""
+        return None if self.memory is None else jnp.zeros(self.memory.shape[-1:])
+
+    def observed(self, history: Any, state: Array, action: Array, next_state: Array) -> Any:
+        """Return the changes before the next state, standardised, the latest first."""
+        if self.memory is None:
+            return history
+        norm = jax.tree.map(lambda leaf: leaf[(0,) * (self.memory.ndim - 1)], self.normalizer)
+        change = jnp.asarray(next_state) - state
+        for d in norm.angles:  # the short way
+            change = change.at[d].set(jnp.arctan2(jnp.sin(change[d]), jnp.cos(change[d])))
+        change = (change - norm.change_mean) / norm.change_scale
+        return jnp.concatenate([change, history[: len(history) - len(change)]])
+
+    def with_history(self, history: Any) -> AgentDynamics:
+        """Return the member, or the stack, that begins after these changes."""
+        if self.memory is None:
+            return self
+        known = jnp.broadcast_to(history, self.memory.shape)
+        return eqx.tree_at(lambda member: member.memory, self, known)
 
     def encode(self, action: Array) -> Any:
         """w(a), or what it adds to the first layer; if w is folded too, the level's index.
@@ -85,11 +113,11 @@ class AgentDynamics(Dynamics):
             state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], change)
             change = state_part.unrolled(inputs)
         if self.state_layers:
-            change = change + self._net_change(inputs, code, carry.shape[-1])
+            change = change + self._net_change(inputs, code, len(self.offset))
         change = jnp.clip(change, self.low, self.high)
-        carry = self.normalizer.keep * carry + change + self.offset
-        carry = jnp.clip(carry, self.normalizer.low, self.normalizer.high)
-        return carry, self.normalizer.decode_state(carry)
+        standard = self.normalizer.keep * carry[: len(self.offset)] + change + self.offset
+        standard = jnp.clip(standard, self.normalizer.low, self.normalizer.high)
+        return self.normalizer.moved(carry, standard), self.normalizer.decode_state(standard)
 
     def _net_change(self, inputs: Array, code: Array, n_state: int) -> Array:
         activate = ACTIVATIONS[self.activation]
@@ -145,4 +173,5 @@ def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"
         activation=member.activation,
         joint=member.joint,
         linear=linear,
+        memory=jnp.zeros(normalizer.n_memory) if normalizer.history > 1 else None,
     )

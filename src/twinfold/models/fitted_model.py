@@ -97,6 +97,8 @@ class FittedModel:
         posterior: what is known of every agent's factors.
         sums: of the data of every agent, what linear models are made from: simple models that this
             one is compared with.
+        recent: ``(N, W)``, where the data of every agent ended, with the changes before that a
+            model with memory reads; NaN where nothing is known.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
@@ -118,6 +120,7 @@ class FittedModel:
     sample: DataSample
     posterior: Posterior
     sums: LinearData
+    recent: Floats
     band: Floats | None = None
     behaviour: Behaviour | None = None
     calibration: Calibration | None = None
@@ -136,6 +139,11 @@ class FittedModel:
     def n_members(self) -> int:
         """M."""
         return len(self.members.agents)
+
+    @property
+    def history(self) -> int:
+        """Rows that the model reads, the present one included; 1 for a model without memory."""
+        return self.normalizer.history
 
     @property
     def discrete(self) -> bool:
@@ -182,7 +190,7 @@ class FittedModel:
         """Refuse states and actions that are too far from the data for the nets to compute with.
 
         Args:
-            state: ``(..., D)`` raw units.
+            state: ``(..., D)`` raw units, or ``(..., W)`` with the changes before.
             action: level indices, which are never too far, or ``(..., A)`` raw units; None if none
                 is given.
 
@@ -190,6 +198,7 @@ class FittedModel:
             UsageError: naming the first value.
         """
         norm, roles = self.normalizer, self.roles
+        state = state[..., : len(roles.state)]
         parts = [(roles.state, state, norm.encode_state(state))]
         if action is not None and not self.discrete:
             parts.append((roles.action, action, norm.encode_action(action)))

@@ -87,6 +87,7 @@ class Ratio(NamedTuple):
     level: float = 0.0
     state: float = 0.0
     action: float = 0.0
+    memory: float = 0.0
 
 
 ALIKE = Ratio()
@@ -100,19 +101,27 @@ class Part(NamedTuple):
         weight: share of the average; all of them sum to 1.
         kind: of the model.
         ratio: how much agents differ in it.
+        memory: whether it reads the changes before the state.
     """
 
     weight: float
     kind: Kind
     ratio: Ratio
+    memory: bool = False
 
 
-def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
+WITH_MEMORY: tuple[Kind, ...] = ("pooled", "levels", "slopes")
+"""The kinds that may read the changes before the state as well."""
+
+
+def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio]:
     """Return what may be tried for a kind, those that make agents most alike first.
 
     Args:
         kind: of the linear model.
         coarse: whether a few will do, as where there is much data.
+        memory: whether the model reads the changes before the state: what agents make of these
+            then differs as much as what they make of the state.
     """
     own = LINEAR.own[1::2] if coarse else LINEAR.own
     if kind in ("own drift", "levels"):
@@ -121,6 +130,7 @@ def ratios(kind: Kind, coarse: bool = False) -> list[Ratio]:
         action = LINEAR.own_action[::2] if coarse else LINEAR.own_action
         every = itertools.product(own, own, action)
         found = [Ratio(*each) for each in every if max(each[1:]) <= LINEAR.apart * each[0]]
+        found = [each._replace(memory=each.state if memory else 0.0) for each in found]
         return sorted(found, key=sum)
     return [ALIKE]
 
@@ -133,7 +143,8 @@ class LinearData(NamedTuple):
         moment: ``(N, q, D)``, of phi y^T.
         energy: ``(N, D)``, of y^2.
         still: ``(q, D)``, the coefficients that leave the state as it is.
-        n_inputs: I.
+        n_inputs: I, of a state and of its memory.
+        n_memory: of these, those of the memory, the last ones.
     """
 
     gram: Floats
@@ -141,6 +152,7 @@ class LinearData(NamedTuple):
     energy: Floats
     still: Floats
     n_inputs: int
+    n_memory: int = 0
 
     @classmethod
     def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
@@ -158,12 +170,18 @@ class LinearData(NamedTuple):
     def of(cls, normalizer: Normalizer, gram: Floats, moment: Floats, energy: Floats) -> LinearData:
         """Sums that are known, with what follows from the normalizer."""
         still = no_change(normalizer, gram.shape[-1])
-        return cls(gram, moment, energy, still, normalizer.n_inputs)
+        return cls(gram, moment, energy, still, normalizer.n_inputs, normalizer.n_memory)
 
     @property
     def count(self) -> Floats:
         """``(N,)``, transitions of each agent."""
         return self.gram[:, 0, 0]
+
+    def features(self, memory: bool) -> NDArray[np.intp]:
+        """Numbers of the linear features: all, or those that are not of the memory."""
+        every = np.arange(self.gram.shape[-1])
+        first = 1 + self.n_inputs - self.n_memory
+        return every if memory else np.delete(every, np.arange(first, 1 + self.n_inputs))
 
     def take(self, agents: NDArray[np.integer]) -> LinearData:
         """The sums of some agents."""
@@ -222,11 +240,11 @@ def rollout_linear(
     Args:
         normalizer: float64, on the host.
         coefficients: ``(S, q, D)``.
-        state: ``(S, D)`` starts, raw units.
+        state: ``(S, D)`` starts, raw units, or ``(S, W)`` with the changes before.
         action: ``(S, H, A)`` raw units or ``(S, H)`` level indices.
         n_levels: L of a discrete action, 0 for continuous ones.
     """
-    standard, path = normalizer.encode_state(state), []
+    standard, path = normalizer.carry(state), []
     for h in range(action.shape[1]):
         phi = linear_features_of(normalizer, standard, action[:, h], n_levels)
         target = np.einsum("sq,sqd->sd", phi, coefficients)
@@ -267,7 +285,7 @@ def linear_data(
         n_agents: N.
         n_levels: L of a discrete action, 0 for continuous ones.
     """
-    standard = normalizer.encode_state(data.state)
+    standard = normalizer.carry(data.start)
     phi = linear_features_of(normalizer, standard, data.action, n_levels)
     y = normalizer.encode_target(data.state, data.next_state)
     found = LinearData.none(normalizer, n_agents, n_levels)
@@ -308,7 +326,11 @@ def best_ridge(data: LinearData) -> float:
 
 
 def fit_linear(
-    data: LinearData, kind: Kind, ratio: Ratio = ALIKE, ridge: float | None = None
+    data: LinearData,
+    kind: Kind,
+    ratio: Ratio = ALIKE,
+    ridge: float | None = None,
+    memory: bool = True,
 ) -> LinearFit:
     """Fit one kind of linear model.
 
@@ -317,27 +339,27 @@ def fit_linear(
         kind: of the model.
         ratio: how much agents differ, by ``ratios(kind)``.
         ridge: strength, by ``best_ridge``; found if None.
+        memory: whether it reads the changes before the state, if the data has any.
     """
     _, q, n_state = data.moment.shape
     if kind == "no change":
         return _finished(data, data.still, ALIKE)
-    gram, moment = data.gram, data.moment
-    if "drift" in kind:
-        gram, moment = gram[:, :1, :1], moment[:, :1]
+    read = data.features(memory)[: 1 if "drift" in kind else None]
+    gram, moment = data.gram[:, read][:, :, read], data.moment[:, read]
     ridge = best_ridge(data) if ridge is None else ridge
     variance, chosen = _own(data, ratio)
     if len(chosen):
         # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
-        cross = gram[:, :, chosen]
-        inner = cross[:, chosen] + np.diag(1 / variance[chosen])
+        cross = data.gram[:, read][:, :, chosen]
+        inner = data.gram[:, chosen][:, :, chosen] + np.diag(1 / variance[chosen])
         solved = np.linalg.solve(inner, np.swapaxes(cross, 1, 2))  # (N, o, q)
         whole = (gram - cross @ solved).sum(axis=0)
-        right = (moment - np.swapaxes(solved, 1, 2) @ moment[:, chosen]).sum(axis=0)
+        right = (moment - np.swapaxes(solved, 1, 2) @ data.moment[:, chosen]).sum(axis=0)
         beta = _ridge(whole, right, ridge)
     else:
         beta = _ridge(gram.sum(axis=0), moment.sum(axis=0), ridge)
     shared = np.zeros((q, n_state))
-    shared[: len(beta)] = beta
+    shared[read] = beta
     return _finished(data, shared, ratio)
 
 
@@ -355,7 +377,7 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
     ridge = best_ridge(data) if ridge is None else ridge
     if not parts:
         parts = [Part(1.0, kind, ratios(kind)[len(ratios(kind)) // 2]) for kind in KINDS]
-    fits = [fit_linear(data, part.kind, part.ratio, ridge) for part in parts]
+    fits = [fit_linear(data, part.kind, part.ratio, ridge, part.memory) for part in parts]
     weights = [part.weight for part in parts]
     shared = np.average([fit.shared for fit in fits], axis=0, weights=weights)
     ratio = np.average([part.ratio for part in parts], axis=0, weights=weights)
@@ -365,7 +387,11 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
 def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     """Variances ``(q,)`` of own coefficients, and which of them there are."""
     _, q, n_state = data.moment.shape
-    variance = np.repeat(ratio, [1, data.n_inputs, q - 1 - data.n_inputs])
+    level, state, action, memory = ratio
+    of_state = data.n_inputs - data.n_memory
+    variance = np.repeat(
+        [level, state, memory, action], [1, of_state, data.n_memory, q - 1 - data.n_inputs]
+    )
     chosen = np.flatnonzero(variance)
     if len(chosen) * n_state > LINEAR.most_own:  # too many to know any of them
         chosen = chosen[:1] if n_state <= LINEAR.most_own else chosen[:0]

@@ -3,6 +3,11 @@
 The target of the model is the standardised difference of the next state from the state, or, where
 the state says little about the next one, the standardised next state itself. Everything is fitted
 on training transitions only.
+
+A model with memory reads the last k rows of an agent: the present state, and the k - 1 changes that
+led to it. What it carries through a rollout is then ``(..., W)``, W = D + (k - 1) D: the
+standardised state, and the standardised changes, the latest first. A change that is not known (no
+row comes before) is as the mean one, zero.
 """
 
 from __future__ import annotations
@@ -68,7 +73,9 @@ class Normalizer(eqx.Module):
         low, high: ``(D,)``, standardised limits of the next state, infinite where there are none.
         target_low, target_high: ``(D,)``, standardised limits of a predicted target: a little
             beyond what was seen in training. No step is larger, so no prediction explodes.
+        change_mean, change_scale: ``(D,)``, of the changes of a model with memory, raw units.
         angles: columns that are angles, J of them.
+        history: k, rows that the model reads; 1 for a model without memory.
     """
 
     state_mean: Any
@@ -84,7 +91,10 @@ class Normalizer(eqx.Module):
     high: Any
     target_low: Any = -np.inf
     target_high: Any = np.inf
+    change_mean: Any = 0.0
+    change_scale: Any = 1.0
     angles: tuple[int, ...] = eqx.field(static=True, default=())
+    history: int = eqx.field(static=True, default=1)
 
     def on_device(self) -> Normalizer:
         """The same in float32 JAX arrays."""
@@ -92,31 +102,71 @@ class Normalizer(eqx.Module):
 
     @property
     def n_inputs(self) -> int:
-        """Length of :meth:`inputs`: an angle is read as a sine and a cosine."""
-        return self.state_mean.shape[-1] + len(self.angles)
+        """Length of what a model reads of a carry: an angle as a sine and a cosine, the memory."""
+        return self.state_mean.shape[-1] + len(self.angles) + self.n_memory
+
+    @property
+    def n_memory(self) -> int:
+        """Length of the memory, (k - 1) D."""
+        return (self.history - 1) * self.state_mean.shape[-1]
 
     def encode_state(self, state: Any) -> Any:
         """Standardised states, ``(..., D)``."""
         return (state - self.state_mean) / self.state_scale
 
-    def decode_state(self, standard: Any) -> Any:
-        """States in raw units, ``(..., D)``."""
-        return standard * self.state_scale + self.state_mean
+    def decode_state(self, carry: Any) -> Any:
+        """States in raw units, ``(..., D)``, of standardised ones or of what a rollout carries."""
+        return carry[..., : self.state_mean.shape[-1]] * self.state_scale + self.state_mean
 
-    def inputs(self, standard: Any) -> Any:
-        """Return what a net reads of standardised states: ``(..., D + J)``.
+    def carry(self, start: Any) -> Any:
+        """Return what a rollout carries, ``(..., W)``.
 
-        The columns that are no angles, the sines, the cosines. So a full turn changes nothing.
+        Args:
+            start: ``(..., D)`` raw units, or ``(..., W)`` with the changes before; NaN, or nothing,
+                where they are not known.
         """
-        if not self.angles:
+        xp = np if isinstance(start, np.ndarray) else jnp
+        n_state = self.state_mean.shape[-1]
+        standard = self.encode_state(start[..., :n_state])
+        if self.history == 1:
+            return standard
+        if start.shape[-1] == n_state:
+            memory = xp.zeros((*start.shape[:-1], self.n_memory), standard.dtype)
+        else:
+            times = self.history - 1
+            mean, scale = xp.tile(self.change_mean, times), xp.tile(self.change_scale, times)
+            memory = (start[..., n_state:] - mean) / scale
+            memory = xp.where(xp.isnan(memory), 0.0, memory)
+        return xp.concatenate([standard, memory], axis=-1)
+
+    def moved(self, carry: Any, standard: Any) -> Any:
+        """Return the carry ``(..., W)`` at the next standardised state ``(..., D)``."""
+        if self.history == 1:
             return standard
         xp = np if isinstance(standard, np.ndarray) else jnp
+        n_state = self.state_mean.shape[-1]
+        change = (standard - carry[..., :n_state]) * self.state_scale
+        change = (change - self.change_mean) / self.change_scale
+        kept = carry[..., n_state : self.n_memory]
+        return xp.concatenate([standard, change, kept], axis=-1)
+
+    def inputs(self, carry: Any) -> Any:
+        """Return what a net reads: of standardised states ``(..., D + J)``, and of their memory.
+
+        The columns that are no angles, the sines, the cosines, the changes. So a full turn changes
+        nothing.
+        """
+        if not self.angles:
+            return carry
+        xp = np if isinstance(carry, np.ndarray) else jnp
+        n_state = self.state_mean.shape[-1]
+        standard, memory = carry[..., :n_state], carry[..., n_state:]
         turning = np.array(self.angles)
         plain = np.setdiff1d(np.arange(standard.shape[-1]), turning)
         angle = standard[..., turning] * self.state_scale[turning] + self.state_mean[turning]
         waves = xp.concatenate([xp.sin(angle), xp.cos(angle)], axis=-1)
         waves = (waves - self.wave_mean) / self.wave_scale
-        return xp.concatenate([standard[..., plain], waves], axis=-1)
+        return xp.concatenate([standard[..., plain], waves, memory], axis=-1)
 
     def encode_action(self, action: Any) -> Any:
         """Standardised continuous actions ``(..., A)``; discrete ones are left as they are."""
@@ -128,10 +178,11 @@ class Normalizer(eqx.Module):
 
     def difference(self, state: Any, next_state: Any) -> Any:
         """Differences or next values in raw units, ``(..., D)``, those of angles the short way."""
-        return _change(np.asarray(state), np.asarray(next_state), self.keep, self.angles)
+        state = np.asarray(state)[..., : len(self.state_mean)]  # what came before is no matter
+        return _change(state, np.asarray(next_state), self.keep, self.angles)
 
-    def advance(self, standard: Any, target: Any) -> Any:
-        """Standardised next state from a standardised state and a predicted target, ``(..., D)``.
+    def advance(self, carry: Any, target: Any) -> Any:
+        """Return the next carry from a carry ``(..., W)`` and a predicted target ``(..., D)``.
 
         Differences are added in standardised units: in raw ones, a small change of a coordinate
         with a large offset would drown in float32.
@@ -140,7 +191,9 @@ class Normalizer(eqx.Module):
         target = xp.clip(target, self.target_low, self.target_high)
         origin = (1 - self.keep) * self.state_mean
         change = (target * self.target_scale + self.target_mean - origin) / self.state_scale
-        return xp.clip(self.keep * standard + change, self.low, self.high)
+        standard = carry[..., : self.state_mean.shape[-1]]
+        standard = xp.clip(self.keep * standard + change, self.low, self.high)
+        return self.moved(carry, standard)
 
 
 def _change(
@@ -153,7 +206,9 @@ def _change(
 
 
 def fit_normalizer(
-    data: Transitions, angles: Sequence[int] = (), direct: Sequence[int] = ()
+    data: Transitions,
+    angles: Sequence[int] = (),
+    direct: Sequence[int] = (),
 ) -> Normalizer:
     """Means, scales and limits of training transitions.
 
@@ -164,6 +219,8 @@ def fit_normalizer(
         data: training transitions.
         angles: columns of the state that are angles in radians.
         direct: columns of which the next value is predicted instead of the difference.
+
+    The normalizer has a memory if the transitions have one.
     """
     mean, scale = _moments(data.state, data.state, 1.0)
     turning = data.state[:, list(angles)]
@@ -184,6 +241,9 @@ def fit_normalizer(
         action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
         action_mean = action_scale = np.zeros(0)
+    plain = _change(data.state, data.next_state, np.ones(len(mean)), angles)
+    change_mean, change_scale = _moments(plain, data.state, NORMALIZER.still * scale)
+    n_memory = 0 if data.memory is None else data.memory.shape[1]
     low, high = _limits(data.next_state)
     low[list(angles)], high[list(angles)] = -np.inf, np.inf
     return Normalizer(
@@ -200,7 +260,10 @@ def fit_normalizer(
         action_scale=action_scale,
         low=(low - mean) / scale,
         high=(high - mean) / scale,
+        change_mean=change_mean,
+        change_scale=change_scale,
         angles=tuple(angles),
+        history=1 + n_memory // len(mean),
     )
 
 

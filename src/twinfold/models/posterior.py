@@ -223,7 +223,7 @@ def gather(
     roots = prior_root(prior)
     chunks = [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
     for rows in chunks:  # an agent may lie in two of them
-        state = normalizer.encode_state(data.state[rows])
+        state = normalizer.carry(data.start[rows])
         inputs = normalizer.inputs(state).astype(np.float32)
         action = normalizer.encode_action(data.action[rows])
         action = action.astype(np.int32 if action.ndim == 1 else np.float32)
@@ -340,7 +340,7 @@ def features_of(
         state: ``(K, D)`` raw units.
         action: ``(K,)`` level indices or ``(K, A)`` raw units.
     """
-    inputs = normalizer.inputs(normalizer.encode_state(state)).astype(np.float32)
+    inputs = normalizer.inputs(normalizer.carry(state)).astype(np.float32)
     code = normalizer.encode_action(action)
     code = jnp.asarray(code, jnp.int32 if code.ndim == 1 else jnp.float32)
     size = 1 << max(len(inputs) - 1, 0).bit_length()

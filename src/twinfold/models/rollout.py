@@ -34,13 +34,13 @@ def _rollout_batch(
     members: FactorModel,
     normalizer: Normalizer,
     agent: Int[Array, " Q"],
-    state: Float[Array, "Q D"],
+    state: Float[Array, "Q W"],
     actions: Array,
     n_steps: int,
-) -> Float[Array, "M Q H D"]:
-    """Standardised states; members one after the other, each from its own predictions."""
+) -> Float[Array, "M Q H W"]:
+    """Carries; members one after the other, each from its own predictions."""
 
-    def one_member(member: FactorModel) -> Float[Array, "Q H D"]:
+    def one_member(member: FactorModel) -> Float[Array, "Q H W"]:
         factors = member.agents[agent]  # (Q, r)
 
         def one_step(states: Array, action: Array) -> tuple[Array, Array]:
@@ -69,14 +69,14 @@ def rollout_members(
         members: a stack.
         normalizer: float64, on the host.
         agent: ``(Q,)`` indices.
-        state: ``(Q, D)`` starts, raw units.
+        state: ``(Q, D)`` starts, raw units, or ``(Q, W)`` with the changes before.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
 
     Returns:
         ``(M, Q, H, D)`` float64, raw units: the states after each action.
     """
     n_queries, horizon = actions.shape[:2]
-    n_members, n_state = len(members.agents), state.shape[-1]
+    n_members, n_state = len(members.agents), len(normalizer.state_mean)
     out = np.empty((n_members, n_queries, horizon, n_state))
     if not out.size:
         return out
@@ -86,7 +86,7 @@ def rollout_members(
     device = normalizer.on_device()
     low = normalizer.decode_state(normalizer.low)
     high = normalizer.decode_state(normalizer.high)
-    start = normalizer.encode_state(state).astype(np.float32)
+    start = normalizer.carry(state).astype(np.float32)
     codes = normalizer.encode_action(actions)
     codes = codes.astype(np.int32 if actions.ndim == 2 else np.float32)
     for first in range(0, n_queries, batch):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import did_you_mean
+from twinfold.data.panel import turned
 from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
@@ -62,6 +63,39 @@ def read_state(model: FittedModel, state: Any) -> Floats:
         told = _told(float(values[tuple(where)]))
         raise UsageError(f"the state {names[where[-1]]!r} is {told}")
     return values
+
+
+def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
+    """Return states with the changes before them, ``(..., W)`` raw units.
+
+    Args:
+        model: a model with memory.
+        state: ``(D,)`` or ``(Q, D)``.
+        before: ``(j, D)`` or ``(Q, j, D)``, the rows before, the earliest first.
+
+    Raises:
+        UsageError: the model has no memory, or shape or values do not fit.
+    """
+    if model.history == 1:
+        raise UsageError("the model reads the present row alone; fit with a history to use others")
+    rows = _numbers(before, "the rows before the state")
+    if rows.ndim != state.ndim + 1 or rows.shape[-1] != len(model.roles.state):
+        wanted = ("(j, D)", "(Q, j, D)")[state.ndim - 1]
+        raise UsageError(
+            f"rows before the state of shape {rows.shape}: it must be {wanted}, D = "
+            f"{len(model.roles.state)} values a row"
+        )
+    for where in np.argwhere(_unusable(rows))[:1]:
+        told = _told(float(rows[tuple(where)]))
+        raise UsageError(
+            f"in the rows before the state, {model.roles.state[where[-1]]!r} is {told}"
+        )
+    lead, n_state = state.shape[:-1], state.shape[-1]
+    whole = np.concatenate([rows, np.expand_dims(state, -2)], axis=-2)
+    changes = turned(np.diff(whole, axis=-2), model.roles)[..., ::-1, :]  # the latest first
+    changes = changes[..., : model.history - 1, :].reshape(*lead, -1)
+    unknown = np.full((*lead, (model.history - 1) * n_state - changes.shape[-1]), np.nan)
+    return np.concatenate([state, changes, unknown], axis=-1)
 
 
 def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -130,6 +164,7 @@ def outside(
 
 def asked_parts(model: FittedModel, start: Floats, codes: NDArray[Any]) -> list[OutOfRange]:
     """Which first states ``(Q, D)`` and actions ``(K,)`` or ``(K, A)`` are outside the data."""
+    start = start[:, : len(model.roles.state)]
     parts = [outside_states(model, start, "first state")]
     return parts if model.discrete else [*parts, outside_actions(model, codes)]
 

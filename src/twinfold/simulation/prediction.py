@@ -94,7 +94,7 @@ def predict(
     Args:
         model: the fitted model.
         agent: ``(Q,)`` indices.
-        start: ``(Q, D)`` raw units.
+        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
         codes: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
     """
     paths, unknown = predict_paths(model, agent, start, codes)
@@ -103,7 +103,8 @@ def predict(
     middle, low, high, sd = prediction_band(
         model, paths, np.arange(1, horizon + 1), unknown, factor
     )
-    before = np.concatenate([start[:, None], middle[:, :-1]], axis=1)
+    first = start[:, None, : middle.shape[2]]
+    before = np.concatenate([first, middle[:, :-1]], axis=1)
     support = path_support(model, agent, before, codes)
     return PredictedPaths(Prediction(middle, low, high, support), paths, sd, simultaneous)
 
@@ -123,12 +124,13 @@ def predict_queries(
     Args:
         model: the fitted model.
         agent: ``(Q,)`` indices.
-        start: ``(Q, D)`` raw units.
+        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
         codes: ``(K,)`` level indices or ``(K, A)`` raw units.
         offset: ``(Q,)``, where each question's actions begin in ``codes``.
         length: ``(Q,)``, how many they are.
     """
-    out = [np.empty((len(codes), start.shape[1])) for _ in range(3)]
+    n_state = len(model.roles.state)
+    out = [np.empty((len(codes), n_state)) for _ in range(3)]
     lengths, kind = np.unique(length, return_inverse=True)
     factor = np.array([band_factor(model, int(steps))[0] for steps in lengths])[kind]
 
@@ -147,13 +149,13 @@ def predict_queries(
         for target, values in zip(out, found, strict=False):
             target[place[used]] = values
 
-    width = model.n_members * start.shape[1] * (1 + POSTERIOR.draws)
+    width = model.n_members * n_state * (1 + POSTERIOR.draws)
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for _ in pool.map(roll, _batches(length, width)):
             pass
     middle, lower, upper = out
     before = np.roll(middle, 1, axis=0)
-    before[offset] = start
+    before[offset] = start[:, :n_state]
     who = np.repeat(agent, length)
     support = path_support(model, who, before[:, None], codes[:, None])
     return Prediction(middle, lower, upper, _least_so_far(support, offset, length))

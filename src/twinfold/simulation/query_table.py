@@ -29,6 +29,7 @@ from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range
+from twinfold.simulation.context import read_context
 from twinfold.simulation.inputs import asked_parts
 from twinfold.simulation.query_columns import (
     QUERY,
@@ -38,7 +39,6 @@ from twinfold.simulation.query_columns import (
     read_actions,
     read_agents,
     read_query_ids,
-    read_start,
     read_times,
 )
 from twinfold.utils.text import clipped
@@ -50,11 +50,11 @@ class Queries:
 
     Attributes:
         order: ``(K,)`` the table's row of each action.
-        first_row: ``(Q,)`` the table's first row of each query.
+        first_row: ``(Q,)`` the table's row that each query starts from.
         offset: ``(Q,)`` place of the first action of each query.
         length: ``(Q,)`` number of actions, at least 1.
         agent: ``(Q,)`` index of the agent in the model.
-        start: ``(Q, D)`` raw units.
+        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
         codes: ``(K,)`` level indices or ``(K, A)`` raw units.
         times: of all rows.
         next_row: ``(K,)`` the table's row that follows within the query, or -1.
@@ -108,12 +108,18 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
     same = np.diff(codes[order]) == 0
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
-    first_row = order[first]
-    agent = read_agents(column(df, roles.agent), first_row, model, problems)
-    start = read_start(df, first_row, roles, problems)
+    agent = read_agents(column(df, roles.agent), order[first], model, problems)
+    context = read_context(df, order, first, agent, model, problems)
+    start, first_row = context.start, context.row
     actions = [as_numbers(column(df, name)) for name in roles.action]
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
-    asked = ~(last & ~first & no_action)  # a last row may have the time only
+    # A last row may have the time only.
+    asked = context.ahead & ~(last & ~first & no_action)
+    problems.add(
+        first_row[np.bincount(codes[order[asked]], minlength=len(first_row)) == 0],
+        "every row holds a state, and the last one no action: nothing is asked; leave the state "
+        "empty where it is to be predicted",
+    )
     action = read_actions(df, actions, order[asked], model, problems)
     if strict:
         for part in asked_parts(model, start, action[order[asked]]):

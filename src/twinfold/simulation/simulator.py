@@ -20,7 +20,15 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import factor_draws
 from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import rollout_factors
-from twinfold.simulation.inputs import GUESS, STRAYS, outside, pair, read_actions, read_state
+from twinfold.simulation.inputs import (
+    GUESS,
+    STRAYS,
+    outside,
+    pair,
+    read_actions,
+    read_before,
+    read_state,
+)
 from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
 from twinfold.uncertainty.support import Support, abstention
 
@@ -114,10 +122,11 @@ class Simulator:
 
     def rollout(
         self,
-        state: Mapping[str, Any] | pd.Series | ArrayLike,
+        state: Mapping[str, Any] | pd.Series | ArrayLike | None,
         actions: ArrayLike,
         warn: Warn | None = None,
         *,
+        before: ArrayLike | None = None,
         min_support: float | None = None,
         strict: bool = False,
     ) -> Rollout:
@@ -127,12 +136,15 @@ class Simulator:
 
         Args:
             state: ``(D,)`` or ``(Q, D)`` in raw units, in the order of the state columns; or a
-                mapping (a dict, a row or columns of a table) from their names to values.
+                mapping (a dict, a row or columns of a table) from their names to values. None for
+                where the agent's data ended.
             actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is discrete;
                 ``(H, A)`` or ``(Q, H, A)`` in raw units if it is continuous, where ``(H,)`` does
                 for a single column.
             warn: receives what is doubtful about the answer, such as a question far outside the
                 range of the data; None for ``warnings.warn``.
+            before: ``(j, D)`` or ``(Q, j, D)``, the states of the rows before, the earliest first,
+                for a model with memory; what it is not told, it takes to be as usual.
             min_support: abstain from the first step on whose support is less: predictions are NaN
                 there, and ``warn`` receives the reason.
             strict: refuse a question outside the range of the data rather than warn of it: by more
@@ -140,10 +152,11 @@ class Simulator:
 
         Raises:
             UsageError: a shape or column does not fit, a value is no finite number, or a level is
-                unknown; or ``strict``, and the question is out of range.
+                unknown; no state is given, and none of the agent is known; or ``strict``, and the
+                question is out of range.
         """
         model = self.model
-        start, given, codes, single = self._questions(state, actions)
+        start, given, codes, single = self._questions(state, actions, before)
         far = outside(model, start, codes, single=single, strict=strict)
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
@@ -157,7 +170,7 @@ class Simulator:
         return Rollout(
             agent=self.agent_id,
             columns=model.roles.state,
-            start=own(start),
+            start=own(start[:, : len(model.roles.state)]),
             actions=own(given),
             steps=np.arange(1, codes.shape[1] + 1),
             centre=own(found.states.middle),
@@ -172,24 +185,51 @@ class Simulator:
             agent_column=model.roles.agent,
         )
 
-    def _questions(self, state: Any, actions: Any) -> tuple[Floats, NDArray[Any], Any, bool]:
+    @property
+    def last(self) -> Floats:
+        """Return where the agent's data ended, ``(W,)``: the state, and the changes before it.
+
+        Raises:
+            UsageError: it is not known.
+        """
+        start = self.model.recent[self.index]
+        if not np.isfinite(start[: len(self.model.roles.state)]).all():
+            raise UsageError(
+                f"agent {self.agent_id!r} has no data that a prediction could go on from; give a "
+                "state"
+            )
+        return start
+
+    def _start(self, state: Any, before: Any) -> Floats:
+        """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory."""
+        if state is None:
+            if before is not None:
+                raise UsageError("rows before the state go with a state; give it too")
+            return self.last
+        start = read_state(self.model, state)
+        return start if before is None else read_before(self.model, start, before)
+
+    def _questions(
+        self, state: Any, actions: Any, before: Any = None
+    ) -> tuple[Floats, NDArray[Any], Any, bool]:
         """Return first states, actions and their codes of Q questions; and whether it is just one.
 
-        ``(Q, D)``, ``(Q, H[, A])`` as given and as the model takes them.
+        ``(Q, D)`` or ``(Q, W)``, ``(Q, H[, A])`` as given and as the model takes them.
         """
-        start = read_state(self.model, state)
+        start = self._start(state, before)
         given, codes = read_actions(self.model, actions)
         single = start.ndim == 1 and codes.ndim == (1 if self.model.discrete else 2)
         return *pair(start, given, codes, self.model), single
 
     def sample(
         self,
-        state: Mapping[str, Any] | pd.Series | ArrayLike,
+        state: Mapping[str, Any] | pd.Series | ArrayLike | None,
         actions: ArrayLike,
         n: int = 100,
         seed: int = 0,
         warn: Warn | None = None,
         *,
+        before: ArrayLike | None = None,
         strict: bool = False,
     ) -> Floats:
         """Draw trajectories that the agent may take: ``(n, H, D)``, raw units.
@@ -198,18 +238,20 @@ class Simulator:
         has no posterior), and predicts from there; observation noise is not added.
 
         Args:
-            state: ``(D,)`` raw units, or a mapping from column names.
+            state: ``(D,)`` raw units, or a mapping from column names; None for where the agent's
+                data ended.
             actions: ``(H,)`` of the user's levels or ``(H, A)`` raw units.
             n: number of draws.
             seed: of the draws.
             warn: receives what is doubtful about the question; None for ``warnings.warn``.
+            before: ``(j, D)``, the states of the rows before, as ``rollout``.
             strict: refuse a question outside the range of the data, as ``rollout``.
 
         Raises:
             UsageError: as ``rollout``; or several states or action sequences are given.
         """
         model = self.model
-        start = read_state(model, state)
+        start = self._start(state, before)
         _, codes = read_actions(model, actions)
         if start.ndim != 1 or codes.ndim != (1 if model.discrete else 2):
             raise UsageError("sample takes one state and one sequence of actions")
@@ -232,6 +274,7 @@ def _doubts(
     """Abstain where there is less support, and return what is doubtful, a line each."""
     middle = found.states.middle
     lines = [] if np.isfinite(middle).all() else ["the predictions diverge"]
+    start = start[:, : middle.shape[2]]
     left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
     if left.any():
         lines.append(f"{STRAYS} (first at step {int(left.any(axis=0).argmax()) + 1})")

@@ -5,6 +5,10 @@ names of the training table. Its first row by time holds the state; below, the s
 (what stands there is not used). A last row without an action gives the time at which the
 question ends, and nothing else.
 
+A model with memory (``history`` of the fit) is told what came before by the question: all leading
+rows that hold a state are context, and the answer follows the last of them. A question without any
+state goes on from where the agent's data ended.
+
 An answer has one row per predicted state: ``query_id``, the agent, the time of the predicted state
 (one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``, and
 ``support`` and ``basis``: what stands behind it.
@@ -105,7 +109,8 @@ def answer(
 
 def _doubts(model: FittedModel, asked: Queries, middle: Floats) -> list[Doubt]:
     """Return what is doubtful about predictions ``(K, D)``; of each query the first only."""
-    doubts, said = [], is_outside(model, asked.start)  # of a start outside it is said already
+    start = asked.start[:, : middle.shape[1]]
+    doubts, said = [], is_outside(model, start)  # of a start outside it is said already
     diverged: Any = ~np.isfinite(middle).all(axis=-1)
     for rows, what in (
         (diverged, "the predictions diverge"),

@@ -49,6 +49,12 @@ class TrainingContext(NamedTuple):
     writer: RunWriter | None = None
 
     @property
+    def history(self) -> int:
+        """Rows that a model reads, the present one included."""
+        memory = self.data.memory
+        return 1 if memory is None else 1 + memory.shape[1] // self.data.state.shape[1]
+
+    @property
     def n_levels(self) -> int:
         """L of a discrete action, 0 for continuous ones."""
         return self.action_size if self.discrete else 0
@@ -75,6 +81,10 @@ class TrainingContext(NamedTuple):
             progress=progress,
             writer=writer,
         )
+
+    def with_history(self, dataset: PanelDataset, history: int) -> TrainingContext:
+        """Return the same problem for a model that reads so many rows of the panel."""
+        return self if history == self.history else self._replace(data=dataset.transitions(history))
 
     def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
         """Return the length of the second phase of training, 0 if no trajectory is long enough."""
@@ -115,7 +125,7 @@ def train_members(
     """
     data, config = problem.data, problem.config
     codes = normalizer.encode_action(data.action)
-    states = normalizer.encode_state(data.state)
+    states = normalizer.carry(data.start)
     inputs = normalizer.inputs(states)
     train_data = TrainData(
         agent=jnp.asarray(data.agent, jnp.int32),

@@ -43,6 +43,7 @@ from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
+from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
@@ -199,7 +200,9 @@ def _fit(
         f"{problem.config.members} members"
     )
     choice = select_model(dataset, problem, log)
-    problem = problem._replace(config=choice.config)
+    history = choice.candidate.history
+    config = choice.config.model_copy(update={"history": history})
+    problem = problem._replace(config=config).with_history(dataset, history)
     trained = _train(problem, choice.candidate, log)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
@@ -221,6 +224,7 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sums=trained.sums,
+        recent=last_starts(problem.data, dataset.n_agents, dataset.roles),
         info=info.changed(seconds=round(time.perf_counter() - begun, 2)),
     )
 
@@ -239,7 +243,8 @@ def _train(problem: TrainingContext, candidate: Candidate, log: Log) -> _Trained
         f"training {config.members} members for {candidate.steps} steps on all {len(rows)} "
         "transitions"
     )
-    _, structure, steps, shrinkage, unrolled, *_ = candidate
+    structure, steps = candidate.structure, candidate.steps
+    shrinkage, unrolled = candidate.shrinkage, candidate.unrolled
     jobs = [
         MemberJob(f"member-{m}", m, steps, shrinkage, structure, unrolled)
         for m in range(config.members)

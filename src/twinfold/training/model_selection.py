@@ -4,6 +4,8 @@
     2. fit the simple models in closed form: no change, drift, linear ones (``models.linear``)
     3. train nets, briefly with every strength of shrinkage, then longer as long as that pays
     4. keep the simplest that is not clearly worse than the best (the one-standard-error rule)
+    5. try simple models that read more rows than the present one (a memory), beside the others;
+       where they are far better than what was kept, try nets with that memory as well
 
 The error is that of open-loop predictions over many steps, because a lower one-step loss often does
 not mean better rollouts. Simple models and nets are compared by their mean error over agents. Among
@@ -23,7 +25,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import Structure, structures
-from twinfold.models.linear import WORDS, Kind
+from twinfold.models.linear import KINDS, WORDS, Kind
 from twinfold.training.ensemble import TrainingContext, unbroken
 from twinfold.training.holdout_band import held_out_band
 from twinfold.training.recipes import CONTACT, FINE, followed
@@ -34,7 +36,7 @@ from twinfold.training.selection_record import (
     validation_record,
 )
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.simple_models import best_simple, simplest, standard_error
+from twinfold.training.simple_models import best_simple, simplest, standard_error, with_memory
 from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, cut_folds
 
 Log = Callable[[str], None]
@@ -70,6 +72,8 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
         log: receives one line per thing worth knowing.
     """
     config = problem.config
+    if config.history != "auto":
+        problem = problem.with_history(dataset, config.history)
     if config.validation_share == 0:
         log("nothing is held out (validation_share = 0): no held-out error and no band")
         return Choice(_untried(problem), config, None, None, {"held_out": 0})
@@ -81,12 +85,56 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
     log(held_out_line(counts))
     idle = trials.simple(Candidate("no change"))
     chosen, tried, compared = _best(trials, idle, log)
+    if config.history == "auto":
+        chosen, more = _with_memory(dataset, trials, idle, chosen, tried, log)
+        tried += more
     for line in chosen_lines(chosen, idle, len(tried), counts):
         log(line)
     unknown = None if chosen.unknown is None else chosen.unknown()
     band = held_out_band(folds, chosen.paths, chosen.config.band, unknown)
     validation = validation_record(folds, counts, chosen, idle, tried, compared)
     return Choice(chosen.candidate, chosen.config, band, chosen.noise, validation)
+
+
+def _with_memory(
+    dataset: PanelDataset, trials: Trials, idle: Trial, chosen: Trial, tried: list[Trial], log: Log
+) -> tuple[Trial, list[Trial]]:
+    """Return the best of the model without memory and those with one, and what was tried.
+
+    Simple models say what a memory is worth: they cost next to nothing. Where next to nothing is
+    left to explain, there is nothing to look for.
+
+    Args:
+        dataset: the panel.
+        trials: of models without a memory.
+        idle: the trial of predicting no change.
+        chosen: the best model without a memory.
+        tried: all of these, the best of every kind of simple models first.
+        log: receives one line per thing worth knowing.
+    """
+    problem = trials.problem
+    alike = len(problem.data) >= SELECTION.handful and problem.config.linear == "auto"
+    if not alike or chosen.mean <= SELECTION.low_noise * idle.mean:
+        return chosen, []
+    # No transition has more rows before it than these.
+    fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
+    problems = [problem.with_history(dataset, history) for history in fitting]
+    longer = [Trials(each, cut_folds(dataset, each)) for each in problems]
+    found = with_memory(trials, longer, tried[: len(KINDS)], log)
+    if found is None:
+        return chosen, []
+    other, simple = found
+    if simple.mean > SELECTION.needed * chosen.mean:
+        # Where no change at all is the best, what is a little better may be so by chance.
+        better = chosen is not idle and simplest(trials, [chosen, simple])
+        if better:
+            log("  a memory makes the simple models better")
+        return (simple if better else chosen), [simple]
+    log(f"the last {other.problem.history} rows say what one row does not: going on with them")
+    if not _options(problem)[0].rank:
+        return simple, [simple]
+    nets, more, _ = _nets(other, simple, idle, log)
+    return _either(trials, simple, nets, log), [simple, *more]
 
 
 def _options(problem: TrainingContext) -> list[Structure]:
@@ -103,6 +151,7 @@ def _untried(problem: TrainingContext) -> Candidate:
         config.steps,
         config.shrinkages[0],
         problem.unrolled_steps(np.arange(len(problem.data), dtype=np.int32)),
+        history=problem.history,
     )
 
 
@@ -116,7 +165,7 @@ def _plainest(problem: TrainingContext) -> Candidate:
     if config.linear not in ("auto", "none"):
         kind = config.linear
     structure = _options(problem)[0] if kind is None else NO_NETS
-    return Candidate(kind, structure, config.steps, max(config.shrinkages))
+    return Candidate(kind, structure, config.steps, max(config.shrinkages), history=problem.history)
 
 
 def _best(trials: Trials, idle: Trial, log: Log) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:

@@ -30,13 +30,15 @@ from twinfold.training.run_schema import (
     Arrays,
     RunRecord,
     behaviour_like,
+    history_of,
     members_like,
     schema_of,
     sizes_of,
 )
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 
-_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
+_STATIC = ("angles", "history")  # follow from roles and settings
+_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 _OPTIONAL = ("action_levels", "band")  # arrays that a model may lack, under their fields' names
 
 Tree = TypeVar("Tree")
@@ -59,7 +61,7 @@ def write_model(folder: Path, model: FittedModel) -> None:
     if model.added_ranges is not None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
-    arrays["sums.gram"] = packed(model.sums.gram)
+    arrays |= {"sums.gram": packed(model.sums.gram), "recent": model.recent}
     config = model.config.model_dump(mode="json")
     # For these values (numbers, text, lists of numbers) JSON and TOML are spelled alike.
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
@@ -122,6 +124,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
     normalizer = Normalizer(
         **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
         angles=tuple(roles.state.index(name) for name in roles.angle),
+        history=history_of(config),
     )
     return FittedModel(
         members=unflatten(_under(arrays, "members"), members),
@@ -135,6 +138,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         behaviour=unflatten(_under(arrays, "behaviour"), behaviour),
         posterior=_load_posterior(arrays),
         sums=_load_sums(arrays, normalizer),
+        recent=arrays["recent"],
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
         calibration=_load_calibration(arrays),
         info=info,

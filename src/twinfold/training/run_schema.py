@@ -32,7 +32,7 @@ Arrays = Mapping[str, NDArray[Any]]
 Sealed = Literal["model.safetensors", "agents.json", "config.toml"]
 
 FORMAT = "twinfold-run"
-VERSION = 8
+VERSION = 9
 
 
 class _Strict(BaseModel):
@@ -120,6 +120,8 @@ _ALWAYS = {
     "normalizer.high": Entry("D", rule="limits"),
     "normalizer.target_low": Entry("D", rule="limits"),
     "normalizer.target_high": Entry("D", rule="limits"),
+    "normalizer.change_mean": Entry("D"),
+    "normalizer.change_scale": Entry("D", rule="positive"),
     "ranges.state_low": Entry("D"),
     "ranges.state_high": Entry("D"),
     "ranges.action_low": Entry("A"),
@@ -136,6 +138,7 @@ _ALWAYS = {
     "evidence.energy": Entry("M N", rule="not negative"),
     "evidence.count": Entry("N", "int64", "not negative"),
     "trained": Entry("N", "bool", "any"),
+    "recent": Entry("N Z", rule="gaps"),
     "sums.gram": Entry("N Q", rule="half of positive"),
     "sums.moment": Entry("N q D"),
     "sums.energy": Entry("N D", rule="not negative"),
@@ -191,6 +194,11 @@ def check_ids(ids: Any) -> tuple[AgentId, ...]:
     return tuple(ids)
 
 
+def history_of(config: FitConfig) -> int:
+    """Return the rows that a fitted model reads."""
+    return 1 if config.history == "auto" else config.history
+
+
 def sizes_of(
     config: FitConfig, info: RunInfo, roles: Roles, arrays: Arrays, n_agents: int
 ) -> dict[str, int]:
@@ -204,7 +212,8 @@ def sizes_of(
     discrete = roles.action_type == "discrete"
     n_state, n_action = len(roles.state), len(roles.action)
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
-    q = 1 + n_state + len(roles.angle) + (n_levels if discrete else n_action)
+    n_inputs = n_state * history_of(config) + len(roles.angle)
+    q = 1 + n_inputs + (n_levels if discrete else n_action)
     linear = "members.linear.shared" in arrays
     if not (linear or info.rank):
         raise ValueError("info.rank in run.json is 0, and there are no linear terms")
@@ -223,6 +232,8 @@ def sizes_of(
         "L": n_levels,
         "C": len(roles.static),
         "q": q,
+        "I": n_inputs,
+        "Z": n_state * history_of(config),
         "s": len(STATISTICS),
         "P": r * (r + 1) // 2,
         "Q": q * (q + 1) // 2,
@@ -246,7 +257,7 @@ def members_like(config: FitConfig, info: RunInfo, arrays: Arrays, size: dict[st
             size["L"] or size["B"],
             size["L"] > 0,
             Structure(info.features == "joint", info.rank),
-            size["D"] + size["W"] // 2,
+            size["I"],
             linear,
         )
 

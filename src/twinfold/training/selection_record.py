@@ -56,14 +56,15 @@ def described(candidate: Candidate) -> str:
     """Return a candidate in words."""
     linear, structure, steps, shrinkage, *_ = candidate
     words = "" if linear is None else WORDS[linear]
+    memory = f", of the last {candidate.history} rows" if candidate.history > 1 else ""
     if candidate.parts:
         parts = sorted(candidate.parts, reverse=True)
         shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
         words += f" ({shares})"
     if not structure.rank:
-        return f"{words}, no nets"
+        return f"{words}, no nets{memory}"
     nets = f"nets with {structure}, {steps} steps, shrinkage {shrinkage:g}"
-    return nets if linear is None else f"{words}, and {nets}"
+    return (nets if linear is None else f"{words}, and {nets}") + memory
 
 
 def validation_record(
@@ -103,7 +104,7 @@ def validation_record(
 
 def _trial_row(trial: Trial) -> dict[str, Any]:
     """Return a trial as it is recorded."""
-    linear, structure, steps, shrinkage, _, ratio, parts = trial.candidate
+    linear, structure, steps, shrinkage, _, ratio, parts, history = trial.candidate
     return {
         "linear": linear,
         "own_to_noise": list(ratio),
@@ -112,6 +113,7 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         "rank": structure.rank,
         "steps": steps,
         "shrinkage": shrinkage,
+        "history": history,
         "geometric_mean": float(f"{trial.typical:.6g}"),
         "mean": float(f"{trial.mean:.6g}"),
     }

@@ -29,6 +29,9 @@ class SelectionSettings:
         hopeless: times a simple model's error beyond which nets are not trained any longer.
         often: times that nets have seen the data, from which on being worse at all is hopeless.
         noise_sample: held-out transitions, at the most, that the noise is taken from.
+        histories: rows that a model with memory may read.
+        needed: share of the best error without a memory that simple models with one must get below
+            for nets to be tried with it too.
         kept_states: states of the data that the run keeps, at the most.
     """
 
@@ -50,6 +53,8 @@ class SelectionSettings:
     hopeless: float = 1.3
     often: int = 100
     noise_sample: int = 2**14
+    histories: tuple[int, ...] = (2, 4, 8)
+    needed: float = 0.7
     kept_states: int = 2048
 
 

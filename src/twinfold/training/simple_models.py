@@ -6,12 +6,12 @@ different ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.models.linear import KINDS, WORDS, Part, ratios
+from twinfold.models.linear import KINDS, WITH_MEMORY, WORDS, Part, ratios
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trials import Candidate, Trial, Trials
 
@@ -45,6 +45,46 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     return average if hedged else best, [*tried, average]
 
 
+def with_memory(
+    trials: Trials, longer: Sequence[Trials], simple: list[Trial], log: Log
+) -> tuple[Trials, Trial] | None:
+    """Return the best simple model that reads more rows than the present one, with its trials.
+
+    It is an average of models with a memory and without one, unless one kind is far better.
+
+    Args:
+        trials: of models without a memory.
+        longer: of models that read more rows, fewer of them first.
+        simple: the best of every kind without a memory.
+        log: receives one line per thing worth knowing.
+
+    Returns:
+        None if all models with a memory are far worse than the best without one.
+    """
+    coarse = len(trials.problem.data) > SELECTION.few
+    found: list[list[Trial]] = []
+    for other in longer:
+        best = []
+        for kind in WITH_MEMORY:
+            own = [
+                other.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse, memory=True)
+            ]
+            best.append(own[simplest(trials, own)])
+        found.append(best)
+        rows, error = other.problem.history, min(trial.mean for trial in best)
+        log(f"  linear models that read the last {rows} rows: held-out error {error:.4g}")
+    if not found:
+        return None
+    bests = [min(best, key=lambda trial: trial.mean) for best in found]
+    place = simplest(trials, bests)
+    other, best = longer[place], bests[place]
+    if best.mean > SELECTION.hedge * min(trial.mean for trial in simple):
+        return None  # an average would only profit from there being more to average
+    average = other.simple(_average(trials, [*simple, *found[place]]))
+    log(f"  {WORDS['average']}, with and without a memory: held-out error {average.mean:.4g}")
+    return other, average if average.mean <= SELECTION.hedge * best.mean else best
+
+
 def _average(trials: Trials, tried: list[Trial]) -> Candidate:
     """Return an average of models, with weights by their errors."""
     errors = np.array([trials.by_agent(trial).mean() for trial in tried])
@@ -53,8 +93,8 @@ def _average(trials: Trials, tried: list[Trial]) -> Candidate:
     parts = []
     for trial, weight in zip(tried, weights / weights.sum(), strict=True):
         if weight:
-            assert trial.candidate.linear is not None
-            parts.append(Part(float(weight), trial.candidate.linear, trial.candidate.ratio))
+            found = trial.candidate
+            parts.append(Part(float(weight), found.linear, found.ratio, found.history > 1))
     return Candidate("average", parts=tuple(parts))
 
 

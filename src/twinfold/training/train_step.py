@@ -97,12 +97,12 @@ class Unroll(NamedTuple):
     """Data that training on several steps at once needs beyond :class:`TrainData`.
 
     Attributes:
-        state: ``(K, D)``, standardised, where each transition starts.
+        state: ``(K, W)``, carries, where each transition starts.
         offsets: ``(H,)``, 0 .. H-1.
         normalizer: the float32 one.
     """
 
-    state: Float[Array, "K D"]
+    state: Float[Array, "K W"]
     offsets: Int[Array, " H"]
     normalizer: Normalizer
 
@@ -173,7 +173,8 @@ def _path_error(
         predicted = jax.vmap(model)(factors, normalizer.inputs(guess), data.action[place])
         guess = normalizer.advance(guess, predicted)
         true = normalizer.advance(true, data.target[place])
-        return (guess, true), _huber((guess - true) * unit)
+        away = (guess - true)[:, : len(unit)]  # of the states, not of what is remembered
+        return (guess, true), _huber(away * unit)
 
     start = unroll.state[rows]
     _, errors = jax.lax.scan(one_step, (start, start), unroll.offsets)

@@ -93,6 +93,7 @@ class Candidate(NamedTuple):
         unrolled: length of the second phase.
         ratio: how much agents' linear models differ.
         parts: of an average of linear models.
+        history: rows that the model reads.
     """
 
     linear: Kind | None
@@ -102,6 +103,7 @@ class Candidate(NamedTuple):
     unrolled: int = 0
     ratio: Ratio = ALIKE
     parts: tuple[Part, ...] = ()
+    history: int = 1
 
     def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
         """Return the linear model of some data; None for nets alone."""
@@ -109,7 +111,7 @@ class Candidate(NamedTuple):
             return None
         if self.linear == "average":
             return fit_average(data, self.parts, ridge)
-        return fit_linear(data, self.linear, self.ratio, ridge)
+        return fit_linear(data, self.linear, self.ratio, ridge, memory=self.history > 1)
 
 
 class Trial(NamedTuple):
@@ -161,6 +163,7 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
             least,
             seed=config.seed,
             origin=origin,
+            history=problem.history,
         )
         rows = np.flatnonzero(mask).astype(np.int32)
         if len(held.agent):
@@ -202,10 +205,10 @@ class Trials:
             assert linear is not None
             fits.append(linear)
             own = linear.coefficients(held.agent)
-            paths.append(rollout_linear(norm, own, held.state, held.action, n_levels))
+            paths.append(rollout_linear(norm, own, held.start, held.action, n_levels))
             errors.append(fold.rmse(paths[-1]))
             agent, before, action, after = one_steps(held)
-            phi = linear_features_of(norm, norm.encode_state(before), action, n_levels)
+            phi = linear_features_of(norm, norm.carry(before), action, n_levels)
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
             noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
         noise = np.sqrt(np.square(noises).mean(axis=0))
@@ -221,6 +224,7 @@ class Trials:
             ]
 
         few = len(problem.data) <= SELECTION.few
+        candidate = candidate._replace(history=problem.history)
         return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
@@ -257,7 +261,7 @@ class Trials:
             for k in range(len(candidates)):
                 stacks[k].append(stacked(members[k * count : (k + 1) * count]))
         return [
-            self._tried(candidate, config, folds, own)
+            self._tried(candidate._replace(history=problem.history), config, folds, own)
             for candidate, own in zip(candidates, stacks, strict=True)
         ]
 
@@ -315,14 +319,14 @@ class Trials:
         """Return what is not known of the agents' factors, ``(S, H, D)``, raw units."""
         held = fold.held
         return posterior_paths(
-            stack, fold.normalizer, posterior, held.agent, held.state, held.action
+            stack, fold.normalizer, posterior, held.agent, held.start, held.action
         )[1]
 
     def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
         """Return the predictions for a fold's windows, ``(S, H, D)``, raw units."""
         held = fold.held
         return trimmed_mean(
-            rollout_members(stack, fold.normalizer, held.agent, held.state, held.action)
+            rollout_members(stack, fold.normalizer, held.agent, held.start, held.action)
         )
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
@@ -351,7 +355,7 @@ def one_steps(
 ) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
     """Return agents, states, actions and next states of single steps, all or a sample."""
     mask = held.mask
-    before = np.concatenate([held.state[:, None], held.next_state[:, :-1]], axis=1)[mask]
+    before = held.before[mask]
     rows = np.arange(len(before))[:: -(-len(before) // SELECTION.noise_sample)]
     agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]
     return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows]

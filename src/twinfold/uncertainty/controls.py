@@ -111,12 +111,14 @@ def simple_controls(
     unlimited = replace(norm, target_low=-np.inf, target_high=np.inf)
 
     def linear(weights: Floats) -> Floats:
-        state, path = start, []
+        carry, path = norm.carry(ends.start), []
+        carry[:, : start.shape[1]] = start
         for h in range(horizon):
-            phi = linear_features_of(norm, state, ends.action[:, h], model.n_levels)
+            phi = linear_features_of(norm, carry, ends.action[:, h], model.n_levels)
             target = np.einsum("sq,sqd->sd", phi, weights)
-            state = np.clip(unlimited.advance(state, target), low, high)
-            path.append(state)
+            after = unlimited.advance(carry, target)[:, : start.shape[1]]
+            path.append(np.clip(after, low, high))
+            carry = norm.moved(carry, path[-1])
         return raw(np.stack(path, axis=1)) if path else raw(start[:, None])
 
     return {

@@ -143,7 +143,7 @@ def evaluate_holdout(
     data, match = panel_transitions(model, panel), match_agents(model, panel)
     before, ends = split_ends(data, whole=match.known & (not refit_from_prefix))
     seen = as_known(model, panel, match, before, refit_from_prefix)
-    paths, unknown = predict_paths(seen, ends.agent, ends.state, ends.action)
+    paths, unknown = predict_paths(seen, ends.agent, ends.start, ends.action)
     middle, width, _ = uncalibrated_band(seen, paths, 1 + np.arange(paths.shape[2]), unknown)
     error, scale = _difference(model, middle, ends.next_state), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
@@ -231,6 +231,7 @@ def as_known(
         posterior=posterior,
         calibration=None,
         sums=sums,
+        recent=np.full((n_agents, model.recent.shape[1]), np.nan),
     )
 
 
@@ -292,7 +293,7 @@ def _model_controls(
     members, norm, index = seen.members, seen.normalizer, ends.agent
 
     def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
-        return trimmed_mean(rollout_members(stack, norm, agent, ends.state, action))
+        return trimmed_mean(rollout_members(stack, norm, agent, ends.start, action))
 
     average = eqx.tree_at(
         lambda m: m.agents, members, jnp.asarray(prior.mean[:, None], jnp.float32)
@@ -319,7 +320,7 @@ def _by_column(
     for column in range(width):
         action = ends.action.copy()
         action[..., column] = drawn[..., column]
-        paths = rollout_members(seen.members, seen.normalizer, ends.agent, ends.state, action)
+        paths = rollout_members(seen.members, seen.normalizer, ends.agent, ends.start, action)
         pairs.append((action, trimmed_mean(paths)))
     return pairs
 
@@ -357,7 +358,7 @@ def _residuals(seen: FittedModel, ends: Windows) -> Floats:
     """One-step residuals in units of the noise, robust over members, ``(S, H, D)``."""
     norm, mask = seen.normalizer, ends.mask
     prior = seen.posterior.prior
-    state = np.concatenate([ends.state[:, None], ends.next_state[:, :-1]], axis=1)[mask]
+    state = ends.before[mask]
     action, after = ends.action[mask], ends.next_state[mask]
     agent = np.broadcast_to(ends.agent[:, None], mask.shape)[mask]
     factors = np.asarray(seen.members.agents, np.float64)

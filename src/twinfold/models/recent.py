@@ -1,0 +1,37 @@
+"""Where the data of agents ended: what a prediction that goes on from there starts from.
+
+Axes: N agents, D state columns, W = D and the changes before (``Normalizer.carry``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.panel import Transitions, turned, with_memory
+from twinfold.data.roles import Roles
+
+Floats = NDArray[np.float64]
+
+
+def last_starts(data: Transitions, n_agents: int, roles: Roles) -> Floats:
+    """Return the last state of every agent and the changes that led to it, ``(N, W)`` raw units.
+
+    Args:
+        data: transitions, those of an agent next to each other and in the order of time.
+        n_agents: N.
+        roles: they say which columns are angles.
+
+    Returns:
+        NaN for an agent without a transition, and for changes that are not known.
+    """
+    n_state = data.state.shape[1]
+    last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
+    state, memory = data.next_state[last], None
+    if data.memory is not None:
+        change = turned(state - data.state[last], roles)
+        memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
+    start = with_memory(state, memory)
+    found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)
+    found[data.agent[last]] = start
+    return found

@@ -1,0 +1,120 @@
+"""Where a question begins: its first row, or, of a model with memory, its last row of context.
+
+A model that reads more rows than the present one is told them by the question: all leading rows
+that hold a state are context, and the last of them is where the prediction starts. Without any
+state, a question goes on from where the agent's data ended.
+
+Axes: R rows of the table, Q questions, D state columns, W = D and the changes before.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinfold.data.columns import as_numbers
+from twinfold.data.panel import turned
+from twinfold.models.fitted_model import FittedModel
+from twinfold.simulation.query_columns import Problems, column, read_start
+
+
+class Context(NamedTuple):
+    """Where the questions of a table begin.
+
+    Attributes:
+        row: ``(Q,)``, the table's row that each prediction starts from.
+        ahead: ``(R,)`` bool, in the order by query and time: whether a row is that one or later.
+        start: ``(Q, W)``, states and the changes before, raw units.
+    """
+
+    row: NDArray[np.intp]
+    ahead: NDArray[np.bool_]
+    start: NDArray[np.float64]
+
+
+def read_context(
+    df: pd.DataFrame,
+    order: NDArray[np.intp],
+    first: NDArray[np.bool_],
+    agent: NDArray[np.integer],
+    model: FittedModel,
+    problems: Problems,
+) -> Context:
+    """Read where every question begins, and what came before.
+
+    A question that holds no state at all goes on from where the agent's data ended.
+
+    Args:
+        df: the questions.
+        order: ``(R,)``, the table's rows by query and time.
+        first: ``(R,)``, in that order: whether a row is the first of its query.
+        agent: ``(R,)``, index of each row's agent in the model; -1 for an unknown one.
+        model: the fitted model.
+        problems: receives what is wrong.
+    """
+    names, begin = model.roles.state, np.flatnonzero(first)
+    null = np.stack([as_numbers(column(df, name)).null for name in names], axis=1)[order]
+    n_rows = _context_rows(~null.any(axis=1), begin) if model.history > 1 else np.ones_like(begin)
+    place = begin + n_rows - 1
+    row = order[place]
+    last = _last_start(model, agent[row])
+    goes_on = null[begin].all(axis=1) & np.isfinite(last[:, 0])
+    start = np.full(last.shape, np.nan)
+    start[goes_on] = last[goes_on]
+    start[~goes_on, : len(names)] = read_start(df, row[~goes_on], model.roles, problems)
+    if model.history > 1:
+        used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
+        rows = np.concatenate([order[place[used > k] - k] for k in range(1, model.history)])
+        read_start(df, rows, model.roles, problems)  # their values are checked as well
+        values = [as_numbers(column(df, name)).values for name in names]
+        start[~goes_on, len(names) :] = _changes(
+            np.stack(values, axis=1)[order], place[~goes_on], used[~goes_on], model
+        )
+    ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
+    return Context(row, ahead, start)
+
+
+def _context_rows(holds: NDArray[np.bool_], begin: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many leading rows of each query hold a state, ``(Q,)``; at least 1.
+
+    Args:
+        holds: ``(R,)``, by query and time.
+        begin: ``(Q,)``, places of the first rows.
+    """
+    lacking = np.cumsum(~holds)
+    before = np.concatenate([[0], lacking])[begin]  # lacking rows of earlier queries
+    end = np.append(begin[1:], len(holds))
+    query = np.repeat(np.arange(len(begin)), end - begin)
+    leading = lacking == before[query]
+    return np.maximum(np.bincount(query[leading], minlength=len(begin)), 1)
+
+
+def _last_start(model: FittedModel, agent: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return where the data of agents ended, ``(Q, W)``; NaN if that is not known."""
+    return np.where((agent >= 0)[:, None], model.recent[agent], np.nan)
+
+
+def _changes(
+    state: NDArray[np.float64],
+    place: NDArray[np.intp],
+    used: NDArray[np.intp],
+    model: FittedModel,
+) -> NDArray[np.float64]:
+    """Return the changes before the starts, the latest first, ``(Q, W - D)``; NaN if not known.
+
+    Args:
+        state: ``(R, D)``, by query and time.
+        place: ``(Q,)``, rows of the starts.
+        used: ``(Q,)``, rows of context, the start included.
+        model: the fitted model.
+    """
+    found = []
+    for back in range(1, model.history):
+        there = used > back
+        now, before = np.where(there, place - back + 1, 0), np.where(there, place - back, 0)
+        change = turned(state[now] - state[before], model.roles)
+        found.append(np.where(there[:, None], change, np.nan))
+    return np.concatenate(found, axis=1)

@@ -1,0 +1,82 @@
+"""Where the data of agents ended, through fitting, adapting and forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from twinfold.adaptation.adapt import adapt, forget
+from twinfold.adaptation.online import Tracker
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.recent import last_starts
+from twinfold.training.run_directory import load_run
+from twinfold.training.run_writer import save_run
+
+Build = Callable[..., FittedModel]
+
+
+def ignore(line: str) -> None:
+    pass
+
+
+@pytest.fixture(params=[1, 3])
+def model(request: Any, random_model: Build) -> FittedModel:
+    return random_model(history=request.param, angles=(1,), posterior=True, members=2)
+
+
+def course(model: FittedModel, models: Any, agent: str, length: int = 6, seed: int = 5) -> Any:
+    factors = np.random.default_rng(3).normal(size=(1, 3))
+    return models.panel_of(model, [length], factors, ids=[agent], seed=seed)
+
+
+def test_it_is_the_last_row_and_the_changes_before_it(model: FittedModel, models: Any) -> None:
+    panel = course(model, models, "u1")
+    found = last_starts(panel.transitions(model.history), 1, panel.roles)
+    np.testing.assert_array_equal(found[0, :3], panel.state[-1])
+    for back in range(1, model.history):
+        change = panel.state[-back] - panel.state[-back - 1]
+        change[1] = np.arctan2(np.sin(change[1]), np.cos(change[1]))
+        np.testing.assert_allclose(found[0, 3 * back : 3 * back + 3], change, atol=1e-12)
+
+
+def test_an_agent_without_a_transition_ended_nowhere(model: FittedModel, models: Any) -> None:
+    data = course(model, models, "u1").transitions(model.history)
+    found = last_starts(data, 3, model.roles)
+    assert np.isnan(found[1:]).all()
+    empty = last_starts(data.select(np.zeros(0, int)), 2, model.roles)
+    assert empty.shape == (2, 3 * model.history)
+    assert np.isnan(empty).all()
+
+
+def test_new_data_moves_it_and_forgetting_drops_it(model: FittedModel, models: Any) -> None:
+    panel = course(model, models, "new")
+    adapted = adapt(model, panel, warn=ignore)
+    np.testing.assert_array_equal(adapted.recent[:-1], model.recent)
+    expected = last_starts(panel.transitions(model.history), 1, panel.roles)[0]
+    np.testing.assert_array_equal(adapted.recent[-1], expected)
+    left = forget(adapted, ["u0", "u2"])
+    np.testing.assert_array_equal(left.recent, adapted.recent[[1, 3, 4, 5]])
+
+
+def test_a_tracker_ends_where_it_was_led(model: FittedModel, models: Any) -> None:
+    panel = course(model, models, "u3")
+    data, tracker = panel.transitions(model.history), Tracker(model, "u3")
+    for k in range(len(data)):
+        level = int(panel.action_levels[data.action[k]])
+        tracker.observe(data.state[k], level, data.next_state[k])
+    at_once = adapt(model, panel, warn=ignore)
+    followed = tracker.updated()
+    np.testing.assert_allclose(followed.recent, at_once.recent, atol=1e-12)
+    # The memory of what was observed is that of the table.
+    mine, theirs = (np.asarray(x.members.agents) for x in (followed, at_once))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())
+
+
+def test_a_run_keeps_it(model: FittedModel, tmp_path: Any) -> None:
+    save_run(model, tmp_path / "run")
+    loaded = load_run(tmp_path / "run")
+    assert loaded.history == model.history
+    np.testing.assert_array_equal(loaded.recent, model.recent)
