@@ -8,7 +8,8 @@ import pytest
 
 from twinfold.baselines import CaDMSettings
 from twinfold.benchmark.pending import Part, planner_config
-from twinfold.benchmark.suite import DATASETS, Cell, Row, Suite, load_suite
+from twinfold.benchmark.suite import Suite, load_suite
+from twinfold.benchmark.suite_parts import DATASETS, Cell, Row
 from twinfold.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -54,12 +55,14 @@ def test_the_papers_suites_cover_the_papers_rows(name: str) -> None:
 
 def test_the_papers_suites_share_their_fits() -> None:
     first, second = (load_suite(ROOT / "suites" / f"{name}.toml") for name in ("table1", "table2"))
-    assert first.fits == second.fits
-    assert first.cadm("cadm") == second.cadm("cadm") == CaDMSettings()
+    fits = {task: first.settings("persim", task) for task in first.tasks}
+    assert fits == {task: second.settings("persim", task) for task in second.tasks}
+    for suite in (first, second):
+        assert suite.settings("cadm", "cart_pole") == CaDMSettings()
     # A stranger's table gets the same treatment: an effort, and nothing that is set per task.
     assert first.effort == second.effort == "thorough"
     assert not first.fit
-    assert all(fit.model_fields_set == {"effort"} for fit in first.fits.values())
+    assert all(fit and fit.model_fields_set == {"effort"} for fit in fits.values())
     assert first.data == second.data
 
 
@@ -97,7 +100,7 @@ def test_a_profile_leaves_cells_out(tiny_returns: Suite) -> None:
         ({"tasks": ["pendulum"]}, "unknown task 'pendulum'; valid: mountain_car, cart_pole, half"),
         ({"datasets": ["expert"]}, "unknown dataset 'expert'; valid: pure, random, pure-eps-20"),
         ({"datasets": []}, "no datasets; valid: pure, random"),
-        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, cadm, cadm-pets, true"),
+        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, cadm, cadm-pets, pooled"),
         ({"methods": ["persim", "persim"]}, "a method is named twice"),
         ({"planners": {"persim": ["mine"]}}, "unknown planner 'mine'; valid: twinfold, paper"),
         ({"planners": {"cadm": ["paper"]}}, "unknown method in .planners. 'cadm'; valid: persim"),

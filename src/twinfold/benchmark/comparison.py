@@ -9,20 +9,20 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures
+from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures, paper_methods
 from twinfold.benchmark.pending import default_fit, fit_settings
 from twinfold.benchmark.records import Record, cell_of, differences
-from twinfold.benchmark.suite import Cell, Profile, Row, Suite
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Cell, Profile, Row
 from twinfold.errors import UsageError
 from twinfold.utils.reading import READING, read_regular
 from twinfold.utils.text import cut
 
+PAPER_AGENTS = 500  # training agents of its tables
 OPTIMUM = "mountain_car_optimum.csv"  # beside the records
 _LONGEST = {"cart_pole": 200.0}  # a point per step
-# Methods of the paper's Table 2 that learn from recorded data alone.
-OFFLINE = ("persim", "cadm", "cadm-pets", "bcq-p", "bcq-a", "cql-p", "cql-a", "morel-p", "morel-a")
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,24 @@ def summarise(
         for agent in suite.agents:
             wanted[row, agent] = []
     for cell in suite.cells(profile):
-        wanted[Row(*cell[:4]), cell.agent].append(cell)
+        wanted[cell.row, cell.agent].append(cell)
+    table = suite.paper or ("table1" if suite.kind == "prediction" else "table2")
     best = best_possible(folder) if suite.kind == "return" else {}
     return [
-        _entry(
-            suite.kind, row, agent, len(cells), [records[c] for c in cells if c in records], best
-        )
+        _entry(suite.kind, table, row, agent, len(cells), measured(cells, records), best)
         for (row, agent), cells in wanted.items()
     ]
 
 
+def measured(cells: Iterable[Cell], records: Mapping[Cell, Record]) -> list[Record]:
+    """Return the records of cells, without those of cells that could not be measured."""
+    found = (records[cell] for cell in cells if cell in records)
+    return [record for record in found if record.get("error") is None]
+
+
 def _entry(
     kind: str,
+    paper_table: TableName,
     row: Row,
     agent: int,
     wanted: int,
@@ -145,16 +151,15 @@ def _entry(
     figures = [record["figures"] for record in records]
     values = [_number(row[name]) for row in figures]
     r2 = [_number(row.get("r2_median")) for row in figures] if errors else []
-    table = cast("TableName", "table1" if errors else "table2")
-    theirs = _paper(table, row, row.method).get(agent, {})
+    theirs = _paper(paper_table, row, row.method).get(agent, {})
     alone = figures[0] if len(figures) == 1 else {}
     spread = statistics.stdev(values) if len(values) > 1 else None
     if not errors and alone.get("n", 1) > 1:
         spread = _number(alone.get("std"))
     offline = [
         found[agent]["return_mean"]
-        for method in OFFLINE
-        if not errors and row.dataset and agent in (found := _paper(table, row, method))
+        for method in paper_methods(paper_table)  # with a data set all of them learn offline
+        if not errors and row.dataset and agent in (found := _paper(paper_table, row, method))
     ]
     return Entry(
         row=row,
@@ -182,6 +187,9 @@ def _number(value: float | None) -> float:
 
 
 def _paper(table: TableName, row: Row, method: str) -> dict[int, dict[str, float]]:
+    """Return the paper's figures for a method on the data of a row; of 500 agents, as it has."""
+    if row.n_agents not in (None, PAPER_AGENTS):
+        return {}
     try:
         return paper_figures(table, row.task, row.dataset, method)
     except UsageError:  # the paper does not have that row
@@ -230,7 +238,7 @@ def budget_lines(
     lines = []
     for task in suite.tasks:
         cells = [cell for cell in suite.cells(profile) if cell.task == task]
-        own = [records[cell] for cell in cells if cell in records]
+        own = measured(cells, records)
         others = [record for record in own if _fitted_otherwise(suite, record)]
         text = f"{len(own)} of {len(cells)} cells run{_budget(own)}"
         if others:
@@ -263,8 +271,9 @@ def _budget(own: list[Record]) -> str:
         if record["seconds"]["fit"] is not None:
             fits.setdefault(record["method"], []).append(record["seconds"]["fit"])
     times = [
-        ("" if method == "persim" else f"of {method} ") + _seconds(min(spent), max(spent))
-        for method, spent in fits.items()
+        ("" if get_method(name).role == "ours" else f"of {name} ")
+        + _seconds(min(spent), max(spent))
+        for name, spent in fits.items()
     ]
     if times:
         text += f"; a fit took {', '.join(times)}"

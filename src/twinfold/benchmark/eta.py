@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twinfold.benchmark.suite import Cell
+from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.suite_parts import Cell
 
 Kind = tuple[Any, ...]
 
@@ -60,11 +61,12 @@ class Clock:
 
 
 def _kind(cell: Cell) -> Kind:
-    return cell.task, cell.method, cell.planner
+    return cell.task, cell.method, cell.planner, cell.n_agents
 
 
 def _fit(cell: Cell) -> tuple[Kind, Any]:
-    return _kind(cell), (cell.dataset, cell.repeat)
+    agent = cell.agent if get_method(cell.method).per_agent else None
+    return _kind(cell), (cell.dataset, cell.repeat, agent)
 
 
 def _mean(values: list[float]) -> float:

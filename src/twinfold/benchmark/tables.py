@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from twinfold.baselines.cadm_settings import VARIANTS
 from twinfold.benchmark.comparison import Entry, budget_lines, summarise
+from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.records import Record
-from twinfold.benchmark.suite import Cell, Row, Suite
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Cell, Row
 from twinfold.report.tables import NOTHING, number
 
 NOT_RUN = "not run"
@@ -19,12 +20,6 @@ NOT_RUN = "not run"
 _Show = Callable[[Entry], str]
 
 TITLES = {"mountain_car": "MountainCar", "cart_pole": "CartPole", "half_cheetah": "HalfCheetah"}
-_METHODS = {
-    "persim": "PerSim",
-    "cadm": "Vanilla CaDM",
-    "cadm-pets": "PE-TS CaDM",
-    "true-env-mpc": "true dynamics",
-}
 _PLANNERS = {"twinfold": "our planner", "paper": "the paper's planner"}
 
 _EVERY_TABLE: tuple[str, ...] = (
@@ -123,8 +118,9 @@ def _task_table(entries: Sequence[Entry], show: _Show) -> Iterator[str]:
 
 def method_name(row: Row) -> str:
     """Return the name of a row's method; our planner with a learned model goes without saying."""
-    name = _METHODS[row.method]
-    if row.planner is None or (row.planner == "twinfold" and row.method == "persim"):
+    method = get_method(row.method)
+    name = method.title if row.n_agents is None else f"{method.title}, {row.n_agents} agents"
+    if row.planner is None or (row.planner == "twinfold" and method.role == "ours"):
         return name
     return f"{name}, {_PLANNERS[row.planner]}"
 
@@ -174,7 +170,7 @@ def _bold(text: str, bold: bool | None) -> str:
 
 def _counted(entries: Sequence[Entry]) -> str:
     """Return how many cells stand against the paper, in a sentence; "" if none was run."""
-    learned = [entry for entry in entries if entry.row.method == "persim"]
+    learned = [entry for entry in entries if get_method(entry.row.method).role == "ours"]
     compared = [better for e in learned if (better := e.beats(e.paper)) is not None]
     if not compared:
         return ""
@@ -201,7 +197,7 @@ def notes(suite: Suite) -> list[str]:
 def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path) -> str:
     """Return a row per task, data set and method: the agent where ours is worst by the paper's.
 
-    A baseline has rows for what was run only.
+    A baseline and a control have rows for what was run only.
     """
     errors = suite.kind == "prediction"
     lines = [
@@ -213,7 +209,7 @@ def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folde
     for row, cells in _by_row(entries).items():
         start = f"| {row.task} | {row.dataset or NOTHING} | {method_name(row)} | "
         run = [entry for entry in cells if entry.ours is not None and entry.paper is not None]
-        if not run and row.method in VARIANTS:
+        if not run and get_method(row.method).role in ("baseline", "control"):
             continue
         if not run:
             lines.append(start + " | ".join([NOT_RUN] + [NOTHING] * (3 if errors else 4)) + " |")

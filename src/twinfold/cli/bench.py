@@ -97,8 +97,7 @@ def run(
     """
     from twinfold.benchmark.suite import load_suite
 
-    chosen = load_suite(suite)
-    chosen.profile(profile)
+    chosen = load_suite(suite).resolved(profile)
     path = records_path(chosen.name, profile, records)
     check_outputs({"records": (), "work": ()}, records=path, work=work / "fit")
     set_up_jax()
@@ -174,8 +173,7 @@ def table(
     """
     from twinfold.benchmark.suite import load_suite
 
-    chosen = load_suite(suite)
-    chosen.profile(profile)
+    chosen = load_suite(suite).resolved(profile)
     path = records_path(chosen.name, profile, records)
     if not path.exists():  # what is there and no file is told by the reader
         raise UsageError(
