@@ -94,7 +94,7 @@ def test_a_figure_that_is_not_finite_is_shown_and_never_good(
     cell = next(iter(tiny.cells(tiny.profile("quick"))))
     records = {cell: hand_made(tiny, "quick", cell, rmse_mean=None, r2_median=None)}
     page = markdown(tiny, "quick", records, tmp_path)
-    assert "| random | PerSim | not finite / 0.014 |" in page
+    assert "| random | PerSim | diverged / 0.014 |" in page
     assert "in 0 of 1 cells" in page
     row = rows_of(short(tiny, "quick", records, tmp_path))[2]
     assert row[-1] == "–"

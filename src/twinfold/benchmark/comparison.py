@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinfold.benchmark.estimates import estimate, last_finite, mean_of, values_of
 from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures, paper_methods
 from twinfold.benchmark.pending import default_fit, fit_settings
 from twinfold.benchmark.records import Record, cell_of, differences
+from twinfold.benchmark.statistics import Sample
 from twinfold.benchmark.suite import Suite
 from twinfold.benchmark.suite_parts import Cell, Profile, Row
 from twinfold.errors import UsageError
@@ -38,8 +40,11 @@ class Entry:
         ours: mean over repeats of the RMSE or the return; NaN if one was not finite; None if not
             run.
         spread: standard deviation over repeats; over episodes if there is one repeat; else None.
-        low: lower end of the 95 % interval of an error that was measured once, else None.
+        low: lower end of the 95 % interval of the mean, or None where nothing is known of it.
         high: its upper end.
+        before: of repeats that diverged, what they were like before, in words.
+        failed: why a repeat could not be measured, or None.
+        values: by fit, of every episode or trajectory; None where a record does not hold them.
         r2: mean over repeats of the median R2 (errors only).
         paper: the paper's figure, or None where it prints none.
         paper_spread: its standard deviation (returns only).
@@ -58,6 +63,9 @@ class Entry:
     spread: float | None
     low: float | None
     high: float | None
+    before: tuple[str, ...]
+    failed: str | None
+    values: Sample | None
     r2: float | None
     paper: float | None
     paper_spread: float | None
@@ -83,14 +91,23 @@ class Entry:
         costs = self.lower_is_better or self.paper < 0.0
         return self.paper / self.ours if costs else self.ours / self.paper
 
+    @property
+    def status(self) -> str:
+        """``run``, ``diverged``, ``failed`` or ``not run``."""
+        if self.ours is not None:
+            return "run" if math.isfinite(self.ours) else "diverged"
+        return "not run" if self.failed is None else "failed"
+
     def record(self) -> Record:
         """Return the entry as plain values, for JSON and CSV."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "row"}
-        fields.pop("lower_is_better")
+        for name in ("lower_is_better", "values"):
+            fields.pop(name)
+        fields["before"] = "; ".join(self.before)
         at_least_as_good = self.beats(self.paper)
         return {
             **self.row._asdict(),
-            "status": "run" if self.repeats else "not run",
+            "status": self.status,
             **fields,
             "factor": self.factor,
             "at_least_as_good": at_least_as_good,
@@ -126,7 +143,7 @@ def summarise(
     table = suite.paper or ("table1" if suite.kind == "prediction" else "table2")
     best = best_possible(folder) if suite.kind == "return" else {}
     return [
-        _entry(suite.kind, table, row, agent, len(cells), measured(cells, records), best)
+        _entry(suite.kind, table, row, agent, cells, records, best)
         for (row, agent), cells in wanted.items()
     ]
 
@@ -142,35 +159,39 @@ def _entry(
     paper_table: TableName,
     row: Row,
     agent: int,
-    wanted: int,
-    records: list[Record],
+    cells: list[Cell],
+    known: Mapping[Cell, Record],
     best: Mapping[tuple[str, int], float],
 ) -> Entry:
     errors = kind == "prediction"
-    name = "rmse_mean" if errors else "mean"
+    records = measured(cells, known)
     figures = [record["figures"] for record in records]
-    values = [_number(row[name]) for row in figures]
+    values = [mean_of(record) for record in records]
     r2 = [_number(row.get("r2_median")) for row in figures] if errors else []
     theirs = _paper(paper_table, row, row.method).get(agent, {})
-    alone = figures[0] if len(figures) == 1 else {}
     spread = statistics.stdev(values) if len(values) > 1 else None
-    if not errors and alone.get("n", 1) > 1:
-        spread = _number(alone.get("std"))
+    if not errors and len(figures) == 1 and figures[0].get("n", 1) > 1:
+        spread = _number(figures[0].get("std"))
+    found = estimate(records)
     offline = [
-        found[agent]["return_mean"]
+        found_there[agent]["return_mean"]
         for method in paper_methods(paper_table)  # with a data set all of them learn offline
-        if not errors and row.dataset and agent in (found := _paper(paper_table, row, method))
+        if not errors and row.dataset
+        if agent in (found_there := _paper(paper_table, row, method))
     ]
     return Entry(
         row=row,
         agent=agent,
         label=AGENT_LABELS[row.task][agent],
         repeats=len(records),
-        wanted=wanted,
-        ours=statistics.fmean(values) if values else None,
+        wanted=len(cells),
+        ours=found.value if found else None,
         spread=spread,
-        low=alone.get("rmse_low"),
-        high=alone.get("rmse_high"),
+        low=_finite(found.low) if found else None,
+        high=_finite(found.high) if found else None,
+        before=tuple(last_finite(records)),
+        failed=next((r["error"] for c in cells if (r := known.get(c)) and r.get("error")), None),
+        values=values_of(records),
         r2=statistics.fmean(r2) if r2 else None,
         paper=theirs.get("rmse_mean" if errors else "return_mean"),
         paper_spread=theirs.get("return_std"),
@@ -179,6 +200,10 @@ def _entry(
         best_possible=best.get((row.task, agent)),
         lower_is_better=errors,
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> float:

@@ -315,9 +315,14 @@ def _find(name: str | Path) -> Path:
     inside = FOLDER / f"{name}.toml"
     if path.name == str(name) and os.path.exists(inside):
         return inside
-    known = sorted(file.stem for file in FOLDER.glob("*.toml") if _is_suite(file))
+    known = suite_names()
     here = one_of(known) if known else f"there are none in {FOLDER}/, so give the path of a file"
     raise UsageError(f"no suite {str(name)!r}; {here}")
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites in ``./suites``, without those that a script runs."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml") if _is_suite(file))
 
 
 def _is_suite(file: Path) -> bool:

@@ -74,7 +74,7 @@ def markdown(suite: Suite, profile_name: str, records: Mapping[Cell, Record], fo
         lines += [*_task_table(mine, _figure), ""]
         if suite.kind == "prediction":
             lines += ["Median R²:", "", *_task_table(mine, _r2), ""]
-        if counted := _counted(mine):
+        if counted := counted_sentence(mine):
             lines += [counted, ""]
     lines += ["## What was run", ""]
     lines += [f"Suite `{suite.name}`, profile `{profile_name}`.", ""]
@@ -105,7 +105,7 @@ def _task_table(entries: Sequence[Entry], show: _Show) -> Iterator[str]:
     agents = list(dict.fromkeys((entry.agent, entry.label) for entry in entries))
     yield "| data | method | " + " | ".join(f"{a} ({label})" for a, label in agents) + " |"
     yield "|---" * (2 + len(agents)) + "|"
-    for row, cells in _by_row(entries).items():
+    for row, cells in by_row(entries).items():
         if show is _r2 and all(entry.r2 is None for entry in cells):
             shown = [NOT_RUN] * len(cells)
         else:
@@ -125,7 +125,8 @@ def method_name(row: Row) -> str:
     return f"{name}, {_PLANNERS[row.planner]}"
 
 
-def _by_row(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:
+def by_row(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:
+    """Return entries by the row that they are in, in their order."""
     rows: dict[Row, list[Entry]] = {}
     for entry in entries:
         rows.setdefault(entry.row, []).append(entry)
@@ -137,10 +138,10 @@ def _figure(entry: Entry) -> str:
     if entry.paper_spread is not None:
         theirs += f" ± {number(entry.paper_spread)}"
     if entry.ours is None:
-        return f"{NOT_RUN} / {theirs}"
+        return f"{entry.status} / {theirs}"
     ours = _bold(number(entry.ours), entry.beats(entry.paper))
-    if math.isnan(entry.ours):
-        ours = "not finite"
+    if not math.isfinite(entry.ours):
+        ours = " ".join(["diverged", *(f"({text})" for text in entry.before)])
     elif entry.spread is not None:
         ours += f" ± {number(entry.spread)}"
     elif entry.low is not None:
@@ -168,7 +169,7 @@ def _bold(text: str, bold: bool | None) -> str:
     return f"**{text}**" if bold else text
 
 
-def _counted(entries: Sequence[Entry]) -> str:
+def counted_sentence(entries: Sequence[Entry]) -> str:
     """Return how many cells stand against the paper, in a sentence; "" if none was run."""
     learned = [entry for entry in entries if get_method(entry.row.method).role == "ours"]
     compared = [better for e in learned if (better := e.beats(e.paper)) is not None]
@@ -206,7 +207,7 @@ def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folde
         "|---" * (7 if errors else 8) + "|",
     ]
     entries = summarise(suite, suite.profile(profile_name), records, folder)
-    for row, cells in _by_row(entries).items():
+    for row, cells in by_row(entries).items():
         start = f"| {row.task} | {row.dataset or NOTHING} | {method_name(row)} | "
         run = [entry for entry in cells if entry.ours is not None and entry.paper is not None]
         if not run and get_method(row.method).role in ("baseline", "control"):
