@@ -29,8 +29,8 @@ Record = dict[str, Any]
 class Acting(Protocol):
     """A policy without memory.
 
-    Where its data comes from (``info.source``) and what its record should hold (``record()``) are
-    read if it has them.
+    The name of its task (``task``) and of its method (``method``), where its data comes from
+    (``info.source``) and what its record should hold (``record()``) are read if it has them.
     """
 
     def act(self, states: NDArray[Any]) -> NDArray[Any]:
@@ -69,11 +69,14 @@ def evaluate_policy(
         progress: receives (what, steps done, steps of the longest episode).
 
     Raises:
-        UsageError: an agent's true physics are not known, there are no episodes, or the actions
-            are not those of the task.
+        UsageError: the policy is of another task, an agent's true physics are not known, there
+            are no episodes, or the actions are not those of the task.
     """
     if episodes < 1:
         raise UsageError(f"the number of episodes must be at least 1, not {episodes}")
+    trained = getattr(policy, "task", task.name)
+    if trained != task.name:
+        raise UsageError(f"the policy was trained for task {trained!r}, not for {task.name!r}")
     source = dict(getattr(getattr(policy, "info", None), "source", {}))
     covariates = _covariates(task, source, agents)
     returns, lengths = play_policy(policy, task, covariates, episodes, seed, progress)
@@ -132,7 +135,6 @@ def play_policy(
     for step in range(task.max_steps):
         actions = _checked(np.asarray(policy.act(np.asarray(states))), task, n_rows)
         states, rewards, ended = _advance(task, own, states, actions, alive)
-        # All are looked at, and those that go on are few: what has ended earns nothing more.
         totals += np.where(alive, np.asarray(rewards, np.float64), 0.0)
         lengths += alive
         alive &= ~np.asarray(ended) & np.isfinite(totals)
@@ -192,12 +194,8 @@ def _covariates(task: Task, source: Record, agents: Sequence[int]) -> NDArray[np
     """Return the true physics ``(n, C)`` of agents.
 
     Raises:
-        UsageError: the policy is of another task, or an agent's physics are not known.
+        UsageError: an agent's physics are not known.
     """
-    if source.get("task", task.name) != task.name:
-        raise UsageError(
-            f"the policy was trained on data of {source['task']!r}, not of {task.name!r}"
-        )
     known = task.test_agents
     n_agents, drawn = source.get("n_agents"), source.get("seed")
     if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):

@@ -51,8 +51,10 @@ def rollout_stack(stack: Dynamics, states: ArrayLike, actions: ArrayLike) -> NDA
 @eqx.filter_jit
 def _rollouts(stack: Dynamics, states: Array, actions: Array) -> Float[Array, "M P L D"]:
     def one(member: Dynamics, state: Array, plan: Array) -> Array:
-        codes = jax.vmap(member.encode)(plan)
-        return jax.lax.scan(member.step, member.init(state), codes)[1]
+        def step(carry: Any, code: Any) -> tuple[Any, Array]:
+            return member.step(carry, code)
+
+        return jax.lax.scan(step, member.init(state), jax.vmap(member.encode)(plan))[1]
 
     over_starts = eqx.filter_vmap(one, in_axes=(None, 0, 0))
     return eqx.filter_vmap(over_starts, in_axes=(eqx.if_array(0), None, None))(
