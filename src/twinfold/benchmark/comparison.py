@@ -280,7 +280,7 @@ def _fitted_otherwise(suite: Suite, record: Record) -> bool:
     if record["settings"]["fit"] is None:
         return False
     cell = cell_of(record)
-    default, wanted = default_fit(cell.method), fit_settings(suite, cell)
+    default, wanted = default_fit(cell), fit_settings(suite, cell)
     return bool(
         differences(record["settings"]["fit"] | {"seed": wanted["seed"]}, wanted, default.get)
     )

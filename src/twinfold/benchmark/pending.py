@@ -93,7 +93,7 @@ def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None =
                 plan.failed[cell] = record["error"]
             continue
         wanted = settings_of(suite, profile, cell)
-        default = functools.partial(_default, cell.method)
+        default = functools.partial(_default, cell)
         if differing := differences(_settings(record), wanted, default):
             plan.changed[cell] = differing
         else:
@@ -143,10 +143,11 @@ def fit_settings(suite: Suite, cell: Cell) -> dict[str, Any]:
     return {**own, **below}
 
 
-def default_fit(name: str) -> dict[str, Any]:
-    """Return the defaults of the settings of a method's fit: what a younger one was before."""
-    method = get_method(name)
-    return {**method.defaults(), **{below: default_fit(below) for below in method.needs}}
+def default_fit(cell: Cell) -> dict[str, Any]:
+    """Return the defaults of the settings of a cell's fit: what a younger one was before."""
+    method = get_method(cell.method)
+    below = {name: default_fit(cell._replace(method=name)) for name in method.needs}
+    return {**method.defaults(cell.task), **below}
 
 
 def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
@@ -170,15 +171,15 @@ def _settings(record: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "plan": recorded_settings(plan)}
 
 
-def _default(method: str, name: str) -> Any:
-    """Return the default of a method's setting by its dotted name; None if it has none."""
+def _default(cell: Cell, name: str) -> Any:
+    """Return the default of a cell's setting by its dotted name; None if it has none."""
     part, _, setting = name.partition(".")
     if part == "plan":
         known = setting_fields()
         return known[setting].default if setting in known else None
     if part != "fit":
         return None
-    value: Any = default_fit(method)
+    value: Any = default_fit(cell)
     for word in setting.split("."):
         value = value.get(word) if isinstance(value, dict) else None
     return value

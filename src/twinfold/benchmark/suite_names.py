@@ -72,6 +72,7 @@ def _check_profile(suite: Suite, profile: Profile, fitted: list[str]) -> None:
             ("dataset", suite.datasets),
             ("method", suite.methods),
             ("planner", PLANNERS),
+            ("n_agents", suite.training_agents),
         ):
             if (value := getattr(left_out, name)) is not None:
                 _known(f"{name} in without", [value], valid)

@@ -39,7 +39,7 @@ class LeaningMethod(Method):
     def settings(self, given: Given) -> LeaningSettings:
         return LeaningSettings(**given.own)
 
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self, task: str) -> dict[str, Any]:
         return LeaningSettings().model_dump()
 
     def fit(self, request: FitRequest) -> Leaning:

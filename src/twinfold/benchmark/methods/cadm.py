@@ -43,7 +43,7 @@ class CaDMMethod(Method):
         """Return its settings."""
         return parsed(CaDMSettings.parse, given.own, f"baselines.{self.name}")
 
-    def defaults(self) -> Record:
+    def defaults(self, task: str) -> Record:
         """Return the defaults of ``CaDMSettings``."""
         return CaDMSettings().model_dump(mode="json")
 

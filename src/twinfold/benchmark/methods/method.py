@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from twinfold.benchmark.paper import ACTION_TYPES
 from twinfold.errors import UsageError
 from twinfold.utils.text import cut
 
@@ -51,6 +52,11 @@ class Given:
     reserve: int
     fit: Mapping[str, Any]
     own: Mapping[str, Any]
+
+    @property
+    def action_type(self) -> Literal["discrete", "continuous"]:
+        """Kind of the task's actions, without loading the task."""
+        return ACTION_TYPES[self.task]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +163,8 @@ class Method(abc.ABC):
         """
 
     @abc.abstractmethod
-    def defaults(self) -> Record:
-        """Return the defaults of its settings: what a record that is older than one was made by."""
+    def defaults(self, task: str) -> Record:
+        """Return its defaults on a task: what a record that is older than a setting was made by."""
 
     def recorded(self, settings: Any, seed: int) -> Record:
         """Return all settings of a fit as plain values, its seed included."""

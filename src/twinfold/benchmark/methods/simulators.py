@@ -50,7 +50,7 @@ class SimulatorMethod(Method):
             return config
         return parsed(FitConfig.parse, {**values, **given.own}, f"baselines.{self.name}")
 
-    def defaults(self) -> Record:
+    def defaults(self, task: str) -> Record:
         """Return the defaults of ``FitConfig``."""
         return FitConfig().model_dump(mode="json")
 

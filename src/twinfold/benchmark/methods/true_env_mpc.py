@@ -22,7 +22,7 @@ class TrueDynamics(Method):
     def settings(self, given: Given) -> None:
         """Return nothing: there is no fit."""
 
-    def defaults(self) -> Record:
+    def defaults(self, task: str) -> Record:
         """Return no settings."""
         return {}
 

@@ -30,6 +30,12 @@ AGENT_LABELS: dict[str, tuple[str, ...]] = {
     "half_cheetah": ("0.3/1.7", "1.7/0.3", "0.3/0.3", "1.7/1.7", "1/1"),
 }
 
+ACTION_TYPES: dict[str, Literal["discrete", "continuous"]] = {
+    "mountain_car": "discrete",
+    "cart_pole": "discrete",
+    "half_cheetah": "continuous",
+}
+
 
 @cache
 def _rows(table: str) -> tuple[dict[str, str], ...]:
