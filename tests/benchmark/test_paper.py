@@ -38,7 +38,7 @@ def test_every_data_set_of_every_task_is_there(table, task, dataset) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("table3", "cart_pole", "random"), "table1, table2, table3"),
+        (("table9", "cart_pole", "random"), "table1, table2, table3"),
         (("table1", "pendulum", "random"), "mountain_car, cart_pole, half_cheetah"),
         (("table1", "cart_pole", "expert"), "pure, random"),
         (("table2", "cart_pole", None), "pure, random"),

@@ -83,7 +83,7 @@ class Suite(Strict):
             that one.
         fits_of: file name of a suite beside this one; its ``data``, ``training_agents``,
             ``effort``, ``reserve``, ``fit`` and ``baselines`` are taken, in its profiles too, so
-            that the two share their fits.
+            that the two share their fits. Methods that it does not have keep their ``baselines``.
         profiles: by name.
     """
 
@@ -228,33 +228,33 @@ def _with_fits_of(path: Path, suite: Suite) -> Suite:
         UsageError: that one cannot be used, or both have settings of fits.
     """
     shared = ("data", "training_agents", "effort", "reserve")
-    if suite.fit or suite.model_fields_set & {*shared, "baselines"}:
-        raise UsageError(
-            f"{path}: [data], training_agents, effort, reserve, [fit] and [baselines] come from "
-            "fits_of; give them there"
-        )
     beside = path.with_name(str(suite.fits_of))
-    other = _validated(
-        beside, read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
-    )
+    found = read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
+    other = _validated(beside, found)
+    if suite.fit or suite.model_fields_set & {*shared} or {*suite.baselines} & {*other.methods}:
+        raise UsageError(
+            f"{path}: [data], training_agents, effort, reserve, [fit] and the [baselines] of its "
+            "methods come from fits_of; give them there"
+        )
 
-    def of_mine(baselines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        return {name: how for name, how in baselines.items() if name in suite.methods}
+    def joined(own: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+        return own | {name: how for name, how in theirs.items() if name in suite.methods}
 
     profiles = {}
     for name, profile in suite.profiles.items():
-        if profile.model_fields_set & {"training_agents", "effort", "fit", "baselines"}:
+        taken = profile.model_fields_set & {"training_agents", "effort", "fit"}
+        if taken or {*profile.baselines} & {*other.methods}:
             raise UsageError(
-                f"{path}: training_agents, effort, fit and baselines of profile {name!r} come from "
-                "fits_of; give them there"
+                f"{path}: training_agents, effort, fit and the baselines of its methods, in "
+                f"profile {name!r}, come from fits_of; give them there"
             )
         theirs = other.profiles.get(name, Profile())
-        taken = {part: getattr(theirs, part) for part in ("training_agents", "effort", "fit")}
-        taken["baselines"] = of_mine(theirs.baselines)
-        profiles[name] = profile.model_copy(update=taken)
-    changes: dict[str, Any] = {name: getattr(other, name) for name in shared}
+        changes = {part: getattr(theirs, part) for part in ("training_agents", "effort", "fit")}
+        changes["baselines"] = joined(profile.baselines, theirs.baselines)
+        profiles[name] = profile.model_copy(update=changes)
+    changes = {name: getattr(other, name) for name in shared}
     changes["fit"] = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-    changes |= {"baselines": of_mine(other.baselines), "profiles": profiles}
+    changes |= {"baselines": joined(suite.baselines, other.baselines), "profiles": profiles}
     return suite.model_copy(update=changes)
 
 
