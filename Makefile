@@ -9,7 +9,7 @@ SEEDS ?= 1,2,3,4,5
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz lint format lock clean
+.PHONY: help demo test fuzz smoke lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,14 @@ test: $(READY) ## Run the tests
 fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS) and count how they end
 	TWINFOLD_FUZZ_CASES=$(CASES) TWINFOLD_FUZZ_SEEDS=$(SEEDS) \
 		$(BIN)/python -m pytest -n $(WORKERS) tests/fuzz
+
+smoke: $(READY) ## Run every method of the benchmark on next to nothing, in about three minutes
+	rm -rf smoke
+	@set -e; for suite in table1 table2 scarcity scarcity_return; do \
+		$(BIN)/twinfold bench run $$suite --profile smoke --work smoke/fits \
+			--records smoke/$$suite-smoke.jsonl; done
+	$(BIN)/twinfold bench page table1 table2 scarcity scarcity_return --profile smoke \
+		--results smoke --out smoke/index.html
 
 lint: $(READY) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -48,7 +56,7 @@ lock: ## Write requirements.lock: the newest versions that pyproject.toml allows
 	echo "requirements.lock: $$(grep -c == requirements.lock) packages"
 
 clean: ## Remove the environment, caches and the demo's output (never runs/)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .jax_cache dist build demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .jax_cache dist build demo smoke
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 check_python = $(1) -c 'import sys; \

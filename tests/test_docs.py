@@ -112,9 +112,14 @@ def change_defaults(values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_shows_what_works(
-    page: Path, short: None, capsys: pytest.CaptureFixture[str]
+    page: Path,
+    short: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    namespace: dict[str, Any] = {"__name__": page.stem}
+    module = types.ModuleType(page.stem)  # where the classes of a page look for their names
+    monkeypatch.setitem(sys.modules, page.stem, module)
+    namespace = vars(module)
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"
         if block.file is not None:

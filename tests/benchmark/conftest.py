@@ -11,7 +11,8 @@ import pytest
 
 from twinfold.benchmark.pending import settings_of
 from twinfold.benchmark.records import FORMAT, VERSION
-from twinfold.benchmark.suite import Cell, Suite, load_suite
+from twinfold.benchmark.suite import Suite, load_suite
+from twinfold.benchmark.suite_parts import Cell
 from twinfold.cli import main
 
 TINY = """

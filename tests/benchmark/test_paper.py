@@ -38,7 +38,7 @@ def test_every_data_set_of_every_task_is_there(table, task, dataset) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("table3", "cart_pole", "random"), "table1, table2"),
+        (("table9", "cart_pole", "random"), "table1, table2, table3"),
         (("table1", "pendulum", "random"), "mountain_car, cart_pole, half_cheetah"),
         (("table1", "cart_pole", "expert"), "pure, random"),
         (("table2", "cart_pole", None), "pure, random"),
@@ -48,3 +48,10 @@ def test_every_data_set_of_every_task_is_there(table, task, dataset) -> None:
 def test_a_value_the_paper_does_not_have_lists_those_it_has(arguments, named) -> None:
     with pytest.raises(UsageError, match=named):
         paper_figures(*arguments)
+
+
+def test_the_kinds_of_actions_are_those_of_the_tasks() -> None:
+    from twinfold.benchmark.paper import ACTION_TYPES
+    from twinfold.tasks import TASK_NAMES, get_task
+
+    assert {name: get_task(name).action_type for name in TASK_NAMES} == ACTION_TYPES

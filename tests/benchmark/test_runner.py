@@ -16,7 +16,7 @@ import pytest
 from twinfold.benchmark import protocol as evaluate
 from twinfold.benchmark.eta import Clock, duration
 from twinfold.benchmark.records import VERSION
-from twinfold.benchmark.suite import Cell
+from twinfold.benchmark.suite_parts import Cell
 from twinfold.planning.config import ObjectiveSettings, PlanConfig
 from twinfold.planning.presets import PAPER
 from twinfold.training.run_directory import load_run

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from twinfold.baselines import CaDMSettings
-from twinfold.benchmark.pending import Part, planner_config
-from twinfold.benchmark.suite import DATASETS, Cell, Row, Suite, load_suite
+from twinfold.benchmark.pending import Part, planner_config, settings_of
+from twinfold.benchmark.suite import Suite, load_suite
+from twinfold.benchmark.suite_parts import DATASETS, Cell, Row
 from twinfold.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -54,19 +55,23 @@ def test_the_papers_suites_cover_the_papers_rows(name: str) -> None:
 
 def test_the_papers_suites_share_their_fits() -> None:
     first, second = (load_suite(ROOT / "suites" / f"{name}.toml") for name in ("table1", "table2"))
-    assert first.fits == second.fits
-    assert first.cadm("cadm") == second.cadm("cadm") == CaDMSettings()
+    fits = {task: first.settings("persim", task) for task in first.tasks}
+    assert fits == {task: second.settings("persim", task) for task in second.tasks}
+    for suite in (first, second):
+        assert suite.settings("cadm", "cart_pole") == CaDMSettings()
     # A stranger's table gets the same treatment: an effort, and nothing that is set per task.
     assert first.effort == second.effort == "thorough"
     assert not first.fit
-    assert all(fit.model_fields_set == {"effort"} for fit in first.fits.values())
+    assert all(fit and fit.model_fields_set == {"effort"} for fit in fits.values())
     assert first.data == second.data
 
 
 def test_a_suite_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert load_suite("table1").name == "table1"
-    with pytest.raises(UsageError, match="no suite 'table9'; valid: table1, table2"):
+    with pytest.raises(
+        UsageError, match="no suite 'table9'; valid: scarcity, scarcity_return, table1, table2"
+    ):
         load_suite("table9")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="none in suites/, so give the path"):
@@ -97,7 +102,7 @@ def test_a_profile_leaves_cells_out(tiny_returns: Suite) -> None:
         ({"tasks": ["pendulum"]}, "unknown task 'pendulum'; valid: mountain_car, cart_pole, half"),
         ({"datasets": ["expert"]}, "unknown dataset 'expert'; valid: pure, random, pure-eps-20"),
         ({"datasets": []}, "no datasets; valid: pure, random"),
-        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, cadm, cadm-pets, true"),
+        ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, cadm, cadm-pets, pooled"),
         ({"methods": ["persim", "persim"]}, "a method is named twice"),
         ({"planners": {"persim": ["mine"]}}, "unknown planner 'mine'; valid: twinfold, paper"),
         ({"planners": {"cadm": ["paper"]}}, "unknown method in .planners. 'cadm'; valid: persim"),
@@ -254,3 +259,81 @@ def test_a_pipe_among_the_suites_holds_nothing_up(
         load_suite("other")
     with pytest.raises(UsageError, match=r"cannot read suites/pipe.toml: it is a pipe"):
         load_suite("pipe")
+
+
+SHARED = """
+name = "mine"
+kind = "return"
+tasks = ["cart_pole"]
+datasets = ["random"]
+methods = ["persim", "cadm"]
+fits_of = "tiny.toml"
+
+[baselines.cadm]
+steps = 70
+
+[baselines.cadm.cart_pole]
+steps = 80
+"""
+
+
+def test_fits_of_another_suite_are_taken_and_a_method_that_it_lacks_keeps_its_own(
+    folder: Path,
+) -> None:
+    tiny = folder / "tiny.toml"
+    tiny.write_text(tiny.read_text() + "[profiles.smoke]\ntraining_agents = [7]\n"
+                    "fit = { steps = 9 }\ntrajectories = 1\n")  # fmt: skip
+    path = write(folder, SHARED + "[profiles.smoke.baselines.cadm.cart_pole]\nsteps = 5\n")
+    suite = load_suite(path)
+    assert suite.data.agents == 12
+    assert suite.settings("cadm", "cart_pole").steps == 80  # pyright: ignore
+    small = suite.resolved("smoke")
+    assert small.data.agents == 7
+    assert small.settings("persim", "cart_pole").steps == 9  # pyright: ignore
+    assert small.settings("persim", "cart_pole").rank == 3  # pyright: ignore
+    assert small.settings("cadm", "cart_pole").steps == 5  # pyright: ignore
+    assert small.resolved("smoke") == small
+    for extra in ("[baselines.persim]\n", "[profiles.smoke]\nfit = { steps = 5 }\n"):
+        with pytest.raises(UsageError, match="come from fits_of; give them there"):
+            load_suite(write(folder, SHARED + "[profiles.quick]\n" + extra))
+
+
+def test_training_agents_are_an_axis() -> None:
+    values = {**MINIMAL, "kind": "prediction", "training_agents": [5, 500]}
+    suite = Suite.model_validate(values)
+    cells = list(suite.cells(suite.profile("quick")))
+    assert [cell.n_agents for cell in cells] == [5] * 5 + [500] * 5
+    assert "5 training agents, agent 0" in str(cells[0])
+    assert cells[0].row == Row("cart_pole", "random", "persim", None, 5)
+    settings = settings_of(suite, suite.profile("quick"), cells[0])
+    assert settings["data"] == {"agents": 5, "seed": 0}
+    left_out = {"quick": {"without": [{"n_agents": 500}]}}
+    suite = Suite.model_validate({**values, "profiles": left_out})
+    assert {cell.n_agents for cell in suite.cells(suite.profile("quick"))} == {5}
+    for profile, named in (
+        ({"without": [{"n_agents": 7}]}, "unknown n_agents in without 7; valid: 5, 500"),
+        ({"methods": ["cadm"]}, "unknown method of a profile 'cadm'; valid: persim"),
+        ({"tasks": []}, "a profile has no tasks"),
+        ({"baselines": {"cadm": {}}}, "unknown method in baselines of a profile 'cadm'"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            Suite.model_validate({**values, "profiles": {"quick": profile}})
+    with pytest.raises(UsageError, match="no such axis; give one"):
+        Suite.model_validate({**MINIMAL, "profiles": {"quick": {"training_agents": [5, 6]}}})
+    with pytest.raises(UsageError, match="is named twice"):
+        Suite.model_validate({**values, "training_agents": [5, 5]})
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "scarcity", "scarcity_return"])
+def test_smoke_runs_every_method_on_next_to_nothing(name: str) -> None:
+    suite = load_suite(ROOT / "suites" / f"{name}.toml")
+    small, profile = suite.resolved("smoke"), suite.profile("smoke")
+    cells = list(small.cells(profile))
+    left_out = {"scarcity_return": {"cadm"}}.get(name, set())
+    assert {cell.method for cell in cells} == set(suite.methods) - left_out
+    assert len(cells) <= 16
+    for cell in cells:
+        settings = settings_of(small, profile, cell)
+        if settings["data"] is not None:
+            assert settings["data"]["agents"] <= 20
+            assert settings["fit"]["steps"] <= 200

@@ -13,7 +13,8 @@ import pytest
 from twinfold.benchmark.comparison import summarise
 from twinfold.benchmark.figure import save_picture
 from twinfold.benchmark.records import append_record, cell_of, read_records
-from twinfold.benchmark.suite import Row, Suite
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Row
 from twinfold.benchmark.tables import as_csv, markdown, notes, short
 from twinfold.errors import UsageError
 
@@ -93,7 +94,7 @@ def test_a_figure_that_is_not_finite_is_shown_and_never_good(
     cell = next(iter(tiny.cells(tiny.profile("quick"))))
     records = {cell: hand_made(tiny, "quick", cell, rmse_mean=None, r2_median=None)}
     page = markdown(tiny, "quick", records, tmp_path)
-    assert "| random | PerSim | not finite / 0.014 |" in page
+    assert "| random | PerSim | diverged / 0.014 |" in page
     assert "in 0 of 1 cells" in page
     row = rows_of(short(tiny, "quick", records, tmp_path))[2]
     assert row[-1] == "–"
@@ -318,7 +319,9 @@ def test_the_command_writes_what_it_shows(bench: Any, tiny: Suite, errors: dict)
     done = bench("table", "tiny", "--csv", "tiny.csv", "--plot", "tiny.png")
     assert done.code == 0, done.err
     assert done.out == Path("results/tiny-quick.md").read_text()
-    assert Path("tiny.csv").read_text().startswith("task,dataset,method,planner,status,agent")
+    assert (
+        Path("tiny.csv").read_text().startswith("task,dataset,method,planner,n_agents,status,agent")
+    )
     assert done.err.splitlines() == ["results/tiny-quick.md", "tiny.csv", "tiny.png"]
     brief = bench("table", "tiny", "--short", "--out", "docs/short.md")
     assert brief.out == Path("docs/short.md").read_text()

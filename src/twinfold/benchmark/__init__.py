@@ -1,7 +1,8 @@
-"""The paper's tasks as experiments: data, protocol, suites, records, tables, the demo.
+"""The paper's tasks as experiments: data, methods, protocol, suites, records, tables, the demo.
 
-What the owner of a table never opens. ``protocol`` and ``runner`` need JAX; suites, records and
-tables do not. ``collect`` is exported by ``twinfold``.
+What the owner of a table never opens. ``protocol``, ``runner`` and ``fits`` need JAX; suites,
+records, statistics, status, tables and page do not. ``methods`` holds a file for each method.
+``collect`` is exported by ``twinfold``.
 """
 
 import lazy_loader

@@ -9,20 +9,22 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures
+from twinfold.benchmark.estimates import estimate, last_finite, mean_of, values_of
+from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures, paper_methods
 from twinfold.benchmark.pending import default_fit, fit_settings
 from twinfold.benchmark.records import Record, cell_of, differences
-from twinfold.benchmark.suite import Cell, Profile, Row, Suite
+from twinfold.benchmark.statistics import Sample
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Cell, Profile, Row
 from twinfold.errors import UsageError
 from twinfold.utils.reading import READING, read_regular
 from twinfold.utils.text import cut
 
+PAPER_AGENTS = 500  # training agents of its tables
 OPTIMUM = "mountain_car_optimum.csv"  # beside the records
 _LONGEST = {"cart_pole": 200.0}  # a point per step
-# Methods of the paper's Table 2 that learn from recorded data alone.
-OFFLINE = ("persim", "cadm", "cadm-pets", "bcq-p", "bcq-a", "cql-p", "cql-a", "morel-p", "morel-a")
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,11 @@ class Entry:
         ours: mean over repeats of the RMSE or the return; NaN if one was not finite; None if not
             run.
         spread: standard deviation over repeats; over episodes if there is one repeat; else None.
-        low: lower end of the 95 % interval of an error that was measured once, else None.
+        low: lower end of the 95 % interval of the mean, or None where nothing is known of it.
         high: its upper end.
+        before: of repeats that diverged, what they were like before, in words.
+        failed: why a repeat could not be measured, or None.
+        values: by fit, of every episode or trajectory; None where a record does not hold them.
         r2: mean over repeats of the median R2 (errors only).
         paper: the paper's figure, or None where it prints none.
         paper_spread: its standard deviation (returns only).
@@ -58,6 +63,9 @@ class Entry:
     spread: float | None
     low: float | None
     high: float | None
+    before: tuple[str, ...]
+    failed: str | None
+    values: Sample | None
     r2: float | None
     paper: float | None
     paper_spread: float | None
@@ -83,14 +91,23 @@ class Entry:
         costs = self.lower_is_better or self.paper < 0.0
         return self.paper / self.ours if costs else self.ours / self.paper
 
+    @property
+    def status(self) -> str:
+        """``run``, ``diverged``, ``failed`` or ``not run``."""
+        if self.ours is not None:
+            return "run" if math.isfinite(self.ours) else "diverged"
+        return "not run" if self.failed is None else "failed"
+
     def record(self) -> Record:
         """Return the entry as plain values, for JSON and CSV."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "row"}
-        fields.pop("lower_is_better")
+        for name in ("lower_is_better", "values"):
+            fields.pop(name)
+        fields["before"] = "; ".join(self.before)
         at_least_as_good = self.beats(self.paper)
         return {
             **self.row._asdict(),
-            "status": "run" if self.repeats else "not run",
+            "status": self.status,
             **fields,
             "factor": self.factor,
             "at_least_as_good": at_least_as_good,
@@ -122,50 +139,59 @@ def summarise(
         for agent in suite.agents:
             wanted[row, agent] = []
     for cell in suite.cells(profile):
-        wanted[Row(*cell[:4]), cell.agent].append(cell)
+        wanted[cell.row, cell.agent].append(cell)
+    table = suite.paper or ("table1" if suite.kind == "prediction" else "table2")
     best = best_possible(folder) if suite.kind == "return" else {}
     return [
-        _entry(
-            suite.kind, row, agent, len(cells), [records[c] for c in cells if c in records], best
-        )
+        _entry(suite.kind, table, row, agent, cells, records, best)
         for (row, agent), cells in wanted.items()
     ]
 
 
+def measured(cells: Iterable[Cell], records: Mapping[Cell, Record]) -> list[Record]:
+    """Return the records of cells, without those of cells that could not be measured."""
+    found = (records[cell] for cell in cells if cell in records)
+    return [record for record in found if record.get("error") is None]
+
+
 def _entry(
     kind: str,
+    paper_table: TableName,
     row: Row,
     agent: int,
-    wanted: int,
-    records: list[Record],
+    cells: list[Cell],
+    known: Mapping[Cell, Record],
     best: Mapping[tuple[str, int], float],
 ) -> Entry:
     errors = kind == "prediction"
-    name = "rmse_mean" if errors else "mean"
+    records = measured(cells, known)
     figures = [record["figures"] for record in records]
-    values = [_number(row[name]) for row in figures]
+    values = [mean_of(record) for record in records]
     r2 = [_number(row.get("r2_median")) for row in figures] if errors else []
-    table = cast("TableName", "table1" if errors else "table2")
-    theirs = _paper(table, row, row.method).get(agent, {})
-    alone = figures[0] if len(figures) == 1 else {}
+    theirs = _paper(paper_table, row, row.method).get(agent, {})
     spread = statistics.stdev(values) if len(values) > 1 else None
-    if not errors and alone.get("n", 1) > 1:
-        spread = _number(alone.get("std"))
+    if not errors and len(figures) == 1 and figures[0].get("n", 1) > 1:
+        spread = _number(figures[0].get("std"))
+    found = estimate(records)
     offline = [
-        found[agent]["return_mean"]
-        for method in OFFLINE
-        if not errors and row.dataset and agent in (found := _paper(table, row, method))
+        found_there[agent]["return_mean"]
+        for method in paper_methods(paper_table)  # with a data set all of them learn offline
+        if not errors and row.dataset
+        if agent in (found_there := _paper(paper_table, row, method))
     ]
     return Entry(
         row=row,
         agent=agent,
         label=AGENT_LABELS[row.task][agent],
         repeats=len(records),
-        wanted=wanted,
-        ours=statistics.fmean(values) if values else None,
+        wanted=len(cells),
+        ours=found.value if found else None,
         spread=spread,
-        low=alone.get("rmse_low"),
-        high=alone.get("rmse_high"),
+        low=_finite(found.low) if found else None,
+        high=_finite(found.high) if found else None,
+        before=tuple(last_finite(records)),
+        failed=next((r["error"] for c in cells if (r := known.get(c)) and r.get("error")), None),
+        values=values_of(records),
         r2=statistics.fmean(r2) if r2 else None,
         paper=theirs.get("rmse_mean" if errors else "return_mean"),
         paper_spread=theirs.get("return_std"),
@@ -176,12 +202,19 @@ def _entry(
     )
 
 
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _number(value: float | None) -> float:
     """Return a figure of a record, where what is not finite is null."""
     return math.nan if value is None else float(value)
 
 
 def _paper(table: TableName, row: Row, method: str) -> dict[int, dict[str, float]]:
+    """Return the paper's figures for a method on the data of a row; of 500 agents, as it has."""
+    if row.n_agents not in (None, PAPER_AGENTS):
+        return {}
     try:
         return paper_figures(table, row.task, row.dataset, method)
     except UsageError:  # the paper does not have that row
@@ -230,7 +263,7 @@ def budget_lines(
     lines = []
     for task in suite.tasks:
         cells = [cell for cell in suite.cells(profile) if cell.task == task]
-        own = [records[cell] for cell in cells if cell in records]
+        own = measured(cells, records)
         others = [record for record in own if _fitted_otherwise(suite, record)]
         text = f"{len(own)} of {len(cells)} cells run{_budget(own)}"
         if others:
@@ -247,7 +280,7 @@ def _fitted_otherwise(suite: Suite, record: Record) -> bool:
     if record["settings"]["fit"] is None:
         return False
     cell = cell_of(record)
-    default, wanted = default_fit(cell.method), fit_settings(suite, cell)
+    default, wanted = default_fit(cell), fit_settings(suite, cell)
     return bool(
         differences(record["settings"]["fit"] | {"seed": wanted["seed"]}, wanted, default.get)
     )
@@ -263,8 +296,9 @@ def _budget(own: list[Record]) -> str:
         if record["seconds"]["fit"] is not None:
             fits.setdefault(record["method"], []).append(record["seconds"]["fit"])
     times = [
-        ("" if method == "persim" else f"of {method} ") + _seconds(min(spent), max(spent))
-        for method, spent in fits.items()
+        ("" if get_method(name).role == "ours" else f"of {name} ")
+        + _seconds(min(spent), max(spent))
+        for name, spent in fits.items()
     ]
     if times:
         text += f"; a fit took {', '.join(times)}"

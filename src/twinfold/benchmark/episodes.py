@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from twinfold import metrics
 from twinfold.benchmark.paper import AGENT_LABELS
+from twinfold.benchmark.predictions import rounded
 from twinfold.models.fitted_model import FittedModel
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
@@ -47,11 +48,27 @@ def play(
         {
             "agent": int(agent),
             "label": agent_label(task, agent),
-            **metrics.summarise(outcome.returns),
+            **return_figures(np.asarray(outcome.returns)),
             "mean_length": float(np.mean(outcome.lengths)),
         }
         for agent, outcome in zip(agents, outcomes, strict=True)
     ]
+
+
+def return_figures(returns: NDArray[Any]) -> Record:
+    """Return the figures of one agent's returns, and the returns themselves.
+
+    Where one is not finite, the figures say so, with the mean of the others.
+
+    Args:
+        returns: of episodes, ``(E,)``.
+    """
+    figures = {**metrics.summarise(returns), "values": rounded(returns)}
+    finite = np.asarray(returns)[np.isfinite(returns)]
+    if len(finite) == len(returns):
+        return figures
+    mean = float(np.mean(finite)) if len(finite) else None
+    return {**figures, "diverged": True, "last_finite": {"mean": mean, "episodes": len(finite)}}
 
 
 def objectives_of(

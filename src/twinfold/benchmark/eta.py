@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twinfold.benchmark.suite import Cell
+from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.suite_parts import Cell
 
 Kind = tuple[Any, ...]
 
@@ -29,8 +30,8 @@ class Clock:
         cells = list(todo)
         self._now = now
         self._begun = self._last = now()
-        self._cells = Counter(map(_kind, cells))
-        self._fits = {_fit(cell) for cell in cells}
+        self._cells = Counter(map(cell_kind, cells))
+        self._fits = {fit_of(cell) for cell in cells}
         self._measuring: dict[Kind, list[float]] = {}
         self._preparing: dict[Kind, list[float]] = {}
 
@@ -41,12 +42,12 @@ class Clock:
             cell: the cell.
             seconds: its measuring alone, without the fit that came before.
         """
-        now, kind = self._now(), _kind(cell)
+        now, kind = self._now(), cell_kind(cell)
         gone, self._last = now - self._last, now
         self._cells[kind] -= 1
         self._measuring.setdefault(kind, []).append(min(gone, seconds))
-        if _fit(cell) in self._fits:
-            self._fits.remove(_fit(cell))
+        if fit_of(cell) in self._fits:
+            self._fits.remove(fit_of(cell))
             self._preparing.setdefault(kind, []).append(max(0.0, gone - seconds))
         so_far = duration(now - self._begun)
         if not self._cells.total():
@@ -59,12 +60,15 @@ class Clock:
         return text + (f" and {new} of a kind not timed yet" if new else "")
 
 
-def _kind(cell: Cell) -> Kind:
-    return cell.task, cell.method, cell.planner
+def cell_kind(cell: Cell) -> Kind:
+    """Return what cells that take about equally long have in common."""
+    return cell.task, cell.method, cell.planner, cell.n_agents
 
 
-def _fit(cell: Cell) -> tuple[Kind, Any]:
-    return _kind(cell), (cell.dataset, cell.repeat)
+def fit_of(cell: Cell) -> tuple[Kind, Any]:
+    """Return what cells that share a fit have in common."""
+    agent = cell.agent if get_method(cell.method).per_agent else None
+    return cell_kind(cell), (cell.dataset, cell.repeat, agent)
 
 
 def _mean(values: list[float]) -> float:

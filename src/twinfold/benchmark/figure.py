@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twinfold.benchmark.comparison import Entry
+from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.suite import Suite
 from twinfold.benchmark.tables import TITLES, method_name
 from twinfold.errors import UsageError, one_of
@@ -73,7 +74,7 @@ def _draw(panel: Any, entries: Sequence[Entry], errors: bool) -> None:
         data, method = entry.row.dataset, method_name(entry.row)
         name = (
             data
-            if data and entry.row.method == "persim"
+            if data and entry.row.n_agents is None and get_method(entry.row.method).role == "ours"
             else ", ".join(filter(None, (data, method)))
         )
         names.append(literal(f"{name} · {entry.label}"))

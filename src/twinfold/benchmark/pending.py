@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinfold.baselines.cadm_settings import VARIANTS, CaDMSettings
+from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.records import differences, read_records
-from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
-from twinfold.config import FitConfig
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Cell, Profile
 from twinfold.errors import UsageError, one_of
 from twinfold.planning.config import PLANNERS, PlanConfig, recorded_settings, setting_fields
 from twinfold.planning.presets import PAPER, plan_config
@@ -64,14 +64,16 @@ class Plan:
     """Cells that a run would measure, and those that it would leave.
 
     Attributes:
-        todo: cells to measure, in order.
+        todo: cells to measure, in order; those that failed are among them.
         done: cells that have a record with the same settings.
         changed: recorded cells whose settings differ, with the differences.
+        failed: cells that could not be measured when it was last tried, with the reason.
     """
 
     todo: list[Cell]
     done: list[Cell]
     changed: dict[Cell, list[str]]
+    failed: dict[Cell, str]
 
 
 def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None = None) -> Plan:
@@ -81,16 +83,18 @@ def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None =
         UsageError: the profile or a name of the part does not exist.
         RunError: the records are damaged or of another version.
     """
-    profile = suite.profile(profile_name)
+    suite, profile = suite.resolved(profile_name), suite.profile(profile_name)
     known = read_records(records)
-    plan = Plan([], [], {})
+    plan = Plan([], [], {}, {})
     for cell in (part or Part()).of(suite, profile):
         record = known.get(cell)
-        if record is None:
+        if record is None or record.get("error") is not None:
             plan.todo.append(cell)
+            if record is not None:
+                plan.failed[cell] = record["error"]
             continue
         wanted = settings_of(suite, profile, cell)
-        default = functools.partial(_default, cell.method)
+        default = functools.partial(_default, cell)
         if differing := differences(_settings(record), wanted, default):
             plan.changed[cell] = differing
         else:
@@ -101,39 +105,50 @@ def plan_run(suite: Suite, profile_name: str, records: Path, part: Part | None =
 def settings_of(suite: Suite, profile: Profile, cell: Cell) -> dict[str, Any]:
     """Return all that a figure depends on, resolved; a record with other settings is another's."""
     found: dict[str, Any] = {"data": None, "fit": None, "plan": None}
-    if METHODS[cell.method]:
-        found["data"] = {"agents": suite.data.agents, "seed": data_seed(suite, cell)}
+    method = get_method(cell.method)
+    if method.fits:
+        found["data"] = {"agents": training_agents(suite, cell), "seed": fit_seed(suite, cell)}
         found["fit"] = fit_settings(suite, cell)
     if suite.kind == "prediction":
         return {**found, "trajectories": profile.trajectories, "steps": profile.steps}
-    found["plan"] = planner_config(suite, cell).model_dump(mode="json")
-    return {**found, "episodes": profile.episodes_by_task.get(cell.task, profile.episodes)}
+    if "act" not in method.abilities:
+        found["plan"] = planner_config(suite, cell).model_dump(mode="json")
+    return {**found, "episodes": episodes_of(profile, cell)}
 
 
-def data_seed(suite: Suite, cell: Cell) -> int:
-    """Return the seed of a cell's data; every repeat has one of its own."""
+def training_agents(suite: Suite, cell: Cell) -> int:
+    """Return the number of agents in the data of a cell."""
+    return suite.data.agents if cell.n_agents is None else cell.n_agents
+
+
+def fit_seed(suite: Suite, cell: Cell) -> int:
+    """Return the seed of a cell's data and fit; every repeat has one of its own."""
     return derived_seed(suite.data.seed + cell.repeat)
 
 
+def episodes_of(profile: Profile, cell: Cell) -> int:
+    """Return the episodes of a cell: a policy's cost little, so there may be more of them."""
+    if profile.policy_episodes is not None and "act" in get_method(cell.method).abilities:
+        return profile.policy_episodes
+    return profile.episodes_by_task.get(cell.task, profile.episodes)
+
+
 def fit_settings(suite: Suite, cell: Cell) -> dict[str, Any]:
-    """Return all settings of a cell's fit as plain values, its seed included."""
-    if cell.method not in VARIANTS:
-        return fit_config(suite, cell).model_dump(mode="json")
-    settings = suite.cadm(cell.method).model_dump(mode="json")
-    return {"variant": VARIANTS[cell.method], **settings, "seed": data_seed(suite, cell)}
+    """Return all settings of a cell's fit as plain values, its seed included.
+
+    Those of methods whose fits it builds on are in it, by name.
+    """
+    method, seed = get_method(cell.method), fit_seed(suite, cell)
+    own = method.recorded(suite.settings(cell.method, cell.task), seed)
+    below = {name: fit_settings(suite, cell._replace(method=name)) for name in method.needs}
+    return {**own, **below}
 
 
-def default_fit(method: str) -> dict[str, Any]:
-    """Return the defaults of the settings of a method's fit: what a younger one was before."""
-    settings = CaDMSettings() if method in VARIANTS else FitConfig()
-    return settings.model_dump(mode="json")
-
-
-def fit_config(suite: Suite, cell: Cell) -> FitConfig:
-    """Return the settings of a simulator's fit; every repeat has a seed of its own."""
-    config = suite.fits[cell.task]
-    seed = derived_seed(config.seed + suite.data.seed + cell.repeat)
-    return config.model_copy(update={"seed": seed})
+def default_fit(cell: Cell) -> dict[str, Any]:
+    """Return the defaults of the settings of a cell's fit: what a younger one was before."""
+    method = get_method(cell.method)
+    below = {name: default_fit(cell._replace(method=name)) for name in method.needs}
+    return {**method.defaults(cell.task), **below}
 
 
 def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
@@ -145,7 +160,7 @@ def planner_config(suite: Suite, cell: Cell) -> PlanConfig:
     changes = suite.plan.get(cell.task, {})
     config = plan_config(cell.task, get_task(cell.task).action_type, **changes)
     # The true dynamics and the baselines know of no training data to stay near to.
-    return config if cell.method == "persim" else config.without_data()
+    return config if get_method(cell.method).keeps_to_data else config.without_data()
 
 
 def _settings(record: dict[str, Any]) -> dict[str, Any]:
@@ -157,10 +172,15 @@ def _settings(record: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "plan": recorded_settings(plan)}
 
 
-def _default(method: str, name: str) -> Any:
-    """Return the default of a method's setting by its dotted name; None if it has none."""
+def _default(cell: Cell, name: str) -> Any:
+    """Return the default of a cell's setting by its dotted name; None if it has none."""
     part, _, setting = name.partition(".")
     if part == "plan":
         known = setting_fields()
         return known[setting].default if setting in known else None
-    return default_fit(method).get(setting) if part == "fit" else None
+    if part != "fit":
+        return None
+    value: Any = default_fit(cell)
+    for word in setting.split("."):
+        value = value.get(word) if isinstance(value, dict) else None
+    return value

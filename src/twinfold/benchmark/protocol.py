@@ -6,72 +6,44 @@ The true dynamics are used here and nowhere else: nothing is chosen by these fig
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold import __version__, metrics
-from twinfold.baselines.cadm_model import CaDM
-from twinfold.benchmark.collect import Trajectories, simulate_policy
+from twinfold import __version__
+from twinfold.benchmark.collect import simulate_policy
 from twinfold.benchmark.episodes import agent_label, objectives_of, play
+from twinfold.benchmark.methods.method import Method
+from twinfold.benchmark.methods.registry import method_of
+from twinfold.benchmark.methods.true_env_mpc import TRUE_ENV_MPC
 from twinfold.benchmark.paper import paper_figures
+from twinfold.benchmark.predictions import Predictions, error_figures
 from twinfold.errors import UsageError
-from twinfold.metrics import trimmed_mean
-from twinfold.models.fitted_model import FittedModel
-from twinfold.models.rollout import rollout_members
 from twinfold.planning.build import task_objective
 from twinfold.planning.config import PlanConfig
-from twinfold.planning.plan import check_fits
 from twinfold.planning.presets import plan_config
 from twinfold.tasks import Task, agent_covariates
 from twinfold.utils.seeds import derived_seed
 
 Record = dict[str, Any]
 
-Fitted = FittedModel | CaDM
-
 PROTOCOL_NOTE = (
     "The test policy is trained as the paper's was and earns about as much on the default agent, "
     "but it is not the paper's network."
 )
-HISTORY_NOTE = (
-    "CaDM knows an agent by its recent steps: the first {steps} true steps of every test "
-    "trajectory are its history, and its error is that of the steps that follow. A trajectory that "
-    "ends before counts nowhere."
-)
-EMPTY_NOTE = (
-    "CaDM begins every episode without a history, and every true step goes into it. A terminal "
-    "value is computed before, for an agent of which nothing is known."
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """True and predicted trajectories of one agent under the test policy.
-
-    P trajectories of L steps; D state coordinates. What came before, if anything, is left out.
-
-    Attributes:
-        true: ``(P, L + 1, D)``, the start included.
-        members: ``(M, P, L, D)``.
-        mask: ``(P, L)``, True for steps that the episode took.
-    """
-
-    true: NDArray[Any]
-    members: NDArray[Any]
-    mask: NDArray[np.bool_]
 
 
 def evaluate_prediction(
-    model: Fitted,
+    model: Any,
     task: Task,
     agents: Sequence[int] = (0, 1, 2, 3, 4),
     *,
     trajectories: int = 200,
     steps: int = 50,
     seed: int = 0,
+    method: Method | None = None,
 ) -> Record:
     """Return the open-loop prediction error on actions of the test policy (Table 1).
 
@@ -80,116 +52,62 @@ def evaluate_prediction(
     bootstrap interval, its standard deviation and interquartile mean, and the median of the other.
 
     Args:
-        model: a run, or a baseline, fitted on data of the task.
+        model: a run, or what another method has fitted on data of the task.
         task: the true task.
         agents: ids of agents.
         trajectories: P per agent.
         steps: L, open loop.
         seed: of the starts and the policy.
+        method: that the model is of; told by its type when None.
 
     Raises:
         UsageError: the run does not fit the task, or an agent is unknown.
     """
-    predictions = predict(model, task, agents, trajectories=trajectories, steps=steps, seed=seed)
-    rows = []
-    for agent, found in zip(agents, predictions, strict=True):
-        error = metrics.rmse(trimmed_mean(found.members), found.true[:, 1:], found.mask)
-        fit = metrics.r2(trimmed_mean(found.members), found.true[:, 1:], found.mask)
-        summary = metrics.summarise(error)
-        low, high = metrics.bootstrap_interval(error, np.mean)
-        rows.append(
-            {
-                "agent": int(agent),
-                "label": agent_label(task, agent),
-                "rmse_mean": summary["mean"],
-                "rmse_std": summary["std"],
-                "rmse_iqm": summary["iqm"],
-                "rmse_low": low,
-                "rmse_high": high,
-                "r2_median": float(np.median(fit)),
-                "n": summary["n"],
-            }
-        )
+    method = method or method_of(model)
+    predictions = predict(
+        model, task, agents, trajectories=trajectories, steps=steps, seed=seed, method=method
+    )
+    rows = [
+        {"agent": int(agent), "label": agent_label(task, agent), **error_figures(found)}
+        for agent, found in zip(agents, predictions, strict=True)
+    ]
     means = np.array([row["rmse_mean"] for row in rows])
     return {
         "kind": "prediction",
-        **_head(model, task, seed),
+        **_head(model, task, seed, method),
         "policy": "test",
         "trajectories": trajectories,
         "steps": steps,
         "agents": rows,
         "median_over_agents": float(np.median(means)),
-        "paper": _paper("table1", task, model),
-        "history_steps": _history_steps(model),
-        "note": _note(model),
+        "paper": _paper("table1", task, model, method),
+        "history_steps": method.history_steps(model),
+        "note": " ".join(filter(None, (PROTOCOL_NOTE, method.error_note(model)))),
     }
 
 
 def predict(
-    model: Fitted,
+    model: Any,
     task: Task,
     agents: Sequence[int],
     *,
     trajectories: int = 200,
     steps: int = 50,
     seed: int = 0,
+    method: Method | None = None,
 ) -> list[Predictions]:
     """Return true trajectories under the test policy and what each member predicts for them."""
-    covariates = true_covariates(model, task, agents)
+    method = method or method_of(model)
+    covariates = true_covariates(model, task, agents, method)
     # Not the seed of the data: the test starts and actions are new.
     fresh = derived_seed(10_000 + seed)
-    length = _history_steps(model) + steps
+    length = method.history_steps(model) + steps
     found = simulate_policy(task, covariates, "test", trajectories, length, seed=fresh)
-    if isinstance(model, CaDM):
-        return [_after_history(model, agent, found, a) for a, agent in enumerate(agents)]
-    index = model.agent_indices(int(agent) for agent in agents)
-    n_agents, n_paths, length, n_state = found.states[:, :, 1:].shape
-    flat = n_agents * n_paths
-    paths = rollout_members(
-        model.members,
-        model.normalizer,
-        np.repeat(index, n_paths),
-        found.states[:, :, 0].reshape(flat, n_state).astype(np.float64),
-        found.actions.reshape(flat, length, *found.actions.shape[3:]),
-    )
-    paths = paths.reshape(-1, n_agents, n_paths, length, n_state)
-    return [
-        Predictions(found.states[a], paths[:, a], found.mask[a, :, :length])
-        for a in range(n_agents)
-    ]
-
-
-def _history_steps(model: Fitted) -> int:
-    """Return how many true steps a model is given before the first that it predicts."""
-    return model.config.history if isinstance(model, CaDM) else 0
-
-
-def _note(model: Fitted) -> str:
-    history = _history_steps(model)
-    return PROTOCOL_NOTE + (f" {HISTORY_NOTE.format(steps=history)}" if history else "")
-
-
-def _after_history(model: CaDM, agent: int, found: Trajectories, place: int) -> Predictions:
-    """Return what a model predicts that reads the first steps of each trajectory of an agent.
-
-    Raises:
-        UsageError: every trajectory ends before.
-    """
-    begun = model.config.history
-    lasting = found.mask[place, :, begun]
-    if not lasting.any():
-        raise UsageError(
-            f"every test trajectory of agent {agent} ends within the {begun} steps that the model "
-            "is given as history; measure more trajectories"
-        )
-    states, actions = found.states[place, lasting], found.actions[place, lasting]
-    known = model.histories(states[:, : begun + 1].astype(np.float64), actions[:, :begun])
-    paths = model.rollout(states[:, begun], actions[:, begun:], known)
-    return Predictions(states[:, begun:], paths, found.mask[place, lasting, begun:])
+    return method.predict(model, agents, found)
 
 
 def evaluate_return(
-    model: Fitted,
+    model: Any,
     task: Task,
     agents: Sequence[int] = (0, 1, 2, 3, 4),
     *,
@@ -197,6 +115,7 @@ def evaluate_return(
     seed: int = 0,
     plan: PlanConfig | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    method: Method | None = None,
 ) -> Record:
     """Return of model-predictive control in the true task (Table 2).
 
@@ -204,35 +123,37 @@ def evaluate_return(
     that refer to training data are switched off for it.
 
     Args:
-        model: a run, or a baseline, fitted on data of the task.
+        model: a run, or what another method has fitted on data of the task.
         task: the true task.
         agents: ids of agents.
         episodes: per agent.
         seed: of starts and planner.
         plan: settings of the planner; the task's defaults when None.
         progress: receives (what, jobs done, jobs in all).
+        method: that the model is of; told by its type when None.
 
     Raises:
         UsageError: the run does not fit the task, or an agent is unknown.
     """
-    covariates = true_covariates(model, task, agents)
+    method = method or method_of(model)
+    covariates = true_covariates(model, task, agents, method)
     config = plan or plan_config(task.name, task.action_type)
-    if isinstance(model, CaDM):
-        config, run = config.without_data(), None
-        stacks: list[Any] = [model.dynamics()] * len(agents)
-    else:
-        run = model
-        stacks = [model.dynamics(int(agent), config.objective.draws) for agent in agents]
-    objectives = objectives_of(run, task, agents, stacks, config, progress)
+    if not method.keeps_to_data:
+        config = config.without_data()
+    stacks = [method.dynamics(model, int(agent), config.objective.draws) for agent in agents]
+    own = [method.agent_of(agent) for agent in agents]
+    run = method.planning_model(model)
+    objectives = objectives_of(run, task, own, stacks, config, progress)
     rows = play(task, agents, covariates, stacks, objectives, config, episodes, seed, progress)
+    note = method.return_note(model)
     return {
         "kind": "return",
-        **_head(model, task, seed),
+        **_head(model, task, seed, method),
         "episodes": episodes,
         "plan": config.model_dump(mode="json"),
         "agents": rows,
-        "paper": _paper("table2", task, model),
-        **({"note": EMPTY_NOTE} if isinstance(model, CaDM) else {}),
+        "paper": _paper("table2", task, model, method),
+        **({"note": note} if note else {}),
     }
 
 
@@ -272,7 +193,7 @@ def evaluate_true(
     if unknown:
         raise UsageError(f"agent {unknown[0]} is no test agent; valid: 0 to {known - 1}")
     config = (plan or plan_config(task.name, task.action_type)).without_data()
-    paper = _figures("table2", task, None, "true-env-mpc")
+    paper = _figures("table2", task, None, TRUE_ENV_MPC.name)
     if max_steps is not None and max_steps < task.max_steps:
         task, paper = replace(task, max_steps=max_steps), {}  # of episodes of another length
     covariates = task.test_agents[[int(agent) for agent in agents]]
@@ -284,7 +205,7 @@ def evaluate_true(
         "twinfold": __version__,
         "task": task.name,
         "dataset": None,
-        "method": "true-env-mpc",
+        "method": TRUE_ENV_MPC.name,
         "seed": seed,
         "episodes": episodes,
         "max_steps": task.max_steps,
@@ -294,7 +215,9 @@ def evaluate_true(
     }
 
 
-def true_covariates(model: Fitted, task: Task, agents: Sequence[int]) -> NDArray[np.float64]:
+def true_covariates(
+    model: Any, task: Task, agents: Sequence[int], method: Method | None = None
+) -> NDArray[np.float64]:
     """Return the true hidden physics ``(n, C)`` of agents, for comparison only.
 
     The paper's test agents (0 to 4) are the same in every data set; those of other agents follow
@@ -303,8 +226,9 @@ def true_covariates(model: Fitted, task: Task, agents: Sequence[int]) -> NDArray
     Raises:
         UsageError: the run does not fit the task, or an agent's physics are not known.
     """
-    check_fits(model, task)
-    source = model.info.source
+    method = method or method_of(model)
+    method.check(model, task)
+    source = method.info(model).get("source", {})
     n_agents, drawn = source.get("n_agents"), source.get("seed")
     known = task.test_agents
     if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):
@@ -317,24 +241,25 @@ def true_covariates(model: Fitted, task: Task, agents: Sequence[int]) -> NDArray
     return known[[int(agent) for agent in agents]]
 
 
-def _head(model: Fitted, task: Task, seed: int) -> Record:
-    source = model.info.source
+def _head(model: Any, task: Task, seed: int, method: Method) -> Record:
+    info = method.info(model)
+    source = info.get("source", {})
     return {
         "twinfold": __version__,
         "task": task.name,
         "dataset": source.get("policy"),
         "data_seed": source.get("seed"),
-        "fingerprint": model.info.fingerprint,
-        "fit": model.config.model_dump(mode="json"),
-        "fit_steps": model.info.steps,
+        "fingerprint": info.get("fingerprint"),
+        "fit": method.fit_settings(model),
+        "fit_steps": info.get("steps"),
         "seed": seed,
     }
 
 
-def _paper(table: Any, task: Task, model: Fitted) -> Record:
+def _paper(table: Any, task: Task, model: Any, method: Method) -> Record:
     """Return the paper's figures for a method on the same kind of data, by agent; {} if none."""
-    method = model.method if isinstance(model, CaDM) else "persim"
-    return _figures(table, task, model.info.source.get("policy"), method)
+    policy = method.info(model).get("source", {}).get("policy")
+    return _figures(table, task, policy, method.name)
 
 
 def _figures(table: Any, task: Task, dataset: str | None, method: str) -> Record:

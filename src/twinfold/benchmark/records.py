@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from twinfold.benchmark.suite import Cell
+from twinfold.benchmark.suite_parts import Cell
 from twinfold.errors import RunError, UsageError
 from twinfold.utils.files import (
     append_line,
@@ -44,14 +44,27 @@ class _Settings(_Part):
     plan: dict[str, Any] | None
 
 
-class _Error(_Part):
+class _LastFinite(_Part):
+    rmse_mean: float | None = None
+    mean: float | None = None
+    steps: int | None = None
+    episodes: int | None = None
+
+
+class _Figures(_Part):
+    values: list[float | None] | None = None
+    diverged: bool = False
+    last_finite: _LastFinite | None = None
+
+
+class _Error(_Figures):
     rmse_mean: float | None
     r2_median: float | None = None
     rmse_low: float | None = None
     rmse_high: float | None = None
 
 
-class _Return(_Part):
+class _Return(_Figures):
     mean: float | None
     std: float | None = None
     n: int = 1
@@ -80,6 +93,8 @@ class _Line(_Part):
     planner: str | None
     agent: int
     repeat: Annotated[int, Field(ge=0)]
+    n_agents: int | None = None
+    error: str | None = None
     settings: _Settings
     seconds: _Seconds
     device: str
@@ -102,8 +117,9 @@ _RECORD = TypeAdapter(Annotated[_Prediction | _Planning, Field(discriminator="ki
 
 
 def cell_of(record: Record) -> Cell:
-    """Return the cell that a record is of."""
-    return Cell(*(record[name] for name in Cell._fields))
+    """Return the cell that a record is of; an older record says no number of training agents."""
+    known = (name for name in Cell._fields if name in record)
+    return Cell(**{name: record[name] for name in known})
 
 
 def read_records(path: Path) -> dict[Cell, Record]:

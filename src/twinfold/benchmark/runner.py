@@ -4,50 +4,36 @@
         collect the data and fit, unless the work directory holds that fit
         for every agent: measure and append a record
 
-A fit depends on the data and on the settings of the fit alone, so suites share fits.
+A fit depends on the data and on the settings of the fit alone, so suites share fits. What cannot be
+measured, such as a method that finds nothing to learn from, is recorded with the reason, and the
+run goes on; it is tried again the next time.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
 import itertools
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from twinfold import __version__
-from twinfold.baselines.cadm_settings import VARIANTS
 from twinfold.benchmark.eta import Clock
+from twinfold.benchmark.fits import Fits, Log, Progress
+from twinfold.benchmark.methods.method import Evaluation
+from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.paper import AGENT_LABELS
-from twinfold.benchmark.pending import (
-    Part,
-    Plan,
-    data_seed,
-    fit_config,
-    fit_settings,
-    plan_run,
-    planner_config,
-    settings_of,
-)
+from twinfold.benchmark.pending import Part, Plan, fit_seed, plan_run, planner_config, settings_of
 from twinfold.benchmark.records import FORMAT, VERSION, Record, append_record, cell_of, compact
-from twinfold.benchmark.suite import METHODS, Cell, Profile, Suite
-from twinfold.errors import RunError, UsageError
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Cell, Profile
+from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.cores import usable_cores
 from twinfold.utils.seeds import derived_seed
-
-if TYPE_CHECKING:
-    from twinfold.baselines.cadm_model import CaDM
-    from twinfold.data.panel import PanelDataset
-    from twinfold.models.fitted_model import FittedModel
-
-Log = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
-Model = TypeVar("Model")
+from twinfold.utils.text import cut
 
 
 def run_suite(
@@ -74,35 +60,53 @@ def run_suite(
         progress: receives (what, done, in all) of the stage that runs.
 
     Returns:
-        What was to be done when it started.
+        What was to be done when it started, and of that what could not be measured.
 
     Raises:
         UsageError: a name does not exist, or a record has other settings and ``force`` is off.
         RunError: the records or a fit in the work directory are damaged or of another version.
     """
-    profile = suite.profile(profile_name)
+    suite, profile = suite.resolved(profile_name), suite.profile(profile_name)
     plan = plan_run(suite, profile_name, records, part)
     if plan.changed and not force:
         raise UsageError(_changed_message(plan.changed, records))
     missing = {*plan.todo, *plan.changed}
     todo = [cell for cell in (part or Part()).of(suite, profile) if cell in missing]
-    if suite.kind == "return":
-        from twinfold.planning.build import check_plan
-        from twinfold.tasks import get_task
-
-        for cell in todo:  # a mistake in a planner's settings is told before the fits
-            check_plan(planner_config(suite, cell), get_task(cell.task))
+    check_before(suite, todo)
     log(f"{suite.name}, profile {profile_name}: {len(todo)} cells to run, {len(plan.done)} done")
     clock = Clock(todo)
-    session = _Session(suite, profile, profile_name, work, log, progress)
+    session = _Session(suite, profile, profile_name, Fits(suite, work, log, progress), progress)
+    failed: dict[Cell, str] = {}
     for cells in _groups(todo):
         for record in session.measure(cells):
             append_record(records, record)
-            left = clock.tick(cell_of(record), record["seconds"]["evaluation"])
+            cell = cell_of(record)
+            if record["error"] is not None:
+                failed[cell] = record["error"]
+            left = clock.tick(cell, record["seconds"]["evaluation"])
             log(f"{_shown(record)}; {left}")
-    if plan.changed:
+    if plan.changed or plan.failed:
         compact(records, suite.cells(profile))
-    return plan
+    return replace(plan, failed=failed)
+
+
+def check_before(suite: Suite, todo: Iterable[Cell]) -> None:
+    """Tell mistakes in a planner's settings and missing packages before anything is fitted.
+
+    Raises:
+        UsageError: there is one; the message names the setting, or what to install.
+    """
+    for name in dict.fromkeys(cell.method for cell in todo):
+        get_method(name).check_installed()
+    if suite.kind != "return":
+        return
+    from twinfold.planning.build import check_plan
+    from twinfold.tasks import get_task
+
+    for task, planner, method in dict.fromkeys((c.task, c.planner, c.method) for c in todo):
+        if planner is not None:
+            cell = Cell(task, None, method, planner, 0, 0)
+            check_plan(planner_config(suite, cell), get_task(task))
 
 
 def _changed_message(changed: Mapping[Cell, list[str]], records: Path) -> str:
@@ -117,25 +121,33 @@ def _changed_message(changed: Mapping[Cell, list[str]], records: Path) -> str:
 
 def _groups(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
     """Return the cells that share a fit and a planner: they differ by agent only."""
-    for _, group in itertools.groupby(cells, key=lambda cell: cell._replace(agent=0)):
+
+    def shared(cell: Cell) -> Cell:
+        return cell if get_method(cell.method).per_agent else cell._replace(agent=0)
+
+    for _, group in itertools.groupby(cells, key=shared):
         yield list(group)
 
 
 @dataclass(frozen=True)
 class _Session:
-    """One run: its settings, and the model that was used last."""
+    """One run: its settings and its fits."""
 
     suite: Suite
     profile: Profile
     profile_name: str
-    work: Path
-    log: Log
+    fits: Fits
     progress: Progress | None
-    models: dict[tuple[Any, ...], FittedModel | CaDM] = field(default_factory=dict)
 
     def measure(self, cells: list[Cell]) -> Iterator[Record]:
         """Yield the records of cells of one group, each as soon as it is known."""
-        model = self.model(cells[0]) if METHODS[cells[0].method] else None
+        model = None
+        if get_method(cells[0].method).fits:
+            try:
+                model = self.fits.model(cells[0])
+            except (UsageError, InvalidDataError, ArithmeticError) as error:
+                yield from (self.failure(cell, error) for cell in cells)
+                return
         side_by_side = self._side_by_side(cells[0])
         if side_by_side == 1:
             for cell in cells:
@@ -158,114 +170,58 @@ class _Session:
         episodes = settings_of(self.suite, self.profile, cell)["episodes"]
         return max(1, usable_cores() // episodes)
 
-    def model(self, cell: Cell) -> FittedModel | CaDM:
-        """Return the fit of a cell: the last one, one of the work directory, or a new one."""
-        from twinfold.benchmark.collect import collect, provenance
-        from twinfold.tasks import get_task
-
-        key = (cell.task, cell.dataset, cell.repeat, cell.method)
-        if key in self.models:
-            return self.models[key]
-        assert cell.dataset is not None
-        task = get_task(cell.task)
-        n_agents, seed = self.suite.data.agents, data_seed(self.suite, cell)
-        self.log(f"{cell.task}, {cell.dataset}, repeat {cell.repeat}: collecting")
-        # Collected anew every time, in seconds: a stored table would outlive a new policy.
-        dataset = collect(task, cell.dataset, n_agents, seed)
-        source = provenance(task, cell.dataset, n_agents, seed)
-        found = self.cadm if cell.method in VARIANTS else self.simulator
-        model = found(cell, dataset, source)
-        self.models.clear()  # suites go fit by fit
-        self.models[key] = model
-        return model
-
-    def simulator(self, cell: Cell, dataset: PanelDataset, source: dict[str, Any]) -> FittedModel:
-        """Return the learned simulators of a cell, from the work directory or fitted anew."""
-        from twinfold.training.fit import fit
-        from twinfold.training.run_directory import load_run
-
-        config = fit_config(self.suite, cell)
-        out = self.place(cell, dataset, config.model_dump_json())
-        if out.exists():
-            return self.loaded(load_run, out)
-        return fit(
-            dataset,
-            config,
-            out=out,
-            reserve=self.suite.reserve,
-            source=source,
-            log=lambda line: self.log(f"  {line}"),
-            progress=self.progress,
-        )
-
-    def cadm(self, cell: Cell, dataset: PanelDataset, source: dict[str, Any]) -> CaDM:
-        """Return the CaDM of a cell, from the work directory or fitted anew."""
-        from twinfold.baselines import fit_cadm, load_cadm, save_cadm
-
-        settings = fit_settings(self.suite, cell)
-        out = self.place(cell, dataset, json.dumps(settings)).with_suffix(".safetensors")
-        if out.exists():
-            return self.loaded(load_cadm, out)
-        model = fit_cadm(
-            dataset,
-            self.suite.cadm(cell.method),
-            VARIANTS[cell.method],
-            settings["seed"],
-            source=source,
-            progress=self.progress,
-        )
-        save_cadm(model, out)
-        self.log(f"  {cell.method}: fitted in {model.info.seconds:.1f} s: {out}")
-        return model
-
-    def place(self, cell: Cell, dataset: PanelDataset, settings: str) -> Path:
-        """Return where the fit of a cell is kept: under the digest of its data and settings."""
-        digest = hashlib.sha256((dataset.fingerprint() + settings).encode()).hexdigest()[:12]
-        method = "" if cell.method == "persim" else f"-{cell.method}"
-        seed = data_seed(self.suite, cell)
-        return self.work / f"{cell.task}-{cell.dataset}{method}-{seed}-{digest}"
-
-    def loaded(self, load: Callable[[Path], Model], path: Path) -> Model:
-        """Return a fit of the work directory; a damaged one is told how to be rid of."""
-        self.log(f"  the fit is there: {path}")
-        try:
-            return load(path)
-        except RunError as error:
-            raise RunError(f"{error}\nor remove {path}: this command then fits anew") from None
-
-    def record(
-        self, cell: Cell, model: FittedModel | CaDM | None, progress: Progress | None
-    ) -> Record:
+    def record(self, cell: Cell, model: Any, progress: Progress | None) -> Record:
         """Measure one cell."""
-        import jax
-
-        from twinfold.benchmark import protocol as evaluate
-        from twinfold.tasks import get_task
-
         begun = time.perf_counter()
-        settings = settings_of(self.suite, self.profile, cell)
-        first = data_seed(self.suite, cell)
-        # Depends on the cell alone, so a part of a suite gives the figures of the whole.
-        seed = derived_seed(100 * first + cell.agent)
-        task, agents = get_task(cell.task), [cell.agent]
-        if self.suite.kind == "prediction":
-            assert model is not None
-            budget = {name: settings[name] for name in ("trajectories", "steps")}
-            found = evaluate.evaluate_prediction(model, task, agents, seed=seed, **budget)
-        else:
-            budget = {"episodes": settings["episodes"]}
-            options: dict[str, Any] = {
-                **budget,
-                "seed": seed,
-                "plan": planner_config(self.suite, cell),
-                "progress": progress,
-            }
-            if model is None:
-                found = evaluate.evaluate_true(task, agents, **options)
-            else:
-                found = evaluate.evaluate_return(model, task, agents, **options)
+        try:
+            found, budget = self.figures(cell, model, progress)
+        except (UsageError, InvalidDataError, ArithmeticError) as error:
+            return self.failure(cell, error)
         (row,) = found["agents"]
         figures = {name: value for name, value in row.items() if name not in ("agent", "label")}
+        info = {} if model is None else get_method(cell.method).info(model)
+        return {
+            **self.head(cell),
+            "budget": {"repeats": self.profile.repeats, **budget},
+            "fitted": None if model is None else _single_values(info),
+            "seconds": {
+                "fit": info.get("seconds"),
+                "evaluation": round(time.perf_counter() - begun, 2),
+            },
+            "figures": figures,
+            "note": found.get("note"),
+            "error": None,
+        }
+
+    def figures(self, cell: Cell, model: Any, progress: Progress | None) -> tuple[Record, Record]:
+        """Return what was measured of a cell, and the budget of that."""
+        from twinfold.benchmark import protocol
+        from twinfold.tasks import get_task
+
+        method, task = get_method(cell.method), get_task(cell.task)
+        settings, seed = settings_of(self.suite, self.profile, cell), self.seed(cell)
+        if self.suite.kind == "prediction":
+            budget = {name: settings[name] for name in ("trajectories", "steps")}
+            return protocol.evaluate_prediction(
+                model, task, [cell.agent], seed=seed, method=method, **budget
+            ), budget
+        budget = {"episodes": settings["episodes"]}
+        plan = None if cell.planner is None else planner_config(self.suite, cell)
+        evaluation = Evaluation(budget["episodes"], seed, plan, progress)
+        return method.returns(model, task, [cell.agent], evaluation), budget
+
+    def seed(self, cell: Cell) -> int:
+        """Return the seed of a cell's evaluation.
+
+        It depends on the cell alone, so a part of a suite gives the figures of the whole.
+        """
+        return derived_seed(100 * fit_seed(self.suite, cell) + cell.agent)
+
+    def head(self, cell: Cell) -> Record:
+        """Return what a record says before anything is measured."""
+        import jax
+
+        fits = get_method(cell.method).fits
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -276,35 +232,39 @@ class _Session:
             "kind": self.suite.kind,
             **cell._asdict(),
             "label": AGENT_LABELS[cell.task][cell.agent],
-            "budget": {"repeats": self.profile.repeats, **budget},
-            "settings": settings,
-            "fitted": None if model is None else _fitted(model),
-            "seeds": {"data_and_fit": None if model is None else first, "evaluation": seed},
-            "seconds": {
-                "fit": None if model is None else model.info.seconds,
-                "evaluation": round(time.perf_counter() - begun, 2),
+            "settings": settings_of(self.suite, self.profile, cell),
+            "seeds": {
+                "data_and_fit": fit_seed(self.suite, cell) if fits else None,
+                "evaluation": self.seed(cell),
             },
             "device": jax.devices()[0].device_kind,
             "cores": usable_cores(),
-            "figures": figures,
-            "note": found.get("note"),
+        }
+
+    def failure(self, cell: Cell, error: Exception) -> Record:
+        """Return the record of a cell that could not be measured."""
+        settings = settings_of(self.suite, self.profile, cell)
+        budget = {n: settings[n] for n in ("trajectories", "steps", "episodes") if n in settings}
+        empty = {"rmse_mean": None} if self.suite.kind == "prediction" else {"mean": None, "n": 0}
+        return {
+            **self.head(cell),
+            "budget": {"repeats": self.profile.repeats, **budget},
+            "fitted": None,
+            "seconds": {"fit": None, "evaluation": 0.0},
+            "figures": empty,
+            "note": None,
+            "error": cut(str(error) or type(error).__name__, 500),
         }
 
 
 def _shown(record: Record) -> str:
+    if record["error"] is not None:
+        return f"{cell_of(record)}: failed: {record['error']}"
     name, word = ("rmse_mean", "error") if record["kind"] == "prediction" else ("mean", "return")
     figure, seconds = record["figures"][name], record["seconds"]["evaluation"]
     return f"{cell_of(record)}: {word} {figure:.4g} in {seconds:.1f} s"
 
 
-def _fitted(model: FittedModel | CaDM) -> dict[str, Any]:
-    """Return what a fit was made from and what it chose: its single values, and its error."""
-    single = {name: value for name, value in model.info if isinstance(value, str | int | float)}
-    validation = getattr(model.info, "validation", None)
-    if validation is None:  # a baseline holds nothing out
-        return single
-    return {
-        **single,
-        "held_out_error": validation.get("rmse"),
-        "persistence_error": validation.get("persistence_rmse"),
-    }
+def _single_values(info: Mapping[str, Any]) -> Record:
+    """Return what a fit was made from and what it chose, its single values alone."""
+    return {name: v for name, v in info.items() if isinstance(v, str | int | float)}

@@ -9,219 +9,122 @@
     [planners]                      # our planner alone where nothing is said
     true-env-mpc = ["twinfold", "paper"]
 
+    training_agents = [25, 500]     # an axis of the suite; [data] agents where it is left out
+
     effort = "thorough"             # of every fit; "normal" where nothing is said
     [fit.cart_pole]                 # further settings of FitConfig, by task
     [plan.cart_pole]                # settings of PlanConfig, by task; change our planner only
-    [baselines.cadm]                # settings of a baseline that differ from its defaults
+    [baselines.cadm]                # settings of a method that differ from its defaults
+    [baselines.cadm.half_cheetah]   # the same for one task
 
     [profiles.quick]
     repeats = 1
     episodes = 5
     episodes_by_task = { mountain_car = 2 }
 
-Loading a suite needs no JAX.
+What a method is stands in :mod:`twinfold.benchmark.methods`. Loading a suite needs no JAX.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from twinfold.baselines.cadm_settings import VARIANTS, CaDMSettings
-from twinfold.benchmark.paper import AGENT_LABELS
-from twinfold.config import FitConfig
+from twinfold.benchmark.methods.method import Given, Method
+from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.paper import TableName
+from twinfold.benchmark.suite_names import check_names
+from twinfold.benchmark.suite_parts import (
+    FOLDER,
+    PLANNERS,
+    TASKS,
+    Cell,
+    Count,
+    DataSettings,
+    Effort,
+    Index,
+    Profile,
+    Row,
+    Strict,
+    Without,
+)
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import READING, problem_lines, read_toml
-from twinfold.utils.seeds import LARGEST_SEED
 from twinfold.utils.text import cut
 
-Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
-Index = Annotated[int, Field(strict=True)]
-
-FOLDER = Path("suites")
-KINDS = ("prediction", "return")
-DATASETS = ("pure", "random", "pure-eps-20", "pure-eps-40")
-# By method: whether something is fitted, and so whether there is a data set to choose.
-METHODS = {"persim": True, **dict.fromkeys(VARIANTS, True), "true-env-mpc": False}
-PLANNERS = ("twinfold", "paper")
-TASKS = tuple(AGENT_LABELS)
+Planners = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataSettings(_Strict):
-    """Settings of the data that is collected.
-
-    Attributes:
-        agents: agents per data set, one trajectory each; 0 to 4 are the test agents.
-        seed: of the first repeat; repeat k has seed + k, for data, fit and evaluation.
-    """
-
-    agents: Count = 500
-    seed: Seed = 0
-
-
-class Cell(NamedTuple):
-    """One figure to be measured; ``dataset`` and ``planner`` are None where there is none."""
-
-    task: str
-    dataset: str | None
-    method: str
-    planner: str | None
-    agent: int
-    repeat: int
-
-    def __str__(self) -> str:
-        words = (self.task, self.dataset, self.method, self.planner and f"planner {self.planner}")
-        named = ", ".join(word for word in words if word)
-        return f"{named}, agent {self.agent}, repeat {self.repeat}"
-
-
-class Row(NamedTuple):
-    """Row of a table: cells that differ by agent and repeat only."""
-
-    task: str
-    dataset: str | None
-    method: str
-    planner: str | None
-
-
-class Without(_Strict):
-    """Cells that a profile leaves out: those that fit all that is given."""
-
-    task: str | None = None
-    dataset: str | None = None
-    method: str | None = None
-    planner: str | None = None
-    agents: tuple[Index, ...] | None = None
-
-    def holds(self, cell: Cell) -> bool:
-        """Return whether a cell is left out."""
-        given = {name: getattr(self, name) for name in Row._fields}
-        return all(
-            value is None or value == getattr(cell, name) for name, value in given.items()
-        ) and (self.agents is None or cell.agent in self.agents)
-
-
-class Profile(_Strict):
-    """Part of a suite's measuring that is done.
-
-    Attributes:
-        repeats: data sets and fits per task and data set. A method that fits nothing has one.
-        trajectories: true trajectories per agent (kind ``prediction``).
-        steps: their length, predicted open loop.
-        episodes: per agent and repeat (kind ``return``).
-        episodes_by_task: the same for single tasks.
-        without: cells that are left out, where they would take too long.
-    """
-
-    repeats: Annotated[Count, Field(le=1000)] = 1
-    trajectories: Count = 200
-    steps: Count = 50
-    episodes: Count = 20
-    episodes_by_task: dict[str, Count] = {}
-    without: tuple[Without, ...] = ()
-
-
-class Suite(_Strict):
+class Suite(Strict):
     """A checked suite; see the module's text for the file.
 
     Attributes:
         name: of the suite, the first part of the names of its records.
         kind: ``"prediction"`` (open-loop error, Table 1) or ``"return"`` (planning, Table 2).
         title: heading of its tables.
+        paper: table of the paper that its figures stand beside; None for the one of its kind.
         tasks: in the order of the tables.
         datasets: the policies that the data comes from.
-        methods: names from ``METHODS``.
+        methods: names from the registry, :mod:`twinfold.benchmark.methods`.
         planners: by method, from ``PLANNERS``: ours and the paper's (kind ``return``).
         agents: the test agents, 0 to 4.
         data: how data is collected.
+        training_agents: numbers of agents per data set, an axis of the suite; empty where there is
+            the one of ``data``.
         effort: of every fit.
         reserve: agents that the nets must not see; the paper trains on all of them.
         fit: by task, settings of ``FitConfig`` that differ from its defaults.
         plan: by task, settings of ``PlanConfig`` that differ from our planner's for that task.
-        baselines: by method, settings of a baseline that differ from its defaults.
-        fits_of: file name of a suite beside this one; its ``data``, ``effort``, ``reserve``,
-            ``fit`` and ``baselines`` are taken, so that the two share their fits.
+        baselines: by method, settings that differ from its defaults; under the name of a task, for
+            that one.
+        fits_of: file name of a suite beside this one; its ``data``, ``training_agents``,
+            ``effort``, ``reserve``, ``fit`` and ``baselines`` are taken, in its profiles too, so
+            that the two share their fits. Methods that it does not have keep their ``baselines``.
         profiles: by name.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     kind: Literal["prediction", "return"]
     title: str = ""
+    paper: TableName | None = None
     tasks: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = ()
     methods: tuple[str, ...] = Field(min_length=1)
-    planners: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    planners: dict[str, Planners] = Field(default_factory=dict)
     agents: Annotated[tuple[Index, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     data: DataSettings = DataSettings()
-    effort: Literal["quick", "normal", "thorough"] = "normal"
+    training_agents: tuple[Count, ...] = ()
+    effort: Effort = "normal"
     reserve: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
-    fit: dict[str, dict[str, Any]] = {}
-    plan: dict[str, dict[str, Any]] = {}
-    baselines: dict[str, dict[str, Any]] = {}
+    fit: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    plan: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    baselines: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fits_of: Annotated[str, Field(pattern=r"^[^/\x00]+\.toml$")] | None = None
     profiles: dict[str, Profile] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Suite:
-        _known("task", self.tasks, TASKS)
-        _known("dataset", self.datasets, DATASETS)
-        _known("method", self.methods, METHODS)
-        for setting in ("fit", "plan"):
-            _known(f"task in [{setting}]", getattr(self, setting), self.tasks)
-        _known("method in [planners]", self.planners, self.methods)
-        named = [method for method in self.methods if method in VARIANTS]
-        _known("method in [baselines]", self.baselines, named)
-        for planners in self.planners.values():
-            _known("planner", planners, PLANNERS)
-        for profile in self.profiles.values():
-            _known("task in episodes_by_task", profile.episodes_by_task, self.tasks)
-            for left_out in profile.without:
-                for name, valid in (
-                    ("task", self.tasks),
-                    ("dataset", self.datasets),
-                    ("method", self.methods),
-                    ("planner", PLANNERS),
-                ):
-                    if (value := getattr(left_out, name)) is not None:
-                        _known(f"{name} in without", [value], valid)
-                _known("agent in without", left_out.agents or (), self.agents)
-        _known("agent", self.agents, range(len(AGENT_LABELS["cart_pole"])))
-        if self.kind == "prediction" and (bad := [m for m in self.methods if not METHODS[m]]):
-            raise UsageError(
-                f"method {bad[0]!r} predicts nothing; kind 'prediction' takes "
-                + one_of(name for name, fits in METHODS.items() if fits)
-            )
-        if not self.datasets and any(METHODS[method] for method in self.methods):
-            raise UsageError(f"no datasets; {one_of(DATASETS)}")
+        check_names(self)
         return self
 
-    @cached_property
-    def fits(self) -> Mapping[str, FitConfig]:
-        """Return the settings of every task's fit, without the seed of the repeat."""
-        found = {}
-        for task in self.tasks:
-            try:
-                found[task] = FitConfig.parse({"effort": self.effort, **self.fit.get(task, {})})
-            except UsageError as error:
-                raise UsageError(f"[fit.{task}]: {error}") from None
-        return found
+    def settings(self, method: str, task: str) -> BaseModel | None:
+        """Return the settings of a method's fits on a task, without the seed of the repeat.
 
-    def cadm(self, method: str) -> CaDMSettings:
-        """Return the settings of a variant of CaDM."""
-        try:
-            return CaDMSettings.parse(self.baselines.get(method, {}))
-        except UsageError as error:
-            raise UsageError(f"[baselines.{method}]: {error}") from None
+        Raises:
+            UsageError: a setting is unknown or out of range.
+        """
+        return get_method(method).settings(self.given(method, task))
+
+    def given(self, method: str, task: str) -> Given:
+        """Return what the suite says of the fits of a method on a task."""
+        own = self.baselines.get(method, {})
+        merged = {name: value for name, value in own.items() if name not in TASKS}
+        merged |= own.get(task, {})
+        return Given(task, self.effort, self.reserve, self.fit.get(task, {}), merged)
 
     def profile(self, name: str) -> Profile:
         """Return the profile of that name.
@@ -235,21 +138,61 @@ class Suite(_Strict):
             )
         return self.profiles[name]
 
+    def resolved(self, name: str) -> Suite:
+        """Return the suite with what a profile changes of it; the same if it changes nothing.
+
+        Raises:
+            UsageError: there is no such profile.
+        """
+        profile = self.profile(name)
+        parts = {
+            part: tuple(x for x in getattr(self, part) if x in asked)
+            for part in ("tasks", "datasets", "methods", "agents")
+            if (asked := getattr(profile, part)) is not None
+        }
+        changes: dict[str, Any] = dict(parts)
+        if profile.training_agents is not None:
+            sizes = profile.training_agents
+            axis = sizes if self.training_agents else ()
+            changes["training_agents"] = axis
+            if not axis:
+                changes["data"] = self.data.model_copy(update={"agents": sizes[0]})
+        if profile.effort is not None:
+            changes["effort"] = profile.effort
+        for setting in ("fit", "plan"):
+            if over := getattr(profile, setting):
+                own = getattr(self, setting)
+                changes[setting] = {task: {**own.get(task, {}), **over} for task in self.tasks}
+        if profile.baselines:
+            own = self.baselines
+            changes["baselines"] = own | {
+                method: {**own.get(method, {}), **over}
+                for method, over in profile.baselines.items()
+            }
+        return self.model_copy(update=changes) if changes else self
+
     def rows(self) -> Iterator[Row]:
         """Return the rows of the suite's tables, task by task."""
         for task in self.tasks:
-            for method in self.methods:
-                planners = self.planners.get(method, PLANNERS[:1])
-                for dataset in self.datasets if METHODS[method] else (None,):
-                    for planner in planners if self.kind == "return" else (None,):
-                        yield Row(task, dataset, method, planner)
+            for name in self.methods:
+                method = get_method(name)
+                for dataset in self.datasets if method.fits else (None,):
+                    for size in (self.training_agents or (None,)) if method.fits else (None,):
+                        for planner in self._planners(method):
+                            yield Row(task, dataset, name, planner, size)
+
+    def _planners(self, method: Method) -> tuple[str | None, ...]:
+        """Return the planners of a method's rows; None where nothing is planned."""
+        if self.kind != "return" or "act" in method.abilities:
+            return (None,)
+        return self.planners.get(method.name, PLANNERS[:1])
 
     def cells(self, profile: Profile) -> Iterator[Cell]:
         """Return all cells of a profile, in the order in which they are run."""
         for row in self.rows():
-            for repeat in range(profile.repeats if METHODS[row.method] else 1):
+            for repeat in range(profile.repeats if get_method(row.method).fits else 1):
                 for agent in self.agents:
-                    cell = Cell(*row, agent, repeat)
+                    cell = Cell(*row[:4], agent, repeat, row.n_agents)
                     if not any(left_out.holds(cell) for left_out in profile.without):
                         yield cell
 
@@ -269,27 +212,62 @@ def load_suite(name: str | Path) -> Suite:
         )
     suite = _validated(path, values)
     if suite.fits_of is not None:
-        if suite.fit or suite.model_fields_set & {"data", "effort", "reserve", "baselines"}:
-            raise UsageError(
-                f"{path}: [data], effort, reserve, [fit] and [baselines] come from fits_of; "
-                "give them there"
-            )
-        beside = path.with_name(suite.fits_of)
-        found = read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
-        other = _validated(beside, found)
-        mine = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
-        others = {name: how for name, how in other.baselines.items() if name in suite.methods}
-        taken = {name: getattr(other, name) for name in ("data", "effort", "reserve")}
-        suite = suite.model_copy(update={**taken, "fit": mine, "baselines": others})
+        suite = _with_fits_of(path, suite)
     try:
-        # Settings of fits are checked now, not after an hour.
-        suite.fits  # noqa: B018
-        for method in suite.baselines:
-            suite.cadm(method)
-        plans_are_valid(suite)
+        for name in suite.profiles:  # settings of fits are checked now, not after an hour
+            _check_settings(suite.resolved(name))
     except UsageError as error:
         raise _told(path, str(error).splitlines()) from None
     return suite
+
+
+def _with_fits_of(path: Path, suite: Suite) -> Suite:
+    """Return a suite with the data and the fits of the one beside it.
+
+    Raises:
+        UsageError: that one cannot be used, or both have settings of fits.
+    """
+    shared = ("data", "training_agents", "effort", "reserve")
+    beside = path.with_name(str(suite.fits_of))
+    found = read_toml(beside, lambda line: UsageError(f"{path}: fits_of: {line}"))
+    other = _validated(beside, found)
+    if suite.fit or suite.model_fields_set & {*shared} or {*suite.baselines} & {*other.methods}:
+        raise UsageError(
+            f"{path}: [data], training_agents, effort, reserve, [fit] and the [baselines] of its "
+            "methods come from fits_of; give them there"
+        )
+
+    def joined(own: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+        return own | {name: how for name, how in theirs.items() if name in suite.methods}
+
+    profiles = {}
+    for name, profile in suite.profiles.items():
+        taken = profile.model_fields_set & {"training_agents", "effort", "fit"}
+        if taken or {*profile.baselines} & {*other.methods}:
+            raise UsageError(
+                f"{path}: training_agents, effort, fit and the baselines of its methods, in "
+                f"profile {name!r}, come from fits_of; give them there"
+            )
+        theirs = other.profiles.get(name, Profile())
+        changes = {part: getattr(theirs, part) for part in ("training_agents", "effort", "fit")}
+        changes["baselines"] = joined(profile.baselines, theirs.baselines)
+        profiles[name] = profile.model_copy(update=changes)
+    changes = {name: getattr(other, name) for name in shared}
+    changes["fit"] = {task: fit for task, fit in other.fit.items() if task in suite.tasks}
+    changes |= {"baselines": joined(suite.baselines, other.baselines), "profiles": profiles}
+    return suite.model_copy(update=changes)
+
+
+def _check_settings(suite: Suite) -> None:
+    """Check the settings of fits and planners.
+
+    Raises:
+        UsageError: a setting is unknown or out of range.
+    """
+    for name in suite.methods:
+        for task in suite.tasks:
+            suite.settings(name, task)
+    plans_are_valid(suite)
 
 
 def _validated(path: Path, values: dict[str, Any]) -> Suite:
@@ -337,9 +315,14 @@ def _find(name: str | Path) -> Path:
     inside = FOLDER / f"{name}.toml"
     if path.name == str(name) and os.path.exists(inside):
         return inside
-    known = sorted(file.stem for file in FOLDER.glob("*.toml") if _is_suite(file))
+    known = suite_names()
     here = one_of(known) if known else f"there are none in {FOLDER}/, so give the path of a file"
     raise UsageError(f"no suite {str(name)!r}; {here}")
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites in ``./suites``, without those that a script runs."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml") if _is_suite(file))
 
 
 def _is_suite(file: Path) -> bool:
@@ -348,15 +331,6 @@ def _is_suite(file: Path) -> bool:
         return "script" not in read_toml(file, UsageError)
     except UsageError:
         return False
-
-
-def _known(what: str, names: Any, valid: Any) -> None:
-    names = list(names)
-    for name in names:
-        if name not in valid:
-            raise UsageError(f"unknown {what} {name!r}; {one_of(valid)}")
-    if len(set(names)) < len(names):
-        raise UsageError(f"a {what} is named twice: {', '.join(map(str, names))}")
 
 
 def _valid_settings(place: tuple[int | str, ...]) -> list[str]:

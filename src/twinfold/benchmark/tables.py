@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from twinfold.baselines.cadm_settings import VARIANTS
 from twinfold.benchmark.comparison import Entry, budget_lines, summarise
+from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.records import Record
-from twinfold.benchmark.suite import Cell, Row, Suite
+from twinfold.benchmark.suite import Suite
+from twinfold.benchmark.suite_parts import Cell, Row
 from twinfold.report.tables import NOTHING, number
 
 NOT_RUN = "not run"
@@ -19,12 +20,6 @@ NOT_RUN = "not run"
 _Show = Callable[[Entry], str]
 
 TITLES = {"mountain_car": "MountainCar", "cart_pole": "CartPole", "half_cheetah": "HalfCheetah"}
-_METHODS = {
-    "persim": "PerSim",
-    "cadm": "Vanilla CaDM",
-    "cadm-pets": "PE-TS CaDM",
-    "true-env-mpc": "true dynamics",
-}
 _PLANNERS = {"twinfold": "our planner", "paper": "the paper's planner"}
 
 _EVERY_TABLE: tuple[str, ...] = (
@@ -79,7 +74,7 @@ def markdown(suite: Suite, profile_name: str, records: Mapping[Cell, Record], fo
         lines += [*_task_table(mine, _figure), ""]
         if suite.kind == "prediction":
             lines += ["Median R²:", "", *_task_table(mine, _r2), ""]
-        if counted := _counted(mine):
+        if counted := counted_sentence(mine):
             lines += [counted, ""]
     lines += ["## What was run", ""]
     lines += [f"Suite `{suite.name}`, profile `{profile_name}`.", ""]
@@ -110,7 +105,7 @@ def _task_table(entries: Sequence[Entry], show: _Show) -> Iterator[str]:
     agents = list(dict.fromkeys((entry.agent, entry.label) for entry in entries))
     yield "| data | method | " + " | ".join(f"{a} ({label})" for a, label in agents) + " |"
     yield "|---" * (2 + len(agents)) + "|"
-    for row, cells in _by_row(entries).items():
+    for row, cells in by_row(entries).items():
         if show is _r2 and all(entry.r2 is None for entry in cells):
             shown = [NOT_RUN] * len(cells)
         else:
@@ -123,13 +118,15 @@ def _task_table(entries: Sequence[Entry], show: _Show) -> Iterator[str]:
 
 def method_name(row: Row) -> str:
     """Return the name of a row's method; our planner with a learned model goes without saying."""
-    name = _METHODS[row.method]
-    if row.planner is None or (row.planner == "twinfold" and row.method == "persim"):
+    method = get_method(row.method)
+    name = method.title if row.n_agents is None else f"{method.title}, {row.n_agents} agents"
+    if row.planner is None or (row.planner == "twinfold" and method.role == "ours"):
         return name
     return f"{name}, {_PLANNERS[row.planner]}"
 
 
-def _by_row(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:
+def by_row(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:
+    """Return entries by the row that they are in, in their order."""
     rows: dict[Row, list[Entry]] = {}
     for entry in entries:
         rows.setdefault(entry.row, []).append(entry)
@@ -141,10 +138,10 @@ def _figure(entry: Entry) -> str:
     if entry.paper_spread is not None:
         theirs += f" ± {number(entry.paper_spread)}"
     if entry.ours is None:
-        return f"{NOT_RUN} / {theirs}"
+        return f"{entry.status} / {theirs}"
     ours = _bold(number(entry.ours), entry.beats(entry.paper))
-    if math.isnan(entry.ours):
-        ours = "not finite"
+    if not math.isfinite(entry.ours):
+        ours = " ".join(["diverged", *(f"({text})" for text in entry.before)])
     elif entry.spread is not None:
         ours += f" ± {number(entry.spread)}"
     elif entry.low is not None:
@@ -172,9 +169,9 @@ def _bold(text: str, bold: bool | None) -> str:
     return f"**{text}**" if bold else text
 
 
-def _counted(entries: Sequence[Entry]) -> str:
+def counted_sentence(entries: Sequence[Entry]) -> str:
     """Return how many cells stand against the paper, in a sentence; "" if none was run."""
-    learned = [entry for entry in entries if entry.row.method == "persim"]
+    learned = [entry for entry in entries if get_method(entry.row.method).role == "ours"]
     compared = [better for e in learned if (better := e.beats(e.paper)) is not None]
     if not compared:
         return ""
@@ -201,7 +198,7 @@ def notes(suite: Suite) -> list[str]:
 def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path) -> str:
     """Return a row per task, data set and method: the agent where ours is worst by the paper's.
 
-    A baseline has rows for what was run only.
+    A baseline and a control have rows for what was run only.
     """
     errors = suite.kind == "prediction"
     lines = [
@@ -210,10 +207,10 @@ def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folde
         "|---" * (7 if errors else 8) + "|",
     ]
     entries = summarise(suite, suite.profile(profile_name), records, folder)
-    for row, cells in _by_row(entries).items():
+    for row, cells in by_row(entries).items():
         start = f"| {row.task} | {row.dataset or NOTHING} | {method_name(row)} | "
         run = [entry for entry in cells if entry.ours is not None and entry.paper is not None]
-        if not run and row.method in VARIANTS:
+        if not run and get_method(row.method).role in ("baseline", "control"):
             continue
         if not run:
             lines.append(start + " | ".join([NOT_RUN] + [NOTHING] * (3 if errors else 4)) + " |")

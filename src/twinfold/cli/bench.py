@@ -3,63 +3,31 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from twinfold.cli.bench_flags import PartFlags, loaded, recorded, records_path
+from twinfold.cli.bench_views import figure, page, status
 from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, Names, all_or_none, check_outputs, names
-from twinfold.cli.values import AGENT, Place, takes
-from twinfold.errors import UsageError
+from twinfold.cli.flags import Flag, all_or_none, check_outputs
+from twinfold.cli.values import Place
+from twinfold.errors import TwinfoldError
 
 if TYPE_CHECKING:
-    from twinfold.benchmark.pending import Part
     from twinfold.benchmark.suite import Suite
 
 HELP = """Run the experiments of the PerSim paper, and others of their kind.
 
 A suite is a TOML file; suites/table1.toml and suites/table2.toml are the
-paper's Tables 1 and 2. Profiles say how much is measured: quick or paper.
+paper's Tables 1 and 2. Profiles say how much is measured: smoke, quick or
+paper.
 """
 
 app = App(name="bench", help=HELP, help_format="plaintext")
-
-Ids = Annotated[list[int] | None, takes(replace(AGENT, several=True))]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class PartFlags:
-    """The part of a suite that is asked for.
-
-    Attributes:
-        task: Only these tasks.
-        dataset: Only these data sets.
-        method: Only these methods.
-        agent: Only these agents.
-    """
-
-    task: Names = None
-    dataset: Names = None
-    method: Names = None
-    agent: Ids = None
-
-    def part(self) -> Part:
-        """Return it as the benchmark calls it; a flag that is not given asks for everything."""
-        from twinfold.benchmark.pending import Part
-
-        tasks, datasets, methods = (
-            None if given is None else names(given)
-            for given in (self.task, self.dataset, self.method)
-        )
-        return Part(tasks, datasets, methods, self.agent)
-
-
-def records_path(suite: str, profile: str, given: Path | None) -> Path:
-    """Return where the records of a suite are kept."""
-    return given or Path("results") / f"{suite}-{profile}.jsonl"
+for command in (status, figure, page):
+    app.command(command)
 
 
 @app.command
@@ -95,10 +63,7 @@ def run(
         quiet: Say nothing on standard error unless something is wrong.
         json: Print a record of what was done.
     """
-    from twinfold.benchmark.suite import load_suite
-
-    chosen = load_suite(suite)
-    chosen.profile(profile)
+    chosen = loaded(suite, profile)
     path = records_path(chosen.name, profile, records)
     check_outputs({"records": (), "work": ()}, records=path, work=work / "fit")
     set_up_jax()
@@ -115,11 +80,19 @@ def run(
     ):
         voice = {"log": talk.line, "progress": talk.progress}
         plan = run_suite(chosen, profile, path, work, part=part, force=force, **voice)
-    measured = len(plan.todo) + len(plan.changed)
+    failed, skipped = len(plan.failed), len(plan.done)
+    measured = len(plan.todo) + len(plan.changed) - failed
     if json:
-        print_json({"records": str(path), "measured": measured, "skipped": len(plan.done)})
+        record = {"records": str(path), "measured": measured, "skipped": skipped}
+        print_json(record | ({"failed": failed} if failed else {}))
     else:
-        print(f"{path}: {measured} cells measured, {len(plan.done)} were there")
+        print(f"{path}: {measured} cells measured, {skipped} were there")
+    if failed:
+        cell, why = next(iter(plan.failed.items()))
+        raise TwinfoldError(
+            f"{failed} cells could not be measured. The first is {cell}: {why}\n"
+            f"`twinfold bench status` lists them; the same command tries them again"
+        )
 
 
 def _show_plan(plan: Any, path: Path, json: bool) -> None:
@@ -133,8 +106,8 @@ def _show_plan(plan: Any, path: Path, json: bool) -> None:
             {"records": str(path), "cells": [{**c._asdict(), "status": s} for c, s in cells]}
         )
         return
-    for cell, status in cells:
-        print(f"{status:<14}  {cell}")
+    for cell, state in cells:
+        print(f"{state:<14}  {cell}")
     print(
         f"{path}: {len(plan.done)} done, {len(plan.changed)} with other settings, "
         f"{len(plan.todo)} to run"
@@ -172,15 +145,7 @@ def table(
         short: One row per task and data set, with the agent that fares worst.
         json: Print a record instead.
     """
-    from twinfold.benchmark.suite import load_suite
-
-    chosen = load_suite(suite)
-    chosen.profile(profile)
-    path = records_path(chosen.name, profile, records)
-    if not path.exists():  # what is there and no file is told by the reader
-        raise UsageError(
-            f"no records {path}: `twinfold bench run {suite} --profile {profile}` makes them"
-        )
+    chosen, path = recorded(suite, profile, records)
     if out is None and not (short or json):
         out = path.with_suffix(".md")
     record, text = _write_table(chosen, profile, path, short, (out, csv, plot))

@@ -33,6 +33,7 @@ class Table:
         strong: indices of the columns that carry the result.
         prose: indices of the columns that hold words, which wrap and begin at the left.
         status: index of the column of outcomes, pass, warn, fail or unknown, which get a colour.
+        bold: (row, column) indices of single cells that are marked.
     """
 
     columns: tuple[str, ...]
@@ -41,6 +42,7 @@ class Table:
     strong: tuple[int, ...] = ()
     prose: tuple[int, ...] = ()
     status: int | None = None
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def html(self) -> str:
         """Return the table as HTML, every cell escaped; the first column names the row."""
@@ -48,22 +50,23 @@ class Table:
             f'<th scope="col"{self._style(place)}>{markup(column)}</th>'
             for place, column in enumerate(self.columns)
         )
-        body = "".join(f"<tr>{self._cells(row)}</tr>\n" for row in self.rows)
+        body = "".join(f"<tr>{self._cells(n, row)}</tr>\n" for n, row in enumerate(self.rows))
         caption = f"<caption>{markup(self.caption)}</caption>" if self.caption else ""
         return (
             f'<div class="table"><table>{caption}\n<thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{body}</tbody></table></div>"
         )
 
-    def _cells(self, row: Sequence[str]) -> str:
+    def _cells(self, number: int, row: Sequence[str]) -> str:
         cells = [f'<th scope="row"{self._style(0)}>{markup(row[0])}</th>']
         for place, text in enumerate(row[1:], start=1):
-            cells.append(f"<td{self._style(place, text)}>{markup(text)}</td>")
+            marked = (number, place) in self.bold
+            cells.append(f"<td{self._style(place, text, marked)}>{markup(text)}</td>")
         return "".join(cells)
 
-    def _style(self, place: int, text: str = "") -> str:
+    def _style(self, place: int, text: str = "", marked: bool = False) -> str:
         """Return the class of a cell; of a heading without its text."""
-        styles = ["strong"] if text and place in self.strong else []
+        styles = ["strong"] if marked or (text and place in self.strong) else []
         styles += ["prose"] if place in self.prose else []
         styles += [text] if place == self.status and text in _OUTCOMES else []
         return f' class="{" ".join(styles)}"' if styles else ""

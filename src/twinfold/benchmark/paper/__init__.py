@@ -1,7 +1,7 @@
 """The figures that the PerSim paper prints, to stand beside ours.
 
 Source: Agarwal et al., "PerSim: Data-efficient Offline Reinforcement Learning with Heterogeneous
-Agents via Personalized Simulators", NeurIPS 2021 (arXiv 2102.06961), tables 1 and 2, transcribed.
+Agents via Personalized Simulators", NeurIPS 2021 (arXiv 2102.06961), its tables.
 MountainCar agents carry the gravity of the published code; the paper prints them scaled.
 """
 
@@ -14,11 +14,12 @@ from typing import Literal, cast
 
 from twinfold.errors import UsageError, one_of
 
-TableName = Literal["table1", "table2"]
+TableName = Literal["table1", "table2", "table3"]
 
 _FILES: dict[str, str] = {
     "table1": "table1_prediction_error.csv",
     "table2": "table2_average_reward.csv",
+    "table3": "table3_augmentation.csv",
 }
 _NO_DATASET = "(none)"  # how the tables mark a method that learns from no data set
 
@@ -29,6 +30,12 @@ AGENT_LABELS: dict[str, tuple[str, ...]] = {
     "half_cheetah": ("0.3/1.7", "1.7/0.3", "0.3/0.3", "1.7/1.7", "1/1"),
 }
 
+ACTION_TYPES: dict[str, Literal["discrete", "continuous"]] = {
+    "mountain_car": "discrete",
+    "cart_pole": "discrete",
+    "half_cheetah": "continuous",
+}
+
 
 @cache
 def _rows(table: str) -> tuple[dict[str, str], ...]:
@@ -37,13 +44,19 @@ def _rows(table: str) -> tuple[dict[str, str], ...]:
     return tuple(csv.DictReader(text.splitlines()))
 
 
+def paper_methods(table: TableName) -> tuple[str, ...]:
+    """Return the names of the methods of a table, in its order."""
+    return tuple(dict.fromkeys(row["method"] for row in _rows(table)))
+
+
 def paper_figures(
     table: TableName, task: str, dataset: str | None, method: str = "persim"
 ) -> dict[int, dict[str, float]]:
     """Return what the paper reports for one method on one data set.
 
     Args:
-        table: ``"table1"`` (prediction error) or ``"table2"`` (return).
+        table: ``"table1"`` (prediction error), ``"table2"`` (return) or ``"table3"`` (return with
+            augmented data).
         task: ``"mountain_car"``, ``"cart_pole"`` or ``"half_cheetah"``.
         dataset: ``"pure"``, ``"random"``, ``"pure-eps-20"`` or ``"pure-eps-40"``; None for
             ``"true-env-mpc"`` (planning on the true dynamics), which has no data set.
@@ -51,7 +64,7 @@ def paper_figures(
 
     Returns:
         Agent id (0 to 4) to the table's figures by column: ``rmse_mean`` (raw units) and
-        ``r2_median`` in table 1, ``return_mean`` and ``return_std`` in table 2. Agents that the
+        ``r2_median`` in table 1, ``return_mean`` and ``return_std`` in the others. Agents that the
         paper's table leaves out are absent.
 
     Raises:

@@ -1,0 +1,94 @@
+"""Flags of the commands below ``twinfold bench``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from twinfold.cli.flags import Names, names
+from twinfold.cli.values import AGENT, takes
+from twinfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from twinfold.benchmark.pending import Part
+    from twinfold.benchmark.suite import Suite
+
+Ids = Annotated[list[int] | None, takes(replace(AGENT, several=True))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PartFlags:
+    """The part of a suite that is asked for.
+
+    Attributes:
+        task: Only these tasks.
+        dataset: Only these data sets.
+        method: Only these methods.
+        agent: Only these agents.
+    """
+
+    task: Names = None
+    dataset: Names = None
+    method: Names = None
+    agent: Ids = None
+
+    def part(self) -> Part:
+        """Return it as the benchmark calls it; a flag that is not given asks for everything."""
+        from twinfold.benchmark.pending import Part
+
+        tasks, datasets, methods = (
+            None if given is None else names(given)
+            for given in (self.task, self.dataset, self.method)
+        )
+        return Part(tasks, datasets, methods, self.agent)
+
+
+def records_path(suite: str, profile: str, given: Path | None) -> Path:
+    """Return where the records of a suite are kept."""
+    return given or Path("results") / f"{suite}-{profile}.jsonl"
+
+
+def loaded(suite: str, profile: str) -> Suite:
+    """Return a suite with what a profile changes of it.
+
+    Raises:
+        UsageError: there is no such suite or profile, or the suite cannot be used.
+    """
+    from twinfold.benchmark.suite import load_suite
+
+    return load_suite(suite).resolved(profile)
+
+
+def recorded(suite: str, profile: str, records: Path | None) -> tuple[Suite, Path]:
+    """Return a suite and the file of its records.
+
+    Raises:
+        UsageError: there are none.
+    """
+    chosen = loaded(suite, profile)
+    path = records_path(chosen.name, profile, records)
+    if not path.exists():  # what is there and no file is told by the reader
+        raise UsageError(
+            f"no records {path}: `twinfold bench run {suite} --profile {profile}` makes them"
+        )
+    return chosen, path
+
+
+def several(suites: tuple[str, ...], profile: str) -> list[Suite]:
+    """Return the suites that are named; all of ``./suites`` that have the profile if none is.
+
+    Raises:
+        UsageError: there is no such suite, or none at all.
+    """
+    from twinfold.benchmark.suite import load_suite, suite_names
+
+    if suites:
+        return [loaded(name, profile) for name in dict.fromkeys(suites)]
+    found = [suite for name in suite_names() if profile in (suite := load_suite(name)).profiles]
+    if not found:
+        raise UsageError(f"no suite in ./suites has a profile {profile!r}; name one by its path")
+    return [suite.resolved(profile) for suite in found]

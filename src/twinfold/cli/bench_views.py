@@ -1,0 +1,120 @@
+"""``twinfold bench status``, ``figure`` and ``page``: what the records of suites say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from twinfold.cli.bench_flags import PartFlags, recorded, records_path, several
+from twinfold.cli.console import print_json
+from twinfold.cli.flags import Flag, check_outputs
+from twinfold.cli.values import Place
+
+
+def status(
+    *suites: str,
+    profile: str = "quick",
+    records: Place | None = None,
+    only: PartFlags = PartFlags(),
+    json: Flag = False,
+) -> None:
+    """Say how far suites are: cells done, diverged, failed and left, and the time left.
+
+    The time is that of cells of the same kind, by the records. A cell that
+    diverged was measured and is not finite; one that failed is tried again by
+    the next run.
+
+      twinfold bench status
+      twinfold bench status table1 --profile paper --method cadm
+
+    Args:
+        suites: Paths of suites, or their names in ./suites; all there if none.
+        profile: How much is measured, by the names in the suite.
+        records: File of records of one suite; results/SUITE-PROFILE.jsonl if left out.
+        only: The part of the suites that is asked for.
+        json: Print a record instead.
+    """
+    from twinfold.benchmark.status import lines_of, status_of
+    from twinfold.errors import UsageError
+
+    chosen = several(suites, profile)
+    if records is not None and len(chosen) > 1:
+        raise UsageError("--records is the file of one suite; name the suite")
+    found = [
+        status_of(suite, profile, records_path(suite.name, profile, records), only.part())
+        for suite in chosen
+    ]
+    if json:
+        print_json({"suites": [one.record() for one in found]})
+        return
+    print("\n\n".join("\n".join(lines_of(one)) for one in found))
+
+
+def figure(
+    suite: str,
+    /,
+    *,
+    out: Place,
+    profile: str = "quick",
+    records: Place | None = None,
+) -> None:
+    """Draw what was measured beside the paper's figures.
+
+      twinfold bench figure table2 --out table2.png
+
+    Args:
+        suite: Path of a suite, or its name in ./suites.
+        out: Picture to write: .png, .pdf or .svg.
+        profile: How much was measured, by the names in the suite.
+        records: File of records; results/SUITE-PROFILE.jsonl if left out.
+    """
+    from twinfold.benchmark import comparison
+    from twinfold.benchmark.figure import SUFFIXES, save_picture
+    from twinfold.benchmark.records import read_records
+
+    check_outputs({"out": SUFFIXES}, out=out)
+    chosen, path = recorded(suite, profile, records)
+    known = read_records(path)
+    entries = comparison.summarise(chosen, chosen.profile(profile), known, path.parent)
+    save_picture(out, chosen, entries)
+    print(out)
+
+
+def page(
+    *suites: str,
+    profile: str = "quick",
+    results: Place = Path("results"),
+    out: Place | None = None,
+) -> None:
+    """Write one page with what was measured of all suites; it opens offline.
+
+    Every figure with its interval beside the paper's, the best one marked
+    where intervals do not overlap, what was spent, and what is odd.
+
+      twinfold bench page
+      twinfold bench page table1 table2 --profile paper --out page.html
+
+    Args:
+        suites: Paths of suites, or their names in ./suites; all with records if none.
+        profile: How much was measured, by the names in the suites.
+        results: Directory of the records, SUITE-PROFILE.jsonl.
+        out: Page to write; PROFILE.html beside the records if left out.
+    """
+    from twinfold.benchmark.page import write_results
+    from twinfold.benchmark.records import read_records
+    from twinfold.errors import UsageError
+
+    target = results / f"{profile}.html" if out is None else out
+    check_outputs({"out": (".html", ".htm")}, out=target)
+    chosen = [
+        (suite, path)
+        for suite in several(suites, profile)
+        if (path := results / f"{suite.name}-{profile}.jsonl").exists() or suites
+    ]
+    missing = [path for _, path in chosen if not path.exists()]
+    if missing or not chosen:
+        name = missing[0] if missing else f"{results}/SUITE-{profile}.jsonl"
+        raise UsageError(f"no records {name}: `twinfold bench run` makes them")
+    found = [(suite, read_records(path)) for suite, path in chosen]
+    write_results(target, profile, found, results)
+    print(target, file=sys.stderr)
