@@ -1,5 +1,6 @@
 from .collect import provenance as provenance
 from .comparison import Entry as Entry, summarise as summarise
+from .policy_return import evaluate_policy as evaluate_policy
 from .protocol import (
     Predictions as Predictions,
     evaluate_prediction as evaluate_prediction,
