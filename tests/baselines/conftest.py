@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from twinfold.baselines import CaDMSettings
+from twinfold.baselines import (
+    AugmentationSettings,
+    CaDMSettings,
+    OfflinePolicy,
+    OfflineSettings,
+)
+from twinfold.baselines.offline_policy import OfflineInfo, blank_actor
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 
@@ -55,3 +64,45 @@ def small() -> Callable[..., CaDMSettings]:
         return CaDMSettings.parse({**base, **changes})
 
     return make
+
+
+def _offline_policy(
+    algorithm: Any, kind: str, agents: tuple[Any, ...] | None = None, augmented: int = 0
+) -> OfflinePolicy:
+    """A policy of random nets for three states and two levels, or two actions in [-1, 2]."""
+    settings = OfflineSettings(hidden=(8,), bcq_candidates=6, steps=3)
+    blank = blank_actor(algorithm, settings, 3, 2, kind == "discrete")
+    rng = np.random.default_rng(1)
+    actor = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), blank)
+    low = None if kind == "discrete" else jnp.full(2, -1.0)
+    high = None if kind == "discrete" else jnp.full(2, 2.0)
+    return OfflinePolicy(
+        actor=replace(actor, action_low=low, action_high=high, state_scale=jnp.ones(3)),
+        algorithm=algorithm,
+        task="walk",
+        settings=settings,
+        seed=0,
+        augmentation=AugmentationSettings(trajectories=augmented) if augmented else None,
+        info=OfflineInfo(
+            twinfold="0",
+            d3rlpy="0",
+            torch="0",
+            created="today",
+            fingerprint="abc",
+            source={"policy": "random"},
+            agents=agents,
+            episodes=1,
+            transitions=2,
+            ends=0,
+            simulated=0,
+            steps=3,
+            losses={"loss": 0.5, "other": None},
+            seconds=1.0,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def offline_policy() -> Callable[..., OfflinePolicy]:
+    """Make policies of random nets."""
+    return _offline_policy
