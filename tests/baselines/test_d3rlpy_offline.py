@@ -60,7 +60,8 @@ def experience(task: Task, n: int = 60, seed: int = 0) -> Experience:
         action = rng.uniform(task.action_low, task.action_high, (n, 2)).astype(np.float32)
     episode = np.arange(n, dtype=np.int32) // (n // 5)
     last = np.r_[episode[1:] != episode[:-1], True]
-    reward = rng.normal(size=n).astype(np.float32)
+    # What is best depends on the state.
+    reward = (5 * states[:-1, 0] * (2 * action.reshape(n, -1)[:, 0] - 1)).astype(np.float32)
     return Experience(states[:-1], action, reward, states[1:], last & (episode % 2 == 1), episode)
 
 
