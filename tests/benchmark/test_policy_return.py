@@ -16,14 +16,20 @@ from twinfold.benchmark.policy_return import play_policy
 from twinfold.errors import UsageError
 from twinfold.tasks.registry import get_task
 
-POLE = replace(get_task("cart_pole"), max_steps=30)
+POLE = replace(get_task("cart_pole"), max_steps=37)
+
+
+@jax.jit
+def one_step(own: Any, state: Any, action: Any) -> Any:
+    after = POLE.step(own, state, action)
+    return after, POLE.reward(state, action, after), POLE.terminated(after)
 
 
 class Leaning:
     """Pushes to the side to which the pole leans."""
 
     def act(self, states: np.ndarray) -> np.ndarray:
-        return (states[:, 2] + 0.5 * states[:, 3] > 0).astype(np.int64)
+        return (states[:, 2] > 0).astype(np.int64)
 
 
 class Always:
@@ -37,22 +43,21 @@ class Always:
 
 
 def test_returns_are_those_of_single_steps() -> None:
-    returns, lengths = play_policy(Leaning(), POLE, POLE.test_agents[[0, 2]], 3, seed=4)
+    returns, lengths = play_policy(Leaning(), POLE, POLE.test_agents[[1, 2]], 3, seed=4)
     # The starts of planned episodes with the same seed, the same for every agent.
     starts = [jax.random.split(key, 3)[1] for key in jax.random.split(jax.random.key(4), (1, 3))[0]]
-    for n, agent in enumerate((0, 2)):
+    for n, agent in enumerate((1, 2)):
         own = POLE.covariates(POLE.test_agents[agent])
         for e in range(3):
             state, total, steps = POLE.reset(own, starts[e]), 0.0, 0
-            while steps < 30:
+            while steps < 37:
                 action = int(Leaning().act(np.asarray(state)[None])[0])
-                after = POLE.step(own, state, action)
-                total += float(POLE.reward(state, action, after))
-                state, steps = after, steps + 1
-                if POLE.terminated(state):
+                state, reward, ended = one_step(own, state, action)
+                total, steps = total + float(reward), steps + 1
+                if ended:
                     break
             assert (returns[n, e], lengths[n, e]) == (total, steps)
-    assert lengths.min() < 30 == lengths.max()  # some end by themselves, some are cut off
+    assert lengths.min() < 37 == lengths.max()  # some end by themselves, some are cut off
 
 
 def test_an_agents_figures_do_not_depend_on_who_else_is_measured() -> None:
