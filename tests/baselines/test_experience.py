@@ -52,12 +52,6 @@ def test_a_goal_is_an_end_and_the_last_row_of_a_recording_is_not() -> None:
 
 
 @pytest.fixture(scope="module")
-def poles() -> tuple[Task, PanelDataset]:
-    task = replace(get_task("cart_pole"), max_steps=20)
-    return task, collect(task, "random", 12, 3)
-
-
-@pytest.fixture(scope="module")
 def cars() -> tuple[Task, PanelDataset]:
     task = replace(CAR, max_steps=120)
     return task, collect(task, "pure", 12, 3)
@@ -67,7 +61,10 @@ def cars() -> tuple[Task, PanelDataset]:
 def test_every_transition_is_the_one_of_the_table(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    task, data = request.getfixturevalue(name)
+    if name == "poles":
+        task, data = request.getfixturevalue("pole"), request.getfixturevalue("poles")
+    else:
+        task, data = request.getfixturevalue("cars")
     found = experience_of(data, task)
     n, ends = 0, 0
     for agent, rows in data.to_frame().groupby("agent_id", sort=False):
@@ -138,8 +135,7 @@ def with_roles(data: PanelDataset, **changes: Any) -> PanelDataset:
     ],
 )
 def test_data_of_something_else_is_refused(
-    poles: tuple[Task, PanelDataset], change: Any, message: str
+    pole: Task, poles: PanelDataset, change: Any, message: str
 ) -> None:
-    task, data = poles
     with pytest.raises(UsageError, match=message):
-        experience_of(change(data), task)
+        experience_of(change(poles), pole)

@@ -111,11 +111,11 @@ GLIDER = replace(
 
 
 def test_a_simulation_that_breaks_down_is_not_dropped() -> None:
-    found = evaluate_policy(Always(np.float32([np.nan, 1.0])), GLIDER, (0,), episodes=2)
+    found = evaluate_policy(Always(np.array([np.nan, 1.0], np.float32)), GLIDER, (0,), episodes=2)
     (row,) = found["agents"]
     assert np.isnan(row["mean"])
     assert (row["n"], row["mean_length"]) == (2, 1.0)
-    sound = evaluate_policy(Always(np.float32([0.5, 1.0])), GLIDER, (0,), episodes=2)
+    sound = evaluate_policy(Always(np.array([0.5, 1.0], np.float32)), GLIDER, (0,), episodes=2)
     assert sound["agents"][0]["mean_length"] in (4.0, 4.5, 5.0)
 
 
@@ -126,7 +126,7 @@ def test_a_simulation_that_breaks_down_is_not_dropped() -> None:
         (Always(-1), POLE, "gives the action -1"),
         (Always(0.5), POLE, r"takes integers of shape \(3,\)"),
         (Always([1, 1]), POLE, r"actions of shape \(3, 2\)"),
-        (Always(np.float32([0.5])), GLIDER, r"takes numbers of shape \(3, 2\)"),
+        (Always(np.array([0.5], np.float32)), GLIDER, r"takes numbers of shape \(3, 2\)"),
     ],
 )
 def test_actions_that_are_not_the_tasks_are_refused(policy: Any, task: Any, message: str) -> None:

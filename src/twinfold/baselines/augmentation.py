@@ -21,6 +21,8 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from twinfold.baselines.action_clone import CloneSettings, clone_actions
+from twinfold.baselines.d3rlpy_learner import library
+from twinfold.baselines.d3rlpy_offline import Origin, train_offline
 from twinfold.baselines.experience import experience_of, joined
 from twinfold.baselines.offline_policy import OfflinePolicy
 from twinfold.baselines.offline_settings import (
@@ -110,27 +112,14 @@ def fit_augmented(
             is not installed.
         RunError: the simulator of the agent predicts nothing finite.
     """
-    from twinfold.baselines.d3rlpy_offline import require_d3rlpy, train_offline
-
-    require_d3rlpy()
+    library("d3rlpy")  # before what takes long
     check_seed(seed)
     how = augmentation or AugmentationSettings()
     settings = settings or offline_settings(task.action_type, one_agent=True)
     simulated = simulate_trajectories(model, task, dataset, agent, how, seed)
     parts = [experience_of(part, task) for part in (dataset.select_agents([agent]), simulated)]
-    return train_offline(
-        joined(parts),
-        task,
-        algorithm,
-        settings,
-        seed,
-        agents=(agent,),
-        fingerprint=dataset.fingerprint(),
-        source=source,
-        augmentation=how,
-        simulated=len(parts[1]),
-        progress=progress,
-    )
+    origin = Origin(dataset.fingerprint(), (agent,), source, how, len(parts[1]))
+    return train_offline(joined(parts), task, algorithm, settings, seed, origin, progress)
 
 
 def simulate_trajectories(
