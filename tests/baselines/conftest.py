@@ -151,10 +151,11 @@ def lived() -> Callable[..., Experience]:
         """Random transitions in five episodes, of which two have an end."""
         rng = np.random.default_rng(seed)
         states = rng.normal(size=(n + 1, 4)).astype(np.float32)
-        if task.n_actions is not None:
-            action: Any = rng.integers(0, task.n_actions, n).astype(np.int32)
+        low, high = task.action_low, task.action_high
+        if low is None or high is None:
+            action: Any = rng.integers(0, task.n_actions or 0, n).astype(np.int32)
         else:
-            action = rng.uniform(task.action_low, task.action_high, (n, 2)).astype(np.float32)
+            action = rng.uniform(low, high, (n, 2)).astype(np.float32)
         episode = np.arange(n, dtype=np.int32) // (n // 5)
         last = np.r_[episode[1:] != episode[:-1], True]
         # What is best depends on the state.

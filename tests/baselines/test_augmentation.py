@@ -140,6 +140,7 @@ def test_the_planner_earns_more_than_chance(
     for actor in ("mpc", "random"):
         how = RANDOM.model_copy(update={"actor": actor})
         found = simulate_trajectories(model, endless, data, "u2", how)
+        assert found.reward is not None
         earned[actor] = float(np.nansum(found.reward))
     assert earned["mpc"] > earned["random"]
 

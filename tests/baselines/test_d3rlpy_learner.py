@@ -75,7 +75,7 @@ def test_our_nets_do_what_the_library_does(
     learner = make_learner(task, algorithm, settings)
     given = lived(task, 64)
     arrays = batch_arrays(given, task, np.zeros(4, np.float32), np.ones(4, np.float32))
-    some = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    some: Any = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     zero, one = torch.zeros(64, 1), torch.ones(64, 1)
     batch = d3rlpy.torch_utility.TorchMiniBatch(
         **some,
