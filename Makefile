@@ -43,17 +43,28 @@ format: $(READY) ## Format the code and apply safe fixes
 	$(BIN)/ruff format .
 
 # Resolves pyproject.toml anew in an environment of its own, so that nothing from .venv leaks in.
-lock: ## Write requirements.lock: the newest versions that pyproject.toml allows
+# What BCQ and CQL need on top, PyTorch above all, has a file of its own.
+lock: ## Write both lock files: the newest versions that pyproject.toml allows
 	@$(call check_python,$(PYTHON))
 	@set -eu; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
-	$(PYTHON) -m venv "$$work/venv"; \
-	"$$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check ".[dev]"; \
-	"$$work/venv/bin/python" -m pip freeze --exclude twinfold > "$$work/lock"; \
-	if grep -vE '^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$$' "$$work/lock"; then \
-		echo 'requirements.lock not written: the lines above are not name==version' >&2; exit 1; fi; \
+	$(PYTHON) -m venv "$$work/venv"; pip="$$work/venv/bin/python -m pip"; \
+	$$pip install --quiet --disable-pip-version-check ".[dev]"; \
+	$$pip freeze --exclude twinfold > "$$work/lock"; \
+	$$pip install --quiet --disable-pip-version-check torch; \
+	$$pip install --quiet --disable-pip-version-check ".[baselines]"; \
+	$$pip freeze --exclude twinfold | sed 's/+cpu$$//' > "$$work/all"; \
+	grep -vxFf "$$work/lock" "$$work/all" > "$$work/baselines"; \
+	if grep -vE '^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$$' "$$work/all"; then \
+		echo 'no lock written: the lines above are not name==version' >&2; exit 1; fi; \
+	if grep -vxFf "$$work/all" "$$work/lock"; then \
+		echo 'no lock written: the extra baselines needs other versions of the above' >&2; exit 1; \
+	fi; \
 	{ echo '# Made by "make lock" from pyproject.toml with its dev extra.'; cat "$$work/lock"; } \
 		> requirements.lock; \
-	echo "requirements.lock: $$(grep -c == requirements.lock) packages"
+	{ echo '# Made by "make lock": what the extra baselines adds to requirements.lock.'; \
+		cat "$$work/baselines"; } > requirements-baselines.lock; \
+	for file in requirements.lock requirements-baselines.lock; do \
+		echo "$$file: $$(grep -c == $$file) packages"; done
 
 clean: ## Remove the environment, caches and the demo's output (never runs/)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .jax_cache dist build demo smoke
@@ -66,9 +77,10 @@ check_python = $(1) -c 'import sys; \
 	{ echo "Python was looked for as: $(1)" >&2; exit 1; }
 
 # A .venv that works is kept; one that is broken, too old or half-made is made anew.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-baselines.lock pyproject.toml
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ $(call check_python,$(PYTHON)) && $(PYTHON) -m venv --clear $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements.lock -r requirements-baselines.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

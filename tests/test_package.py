@@ -21,8 +21,11 @@ def modules_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+LOCKS = ("requirements.lock", "requirements-baselines.lock")
+
+
 def locked() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = [line for name in LOCKS for line in (ROOT / name).read_text().splitlines()]
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pairs}
 
@@ -77,13 +80,33 @@ def test_the_changelog_describes_this_version() -> None:
 def test_the_lock_satisfies_the_project_file() -> None:
     versions = locked()
     extras = PROJECT["optional-dependencies"]
-    required = PROJECT["dependencies"] + extras["dev"] + extras["mujoco"]
+    required = [
+        *PROJECT["dependencies"],
+        *extras["dev"],
+        *extras["mujoco"],
+        *extras["baselines"],
+        "torch",
+    ]
     for requirement in map(Requirement, required):
         version = versions.get(canonicalize_name(requirement.name))
-        assert version is not None, f"{requirement.name} is not in requirements.lock: make lock"
+        assert version is not None, f"{requirement.name} is in no lock file: make lock"
         assert requirement.specifier.contains(version), f"{requirement} but locked {version}"
 
 
-def test_the_lock_holds_names_and_versions_only() -> None:
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_names_and_versions_only(name: str) -> None:
+    for line in (ROOT / name).read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)
+
+
+def test_no_package_is_locked_twice() -> None:
+    lines = [line for name in LOCKS for line in (ROOT / name).read_text().splitlines()]
+    assert len(locked()) == sum("==" in line for line in lines)
+
+
+def test_a_learned_policy_acts_without_what_trained_it() -> None:
+    loaded = modules_after(
+        "from twinfold.baselines import fit_augmented, fit_offline, load_offline"
+    )
+    assert "jax" in loaded
+    assert not loaded & {"torch", "d3rlpy", "gym", "gymnasium"}

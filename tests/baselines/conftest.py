@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from twinfold.baselines import CaDMSettings
+from twinfold.baselines import (
+    AugmentationSettings,
+    CaDMSettings,
+    OfflinePolicy,
+    OfflineSettings,
+)
+from twinfold.baselines.experience import Experience
+from twinfold.baselines.offline_policy import OfflineInfo, blank_actor
+from twinfold.benchmark.collect import collect
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
+from twinfold.tasks.registry import get_task
+from twinfold.tasks.task import Task
 
 
 def _walkers(lengths: list[int], order: list[int] | None = None) -> PanelDataset:
@@ -53,5 +66,102 @@ def small() -> Callable[..., CaDMSettings]:
             "particles": 4,
         }
         return CaDMSettings.parse({**base, **changes})
+
+    return make
+
+
+def _offline_policy(
+    algorithm: Any, kind: str, agents: tuple[Any, ...] | None = None, augmented: int = 0
+) -> OfflinePolicy:
+    """A policy of random nets for three states and two levels, or two actions in [-1, 2]."""
+    settings = OfflineSettings(hidden=(8,), bcq_candidates=6, steps=3)
+    blank = blank_actor(algorithm, settings, 3, 2, kind == "discrete")
+    rng = np.random.default_rng(1)
+    actor = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), blank)
+    low = None if kind == "discrete" else jnp.full(2, -1.0)
+    high = None if kind == "discrete" else jnp.full(2, 2.0)
+    return OfflinePolicy(
+        actor=replace(actor, action_low=low, action_high=high, state_scale=jnp.ones(3)),
+        algorithm=algorithm,
+        task="walk",
+        settings=settings,
+        seed=0,
+        augmentation=AugmentationSettings(trajectories=augmented) if augmented else None,
+        info=OfflineInfo(
+            twinfold="0",
+            d3rlpy="0",
+            torch="0",
+            created="today",
+            fingerprint="abc",
+            source={"policy": "random"},
+            agents=agents,
+            episodes=1,
+            transitions=2,
+            ends=0,
+            simulated=0,
+            steps=3,
+            losses={"loss": 0.5, "other": None},
+            seconds=1.0,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def offline_policy() -> Callable[..., OfflinePolicy]:
+    """Make policies of random nets."""
+    return _offline_policy
+
+
+_POLE = replace(get_task("cart_pole"), max_steps=20)
+# Continuous actions without a physics engine: the states of the pole, two actions.
+_GLIDER = replace(
+    _POLE,
+    name="glider",
+    action_names=("left", "right"),
+    action_type="continuous",
+    n_actions=None,
+    action_low=np.array([-2.0, 0.0]),
+    action_high=np.array([2.0, 10.0]),
+)
+
+
+@pytest.fixture(scope="session")
+def pole() -> Task:
+    """CartPole with short episodes."""
+    return _POLE
+
+
+@pytest.fixture(scope="session")
+def poles(pole: Task) -> PanelDataset:
+    """Twelve poles, some of which fall before the episode is over."""
+    return collect(pole, "random", 12, 3)
+
+
+@pytest.fixture(params=["discrete", "continuous"])
+def either_task(request: pytest.FixtureRequest) -> Task:
+    """A task of each kind of actions."""
+    return _POLE if request.param == "discrete" else _GLIDER
+
+
+@pytest.fixture(scope="session")
+def lived() -> Callable[..., Experience]:
+    """Make random transitions of four states in five episodes, of which two have an end."""
+
+    def make(task: Task, n: int = 60, seed: int = 0) -> Experience:
+        """Random transitions in five episodes, of which two have an end."""
+        rng = np.random.default_rng(seed)
+        states = rng.normal(size=(n + 1, 4)).astype(np.float32)
+        low, high = task.action_low, task.action_high
+        if low is None or high is None:
+            action: Any = rng.integers(0, task.n_actions or 0, n).astype(np.int32)
+        else:
+            action = rng.uniform(low, high, (n, 2)).astype(np.float32)
+        episode = np.arange(n, dtype=np.int32) // (n // 5)
+        last = np.r_[episode[1:] != episode[:-1], True]
+        # What is best depends on the state.
+        reward = (5 * states[:-1, 0] * (2 * action.reshape(n, -1)[:, 0] - 1)).astype(np.float32)
+        return Experience(
+            states[:-1], action, reward, states[1:], last & (episode % 2 == 1), episode
+        )
 
     return make

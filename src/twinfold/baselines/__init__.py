@@ -1,6 +1,7 @@
-"""Methods of others that ours are measured against, each behind the seam ``Dynamics``.
+"""Methods of others that ours are measured against.
 
-Settings need no JAX; what is fitted does.
+Models of the dynamics stand behind the seam ``Dynamics``; policies act on a state alone. Settings
+need no JAX; what is fitted does.
 """
 
 import lazy_loader
