@@ -66,9 +66,7 @@ def random_net(key: Array, hidden: Sequence[int], n_inputs: int, n_state: int) -
     """
     sizes = (n_inputs, *hidden, n_state)
     keys = jax.random.split(key, len(sizes) - 1)
-    return tuple(
-        random_layer(k, n, m) for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
-    )
+    return tuple(random_layer(k, n, m) for k, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True))
 
 
 def discrepancy(predictions: Float[Array, "M D"]) -> Float[Array, ""]:
@@ -156,15 +154,9 @@ def pessimistic_stack(
         threshold: discrepancy from which on a pair is unknown, in standardised differences.
         n_levels: of a discrete action; 0 for continuous ones.
     """
-    n_members = len(nets[0].bias)
+    device, limit = normalizer.on_device(), jnp.asarray(threshold, jnp.float32)
 
-    def repeated(leaf: Any) -> Array:
-        return jnp.repeat(jnp.asarray(leaf)[None], n_members, axis=0)
+    def one(member: Int[Array, ""]) -> PessimisticDynamics:
+        return PessimisticDynamics(nets, device, member, limit, n_levels)
 
-    return PessimisticDynamics(
-        nets=jax.tree.map(repeated, nets),
-        normalizer=jax.tree.map(repeated, normalizer.on_device()),
-        member=jnp.arange(n_members),
-        threshold=repeated(jnp.asarray(threshold, jnp.float32)),
-        n_levels=n_levels,
-    )
+    return jax.vmap(one)(jnp.arange(len(nets[0].bias)))

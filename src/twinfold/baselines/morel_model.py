@@ -7,7 +7,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +49,7 @@ class MOReLInfo(BaseModel):
     fingerprint: str
     source: dict[str, Any]
     task: str
-    chosen: tuple[int | str, ...] | None
+    chosen: tuple[int | float | str, ...] | None
     agents: int
     transitions: int
     training_loss: tuple[float | None, ...]
@@ -108,16 +107,8 @@ class MOReL:
 
     def dynamics(self) -> MOReLDynamics:
         """Return the stack of all members, for prediction and planning."""
-        n_members = len(self.nets[0].bias)
-
-        def repeated(leaf: Any) -> Array:
-            return jnp.repeat(jnp.asarray(leaf)[None], n_members, axis=0)
-
-        return MOReLDynamics(
-            net=jax.tree.map(jnp.asarray, self.nets),
-            normalizer=jax.tree.map(repeated, self.normalizer.on_device()),
-            n_levels=self.n_levels,
-        )
+        device = self.normalizer.on_device()
+        return jax.vmap(lambda net: MOReLDynamics(net, device, self.n_levels))(self.nets)
 
     def rollout(self, states: ArrayLike, actions: ArrayLike) -> NDArray[np.float64]:
         """Return open-loop predictions of every member, ``(M, Q, H, D)``, raw units.
@@ -143,8 +134,12 @@ def _rollouts(stack: MOReLDynamics, states: Any, actions: Any) -> Float[Array, "
     def one_member(leaves: Any) -> Array:
         member = eqx.combine(leaves, static)
 
+        def one_step(carry: Array, code: Array) -> tuple[Array, Array]:
+            return member.step(carry, code)
+
         def one(state: Array, plan: Array) -> Array:
-            return jax.lax.scan(member.step, member.init(state), jax.vmap(member.encode)(plan))[1]
+            codes = jax.vmap(member.encode)(plan)
+            return jax.lax.scan(one_step, member.init(state), codes)[1]
 
         return jax.vmap(one)(states, actions)
 

@@ -37,6 +37,7 @@ from twinfold.policy_learning.cloning import clone_actions
 from twinfold.policy_learning.training import train_policy
 from twinfold.policy_learning.world import World
 from twinfold.tasks.task import Task
+from twinfold.utils.plain import plain
 from twinfold.utils.seeds import check_seed
 
 Progress = Callable[[str, int, int], None]
@@ -123,7 +124,7 @@ def fit_morel(
             fingerprint=chosen.fingerprint(),
             source={key: value for key, value in (source or {}).items() if key not in HIDDEN},
             task=task.name,
-            chosen=ids,
+            chosen=None if ids is None else tuple(plain(list(chosen.agent_ids))),
             agents=chosen.n_agents,
             transitions=len(data),
             training_loss=tuple(x if np.isfinite(x) else None for x in ensemble.losses),
@@ -167,7 +168,8 @@ def train_ensemble(
     keys = jax.random.split(key, settings.members)
     sizes = inputs.shape[1], targets.shape[1]
     nets = jax.vmap(lambda k: random_net(jax.random.fold_in(k, 0), settings.hidden, *sizes))(keys)
-    state, losses = (nets, optax.adam(settings.learning_rate).init(nets)), jnp.zeros(len(keys))
+    adam = optax.adam(settings.learning_rate)
+    state, losses = (nets, adam.init(nets)), np.zeros(len(keys))  # pyright: ignore
     for first in range(0, settings.steps, _CHUNK):
         count = min(_CHUNK, settings.steps - first)
         state, losses = _train_chunk(
@@ -177,7 +179,7 @@ def train_ensemble(
         if progress is not None:
             progress("training of MOReL's ensemble", first + count, settings.steps)
     apart = np.asarray(_discrepancies(state[0], inputs))
-    return Ensemble(state[0], normalizer, np.asarray(losses).tolist(), apart)
+    return Ensemble(state[0], normalizer, losses.tolist(), apart)
 
 
 def standardised(

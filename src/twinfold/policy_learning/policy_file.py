@@ -1,4 +1,4 @@
-"""A trained policy as one file: its arrays (safetensors) and, in their header, its record (JSON)."""
+"""A trained policy as one file: arrays (safetensors) and, in their header, a record (JSON)."""
 
 from __future__ import annotations
 

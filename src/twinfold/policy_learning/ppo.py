@@ -194,9 +194,7 @@ def update(
     return Training(nets, adam, simulation, earned, scale), tally
 
 
-def loss_of(
-    policy: Policy, batch: Batch, settings: PolicyLearningSettings
-) -> Float[Array, ""]:
+def loss_of(policy: Policy, batch: Batch, settings: PolicyLearningSettings) -> Float[Array, ""]:
     """Return what a minibatch descends.
 
     Args:
@@ -211,9 +209,7 @@ def loss_of(
     clipped = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
     gain = jnp.minimum(ratio * standard, clipped * standard).mean()
     error = jnp.square(value - batch.target).mean()
-    return (
-        settings.value_weight / 2.0 * error - gain - settings.entropy_weight * entropy.mean()
-    )
+    return settings.value_weight / 2.0 * error - gain - settings.entropy_weight * entropy.mean()
 
 
 def _simulate(
@@ -287,17 +283,17 @@ def _learn(
     def loss(nets: Nets, part: Batch) -> Array:
         return loss_of(Policy(nets, policy.scale, policy.actions), part, settings)
 
-    def one_part(now: tuple[Nets, Any], rows: Int[Array, " b"]) -> Any:
+    def one_part(now: Any, rows: Int[Array, " b"]) -> Any:
         nets, memory = now
         part = jax.tree.map(lambda leaf: leaf[rows], batch)
         gradient = jax.grad(loss)(nets, part)
         change, memory = adam.update(gradient, memory)
-        nets = optax.apply_updates(nets, change)
+        nets: Any = optax.apply_updates(nets, change)
         if nets.log_sd is not None:
             nets = nets._replace(log_sd=jnp.maximum(nets.log_sd, settings.least_log_sd))
         return (nets, memory), None
 
-    def one_pass(now: tuple[Nets, Any], key: Array) -> Any:
+    def one_pass(now: Any, key: Array) -> Any:
         rows = jax.random.permutation(key, n_steps)[: n_parts * size].reshape(n_parts, size)
         return jax.lax.scan(one_part, now, rows)
 

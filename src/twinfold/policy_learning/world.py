@@ -133,8 +133,8 @@ class Outcome(NamedTuple):
     halted: Bool[Array, ""]
 
     @property
-    def ended(self) -> Bool[Array, ""]:
-        """Whether the episode is over, one way or the other."""
+    def ended(self) -> Bool[Array, "*axes"]:
+        """Whether the episode is over, one way or the other; also of a whole batch."""
         return self.terminated | self.truncated
 
 
