@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinfold.baselines import CaDMSettings, MOReLSettings
+from twinfold.baselines import CaDMSettings, MOReL, MOReLSettings, fit_morel
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.tasks import Task
@@ -107,3 +107,11 @@ def quick() -> Callable[..., MOReLSettings]:
         return MOReLSettings.parse({**base, "policy": policy, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def climber(walkers: Any, uphill: Task, quick: Any) -> MOReL:
+    """Fit a MOReL on agents of even numbers alone, whose pushes all go up."""
+    ids = [f"walker {n}" for n in (4, 0, 2)]
+    source = {"covariates": {}, "task": "walk"}
+    return fit_morel(walkers([30, 1, 30, 1, 30]), uphill, ids, quick(), 3, source=source)

@@ -85,7 +85,10 @@ def test_steps_one_by_one_are_steps_at_once(walkers: Any) -> None:
     codes = jax.vmap(member.encode)(jnp.array([0, 1, 1, 0]))
 
     def walked(carry: Any, codes: Any) -> Any:
-        return jax.lax.scan(lambda carry, code: member.step(carry, code), carry, codes)
+        def one_step(carry: Any, code: Any) -> Any:
+            return member.step(carry, code)
+
+        return jax.lax.scan(one_step, carry, codes)
 
     whole = walked(member.init(jnp.array([0.5])), codes)[1]
     half, path = walked(member.init(jnp.array([0.5])), codes[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -19,14 +20,6 @@ from twinfold.baselines.morel_training import (
 )
 from twinfold.policy_learning import world_returns
 from twinfold.tasks import get_task
-
-
-@pytest.fixture(scope="module")
-def climber(walkers: Any, uphill: Any, quick: Any) -> MOReL:
-    """Fitted on agents of even numbers alone, whose pushes all go up."""
-    panel = walkers([30, 1, 30, 1, 30])
-    ids = [f"walker {n}" for n in (4, 0, 2)]
-    return fit_morel(panel, uphill, ids, quick(), 3, source={"covariates": {}, "task": "walk"})
 
 
 def test_a_policy_climbs(climber: MOReL) -> None:
@@ -55,6 +48,8 @@ def test_a_model_says_where_it_comes_from(climber: MOReL, walkers: Any) -> None:
     assert info.chosen == ("walker 0", "walker 2", "walker 4")
     assert info.source == {"task": "walk"}
     assert climber.method == "morel-a"
+    of_all = info.model_copy(update={"chosen": None})
+    assert dataclasses.replace(climber, info=of_all).method == "morel-p"
     mean, largest = info.discrepancy
     assert 0 < mean <= largest
     assert info.threshold == pytest.approx(3.0 * largest, rel=1e-5)
