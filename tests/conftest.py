@@ -44,7 +44,15 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Shapes are checked at every call while JAX traces, in tests only; compiled code pays nothing.
-CHECKED = ("models", "adaptation", "uncertainty", "training", "planning", "baselines")
+CHECKED = (
+    "models",
+    "adaptation",
+    "uncertainty",
+    "training",
+    "planning",
+    "policy_learning",
+    "baselines",
+)
 install_import_hook([f"twinfold.{name}" for name in CHECKED], "beartype.beartype")
 
 from twinfold.utils.programs import drop_programs  # noqa: E402

@@ -15,8 +15,11 @@ import pytest
 from twinfold.baselines import (
     AugmentationSettings,
     CaDMSettings,
+    MOReL,
+    MOReLSettings,
     OfflinePolicy,
     OfflineSettings,
+    fit_morel,
 )
 from twinfold.baselines.experience import Experience
 from twinfold.baselines.offline_policy import OfflineInfo, blank_actor
@@ -165,3 +168,61 @@ def lived() -> Callable[..., Experience]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def uphill() -> Task:
+    """The walkers' task: as high as can be; its physics are never asked for."""
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("a learned policy must not see the true physics")
+
+    return Task(
+        name="uphill",
+        state_names=("x",),
+        action_names=("push",),
+        action_type="discrete",
+        n_actions=2,
+        action_low=None,
+        action_high=None,
+        covariate_names=(),
+        covariate_low=np.zeros(0),
+        covariate_high=np.zeros(0),
+        test_agents=np.zeros((5, 0)),
+        max_steps=8,
+        state_low=np.array([-10.0]),
+        state_high=np.array([10.0]),
+        make_covariates=never,
+        reset=never,
+        step=never,
+        reward=lambda state, action, next_state: next_state[0] - state[0],
+        terminated=lambda next_state: jnp.abs(next_state[0]) > 100.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def quick() -> Callable[..., MOReLSettings]:
+    """Make settings of a MOReL that is fitted in a moment."""
+
+    def make(**changes: Any) -> MOReLSettings:
+        policy = {
+            "hidden": [16],
+            "steps": 8000,
+            "environments": 16,
+            "unroll": 16,
+            "minibatches": 4,
+            "learning_rate": 1e-2,
+            "discount": 0.5,  # a longer view needs longer episodes
+        }
+        base = {"hidden": [16], "members": 3, "batch": 32, "steps": 700, "cloning_steps": 50}
+        return MOReLSettings.parse({**base, "policy": policy, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def climber(walkers: Any, uphill: Task, quick: Any) -> MOReL:
+    """Fit a MOReL on agents of even numbers alone, whose pushes all go up."""
+    ids = [f"walker {n}" for n in (4, 0, 2)]
+    source = {"covariates": {}, "task": "walk"}
+    return fit_morel(walkers([30, 1, 30, 1, 30]), uphill, ids, quick(), 3, source=source)

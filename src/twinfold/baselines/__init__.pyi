@@ -14,3 +14,7 @@ from .offline_settings import (
     OfflineSettings as OfflineSettings,
     offline_settings as offline_settings,
 )
+from .morel_file import load_morel as load_morel, save_morel as save_morel
+from .morel_model import MOReL as MOReL
+from .morel_settings import MOReLSettings as MOReLSettings
+from .morel_training import fit_morel as fit_morel

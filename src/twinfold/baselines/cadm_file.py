@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
-import safetensors
-import safetensors.numpy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from twinfold.baselines.cadm import random_nets
 from twinfold.baselines.cadm_model import CaDM, CaDMInfo
 from twinfold.baselines.cadm_settings import CaDMSettings, Variant
 from twinfold.data.roles import Roles
-from twinfold.errors import RunError
 from twinfold.models.normalizer import Normalizer
 from twinfold.training.run_format import flatten, unflatten
-from twinfold.utils.files import atomic_write_bytes
-from twinfold.utils.reading import READING, problem_lines, read_regular
+from twinfold.utils.array_file import Arrays, load_arrays, save_arrays, under
 
 FORMAT = "twinfold-cadm"
 VERSION = 1
@@ -62,9 +57,7 @@ def save_cadm(model: CaDM, path: Path) -> None:
     )
     arrays = {f"nets{name}": value for name, value in flatten(model.nets).items()}
     arrays |= {f"normalizer.{name}": getattr(model.normalizer, name) for name in _NORMALIZER}
-    found = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-    text = json.dumps(record.model_dump(mode="json"), allow_nan=False)
-    atomic_write_bytes(path, safetensors.numpy.save(found, {"record": text}))
+    save_arrays(path, record, arrays)
 
 
 def load_cadm(path: Path) -> CaDM:
@@ -73,27 +66,10 @@ def load_cadm(path: Path) -> CaDM:
     Raises:
         RunError: the file is missing, damaged, or of another version.
     """
-    data = read_regular(path, READING.records, RunError)
-    try:
-        arrays = safetensors.numpy.load(data)
-        record = _Record.model_validate_json(_header(data)["record"])
-        return _build(record, arrays)
-    except ValidationError as error:
-        why = next(
-            problem_lines(error.errors(), lambda place: "another version may have written it")
-        )
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        why = str(error).partition("\n")[0]
-    raise RunError(f"{path} holds no fit of CaDM that can be read: {why}")
+    return load_arrays(path, "fit of CaDM", _Record, _build)
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """Return what stands in the header of a safetensors file beside the arrays."""
-    size = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + size])["__metadata__"]
-
-
-def _build(record: _Record, arrays: dict[str, np.ndarray]) -> CaDM:
+def _build(record: _Record, arrays: Arrays) -> CaDM:
     """Return the model of a record and its arrays.
 
     Raises:
@@ -114,11 +90,8 @@ def _build(record: _Record, arrays: dict[str, np.ndarray]) -> CaDM:
         sizes = normalizer.n_inputs, n_code, n_state
         return jax.vmap(lambda k: random_nets(k, record.config, record.variant, *sizes))(keys)
 
-    nets = {
-        name.removeprefix("nets"): array for name, array in arrays.items() if name[:4] == "nets"
-    }
     return CaDM(
-        nets=unflatten(nets, jax.eval_shape(stack, jax.random.key(0))),
+        nets=unflatten(under(arrays, "nets"), jax.eval_shape(stack, jax.random.key(0))),
         normalizer=normalizer,
         config=record.config,
         variant=record.variant,

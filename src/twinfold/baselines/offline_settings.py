@@ -79,7 +79,7 @@ class OfflineSettings(BaseModel):
         try:
             return cls.model_validate({**(base.model_dump() if base else {}), **values})
         except ValidationError as error:
-            lines = problem_lines(error, lambda _: one_of(cls.model_fields))
+            lines = problem_lines(error.errors(), lambda _: one_of(cls.model_fields))
             raise UsageError("\n".join(lines)) from None
 
 
