@@ -1,0 +1,193 @@
+"""All studies end to end on a handful of agents: measured once, drawn, and told on the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from twinfold.benchmark.studies import (
+    draw_study,
+    load_studies,
+    read_studies,
+    run_study,
+    studies_page,
+)
+
+TINY = """
+name = "tiny"
+script = "benchmarks/studies.py"
+title = "Tiny"
+
+[unseen]
+title = "Unseen"
+runs = [["cart_pole", "random"]]
+agents = 12
+unseen = 6
+known = [1]
+trajectories = 2
+steps = 4
+FIT
+
+[map]
+title = "Maps"
+runs = [["cart_pole", "random"]]
+agents = 12
+probes = 5
+folds = 2
+FIT
+
+[bands]
+title = "Bands"
+runs = [["cart_pole", "random"]]
+agents = 12
+shown = [1]
+trajectories = 3
+steps = 4
+FIT
+
+[carts]
+title = "Carts"
+runs = [["cart_pole", "random"]]
+agents = 12
+shown = [1]
+trajectories = 3
+steps = 4
+horizons = [1, 4]
+CADM
+FIT
+
+[scarcity]
+title = "Scarcity"
+runs = [["cart_pole", "random"]]
+agents = 12
+counts = [6, 12]
+methods = ["persim", "pooled"]
+trajectories = 2
+steps = 4
+FIT
+"""
+FIT = (
+    'fit = { effort = "quick", linear = "none", rank = 2, members = 2, state_net = [8], '
+    "steps = 60, schedules = [1.0], shrinkages = [0.1] }"
+)
+CADM = (
+    "cadm = { hidden = [8], encoder = [8], context = 2, history = 2, future = 2, steps = 20, "
+    "members = 2, particles = 2, batch = 16 }"
+)
+
+
+class Done(NamedTuple):
+    folder: Path
+    settings: dict[str, Any]
+    records: dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """All studies of the tiny suite."""
+    folder = tmp_path_factory.mktemp("studies")
+    suite = folder / "tiny.toml"
+    suite.write_text(TINY.replace("FIT", FIT).replace("CADM", CADM))
+    settings = load_studies(suite)
+    for name, own in settings.items():
+        run_study(name, own, folder / f"{name}.jsonl", folder / "fits")
+    records = {name: read_studies(folder / f"{name}.jsonl") for name in settings}
+    return Done(folder, settings, records)
+
+
+def test_a_study_that_is_done_is_not_run_again(done: Done) -> None:
+    for name, own in done.settings.items():
+        said: list[str] = []
+        path = done.folder / f"{name}.jsonl"
+        before = path.read_bytes()
+        again = run_study(name, own, path, done.folder / "no fits", said.append)
+        assert path.read_bytes() == before
+        assert again == done.records[name]
+        assert all(line.endswith(": done") for line in said)
+
+
+def test_studies_share_the_fit_of_a_population(done: Done) -> None:
+    fits = sorted(path.name.rpartition("-")[0] for path in (done.folder / "fits").iterdir())
+    assert fits == [
+        "cart_pole-random",
+        "cart_pole-random-6-agents",
+        "cart_pole-random-6-agents-pooled",
+        "cart_pole-random-pe-ts",
+        "cart_pole-random-pooled",
+        "cart_pole-random-unseen",
+        "cart_pole-random-vanilla",
+    ]
+
+
+def test_unseen_agents_are_measured_by_what_is_known_of_them(done: Done) -> None:
+    (record,) = done.records["unseen"]
+    assert record["unseen_agents"][:5] == [0, 1, 2, 3, 4]
+    assert record["fits"]["without"]["agents"] == 6
+    assert record["fits"]["whole"]["agents"] == 12
+    errors = {name: found["agents"] for name, found in record["ways"].items()}
+    assert all(len(values) == 6 for values in errors.values())
+    # One transition says something, and all say more; nothing known is the same for all ways.
+    assert errors["nothing"] != errors["1 transitions"] != errors["all transitions"]
+    assert errors["covariates, learned"] != errors["nothing"]
+    for found in record["ways"].values():
+        assert found["low"] <= found["median"] <= found["high"]
+
+
+def test_pooled_agents_are_alike_and_the_others_are_not(done: Done) -> None:
+    kinds = {(r["method"], r["training_agents"]): r for r in done.records["scarcity"]}
+    assert set(kinds) == {("persim", 6), ("persim", 12), ("pooled", 6), ("pooled", 12)}
+    assert kinds["pooled", 6]["fit_of"]["agents"] == 1
+    assert (
+        kinds["pooled", 12]["fit_of"]["transitions"] == kinds["persim", 12]["fit_of"]["transitions"]
+    )
+    assert kinds["persim", 12]["agents"] != kinds["persim", 6]["agents"]
+    assert [agent["agent"] for agent in kinds["persim", 6]["agents"]] == [0, 1, 2, 3, 4]
+
+
+def test_carts_of_all_models_start_from_one_state(done: Done) -> None:
+    (record,) = done.records["carts"]
+    assert record["history"] == 2
+    assert list(record["predicted"]) == ["persim", "cadm", "cadm-pets"]
+    true = np.array(record["true"])
+    assert true.shape == (2, 4)
+    for path in record["predicted"].values():
+        # One step of 0.02 s moves no cart by more than a few centimetres, wherever it comes from.
+        assert abs(path[0][0] - true[0, 0]) < 0.1
+    assert record["fits"]["cadm"]["steps"] == 20
+
+
+def test_every_study_is_drawn_and_told(done: Done) -> None:
+    out = done.folder / "figures"
+    drawn = [
+        path
+        for name, own in done.settings.items()
+        for path in draw_study(name, own, done.records[name], out)
+    ]
+    assert sorted(path.name for path in drawn) == [
+        "study-bands-cart_pole.png",
+        "study-carts.png",
+        "study-map-cart_pole.png",
+        "study-scarcity.png",
+        "study-unseen.png",
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+    page = studies_page(done.settings, done.records)
+    for title in ("Unseen", "Maps", "Bands", "Carts", "Scarcity"):
+        assert f"## {title}\n" in page
+    assert all(f"(figures/{path.name})" in page for path in drawn)
+    median = done.records["unseen"][0]["ways"]["nothing"]["median"]
+    assert f"| nothing: the average agent | {median:.3g} (" in page
+    assert "20 training steps per member (18,000 by default)" in page
+
+
+def test_records_are_plain_and_say_what_they_were_made_with(done: Done) -> None:
+    for name, rows in done.records.items():
+        for record in rows:
+            assert record["study"] == name
+            assert json.loads(json.dumps(record, allow_nan=False)) == record
+            assert record["settings"]["agents"] == 12
+            assert record["settings"]["fit"]["steps"] == 60
