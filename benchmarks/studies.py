@@ -5,6 +5,7 @@ What is measured, on which data and with which budget, stands in ``suites/unseen
 ``results/STUDY.jsonl``; what is there already is not run again. Fits are kept in ``runs/studies``.
 
     python benchmarks/studies.py run unseen
+    python benchmarks/studies.py run map --fit runs/mine
     python benchmarks/studies.py figure unseen
     python benchmarks/studies.py page
 """
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--suite", type=Path, action="append", help="TOML files in place of ours")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of records")
     parser.add_argument("--fits", type=Path, default=ROOT / "runs" / "studies")
+    parser.add_argument("--fit", type=Path, help="run directory to study: map and bands")
     parser.add_argument("--out", type=Path, help="folder of figures, or file of the page")
     given = parser.parse_args()
     try:
@@ -41,22 +43,26 @@ def main() -> None:
             raise SystemExit(f"no study {unknown[0]!r}; valid: {', '.join(settings)}")
         chosen = {name: settings[name] for name in given.names or settings}
         if given.what == "run":
-            from twinfold.benchmark.studies import run_study
+            from twinfold.benchmark.studies import run_on_fit, run_study
 
             for name, own in chosen.items():
-                run_study(name, own, given.results / f"{name}.jsonl", given.fits, _say)
+                records = given.results / f"{name}.jsonl"
+                if given.fit is None:
+                    run_study(name, own, records, given.fits, _say)
+                else:
+                    run_on_fit(name, own, given.fit, records, _say)
             return
-        records = {name: read_studies(given.results / f"{name}.jsonl") for name in chosen}
+        known = {name: read_studies(given.results / f"{name}.jsonl") for name in chosen}
         if given.what == "page":
             from twinfold.benchmark.studies import studies_page
 
             out = given.out or ROOT / "docs" / "studies.md"
-            out.write_text(studies_page(chosen, records), encoding="utf-8")
+            out.write_text(studies_page(chosen, known), encoding="utf-8")
             return
         from twinfold.benchmark.studies import draw_study
 
         for name, own in chosen.items():
-            for path in draw_study(name, own, records[name], given.out or ROOT / "docs/figures"):
+            for path in draw_study(name, own, known[name], given.out or ROOT / "docs/figures"):
                 _say(f"{path}: {path.stat().st_size // 1000} kB")
     except TwinfoldError as error:
         raise SystemExit(str(error)) from None

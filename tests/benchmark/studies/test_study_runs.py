@@ -13,9 +13,11 @@ from twinfold.benchmark.studies import (
     draw_study,
     load_studies,
     read_studies,
+    run_on_fit,
     run_study,
     studies_page,
 )
+from twinfold.errors import UsageError
 
 TINY = """
 name = "tiny"
@@ -64,7 +66,7 @@ FIT
 title = "Scarcity"
 runs = [["cart_pole", "random"]]
 agents = 12
-counts = [6, 12]
+counts = [6]
 methods = ["persim", "pooled"]
 trajectories = 2
 steps = 4
@@ -117,7 +119,6 @@ def test_studies_share_the_fit_of_a_population(done: Done) -> None:
         "cart_pole-random-6-agents",
         "cart_pole-random-6-agents-pooled",
         "cart_pole-random-pe-ts",
-        "cart_pole-random-pooled",
         "cart_pole-random-unseen",
         "cart_pole-random-vanilla",
     ]
@@ -137,14 +138,13 @@ def test_unseen_agents_are_measured_by_what_is_known_of_them(done: Done) -> None
         assert found["low"] <= found["median"] <= found["high"]
 
 
-def test_pooled_agents_are_alike_and_the_others_are_not(done: Done) -> None:
+def test_pooled_is_fitted_to_the_same_trajectories_as_of_one_agent(done: Done) -> None:
     kinds = {(r["method"], r["training_agents"]): r for r in done.records["scarcity"]}
-    assert set(kinds) == {("persim", 6), ("persim", 12), ("pooled", 6), ("pooled", 12)}
-    assert kinds["pooled", 6]["fit_of"]["agents"] == 1
-    assert (
-        kinds["pooled", 12]["fit_of"]["transitions"] == kinds["persim", 12]["fit_of"]["transitions"]
-    )
-    assert kinds["persim", 12]["agents"] != kinds["persim", 6]["agents"]
+    assert set(kinds) == {("persim", 6), ("pooled", 6)}
+    pooled, own = kinds["pooled", 6]["fit_of"], kinds["persim", 6]["fit_of"]
+    assert (pooled["agents"], own["agents"]) == (1, 6)
+    assert pooled["transitions"] == own["transitions"]
+    assert kinds["persim", 6]["agents"] != kinds["pooled", 6]["agents"]
     assert [agent["agent"] for agent in kinds["persim", 6]["agents"]] == [0, 1, 2, 3, 4]
 
 
@@ -191,3 +191,19 @@ def test_records_are_plain_and_say_what_they_were_made_with(done: Done) -> None:
             assert json.loads(json.dumps(record, allow_nan=False)) == record
             assert record["settings"]["agents"] == 12
             assert record["settings"]["fit"]["steps"] == 60
+
+
+def test_a_run_that_is_there_can_be_studied_in_place_of_a_fit(done: Done, tmp_path: Path) -> None:
+    (run,) = (done.folder / "fits").glob("cart_pole-random-????????????")
+    records = tmp_path / "bands.jsonl"
+    found = run_on_fit("bands", done.settings["bands"], run, records)
+    assert read_studies(records) == [found]
+    (same,) = done.records["bands"]
+    assert (found["task"], found["dataset"], found["agents"]) == (
+        same["task"],
+        same["dataset"],
+        same["agents"],
+    )
+    assert found["settings"]["fit"]["rank"] == 2  # the run's own, all of them
+    with pytest.raises(UsageError, match="'unseen' is of no single fit; valid: map, bands"):
+        run_on_fit("unseen", done.settings["unseen"], run, records)

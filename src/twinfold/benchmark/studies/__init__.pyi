@@ -5,7 +5,7 @@ from .scarcity import run_scarcity as run_scarcity, scarcity_fit as scarcity_fit
 from .study_figures import draw_study as draw_study
 from .study_page import studies_page as studies_page
 from .study_records import read_studies as read_studies
-from .study_runs import run_study as run_study
+from .study_runs import run_on_fit as run_on_fit, run_study as run_study
 from .study_settings import (
     STUDIES as STUDIES,
     StudySettings as StudySettings,

@@ -1,8 +1,9 @@
 """Few agents to learn from (F.6): errors and returns by the number of training agents.
 
 The population shrinks to its first N agents, the test agents among them. *persim* is the model of
-this package, *pooled* the same nets fitted as if all trajectories were of one agent, *cadm* the
-vanilla context-aware model. Errors and returns are those of the paper's Tables 1 and 2.
+this package; *pooled* are the same nets fitted as if all trajectories were of one agent, without
+linear models, whose levels and slopes would be that one's; *cadm* is the vanilla context-aware
+model. Errors and returns are those of the paper's Tables 1 and 2.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def scarcity_fit(
         return fitted_cadm(panel, cadm, "vanilla", seed, source, folder, label, log)
     if method == "persim":
         return fitted(panel, settings.config, source, folder, label, log)
-    tests = range(len(task.test_agents))
-    one = fitted(as_one_agent(panel), settings.config, source, folder, f"{label}-pooled", log)
-    return alike(one, list(tests))
+    nets = settings.config.model_copy(update={"linear": "none"})
+    one = fitted(as_one_agent(panel), nets, source, folder, f"{label}-pooled", log)
+    return alike(one, range(len(task.test_agents)))
 
 
 def alike(model: FittedModel, ids: Sequence[int]) -> FittedModel:

@@ -22,6 +22,7 @@ from twinfold.benchmark.studies.study_settings import (
     StudySettings,
     UnseenSettings,
 )
+from twinfold.errors import UsageError, one_of
 
 Log = Callable[[str], None]
 
@@ -68,6 +69,44 @@ def run_study(
             log(f"{name}: {said}: done")
         found.append(record)
     return found
+
+
+def run_on_fit(
+    name: str, settings: StudySettings, run: Path, records: Path, log: Log = lambda line: None
+) -> Record:
+    """Return the record of a study of one fit, of a run directory that is there already.
+
+    Args:
+        name: of the study: map or bands.
+        settings: of the study; those of the fit are the run's own.
+        run: directory of the run, fitted on data of a task.
+        records: file that the record is added to.
+        log: receives one line per thing worth knowing.
+
+    Raises:
+        UsageError: the study is of several fits, or the run is of no task.
+        RunError: the run is damaged.
+    """
+    from twinfold.benchmark.studies.agent_maps import run_map
+    from twinfold.benchmark.studies.study_data import study_task
+    from twinfold.benchmark.studies.trajectory_bands import run_bands
+    from twinfold.training.run_directory import load_run
+
+    measures: dict[str, Callable[..., Record]] = {"map": run_map, "bands": run_bands}
+    if name not in measures:
+        raise UsageError(f"study {name!r} is of no single fit; {one_of(measures)}")
+    model = load_run(run)
+    source = model.info.source
+    identity = {"task": source.get("task"), "dataset": source.get("policy")}
+    task = study_task(str(identity["task"]))
+    fit = model.config.model_dump(mode="json")
+    own = settings.model_copy(
+        update={"fit": fit, "agents": source.get("n_agents"), "seed": source.get("seed")}
+    )
+    log(f"{name}: {task.name}, {identity['dataset']}: {run}")
+    record = study_record(name, identity, own, measures[name](model, task, own))
+    append_study(records, record)
+    return record
 
 
 def _unseen(settings: UnseenSettings, fits: Path, log: Log) -> Iterator[Job]:
