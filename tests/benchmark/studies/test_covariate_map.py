@@ -65,8 +65,9 @@ def test_factors_are_those_of_kernel_ridge_regression_with_an_intercept() -> Non
     # The intercept as a constant in the kernel, so wide that it is hardly penalised.
     x, y = ((v - COVARIATES.mean(0)) / COVARIATES.std(0) for v in (COVARIATES, new))
     kernels = [np.exp(-np.square(v[:, None] - x[None]).sum(-1) / 2) + 1e6 for v in (x, y)]
+    reader: Any = KernelRidge  # its annotations know whole numbers only
     for m in range(2):
-        ridge = KernelRidge(alpha=1e-3 * len(x), kernel="precomputed").fit(kernels[0], factors[m])
+        ridge = reader(alpha=1e-3 * len(x), kernel="precomputed").fit(kernels[0], factors[m])
         np.testing.assert_allclose(
             found.factors(new)[m], ridge.predict(kernels[1]), rtol=1e-3, atol=1e-3
         )

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from twinfold.baselines import load_cadm
+from twinfold.benchmark.collect import simulate_policy
 from twinfold.benchmark.studies import (
     draw_study,
     load_studies,
@@ -18,6 +22,9 @@ from twinfold.benchmark.studies import (
     studies_page,
 )
 from twinfold.errors import UsageError
+from twinfold.tasks import get_task
+from twinfold.tasks.task import agent_covariates
+from twinfold.training.run_directory import load_run
 
 TINY = """
 name = "tiny"
@@ -207,3 +214,37 @@ def test_a_run_that_is_there_can_be_studied_in_place_of_a_fit(done: Done, tmp_pa
     assert found["settings"]["fit"]["rank"] == 2  # the run's own, all of them
     with pytest.raises(UsageError, match="'unseen' is of no single fit; valid: map, bands"):
         run_on_fit("unseen", done.settings["unseen"], run, records)
+
+
+def test_drawn_carts_are_those_of_stepping_each_model_by_hand(done: Done) -> None:
+    (record,) = done.records["carts"]
+    fits, task = done.folder / "fits", get_task("cart_pole")
+    (run,), (file,) = (
+        fits.glob(name)
+        for name in ("cart_pole-random-????????????", "cart_pole-random-vanilla-*.safetensors")
+    )
+    covariates = agent_covariates(task, 12, 0)[[1]]
+    found = simulate_policy(task, covariates, "test", 3, 2 + 4, seed=10_000)
+    states, actions = jnp.asarray(found.states[0]), jnp.asarray(found.actions[0])
+    (shown,) = np.flatnonzero((states[:, 3] == np.float32(record["true"][0])).all(axis=1))
+
+    # CaDM's history is the two steps before.
+    cadm = load_cadm(file)
+    history, stack = cadm.blank_history(), cadm.dynamics()
+    for t in range(2):
+        history = stack.observed(history, states[shown, t], actions[shown, t], states[shown, t + 1])
+    stacks = {"persim": load_run(run).dynamics(1), "cadm": stack.with_history(history)}
+    for name, members in stacks.items():
+        ends = []
+        for m in range(jax.tree.leaves(members)[0].shape[0]):
+            member = jax.tree.map(lambda leaf, m=m: leaf[m], members)
+            carry, path = member.init(states[shown, 2]), []
+            for action in actions[shown, 2:]:
+                carry, state = member.step(carry, member.encode(action))
+                path.append(np.asarray(state))
+            ends.append(path)
+        mean = np.mean(ends, axis=0)  # of fewer than three, none is cut off
+        np.testing.assert_allclose(record["predicted"][name], mean[[0, 3]], rtol=1e-3, atol=1e-4)
+        true = states[shown, 3:]
+        rmse = np.sqrt(np.mean((mean - true) ** 2))
+        assert record["rmse_shown"][name] == pytest.approx(float(rmse), rel=1e-2)

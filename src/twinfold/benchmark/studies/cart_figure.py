@@ -33,9 +33,8 @@ def draw_carts(records: Sequence[Record], path: Path, title: str) -> None:
 
     rows = [(record, method) for record in records for method in record["predicted"]]
     horizons = records[0]["horizons"]
-    figure = Figure(
-        figsize=(1.3 + 2.5 * len(horizons), 0.7 + 1.45 * len(rows)), layout="constrained"
-    )
+    size = (1.4 + 1.7 * len(horizons), 0.7 + 1.2 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(rows), len(horizons), squeeze=False)
     for k, ((record, method), line) in enumerate(zip(rows, panels, strict=True)):
         for h, panel in enumerate(line):
@@ -44,15 +43,17 @@ def draw_carts(records: Sequence[Record], path: Path, title: str) -> None:
                 steps = horizons[h]
                 panel.set_title(f"{steps} step{'s' if steps > 1 else ''} ahead", fontsize=10)
         name = f"{_NAMES[method]}\nRMSE {record['rmse_shown'][method]:.2g}"
-        line[0].set_ylabel(literal(name), fontsize=9, rotation=0, ha="right", va="center")
+        line[0].set_ylabel(literal(name), fontsize=9, rotation=0, ha="right", va="center", y=0.3)
         if method == next(iter(record["predicted"])):
             force, length = record["label"].split("/")
             line[0].annotate(
-                f"force {force} N,\nhalf pole {length} m",
-                (0.03, 0.97),
+                literal(f"force {force} N\nhalf pole {length} m"),
+                (-0.04, 1.0),
                 xycoords="axes fraction",
+                ha="right",
                 va="top",
-                fontsize=8,
+                fontsize=9,
+                fontweight="bold",
             )
     heading = f"{title}: true cart dark, predicted cart blue"
     figure.suptitle(literal(heading), x=0.01, ha="left", fontsize=11)
@@ -71,7 +72,7 @@ def _draw_pair(panel: Any, record: Record, method: str, horizon: int) -> None:
     panel.plot([middle - 9, middle + 9], [0, 0], color="#98a1ae", linewidth=1, zorder=0)
     _draw_cart(panel, true[place], true[angle], half, _TRUE, 1.0, 1)
     _draw_cart(panel, predicted[place], predicted[angle], half, _PREDICTED, 0.5, 2)
-    panel.set_xlim(middle - 1.5, middle + 1.5)
+    panel.set_xlim(middle - 1.4, middle + 1.4)
     panel.set_ylim(-0.25, 1.95)
     panel.set_aspect("equal")
     panel.set_xticks([])

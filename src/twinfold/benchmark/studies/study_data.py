@@ -1,4 +1,7 @@
-"""Data of the studies: populations of a task, with or without what is hidden as static columns."""
+"""Data of the studies: populations of a task, with or without what is hidden as static columns.
+
+True covariates are columns here alone, where the question is what knowing them would be worth.
+"""
 
 from __future__ import annotations
 
