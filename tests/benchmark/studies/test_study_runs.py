@@ -230,7 +230,7 @@ def test_drawn_carts_are_those_of_stepping_each_model_by_hand(done: Done) -> Non
 
     # CaDM's history is the two steps before.
     cadm = load_cadm(file)
-    history, stack = cadm.blank_history(), cadm.dynamics()
+    history, stack = jax.tree.map(jnp.asarray, cadm.blank_history()), cadm.dynamics()
     for t in range(2):
         history = stack.observed(history, states[shown, t], actions[shown, t], states[shown, t + 1])
     stacks = {"persim": load_run(run).dynamics(1), "cadm": stack.with_history(history)}

@@ -146,14 +146,14 @@ def draw_map(records: Sequence[Record], path: Path, title: str) -> None:
 
     (record,) = records
     names = list(record["covariates"])
-    figure = Figure(figsize=(6.0, 0.5 + 1.9 * len(names)), layout="constrained")
+    figure = Figure(figsize=(5.8, 0.5 + 1.75 * len(names)), layout="constrained")
     panels = figure.subplots(len(names), 2, squeeze=False)
     share = record["explained_by_pca"]
     for row, name in zip(panels, names, strict=True):
         for panel, kind in zip(row, ("pca", "tsne"), strict=True):
             place = np.array(record[kind])
             dots = panel.scatter(
-                place[:, 0], place[:, 1], c=record["covariates"][name], s=6, linewidths=0
+                place[:, 0], place[:, 1], c=record["covariates"][name], s=5, linewidths=0
             )
             read = record["r2"][f"{kind}_map"][name]
             label = "PCA" if kind == "pca" else "t-SNE"
@@ -168,7 +168,7 @@ def draw_map(records: Sequence[Record], path: Path, title: str) -> None:
                 _no_flat_axis(panel, place)
         smooth = record["r2"]["smooth"][name]
         bar = figure.colorbar(dots, ax=row, aspect=30, pad=0.01)
-        bar.set_label(literal(f"{name} (all responses: R² {_r2(smooth)})"), fontsize=8)
+        bar.set_label(literal(f"{name}\nall responses: R² {_r2(smooth)}"), fontsize=7)
         bar.ax.tick_params(labelsize=8)
         bar.outline.set_visible(False)
     heading = f"{title}: {TASKS[record['task']]}, {record['dataset']}, {len(place)} agents"

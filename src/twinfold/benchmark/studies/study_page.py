@@ -72,9 +72,10 @@ are CaDM's history; only trajectories that last {last} steps count, and the one 
 error is drawn. Errors over all of them:
 """
 
-CADM = """\
-CaDM was trained for {steps:,} steps per member ({usual:,} are the default), and reads the first ten
-true steps of each test trajectory. Seconds are those of a machine that was busy with other work.
+BUDGET = """\
+*Steps* are those of training, per member; *seconds* are those of the whole fit, on a machine that
+was busy with other work. CaDM has {usual:,} steps by default, and reads the first ten true steps of
+each test trajectory.
 """
 
 SCARCITY = """\
@@ -230,21 +231,20 @@ def _scarcity(rows: Sequence[Record]) -> str:
     for task, names in labels.items():
         mine = [row for row in rows if row["task"] == task]
         mine.sort(key=lambda row: (row["training_agents"], list(METHODS).index(row["method"])))
-        head = [f"{_named(mine[0])}: N", "method", *names, "median", "seconds of the fit"]
+        head = [f"{_named(mine[0])}: N", "method", *names, "median", "steps", "seconds"]
         body = [
             [
                 str(row["training_agents"]),
                 METHODS[row["method"]],
                 *(_number(agent["rmse_mean"]) for agent in row["agents"]),
                 _number(row["median_over_agents"]),
+                f"{row['fit_of']['steps']:,}",
                 f"{row['fit_of']['seconds']:.0f}",
             ]
             for row in mine
         ]
         parts.append(_table(head, body))
-    cadm = next((row for row in rows if row["method"] == "cadm"), None)
-    if cadm is not None:
-        parts.append(CADM.format(steps=cadm["fit_of"]["steps"], usual=_USUAL))
+    parts.append(BUDGET.format(usual=_USUAL))
     if any(row["returns"] for row in rows):
         parts.append(_returns(rows))
     parts.append(_figure("scarcity", "Error by the number of training agents"))
