@@ -41,6 +41,9 @@ def test_a_record_is_found_again_by_identity_and_settings(tmp_path: Path) -> Non
     assert find_study(known, more, rank=2) == rows[1]
     assert find_study(known, SETTINGS.model_copy(update={"seed": 1}), rank=2) is None
     assert find_study(known, SETTINGS, rank=3) is None
+    # What a record says beyond what is asked for does no harm.
+    known[1]["settings"]["older"] = 1
+    assert find_study(known, SETTINGS, rank=2) == known[1]
 
 
 def test_the_latest_of_each_run_counts_in_the_order_of_the_first() -> None:

@@ -16,6 +16,7 @@ from twinfold.utils.files import atomic_write_bytes
 
 # Sizes in metres, as Gymnasium draws them; the pole has the agent's own length.
 _CART_WIDTH, _CART_HEIGHT, _POLE_WIDTH = 0.40, 0.24, 0.08
+_WINDOW = 1.4  # to either side
 _NAMES = {"persim": "twinfold", "cadm": "CaDM", "cadm-pets": "PE-TS CaDM"}
 # Of the cart and of its pole.
 _TRUE, _PREDICTED = ("#2b2f36", "#b9783f"), ("#3b78d8", "#3b78d8")
@@ -42,7 +43,8 @@ def draw_carts(records: Sequence[Record], path: Path, title: str) -> None:
             if k == 0:
                 steps = horizons[h]
                 panel.set_title(f"{steps} step{'s' if steps > 1 else ''} ahead", fontsize=10)
-        name = f"{_NAMES[method]}\nRMSE {record['rmse_shown'][method]:.2g}"
+        error = record["rmse_shown"][method]
+        name = f"{_NAMES[method]}\n" + ("diverged" if error is None else f"RMSE {error:.2g}")
         line[0].set_ylabel(literal(name), fontsize=9, rotation=0, ha="right", va="center", y=0.3)
         if method == next(iter(record["predicted"])):
             force, length = record["label"].split("/")
@@ -66,13 +68,16 @@ def _draw_pair(panel: Any, record: Record, method: str, horizon: int) -> None:
     half = record["covariates"]["length"]
     true = record["true"][horizon]
     predicted = record["predicted"][method][horizon]
-    # All methods of an agent share a window, and so do all agents a scale.
-    others = [states[horizon][place] for states in record["predicted"].values()]
-    middle = (min([true[place], *others]) + max([true[place], *others])) / 2
+    # All methods of an agent share a window, and so do all agents a scale. What is farther from the
+    # true cart than the window is wide, or diverged, is not seen.
+    ends = [states[horizon][place] for states in record["predicted"].values()]
+    near = [x for x in ends if x is not None and abs(x - true[place]) < _WINDOW]
+    middle = (min([true[place], *near]) + max([true[place], *near])) / 2
     panel.plot([middle - 9, middle + 9], [0, 0], color="#98a1ae", linewidth=1, zorder=0)
     _draw_cart(panel, true[place], true[angle], half, _TRUE, 1.0, 1)
-    _draw_cart(panel, predicted[place], predicted[angle], half, _PREDICTED, 0.5, 2)
-    panel.set_xlim(middle - 1.4, middle + 1.4)
+    if None not in (predicted[place], predicted[angle]):
+        _draw_cart(panel, predicted[place], predicted[angle], half, _PREDICTED, 0.5, 2)
+    panel.set_xlim(middle - _WINDOW, middle + _WINDOW)
     panel.set_ylim(-0.25, 1.95)
     panel.set_aspect("equal")
     panel.set_xticks([])

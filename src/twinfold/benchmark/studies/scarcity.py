@@ -111,7 +111,7 @@ def run_scarcity(
         "fit_of": fit_summary(model),
         "returns": None,
     }
-    if plans and settings.episodes:
+    if plans:
         planned = evaluate_return(
             model, task, agents, episodes=settings.episodes, seed=settings.seed
         )

@@ -71,6 +71,11 @@ def save(figure: Figure, path: Path) -> None:
     atomic_write_bytes(path, drawn(figure, "png"))
 
 
+def _numbers(values: Any) -> Any:
+    """Return values of a record as an array; what diverged is no number."""
+    return np.array(values, dtype=np.float64)
+
+
 def tidy(panel: Any, title: str = "") -> None:
     """Give a panel the look of all others.
 
@@ -103,10 +108,12 @@ def draw_unseen(records: Sequence[Record], path: Path, title: str) -> None:
         for place, way in enumerate(ways):
             found = record["ways"][way]
             color = GREY if way == "nothing" else TRUTH if way == "trained" else OURS
-            beside = place + rng.uniform(-0.25, 0.25, len(found["agents"]))
-            panel.plot(found["agents"], beside, ".", color=color, alpha=0.25, markersize=4)
-            panel.plot([found["low"], found["high"]], [place, place], color=color, linewidth=2)
-            panel.plot(found["median"], place, "o", color=color, markersize=7)
+            errors = _numbers(found["agents"])
+            low, middle, high = _numbers([found[name] for name in ("low", "median", "high")])
+            beside = place + rng.uniform(-0.25, 0.25, len(errors))
+            panel.plot(errors, beside, ".", color=color, alpha=0.25, markersize=4)
+            panel.plot([low, high], [place, place], color=color, linewidth=2)
+            panel.plot(middle, place, "o", color=color, markersize=7)
         panel.set_xscale("log")
         panel.set_xlabel("RMSE of 50 steps in raw units")
         panel.set_yticks(range(len(ways)), [_way(name) for name in ways])
@@ -238,7 +245,7 @@ def draw_bands(records: Sequence[Record], path: Path, title: str) -> None:
 def _draw_state(above: Any, below: Any, agent: Record, column: int) -> None:
     """Draw one state of one agent, and below what is left of it, on its own scale."""
     true, predicted, low, high = (
-        np.array(agent[name])[:, column] for name in ("true", "predicted", "low", "high")
+        _numbers(agent[name])[:, column] for name in ("true", "predicted", "low", "high")
     )
     steps = np.arange(len(true))
     band = {"color": OURS, "alpha": 0.2, "linewidth": 0}
@@ -271,7 +278,8 @@ def draw_rank(records: Sequence[Record], path: Path, title: str) -> None:
         ranks = [row["rank"] for row in rows]
         least = [row["least_error"] if row["least_error"] > 1e-10 else np.nan for row in rows]
         above.plot(ranks, least, "s:", color=GREY, label="least error that the rank allows")
-        above.plot(ranks, [row["tensor_error"] for row in rows], "o-", color=OURS, label="learned")
+        errors = _numbers([row["tensor_error"] for row in rows])
+        above.plot(ranks, errors, "o-", color=OURS, label="learned")
         above.set_yscale("log")
         above.set_xticks(ranks)
         above.set_xlabel("rank r of the model")
@@ -282,7 +290,7 @@ def draw_rank(records: Sequence[Record], path: Path, title: str) -> None:
         shades = np.linspace(0.25, 1.0, len(rows))
         for row, shade in zip(rows, shades, strict=True):
             # Beyond its rank a model has rounding alone.
-            values = row["learned"]["states"]["values"][: row["rank"]]
+            values = _numbers(row["learned"]["states"]["values"][: row["rank"]])
             places = np.arange(1, len(values) + 1)
             label = f"r = {row['rank']}"
             below.plot(places, values, ".-", color=OURS, alpha=shade, linewidth=1, label=label)
@@ -320,7 +328,7 @@ def draw_scarcity(records: Sequence[Record], path: Path, title: str) -> None:
             if not rows:
                 continue
             counts = [row["training_agents"] for row in rows]
-            errors = np.array([[a["rmse_mean"] for a in row["agents"]] for row in rows])
+            errors = _numbers([[a["rmse_mean"] for a in row["agents"]] for row in rows])
             color = COLORS[method]
             panel.plot(counts, np.median(errors, axis=1), "o-", color=color, label=name)
             panel.fill_between(

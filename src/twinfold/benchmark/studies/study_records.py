@@ -105,8 +105,12 @@ def find_study(records: list[Record], settings: Any, **identity: Any) -> Record 
         settings: of the study.
         identity: what the record must say of itself.
     """
-    wanted = recorded(settings)
-    same = [r for r in records if identity.items() <= r.items() and r["settings"] == wanted]
+    wanted = recorded(settings).items()
+    same = [
+        record
+        for record in records
+        if identity.items() <= record.items() and wanted <= record["settings"].items()
+    ]
     return same[-1] if same else None
 
 

@@ -211,12 +211,17 @@ def _scarcity(settings: ScarcitySettings, fits: Path, log: Log) -> Iterator[Job]
         for name, policy in settings.runs:
             task = study_task(name)
             for method in settings.methods:
+                plans = bool(settings.episodes) and method in settings.planned
 
                 def measure(
-                    task: Any = task, policy: str = policy, method: str = method, n: int = count
+                    task: Any = task,
+                    policy: str = policy,
+                    method: str = method,
+                    n: int = count,
+                    plans: bool = plans,
                 ) -> Record:
                     model = scarcity_fit(task, policy, method, n, settings, fits, log)
-                    return run_scarcity(model, task, settings, plans=method in settings.planned)
+                    return run_scarcity(model, task, settings, plans=plans)
 
                 identity = {
                     "task": name,
@@ -226,6 +231,8 @@ def _scarcity(settings: ScarcitySettings, fits: Path, log: Log) -> Iterator[Job]
                 }
                 if method == "cadm":  # its budget is no setting of the others
                     identity["cadm"] = cadm
+                if plans:
+                    identity["episodes"] = settings.episodes
                 yield Job(identity, measure)
 
 

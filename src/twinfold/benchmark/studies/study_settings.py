@@ -175,7 +175,7 @@ class ScarcitySettings(StudySettings):
     """
 
     axes: ClassVar[frozenset[str]] = frozenset(
-        {"title", "runs", "counts", "methods", "planned", "cadm"}
+        {"title", "runs", "counts", "methods", "planned", "episodes", "cadm"}
     )
     counts: Annotated[tuple[Count, ...], Field(min_length=1, max_length=20)] = (
         25,
