@@ -66,6 +66,9 @@ def main() -> None:
                 _say(f"{path}: {path.stat().st_size // 1000} kB")
     except TwinfoldError as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on with what is missing")
+        raise SystemExit(130) from None
 
 
 def _say(line: str) -> None:
