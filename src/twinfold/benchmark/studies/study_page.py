@@ -74,8 +74,8 @@ error is drawn. Errors over all of them:
 
 BUDGET = """\
 *Steps* are those of training, per member; *seconds* are those of the whole fit, on a machine that
-was busy with other work. CaDM has {usual:,} steps by default, and reads the first ten true steps of
-each test trajectory.
+was busy with other work. Budgets are equal only where steps are: 12,500 are a short search. CaDM
+has {usual:,} steps by default, and reads the first ten true steps of each test trajectory.
 """
 
 SCARCITY = """\
