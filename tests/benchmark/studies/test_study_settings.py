@@ -1,0 +1,46 @@
+"""Settings of the studies: what is wrong is named; the committed suites are sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from twinfold.benchmark.studies import STUDIES, load_studies
+from twinfold.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD = '[map]\ntitle = "x"\nruns = [["cart_pole", "random"]]\n'
+
+
+def test_the_committed_suites_hold_every_study_once() -> None:
+    found = load_studies(*(ROOT / "suites" / name for name in ("unseen.toml", "figures.toml")))
+    assert set(found) == set(STUDIES)
+    assert all(own.agents == 500 for own in found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[mapp]\n", r"no study 'mapp'; valid: unseen, map, carts"),
+        ("map = 3\n", r"no study 'map'"),
+        ('[map]\ntitle = "x"\nruns = []\n', r"\[map\]: .*runs"),
+        ('[map]\ntitle = "x"\nruns = [["cart", "random"]]\n', r"unknown task 'cart'; valid: cart_"),
+        (GOOD + "probe = 3\n", r"\[map\]: .*probe.*valid: title, runs"),
+        (GOOD + "folds = 1\n", r"\[map\]: .*folds"),
+        (GOOD + "agents = 1000000000000\n", r"\[map\]: .*agents"),
+        (GOOD + "fit = { effort = 3 }\n", r"\[map\]: .*effort"),
+        (GOOD.replace("map", "unseen") + "unseen = 500\n", r"500 unseen agents of 500 leave none"),
+        (GOOD.replace("map", "carts") + "horizons = [60]\n", r"horizon 60 is beyond the 50 steps"),
+        (GOOD.replace("map", "carts") + "cadm = { step = 3 }\n", r"\[carts\]: .*step"),
+        (GOOD.replace("map", "scarcity") + "counts = [4]\n", r"counts are 5 \(the test agents\)"),
+        (GOOD.replace("map", "scarcity") + 'methods = ["cql"]\n', r"\[scarcity\]: .*methods"),
+        ("[map\n", r"no valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_studies(path)
+    assert len(str(caught.value)) < 2000
