@@ -7,6 +7,10 @@ from .cadm_model import CaDM as CaDM
 from .cadm_settings import CaDMSettings as CaDMSettings
 from .cadm_training import fit_cadm as fit_cadm
 from .d3rlpy_offline import fit_offline as fit_offline
+from .morel_file import load_morel as load_morel, save_morel as save_morel
+from .morel_model import MOReL as MOReL
+from .morel_settings import MOReLSettings as MOReLSettings
+from .morel_training import fit_morel as fit_morel
 from .offline_file import load_offline as load_offline, save_offline as save_offline
 from .offline_policy import OfflinePolicy as OfflinePolicy
 from .offline_settings import (
@@ -14,7 +18,3 @@ from .offline_settings import (
     OfflineSettings as OfflineSettings,
     offline_settings as offline_settings,
 )
-from .morel_file import load_morel as load_morel, save_morel as save_morel
-from .morel_model import MOReL as MOReL
-from .morel_settings import MOReLSettings as MOReLSettings
-from .morel_training import fit_morel as fit_morel

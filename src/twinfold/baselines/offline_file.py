@@ -87,7 +87,9 @@ def load_offline(path: Path) -> OfflinePolicy:
         record = _Record.model_validate_json(_header(data)["record"])
         return _build(record, arrays)
     except ValidationError as error:
-        why = next(problem_lines(error.errors(), lambda place: "another version may have written it"))
+        why = next(
+            problem_lines(error.errors(), lambda place: "another version may have written it")
+        )
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
         why = str(error).partition("\n")[0]
     raise RunError(f"{path} holds no learned policy that can be read: {why}")

@@ -59,7 +59,9 @@ def load_arrays(
         text = json.loads(data[8 : 8 + size])["__metadata__"]["record"]
         return build(kind.model_validate_json(text), arrays)
     except ValidationError as error:
-        why = next(problem_lines(error.errors(), lambda place: "another version may have written it"))
+        why = next(
+            problem_lines(error.errors(), lambda place: "another version may have written it")
+        )
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
         why = str(error).partition("\n")[0]
     raise RunError(f"{path} holds no {what} that can be read: {why}")
