@@ -103,8 +103,9 @@ def offline_settings(action_type: ActionType, *, one_agent: bool = False) -> Off
 class AugmentationSettings(BaseModel):
     """How the trajectories are made that are added to an agent's observed one.
 
-    The planner acts by default because that is what an offline criterion chose: the value of the
-    learned policy in posterior samples of the simulator that none of its trajectories came from.
+    The planner acts by default. On random data of CartPole it was preferred to random actions by an
+    offline criterion: the value of the learned policy in posterior samples of the simulator that
+    none of its trajectories came from.
 
     Attributes:
         trajectories: how many.
