@@ -89,6 +89,18 @@ def test_the_better_action_is_learned(pole: Task, poles: PanelDataset, algorithm
     assert policy.act(poles.state).mean() > 0.95
 
 
+def test_bcq_keeps_to_the_actions_of_the_data(pole: Task, lived: Any) -> None:
+    """What was never done is worth about 0, what was done costs 5; it is done all the same."""
+    given = lived(pole)
+    given = replace(given, action=np.ones(60, np.int32), reward=np.full(60, -5, np.float32))
+    settings = SMALL.model_copy(update={"steps": 150, "learning_rate": 1e-2})
+    policy = train_offline(given, pole, "bcq", settings, 0, Origin("abc"))
+    assert (policy.act(given.state) == 1).all()
+    loose = settings.model_copy(update={"bcq_threshold": 1e-9})
+    policy = train_offline(given, pole, "bcq", loose, 0, Origin("abc"))
+    assert (policy.act(given.state) == 0).mean() > 0.5
+
+
 def test_what_lies_behind_a_time_out_counts_and_behind_an_end_does_not(pole: Task) -> None:
     """All pay 1: a state that ends is worth 1, one whose recording stops 1 + 0.9 + ... = 10."""
     n = 64

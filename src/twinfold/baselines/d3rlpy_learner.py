@@ -54,7 +54,7 @@ def make_learner(task: Task, algorithm: Algorithm, settings: OfflineSettings) ->
         }
         if algorithm == "bcq":
             own = d3rlpy.algos.DiscreteBCQConfig(
-                action_flexibility=settings.bcq_threshold, **shared
+                action_flexibility=settings.bcq_threshold, beta=settings.bcq_penalty, **shared
             )
         else:
             own = d3rlpy.algos.DiscreteCQLConfig(alpha=settings.cql_weight, **shared)

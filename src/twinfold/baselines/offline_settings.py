@@ -41,6 +41,9 @@ class OfflineSettings(BaseModel):
         target_rate: share of the nets that the target nets take over at each step (continuous).
         bcq_threshold: an action may be taken if its probability under the imitator is at least
             this share of the most probable action's (BCQ, discrete).
+        bcq_penalty: of the mean square of the imitator's logits (BCQ, discrete). The authors' code
+            has 0.01; the library's 0.5 makes all actions about as probable, so that none is ruled
+            out.
         bcq_perturbation: the farthest that an action is moved from the generated one, where the
             range of actions is [-1, 1] (BCQ, continuous).
         bcq_candidates: generated actions of which the best is taken (BCQ, continuous).
@@ -58,6 +61,7 @@ class OfflineSettings(BaseModel):
     target_interval: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 100
     target_rate: Annotated[float, Field(gt=0, le=1)] = 0.005
     bcq_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    bcq_penalty: Annotated[float, Field(ge=0, le=1e6)] = 0.01
     bcq_perturbation: Share = 0.05
     bcq_candidates: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 100
     cql_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
@@ -103,8 +107,9 @@ def offline_settings(action_type: ActionType, *, one_agent: bool = False) -> Off
 class AugmentationSettings(BaseModel):
     """How the trajectories are made that are added to an agent's observed one.
 
-    The planner acts by default because that is what an offline criterion chose: the value of the
-    learned policy in posterior samples of the simulator that none of its trajectories came from.
+    The planner acts by default. On random data of CartPole it was preferred to random actions by an
+    offline criterion: the value of the learned policy in posterior samples of the simulator that
+    none of its trajectories came from.
 
     Attributes:
         trajectories: how many.
