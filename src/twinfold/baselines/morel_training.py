@@ -97,16 +97,9 @@ def fit_morel(
     ensemble = train_ensemble(chosen, settings, key_nets, progress)
     fitted = time.perf_counter()
     world = pessimistic_world(ensemble, data, task, settings, seed)
-    policy = train_policy(
-        world,
-        settings.policy,
-        key_policy,
-        progress,
-        before=lambda policy: clone_actions(
-            policy, data.state, data.action, key_clone, steps=settings.cloning_steps
-        ),
-    )
-    ended = time.perf_counter()
+    recorded = {"states": data.state, "actions": data.action, "key": key_clone}
+    clone = functools.partial(clone_actions, **recorded, steps=settings.cloning_steps)
+    policy = train_policy(world, settings.policy, key_policy, progress, before=clone)
 
     return MOReL(
         nets=jax.tree.map(np.asarray, ensemble.nets),
@@ -116,24 +109,34 @@ def fit_morel(
         seed=seed,
         roles=chosen.roles,
         action_levels=chosen.action_levels,
-        info=MOReLInfo(
-            twinfold=__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            jax=jax.__version__,
-            device=jax.devices()[0].device_kind,
-            fingerprint=chosen.fingerprint(),
-            source={key: value for key, value in (source or {}).items() if key not in HIDDEN},
+        info=_info(
+            chosen,
+            ensemble,
+            world,
             task=task.name,
             chosen=None if ids is None else tuple(plain(list(chosen.agent_ids))),
-            agents=chosen.n_agents,
-            transitions=len(data),
-            training_loss=tuple(x if np.isfinite(x) else None for x in ensemble.losses),
-            discrepancy=(float(ensemble.apart.mean()), float(ensemble.apart.max())),
-            threshold=float(world.dynamics.threshold[0]),  # pyright: ignore
-            halt_reward=float(world.halt_reward),
+            source={key: value for key, value in (source or {}).items() if key not in HIDDEN},
             ensemble_seconds=round(fitted - begun, 2),
-            seconds=round(ended - begun, 2),
+            seconds=round(time.perf_counter() - begun, 2),
         ),
+    )
+
+
+def _info(dataset: PanelDataset, ensemble: Ensemble, world: World, **rest: Any) -> MOReLInfo:
+    """Return where a fit comes from; ``rest`` are the fields that neither data nor models tell."""
+    return MOReLInfo(
+        twinfold=__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        jax=jax.__version__,
+        device=jax.devices()[0].device_kind,
+        fingerprint=dataset.fingerprint(),
+        agents=dataset.n_agents,
+        transitions=dataset.n_transitions,
+        training_loss=tuple(x if np.isfinite(x) else None for x in ensemble.losses),
+        discrepancy=(float(ensemble.apart.mean()), float(ensemble.apart.max())),
+        threshold=float(world.dynamics.threshold[0]),  # pyright: ignore
+        halt_reward=float(world.halt_reward),
+        **rest,
     )
 
 

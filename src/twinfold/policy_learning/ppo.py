@@ -12,7 +12,7 @@ learning rate serves rewards of any size. Episodes that are cut off keep the wor
 state (:mod:`twinfold.policy_learning.advantages`).
 
 rejax 0.1.3 was tried first. It trains in our dynamics (CartPole, MountainCar; 20 to 26 s to
-compile), but does not run with gymnax 1.0, which ``pip install rejax`` brings; it adds 30 packages,
+compile), but does not run with gymnax 1.0, which ``pip install rejax`` brings; it adds 27 packages,
 a nightly build of TensorFlow Probability among them; it counts an episode that is cut off as one
 that ended; and one call trains to the end, so that nothing can be told or interrupted on the way.
 
