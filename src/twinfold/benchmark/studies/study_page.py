@@ -52,12 +52,13 @@ smooth function, and from the place on a map alone (ten neighbours).
 
 RANK = """\
 Separable nets of rank r alone (no linear model beside them) on the same data, with everything but r
-equal. The *error of one step* is that of the tensor of predictions over agents, states and actions,
-relative to the tensor's size. No model of rank r can be below the *least error* (Eckart and Young,
-on each unfolding of the true tensor). Numerical ranks are along agents, states (with coordinates)
-and actions: singular values above {tolerance} of the largest. Proposition 1 says 3 for MountainCar
-without clipping, which shows along the states; its two functions of gravity and its two of the
-action show along the others.
+equal; shrinkage is chosen of two strengths by held-out error. The *error of one step* is that of
+the tensor of standardised changes over agents, states and actions, relative to the tensor's size.
+No model of rank r can be below the *least error* (Eckart and Young, on each unfolding of the true
+tensor). Numerical ranks are along agents, states (with coordinates) and actions: singular values
+above {tolerance} of the largest. Proposition 1 says 3 for MountainCar without clipping, which shows
+along the states; its two functions of gravity and its two of the action show along the others. Its
+50 steps are under random actions, as no test policy knows that task.
 """
 
 BANDS = """\
