@@ -70,7 +70,7 @@ def test_a_suite_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(ROOT)
     assert load_suite("table1").name == "table1"
     with pytest.raises(
-        UsageError, match="no suite 'table9'; valid: scarcity, scarcity_return, table1, table2"
+        UsageError, match="no suite 'table9'; valid: scarcity, scarcity_return, table1"
     ):
         load_suite("table9")
     monkeypatch.chdir(tmp_path)
@@ -331,7 +331,7 @@ def test_smoke_runs_every_method_on_next_to_nothing(name: str) -> None:
     cells = list(small.cells(profile))
     left_out = {"scarcity_return": {"cadm"}}.get(name, set())
     assert {cell.method for cell in cells} == set(suite.methods) - left_out
-    assert len(cells) <= 16
+    assert len(cells) <= 20
     for cell in cells:
         settings = settings_of(small, profile, cell)
         if settings["data"] is not None:

@@ -26,8 +26,23 @@ steps = 5
 episodes = 3
 """
 FIGURES = {
-    "prediction": {"rmse_mean": 0.5, "rmse_low": 0.4, "rmse_high": 0.6, "r2_median": 0.9, "n": 3},
-    "return": {"mean": -99.5, "std": 2.5, "n": 3, "mean_length": 99.0},
+    "prediction": {
+        "rmse_mean": 0.5,
+        "rmse_low": 0.4,
+        "rmse_high": 0.6,
+        "r2_median": 0.9,
+        "n": 3,
+        "values": [0.4, 0.5, 0.6],
+    },
+    "return": {
+        "mean": None,
+        "std": 2.5,
+        "n": 3,
+        "mean_length": 99.0,
+        "values": [-99.5, None],
+        "diverged": True,
+        "last_finite": {"mean": -99.5, "episodes": 1},
+    },
 }
 
 
@@ -51,6 +66,7 @@ def test_records(fuzz: Any, mutations: Any, command: Any, tmp_path: Path, kind: 
             "device": "cpu",
             "cores": 2,
             "figures": FIGURES[kind],
+            "error": None,
         }
         for cell in suite.cells(profile)
     ]
@@ -84,6 +100,9 @@ def test_records(fuzz: Any, mutations: Any, command: Any, tmp_path: Path, kind: 
             if rng.random() < 0.3:
                 command("bench", "run", file, "--records", records, "--dry-run")
                 command(*table[:-1], "--short")
+                command("bench", "status", file, "--records", records)
+                page = tmp_path / "page.html"
+                command("bench", "page", file, "--results", tmp_path, "--out", page)
         finally:
             assert before is None or records.read_bytes() == before
         return "same answers" if found == [expected] else "other answers"

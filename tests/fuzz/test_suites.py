@@ -18,6 +18,8 @@ methods = ["persim", "true-env-mpc"]
 agents = [0, 3]
 effort = "quick"
 reserve = 2
+training_agents = [5, 12]
+baselines = { persim = { cart_pole = { members = 3 } } }
 planners = { true-env-mpc = ["twinfold", "paper"] }
 data = { agents = 12, seed = 1 }
 fit = { cart_pole = { linear = "none", rank = 3, members = 2, state_net = [16], steps = 200 } }
@@ -27,6 +29,13 @@ plan = { cart_pole = { candidates = 8, horizon = 3 } }
 repeats = 2
 episodes = 2
 episodes_by_task = { cart_pole = 1 }
+policy_episodes = 4
+methods = ["persim", "true-env-mpc"]
+training_agents = [5]
+effort = "quick"
+fit = { steps = 100 }
+plan = { candidates = 4 }
+baselines = { persim = { members = 1 } }
 without = [{ task = "mountain_car", method = "true-env-mpc", planner = "paper", agents = [3] }]
 """
 
