@@ -26,10 +26,10 @@ fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS) and count how 
 
 smoke: $(READY) ## Run every method of the benchmark on next to nothing, in about three minutes
 	rm -rf smoke
-	@set -e; for suite in table1 table2 scarcity scarcity_return; do \
+	@set -e; for suite in table1 table2 table3 scarcity scarcity_return; do \
 		$(BIN)/twinfold bench run $$suite --profile smoke --work smoke/fits \
 			--records smoke/$$suite-smoke.jsonl; done
-	$(BIN)/twinfold bench page table1 table2 scarcity scarcity_return --profile smoke \
+	$(BIN)/twinfold bench page table1 table2 table3 scarcity scarcity_return --profile smoke \
 		--results smoke --out smoke/index.html
 
 lint: $(READY) ## Check style, types and the direction of imports

@@ -8,6 +8,8 @@ from typing import Any
 
 from twinfold.benchmark.methods.cadm import CADM, CADM_PETS
 from twinfold.benchmark.methods.method import Ability, Method
+from twinfold.benchmark.methods.morel import MOREL_A, MOREL_P
+from twinfold.benchmark.methods.offline import BCQ_A, BCQ_P, CQL_A, CQL_P, PERSIM_BCQ, PERSIM_CQL
 from twinfold.benchmark.methods.per_agent import PER_AGENT
 from twinfold.benchmark.methods.persim import PERSIM
 from twinfold.benchmark.methods.pooled import POOLED
@@ -22,6 +24,14 @@ _METHODS: dict[str, Method] = {
         CADM_PETS,
         POOLED,
         PER_AGENT,
+        BCQ_P,
+        BCQ_A,
+        CQL_P,
+        CQL_A,
+        MOREL_P,
+        MOREL_A,
+        PERSIM_BCQ,
+        PERSIM_CQL,
         TRUE_ENV_MPC,
     )
 }
