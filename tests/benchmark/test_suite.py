@@ -324,7 +324,7 @@ def test_training_agents_are_an_axis() -> None:
         Suite.model_validate({**values, "training_agents": [5, 5]})
 
 
-@pytest.mark.parametrize("name", ["table1", "table2", "scarcity", "scarcity_return"])
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "scarcity", "scarcity_return"])
 def test_smoke_runs_every_method_on_next_to_nothing(name: str) -> None:
     suite = load_suite(ROOT / "suites" / f"{name}.toml")
     small, profile = suite.resolved("smoke"), suite.profile("smoke")

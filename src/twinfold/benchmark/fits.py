@@ -123,8 +123,7 @@ class Fits:
             settings += get_method(name).canonical(below, seed)
         digest = hashlib.sha256((dataset.fingerprint() + settings).encode()).hexdigest()[:12]
         words = [cell.task, cell.dataset or ""]
-        ours = method.role == "ours" and not method.suffix  # the runs, which bear no name
-        words += [] if ours else [cell.method]
+        words += [] if method.role == "ours" else [cell.method]
         words += [f"agent{cell.agent}"] if method.per_agent else []
         return self.work / ("-".join([*words, str(seed), digest]) + method.suffix)
 

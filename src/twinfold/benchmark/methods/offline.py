@@ -174,7 +174,7 @@ def _augmented(algorithm: Algorithm) -> AugmentedMethod:
     return AugmentedMethod(
         name=f"persim-{algorithm}-5",
         title=f"PerSim-{algorithm.upper()}-5",
-        role="ours",
+        role="baseline",
         abilities=frozenset({"act"}),
         per_agent=True,
         algorithm=algorithm,
