@@ -87,10 +87,19 @@ def run(
         print_json(record | ({"failed": failed} if failed else {}))
     else:
         print(f"{path}: {measured} cells measured, {skipped} were there")
-    if failed:
+    _tell_failed(plan)
+
+
+def _tell_failed(plan: Any) -> None:
+    """Say which cells could not be measured.
+
+    Raises:
+        TwinfoldError: there are some.
+    """
+    if plan.failed:
         cell, why = next(iter(plan.failed.items()))
         raise TwinfoldError(
-            f"{failed} cells could not be measured. The first is {cell}: {why}\n"
+            f"{len(plan.failed)} cells could not be measured. The first is {cell}: {why}\n"
             f"`twinfold bench status` lists them; the same command tries them again"
         )
 
