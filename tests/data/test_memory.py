@@ -59,7 +59,8 @@ def test_the_memory_of_a_transition_is_that_of_a_plain_loop(
     data = panel(lengths, seed)
     found = data.transitions(history)
     rows = np.flatnonzero(data.segment[1:] == data.segment[:-1])
-    expected = np.array([looped(data, row, history) for row in rows])
+    expected = np.array([looped(data, int(row), history) for row in rows])
+    assert found.memory is not None
     np.testing.assert_allclose(found.memory, expected, atol=1e-12)
     np.testing.assert_array_equal(found.start[:, :2], data.transitions().state)
     some = found.select(np.arange(len(found))[::2])

@@ -61,7 +61,7 @@ def test_leading_rows_with_a_state_are_context(model: FittedModel) -> None:
     table = pd.concat(tables).sample(frac=1.0, random_state=0)
     found = answer(model, table, lambda line: None)
     for (name, context), agent in zip(contexts.items(), agents, strict=True):
-        mine = found[found[QUERY] == name]
+        mine: Any = found[found[QUERY] == name]
         assert mine["t"].tolist() == [len(context) + k for k in range(3)]
         before = context[:-1] if len(context) > 1 else None
         alone = Simulator(model, agent).rollout(

@@ -68,7 +68,8 @@ class AgentDynamics(Dynamics):
         """Return the changes before the next state, standardised, the latest first."""
         if self.memory is None:
             return history
-        norm = jax.tree.map(lambda leaf: leaf[(0,) * (self.memory.ndim - 1)], self.normalizer)
+        first = (0,) * (self.memory.ndim - 1)  # of a stack; members share the normalizer
+        norm = jax.tree.map(lambda leaf: leaf[first], self.normalizer)
         change = jnp.asarray(next_state) - state
         for d in norm.angles:  # the short way
             change = change.at[d].set(jnp.arctan2(jnp.sin(change[d]), jnp.cos(change[d])))

@@ -57,7 +57,8 @@ def read_context(
     """
     names, begin = model.roles.state, np.flatnonzero(first)
     null = np.stack([as_numbers(column(df, name)).null for name in names], axis=1)[order]
-    n_rows = _context_rows(~null.any(axis=1), begin) if model.history > 1 else np.ones_like(begin)
+    holds: NDArray[np.bool_] = np.all(~null, axis=1)
+    n_rows = _context_rows(holds, begin) if model.history > 1 else np.ones_like(begin)
     place = begin + n_rows - 1
     row = order[place]
     last = _last_start(model, agent[row])

@@ -94,6 +94,7 @@ def _average(trials: Trials, tried: list[Trial]) -> Candidate:
     for trial, weight in zip(tried, weights / weights.sum(), strict=True):
         if weight:
             found = trial.candidate
+            assert found.linear is not None
             parts.append(Part(float(weight), found.linear, found.ratio, found.history > 1))
     return Candidate("average", parts=tuple(parts))
 
