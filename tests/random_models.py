@@ -124,6 +124,7 @@ def build_model(
             fingerprint="abc",
             features="joint" if structure.joint else "separable",
             rank=structure.rank,
+            history=history,
             validation={"rmse": 0.1},
         ),
     )

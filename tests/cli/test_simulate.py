@@ -144,7 +144,7 @@ def test_a_start_never_seen_is_doubted_in_one_line(twinfold: Any, cart_run: Path
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "give --agent with --state and --actions, or --queries with --out"),
+        ([], "give --agent with --state (or --from-last) and --actions, or --queries with --out"),
         (["--agent", "7"], "needs --state and --actions"),
         (["--queries", "q.csv"], "--queries needs --out"),
         (["--queries", "q.csv", "--agent", "7", "--out", "p.csv"], "go without --queries"),

@@ -221,7 +221,7 @@ def test_what_one_row_does_not_tell_is_read_from_several() -> None:
     model = fit(springs(), settings, reserve=0, log=lines.append)
     blind = fit(springs(), settings.model_copy(update={"history": 1}), reserve=0)
     assert model.history > 1
-    assert model.config.history == model.history
+    assert model.info.history == model.history
     assert any("rows say what one row does not" in line for line in lines)
     assert model.info.validation["rmse"] < 0.3 * blind.info.validation["rmse"]
 

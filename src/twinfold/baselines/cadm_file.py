@@ -18,9 +18,9 @@ from twinfold.training.run_format import flatten, unflatten
 from twinfold.utils.array_file import Arrays, load_arrays, save_arrays, under
 
 FORMAT = "twinfold-cadm"
-VERSION = 1
+VERSION = 2
 
-_STATIC = ("angles", "history", "change_mean", "change_scale")  # of no use here, or known
+_STATIC = ("angles", "history")  # follow from the roles, or are of no use here
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 
 
@@ -30,7 +30,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["twinfold-cadm"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     variant: Variant
     seed: Annotated[int, Field(ge=0)]
     config: CaDMSettings

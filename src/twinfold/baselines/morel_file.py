@@ -18,7 +18,8 @@ from twinfold.policy_learning.policy_file import PolicyRecord, arrays_of, built,
 from twinfold.training.run_format import flatten, unflatten
 from twinfold.utils.array_file import Arrays, load_arrays, save_arrays, under
 
-_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name != "angles")
+_STATIC = ("angles", "history")  # follow from the roles, or are of no use here
+_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 
 
 class _Record(BaseModel):

@@ -63,6 +63,7 @@ class RunInfo(BaseModel):
         own: pairs (feature, state column) of the linear coefficients that agents have of their own.
         features: "separable" or "joint".
         rank: number of latent terms of the nets.
+        history: rows that the model reads, the present one included.
         steps: of training; ``unrolled_steps``: of these, on predictions over several steps.
         shrinkage: of the factors in training.
         static_explained: share of the differences between agents that static columns explain.
@@ -91,6 +92,7 @@ class RunInfo(BaseModel):
     own: tuple[tuple[Count, Count], ...] = ()
     features: Literal["separable", "joint"] = "separable"
     rank: Annotated[Count, Field(le=512)] = 0
+    history: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     steps: Count = 0
     unrolled_steps: Count = 0
     shrinkage: Number = 0.0

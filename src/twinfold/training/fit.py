@@ -201,8 +201,7 @@ def _fit(
     )
     choice = select_model(dataset, problem, log)
     history = choice.candidate.history
-    config = choice.config.model_copy(update={"history": history})
-    problem = problem._replace(config=config).with_history(dataset, history)
+    problem = problem._replace(config=choice.config).with_history(dataset, history)
     trained = _train(problem, choice.candidate, log)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
@@ -326,6 +325,7 @@ def _run_info(
         own=() if linear is None else linear.own,
         features="joint" if candidate.structure.joint else "separable",
         rank=candidate.structure.rank,
+        history=candidate.history,
         steps=candidate.steps,
         unrolled_steps=candidate.unrolled,
         shrinkage=candidate.shrinkage,

@@ -30,7 +30,6 @@ from twinfold.training.run_schema import (
     Arrays,
     RunRecord,
     behaviour_like,
-    history_of,
     members_like,
     schema_of,
     sizes_of,
@@ -124,7 +123,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
     normalizer = Normalizer(
         **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
         angles=tuple(roles.state.index(name) for name in roles.angle),
-        history=history_of(config),
+        history=info.history,
     )
     return FittedModel(
         members=unflatten(_under(arrays, "members"), members),

@@ -194,11 +194,6 @@ def check_ids(ids: Any) -> tuple[AgentId, ...]:
     return tuple(ids)
 
 
-def history_of(config: FitConfig) -> int:
-    """Return the rows that a fitted model reads."""
-    return 1 if config.history == "auto" else config.history
-
-
 def sizes_of(
     config: FitConfig, info: RunInfo, roles: Roles, arrays: Arrays, n_agents: int
 ) -> dict[str, int]:
@@ -212,7 +207,7 @@ def sizes_of(
     discrete = roles.action_type == "discrete"
     n_state, n_action = len(roles.state), len(roles.action)
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
-    n_inputs = n_state * history_of(config) + len(roles.angle)
+    n_inputs = n_state * info.history + len(roles.angle)
     q = 1 + n_inputs + (n_levels if discrete else n_action)
     linear = "members.linear.shared" in arrays
     if not (linear or info.rank):
@@ -233,7 +228,7 @@ def sizes_of(
         "C": len(roles.static),
         "q": q,
         "I": n_inputs,
-        "Z": n_state * history_of(config),
+        "Z": n_state * info.history,
         "s": len(STATISTICS),
         "P": r * (r + 1) // 2,
         "Q": q * (q + 1) // 2,

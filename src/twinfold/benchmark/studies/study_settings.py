@@ -234,7 +234,9 @@ def _parsed(path: str | Path, name: str, values: dict[str, Any]) -> StudySetting
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines: Sequence[str] = list(problem_lines(error, lambda _: one_of(kind.model_fields)))
+        lines: Sequence[str] = list(
+            problem_lines(error.errors(), lambda _: one_of(kind.model_fields))
+        )
     except UsageError as error:
         lines = str(error).splitlines()
     raise UsageError(
