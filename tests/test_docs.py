@@ -284,7 +284,7 @@ def test_contributing_shows_the_layout_as_it_is() -> None:
 
 def test_the_map_names_every_page() -> None:
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"\((\w+\.md)[)#]", text))
+    linked = set(re.findall(r"\(([\w-]+\.md)[)#]", text))
     assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
 
 

@@ -112,7 +112,7 @@ def test_help_of_fit_tells_the_defaults(twinfold: Any) -> None:
     told = {part.split()[0]: re.findall(r"\[default: ([^]]+)\]", part)[0] for part in flags}
     settings = FitConfig().model_dump(mode="json")
     assert told.pop("reserve") == "auto"  # of the data, and no setting
-    assert len(told) == 14
+    assert len(told) == 15
     for flag, value in told.items():
         default = settings[flag.replace("-", "_")]
         expected = ",".join(map(str, default)) if isinstance(default, list) else str(default)

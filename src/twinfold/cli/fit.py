@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Reserve = Annotated[int | Literal["auto"], takes(Values(int, ge=0, le=1_000_000, words=("auto",)))]
 _FLAGS = (
-    "seed", "effort", "linear", "features", "rank", "members", "state_net", "action_net",
+    "seed", "effort", "linear", "history", "features", "rank", "members", "state_net", "action_net",
     "activation", "learning_rate", "batch_size", "steps", "shrinkages", "validation_share",
 )  # fmt: skip
 """Settings that have a flag; the others are for a file."""
