@@ -140,3 +140,30 @@ def test_rows_before_have_the_columns_of_the_state(model: FittedModel) -> None:
         simulator.rollout(context[0], [5], doubt, before=[[0.0, 0.0, np.nan]])
     with pytest.raises(UsageError, match="go with a state"):
         simulator.rollout(None, [5], doubt, before=context[1:])
+
+
+def test_a_state_below_a_gap_is_no_context(model: FittedModel) -> None:
+    table = question("q", "u2", states(model, 4), [5, 7])
+    table.loc[1, "s1"] = np.nan
+    with pytest.raises(InvalidDataError, match=r"row 2.*: a state below a row that lacks one"):
+        answer(model, table, doubt)
+    both = states(model, 2)
+    with pytest.raises(UsageError, match="2 states, but rows before 1 of them"):
+        Simulator(model, "u2").rollout(both, [5], doubt, before=both[None, :1])
+
+
+def test_what_is_not_told_of_the_past_is_said(model: FittedModel) -> None:
+    said: list[str] = []
+    answer(model, question("bare", "u2", states(model, 1), [5]), said.append)
+    assert any("query 'bare': what came before is not told" in line for line in said)
+    said.clear()
+    Simulator(model, "u2").rollout(states(model, 1)[0], [5], said.append)
+    assert any("what came before is not told" in line for line in said)
+    said.clear()
+    answer(model, question("told", "u2", states(model, 3), [5]), said.append)
+    assert not any("not told" in line for line in said)
+
+
+def test_a_change_that_cannot_be_computed_with_is_refused(model: FittedModel) -> None:
+    with pytest.raises(UsageError, match=r"'s0' is -1e.*too far to compute with"):
+        Simulator(model, "u2").rollout(states(model, 1)[0], [5], doubt, before=[[1e25, 0.0, 0.0]])

@@ -216,7 +216,7 @@ def springs(n_agents: int = 24, n_rows: int = 24) -> PanelDataset:
 
 
 def test_what_one_row_does_not_tell_is_read_from_several() -> None:
-    settings = FitConfig(rank=0, behaviour_steps=0)
+    settings = FitConfig(history="auto", rank=0, behaviour_steps=0)
     lines: list[str] = []
     model = fit(springs(), settings, reserve=0, log=lines.append)
     blind = fit(springs(), settings.model_copy(update={"history": 1}), reserve=0)
@@ -224,6 +224,20 @@ def test_what_one_row_does_not_tell_is_read_from_several() -> None:
     assert model.info.history == model.history
     assert any("rows say what one row does not" in line for line in lines)
     assert model.info.validation["rmse"] < 0.3 * blind.info.validation["rmse"]
+
+
+def test_what_is_tried_with_a_memory_is_what_is_fitted() -> None:
+    settings = FitConfig(linear="pooled", rank=0, behaviour_steps=0, history=4)
+    data = springs()
+    model = fit(data, settings, reserve=0)
+    blind = fit(data, settings.model_copy(update={"history": 1}), reserve=0)
+    assert model.info.validation["rmse"] < 0.7 * blind.info.validation["rmse"]
+    problem = TrainingContext.of(data, data.transitions(4), settings)
+    trials = Trials(problem, cut_folds(data, problem))
+    linear = trials.linear(trials.simple(Candidate("pooled")).candidate, 0)
+    assert linear is not None
+    memory = np.setdiff1d(np.arange(len(linear.shared)), trials._linear[0].features(memory=False))
+    assert np.abs(linear.shared[memory]).max() > 0.01
 
 
 def test_a_memory_of_so_many_rows_can_be_asked_for() -> None:
@@ -234,7 +248,7 @@ def test_a_memory_of_so_many_rows_can_be_asked_for() -> None:
 
 
 def test_where_one_row_tells_the_state_there_is_no_memory() -> None:
-    settings = FitConfig(rank=0, behaviour_steps=0)
+    settings = FitConfig(history="auto", rank=0, behaviour_steps=0)
     for kind in ("pooled", "walk"):
         assert fit(table(kind, 20, 12, noise=0.02), settings, reserve=0).history == 1
 

@@ -29,7 +29,7 @@ class Tracker:
     """One agent followed transition by transition.
 
     Each observation takes well under a millisecond. The answer is that of ``adapt`` with all of the
-    observations at once, in any order.
+    observations at once, in any order; for a model with memory in the order of time.
 
     Attributes:
         model: the model as it was.
@@ -67,6 +67,8 @@ class Tracker:
         self._seen = no_ranges(model, 1)
         self._sums = LinearData.none(model.normalizer, 1, model.n_levels)
         self._recent = np.full(model.recent.shape[1], np.nan)
+        if index >= 0:
+            self._recent = model.recent[index].copy()
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
         """Return the agent's static columns, ``(1, C)``."""

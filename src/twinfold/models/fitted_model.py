@@ -198,8 +198,13 @@ class FittedModel:
             UsageError: naming the first value.
         """
         norm, roles = self.normalizer, self.roles
+        before = state[..., len(roles.state) :]
         state = state[..., : len(roles.state)]
         parts = [(roles.state, state, norm.encode_state(state))]
+        if before.shape[-1]:
+            changes = before.reshape(*before.shape[:-1], -1, len(roles.state))
+            standard = (changes - norm.change_mean) / norm.change_scale
+            parts.append((roles.state, changes, standard))
         if action is not None and not self.discrete:
             parts.append((roles.action, action, norm.encode_action(action)))
         for names, values, standard in parts:

@@ -62,11 +62,13 @@ def read_context(
     place = begin + n_rows - 1
     row = order[place]
     last = _last_start(model, agent[row])
-    goes_on = null[begin].all(axis=1) & np.isfinite(last[:, 0])
+    stateless = np.logical_and.reduceat(null.all(axis=1), begin)
+    goes_on = stateless & np.isfinite(last[:, 0])
     start = np.full(last.shape, np.nan)
     start[goes_on] = last[goes_on]
     start[~goes_on, : len(names)] = read_start(df, row[~goes_on], model.roles, problems)
     if model.history > 1:
+        _check_holes(holds, begin, n_rows, order, problems)
         used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
         rows = np.concatenate([order[place[used > k] - k] for k in range(1, model.history)])
         read_start(df, rows, model.roles, problems)  # their values are checked as well
@@ -76,6 +78,23 @@ def read_context(
         )
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)
+
+
+def _check_holes(
+    holds: NDArray[np.bool_],
+    begin: NDArray[np.intp],
+    n_rows: NDArray[np.intp],
+    order: NDArray[np.intp],
+    problems: Problems,
+) -> None:
+    """A problem for every query with a state below a row that lacks one: it is no context."""
+    first_ahead = np.repeat(begin + n_rows, np.diff(np.append(begin, len(holds))))
+    places = np.arange(len(holds))
+    problems.add(
+        order[holds & (places > first_ahead)],
+        "a state below a row that lacks one, where the model reads several rows: fill the gap, or "
+        "leave the state empty from where it is to be predicted",
+    )
 
 
 def _context_rows(holds: NDArray[np.bool_], begin: NDArray[np.intp]) -> NDArray[np.intp]:

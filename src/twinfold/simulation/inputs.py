@@ -23,6 +23,12 @@ Floats = NDArray[np.float64]
 GUESS = "such an answer is a guess, and its support says so"
 """Warning of questions outside the range of the data."""
 
+UNTOLD = (
+    "what came before is not told: the model reads several rows, and its band holds for questions "
+    "that tell them"
+)
+"""Warning of a question without context to a model with memory."""
+
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
 """Warning of a rollout that starts within the training data and leaves it."""
 
@@ -65,6 +71,16 @@ def read_state(model: FittedModel, state: Any) -> Floats:
     return values
 
 
+def untold(model: FittedModel, start: Floats) -> NDArray[np.bool_]:
+    """Return which questions ``(Q,)`` do not tell what came before a model with memory."""
+    n_state = len(model.roles.state)
+    if model.history == 1:
+        return np.zeros(len(start), bool)
+    if start.shape[1] == n_state:
+        return np.ones(len(start), bool)
+    return np.all(np.isnan(start[:, n_state:]), axis=1)
+
+
 def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
     """Return states with the changes before them, ``(..., W)`` raw units.
 
@@ -85,6 +101,8 @@ def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
             f"rows before the state of shape {rows.shape}: it must be {wanted}, D = "
             f"{len(model.roles.state)} values a row"
         )
+    if rows.shape[:-2] != state.shape[:-1]:
+        raise UsageError(f"{len(state)} states, but rows before {len(rows)} of them")
     for where in np.argwhere(_unusable(rows))[:1]:
         told = _told(float(rows[tuple(where)]))
         raise UsageError(

@@ -23,11 +23,13 @@ from twinfold.models.rollout import rollout_factors
 from twinfold.simulation.inputs import (
     GUESS,
     STRAYS,
+    UNTOLD,
     outside,
     pair,
     read_actions,
     read_before,
     read_state,
+    untold,
 )
 from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
 from twinfold.uncertainty.support import Support, abstention
@@ -274,6 +276,8 @@ def _doubts(
     """Abstain where there is less support, and return what is doubtful, a line each."""
     middle = found.states.middle
     lines = [] if np.isfinite(middle).all() else ["the predictions diverge"]
+    if untold(model, start).any():
+        lines.append(UNTOLD)
     start = start[:, : middle.shape[2]]
     left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
     if left.any():

@@ -32,7 +32,7 @@ from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import is_outside
-from twinfold.simulation.inputs import GUESS, STRAYS
+from twinfold.simulation.inputs import GUESS, STRAYS, UNTOLD, untold
 from twinfold.simulation.prediction import Prediction, predict_queries
 from twinfold.simulation.query_columns import QUERY, column
 from twinfold.simulation.query_table import Queries, outside_line, read_queries
@@ -110,7 +110,10 @@ def answer(
 def _doubts(model: FittedModel, asked: Queries, middle: Floats) -> list[Doubt]:
     """Return what is doubtful about predictions ``(K, D)``; of each query the first only."""
     start = asked.start[:, : middle.shape[1]]
-    doubts, said = [], is_outside(model, start)  # of a start outside it is said already
+    doubts: list[Doubt] = []
+    if untold(model, asked.start).any():
+        doubts.append((np.flatnonzero(untold(model, asked.start)), UNTOLD))
+    said = is_outside(model, start)  # of a start outside it is said already
     diverged: Any = ~np.isfinite(middle).all(axis=-1)
     for rows, what in (
         (diverged, "the predictions diverge"),

@@ -25,13 +25,13 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     if wanted == "none":
         return None, []
     log("trying simple models")
-    coarse = len(trials.problem.data) > SELECTION.few
+    coarse, memory = len(trials.problem.data) > SELECTION.few, trials.problem.history > 1
     tried = []
     for kind in KINDS if wanted in ("auto", "average") else (wanted,):
         if kind == "no change":
             tried.append(idle)
         else:
-            own = [trials.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse)]
+            own = [trials.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse, memory)]
             tried.append(own[simplest(trials, own)])
         log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
     best = tried[simplest(trials, tried)]

@@ -198,6 +198,7 @@ class Trials:
     def simple(self, candidate: Candidate) -> Trial:
         """Try a linear model by itself."""
         problem = self.problem
+        candidate = candidate._replace(history=problem.history)
         n_levels = problem.n_levels
         paths, errors, noises, fits = [], [], [], []
         for f, fold in enumerate(self.folds):
@@ -224,7 +225,6 @@ class Trials:
             ]
 
         few = len(problem.data) <= SELECTION.few
-        candidate = candidate._replace(history=problem.history)
         return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
@@ -236,6 +236,7 @@ class Trials:
             what: name of this stage, for the progress.
         """
         problem, count = self.problem._replace(config=config), config.validation_members
+        candidates = [c._replace(history=problem.history) for c in candidates]
         stacks: list[list[FactorModel]] = [[] for _ in candidates]
         folds = [
             fold._replace(normalizer=problem.normalizer(fold.rows))
@@ -261,7 +262,7 @@ class Trials:
             for k in range(len(candidates)):
                 stacks[k].append(stacked(members[k * count : (k + 1) * count]))
         return [
-            self._tried(candidate._replace(history=problem.history), config, folds, own)
+            self._tried(candidate, config, folds, own)
             for candidate, own in zip(candidates, stacks, strict=True)
         ]
 
