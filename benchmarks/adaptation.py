@@ -189,7 +189,9 @@ def fitted(task: str, data: str) -> Any:
     out = RUNS / f"adaptation-{task}-{data}"
     if out.exists():
         return load_run(out)
-    config = load_suite(ROOT / "suites" / "table1.toml").fits.get(task, FitConfig())
+    suite = load_suite(ROOT / "suites" / "table1.toml")
+    config = suite.settings("persim", task) if task in suite.tasks else FitConfig()
+    assert isinstance(config, FitConfig)
     whole = panel(task, data, 500, 0)
     ids = list(whole.agent_ids)
     others = 5 + np.random.default_rng(0).permutation(len(ids) - 5)

@@ -79,8 +79,9 @@ def _build(record: _Record, arrays: Arrays) -> MOReL:
         KeyError: an array is missing.
         ValueError: an array does not fit.
     """
+    known: dict[str, Any] = {name: arrays[f"normalizer.{name}"] for name in _NORMALIZER}
     normalizer = Normalizer(
-        **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
+        **known,
         angles=tuple(record.roles.state.index(name) for name in record.roles.angle),
     )
     levels, n_state = record.action_levels, len(record.roles.state)

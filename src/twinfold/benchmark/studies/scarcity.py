@@ -100,8 +100,14 @@ def run_scarcity(
         plans: whether returns are measured as well.
     """
     agents = range(len(task.test_agents))
-    budget = {"trajectories": settings.trajectories, "steps": settings.steps}
-    found = evaluate_prediction(model, task, agents, seed=settings.seed, **budget)
+    found = evaluate_prediction(
+        model,
+        task,
+        agents,
+        trajectories=settings.trajectories,
+        steps=settings.steps,
+        seed=settings.seed,
+    )
     names = ("agent", "label", "rmse_mean", "rmse_low", "rmse_high", "r2_median")
     record: Record = {
         "agents": [{name: row[name] for name in names} for row in found["agents"]],
