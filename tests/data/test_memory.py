@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from twinfold.data.panel import PanelDataset, turned
+from twinfold.data.memory import turned
+from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import hold_out, split_ends
 
 ROLES = {

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from twinfold.adaptation.adapt import with_evidence
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
-from twinfold.data.panel import DataRanges, Transitions, with_memory
+from twinfold.data.memory import with_memory
+from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import LinearData, linear_data

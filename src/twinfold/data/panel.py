@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.angles import wrap
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.memory import changes_before, with_memory
 from twinfold.data.roles import Roles
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.text import clipped
@@ -241,7 +241,10 @@ class PanelDataset:
         """
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
-        segment = self.segment[first]
+        segment, memory = self.segment[first], None
+        if history > 1:
+            above = first - starts[segment]
+            memory = changes_before(self.state, first, above, history, self.roles)
         return Transitions(
             agent=self.agent[first],
             state=self.state[first],
@@ -249,24 +252,8 @@ class PanelDataset:
             next_state=self.state[first + 1],
             segment=segment,
             step=(first - starts[segment]).astype(np.int32),
-            memory=None if history == 1 else self._changes(first, first - starts[segment], history),
+            memory=memory,
         )
-
-    def _changes(self, rows: NDArray[Any], known: NDArray[Any], history: int) -> Floats:
-        """Return the changes that led to some rows, ``(K, (history - 1) D)``, the latest first.
-
-        Args:
-            rows: ``(K,)``.
-            known: ``(K,)``, rows of the same trajectory before each.
-            history: rows that a model reads.
-        """
-        found = []
-        for back in range(1, history):
-            there = known >= back
-            now, before = np.where(there, rows - back + 1, 0), np.where(there, rows - back, 0)
-            change = turned(self.state[now] - self.state[before], self.roles)
-            found.append(np.where(there[:, None], change, np.nan))
-        return np.concatenate(found, axis=1)
 
     def agent_index(self, ids: Iterable[AgentId]) -> Ints:
         """Indices ``(n,)`` of agents by the user's ids.
@@ -400,19 +387,6 @@ class PanelDataset:
         for values in (self.reward, self.terminated, self.truncated):
             digest.update(b"-" if values is None else _canonical(values[rows]))
         return digest.hexdigest()
-
-
-def with_memory(state: Floats, memory: Floats | None) -> Floats:
-    """Return states ``(..., D)`` and the changes before them ``(..., m D)`` side by side."""
-    return state if memory is None else np.concatenate([state, memory], axis=-1)
-
-
-def turned(change: Floats, roles: Roles) -> Floats:
-    """Return changes of states ``(..., D)``, those of angles the short way round."""
-    for name in roles.angle:
-        d = roles.state.index(name)
-        change[..., d] = wrap(change[..., d])
-    return change
 
 
 def _canonical(values: NDArray[Any]) -> bytes:

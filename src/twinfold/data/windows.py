@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.panel import PanelDataset, Transitions, with_memory
+from twinfold.data.memory import with_memory
+from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.errors import UsageError
 
 Floats = NDArray[np.float64]

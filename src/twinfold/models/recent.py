@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.panel import Transitions, turned, with_memory
+from twinfold.data.memory import turned, with_memory
+from twinfold.data.panel import Transitions
 from twinfold.data.roles import Roles
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.columns import as_numbers
-from twinfold.data.panel import turned
+from twinfold.data.memory import changes_before
 from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.query_columns import Problems, column, read_start
 
@@ -73,8 +73,12 @@ def read_context(
         rows = np.concatenate([order[place[used > k] - k] for k in range(1, model.history)])
         read_start(df, rows, model.roles, problems)  # their values are checked as well
         values = [as_numbers(column(df, name)).values for name in names]
-        start[~goes_on, len(names) :] = _changes(
-            np.stack(values, axis=1)[order], place[~goes_on], used[~goes_on], model
+        start[~goes_on, len(names) :] = changes_before(
+            np.stack(values, axis=1)[order],
+            place[~goes_on],
+            used[~goes_on] - 1,
+            model.history,
+            model.roles,
         )
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)
@@ -115,26 +119,3 @@ def _context_rows(holds: NDArray[np.bool_], begin: NDArray[np.intp]) -> NDArray[
 def _last_start(model: FittedModel, agent: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return where the data of agents ended, ``(Q, W)``; NaN if that is not known."""
     return np.where((agent >= 0)[:, None], model.recent[agent], np.nan)
-
-
-def _changes(
-    state: NDArray[np.float64],
-    place: NDArray[np.intp],
-    used: NDArray[np.intp],
-    model: FittedModel,
-) -> NDArray[np.float64]:
-    """Return the changes before the starts, the latest first, ``(Q, W - D)``; NaN if not known.
-
-    Args:
-        state: ``(R, D)``, by query and time.
-        place: ``(Q,)``, rows of the starts.
-        used: ``(Q,)``, rows of context, the start included.
-        model: the fitted model.
-    """
-    found = []
-    for back in range(1, model.history):
-        there = used > back
-        now, before = np.where(there, place - back + 1, 0), np.where(there, place - back, 0)
-        change = turned(state[now] - state[before], model.roles)
-        found.append(np.where(there[:, None], change, np.nan))
-    return np.concatenate(found, axis=1)

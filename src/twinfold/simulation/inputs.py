@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import did_you_mean
-from twinfold.data.panel import turned
+from twinfold.data.memory import turned
 from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel

@@ -1,0 +1,53 @@
+"""What a model with memory reads beside the present state: the changes that led to it.
+
+Axes: K rows, D state columns, m changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.angles import wrap
+from twinfold.data.roles import Roles
+
+Floats = NDArray[np.float64]
+
+
+def with_memory(state: Floats, memory: Floats | None) -> Floats:
+    """Return states ``(..., D)`` and the changes before them ``(..., m D)`` side by side."""
+    return state if memory is None else np.concatenate([state, memory], axis=-1)
+
+
+def turned(change: Floats, roles: Roles) -> Floats:
+    """Return changes of states ``(..., D)``, those of angles the short way round."""
+    for name in roles.angle:
+        d = roles.state.index(name)
+        change[..., d] = wrap(change[..., d])
+    return change
+
+
+def changes_before(
+    state: Floats, rows: NDArray[Any], known: NDArray[Any], history: int, roles: Roles
+) -> Floats:
+    """Return the changes that led to some rows, ``(K, m D)``, m = history - 1, the latest first.
+
+    Args:
+        state: of all rows, those of a trajectory below each other, ``(R, D)``.
+        rows: ``(K,)``, which.
+        known: ``(K,)``, how many rows of its trajectory stand above each.
+        history: rows that a model reads.
+        roles: they say which columns are angles.
+
+    Returns:
+        NaN where a change is not known.
+    """
+    found = []
+    for back in range(1, history):
+        there = known >= back
+        now, before = np.where(there, rows - back + 1, 0), np.where(there, rows - back, 0)
+        change = turned(state[now] - state[before], roles)
+        found.append(np.where(there[:, None], change, np.nan))
+    return np.concatenate(found, axis=1)
