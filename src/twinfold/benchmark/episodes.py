@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from twinfold import metrics
 from twinfold.benchmark.paper import AGENT_LABELS
 from twinfold.benchmark.predictions import rounded
+from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.mpc import run_agents
-from twinfold.tasks import Task
+from twinfold.tasks import Task, agent_covariates
 from twinfold.utils.cores import usable_cores
 
 Record = dict[str, Any]
@@ -110,3 +111,21 @@ def agent_label(task: Task, agent: int) -> str:
     """Return what the paper calls an agent of a task: its physics; the id of another."""
     labels = AGENT_LABELS.get(task.name, ())
     return labels[agent] if 0 <= agent < len(labels) else str(agent)
+
+
+def recorded_covariates(task: Task, source: Record, agents: Sequence[int]) -> NDArray[np.float64]:
+    """Return the true physics ``(n, C)`` of agents.
+
+    Raises:
+        UsageError: an agent's physics are not known.
+    """
+    known = task.test_agents
+    n_agents, drawn = source.get("n_agents"), source.get("seed")
+    if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):
+        known = agent_covariates(task, n_agents, drawn)
+    unknown = [agent for agent in agents if not 0 <= int(agent) < len(known)]
+    if unknown:
+        raise UsageError(
+            f"the true physics of agent {unknown[0]} are not known; valid: 0 to {len(known) - 1}"
+        )
+    return known[[int(agent) for agent in agents]]

@@ -18,10 +18,10 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from twinfold import __version__, metrics
-from twinfold.benchmark.episodes import agent_label
+from twinfold.benchmark.episodes import agent_label, recorded_covariates
 from twinfold.benchmark.paper import paper_figures
 from twinfold.errors import UsageError
-from twinfold.tasks import Task, agent_covariates
+from twinfold.tasks import Task
 
 Record = dict[str, Any]
 
@@ -78,7 +78,7 @@ def evaluate_policy(
     if trained != task.name:
         raise UsageError(f"the policy was trained for task {trained!r}, not for {task.name!r}")
     source = dict(getattr(getattr(policy, "info", None), "source", {}))
-    covariates = _covariates(task, source, agents)
+    covariates = recorded_covariates(task, source, agents)
     returns, lengths = play_policy(policy, task, covariates, episodes, seed, progress)
     method = getattr(policy, "method", None)
     found: Record = {
@@ -188,24 +188,6 @@ def _checked(actions: NDArray[Any], task: Task, n_rows: int) -> NDArray[Any]:
             )
         return actions.astype(np.int32)
     return actions.astype(np.float32)
-
-
-def _covariates(task: Task, source: Record, agents: Sequence[int]) -> NDArray[np.float64]:
-    """Return the true physics ``(n, C)`` of agents.
-
-    Raises:
-        UsageError: an agent's physics are not known.
-    """
-    known = task.test_agents
-    n_agents, drawn = source.get("n_agents"), source.get("seed")
-    if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):
-        known = agent_covariates(task, n_agents, drawn)
-    unknown = [agent for agent in agents if not 0 <= int(agent) < len(known)]
-    if unknown:
-        raise UsageError(
-            f"the true physics of agent {unknown[0]} are not known; valid: 0 to {len(known) - 1}"
-        )
-    return known[[int(agent) for agent in agents]]
 
 
 def _paper(task: Task, dataset: str | None, method: str | None) -> Record:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twinfold import __version__
 from twinfold.benchmark.collect import simulate_policy
-from twinfold.benchmark.episodes import agent_label, objectives_of, play
+from twinfold.benchmark.episodes import agent_label, objectives_of, play, recorded_covariates
 from twinfold.benchmark.methods.method import Method
 from twinfold.benchmark.methods.registry import method_of
 from twinfold.benchmark.methods.true_env_mpc import TRUE_ENV_MPC
@@ -24,7 +24,7 @@ from twinfold.errors import UsageError
 from twinfold.planning.build import task_objective
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.presets import plan_config
-from twinfold.tasks import Task, agent_covariates
+from twinfold.tasks import Task
 from twinfold.utils.seeds import derived_seed
 
 Record = dict[str, Any]
@@ -228,17 +228,7 @@ def true_covariates(
     """
     method = method or method_of(model)
     method.check(model, task)
-    source = method.info(model).get("source", {})
-    n_agents, drawn = source.get("n_agents"), source.get("seed")
-    known = task.test_agents
-    if source.get("task") == task.name and isinstance(n_agents, int) and isinstance(drawn, int):
-        known = agent_covariates(task, n_agents, drawn)
-    unknown = [agent for agent in agents if not 0 <= int(agent) < len(known)]
-    if unknown:
-        raise UsageError(
-            f"the true physics of agent {unknown[0]} are not known; valid: 0 to {len(known) - 1}"
-        )
-    return known[[int(agent) for agent in agents]]
+    return recorded_covariates(task, method.info(model).get("source", {}), agents)
 
 
 def _head(model: Any, task: Task, seed: int, method: Method) -> Record:
