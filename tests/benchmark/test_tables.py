@@ -331,3 +331,30 @@ def test_the_command_writes_what_it_shows(bench: Any, tiny: Suite, errors: dict)
     assert record["entries"][0]["ours"] == 0.001
     assert record["entries"][0]["at_least_as_good"] is True
     assert bench("table", "tiny", "--profile", "full").code == 2
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"),
+    [
+        ({"mean": 150.0, "std": 0.1}, "in 2 of 2 cells"),
+        ({"mean": 199.9, "std": 5.0}, "in 2 of 2 cells"),
+        ({"mean": 199.9, "std": 0.1}, "in 0 of 2 cells"),
+    ],
+)
+def test_ours_is_counted_beside_what_else_was_run(
+    tiny_returns: Suite, hand_made: Any, tmp_path: Path, rival: dict, said: str
+) -> None:
+    update = {"methods": ("persim", "cql-p"), "tasks": ("cart_pole",), "planners": {}}
+    suite = tiny_returns.model_copy(update=update)
+    ours = {"mean": 199.0, "std": 0.1}
+    records = {}
+    for cell in suite.cells(suite.profile("quick")):
+        figures = ours if cell.method == "persim" else rival
+        records[cell] = hand_made(suite, "quick", cell, n=5, **figures)
+    page = markdown(suite, "quick", records, tmp_path)
+    assert f"or its interval meets the best's, {said}." in page
+    rows = rows_of(short(suite, "quick", records, tmp_path, ["cql-p"]))
+    assert {row[2] for row in rows[2:]} == {"CQL-P"}
+    # Beside no other method there is nothing to count.
+    alone = {cell: record for cell, record in records.items() if cell.method == "persim"}
+    assert "meets" not in markdown(suite, "quick", alone, tmp_path)

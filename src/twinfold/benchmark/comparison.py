@@ -15,7 +15,7 @@ from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.paper import AGENT_LABELS, TableName, paper_figures, paper_methods
 from twinfold.benchmark.pending import default_fit, fit_settings
 from twinfold.benchmark.records import Record, cell_of, differences
-from twinfold.benchmark.statistics import Sample
+from twinfold.benchmark.statistics import Estimate, Sample
 from twinfold.benchmark.suite import Suite
 from twinfold.benchmark.suite_parts import Cell, Profile, Row
 from twinfold.errors import UsageError
@@ -90,6 +90,12 @@ class Entry:
             return None
         costs = self.lower_is_better or self.paper < 0.0
         return self.paper / self.ours if costs else self.ours / self.paper
+
+    @property
+    def interval(self) -> Estimate:
+        """The figure with its interval; what is not known is NaN."""
+        ends = (math.nan if end is None else end for end in (self.ours, self.low, self.high))
+        return Estimate(*ends)
 
     @property
     def status(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from twinfold.benchmark.comparison import Entry
 from twinfold.benchmark.methods.registry import get_method
-from twinfold.benchmark.statistics import Estimate, Sample, probability_of_improvement
+from twinfold.benchmark.statistics import Sample, probability_of_improvement
 from twinfold.benchmark.suite_parts import Row
 from twinfold.benchmark.tables import by_row, method_name
 from twinfold.report.tables import Table, number
@@ -84,12 +84,7 @@ def best_of(entries: Sequence[Entry]) -> Entry | None:
     sign = 1.0 if finite[0].lower_is_better else -1.0
     first = min(finite, key=lambda entry: sign * (entry.ours or 0.0))
     others = [entry for entry in finite if entry is not first]
-    return first if all(_estimate(first).apart(_estimate(other)) for other in others) else None
-
-
-def _estimate(entry: Entry) -> Estimate:
-    ends = (math.nan if end is None else end for end in (entry.low, entry.high))
-    return Estimate(math.nan if entry.ours is None else entry.ours, *ends)
+    return first if all(first.interval.apart(other.interval) for other in others) else None
 
 
 def _title(row: Row) -> str:

@@ -170,7 +170,7 @@ def _bold(text: str, bold: bool | None) -> str:
 
 
 def counted_sentence(entries: Sequence[Entry]) -> str:
-    """Return how many cells stand against the paper, in a sentence; "" if none was run."""
+    """Return how many cells stand against the paper and our other runs; "" if none was run."""
     learned = [entry for entry in entries if get_method(entry.row.method).role == "ours"]
     compared = [better for e in learned if (better := e.beats(e.paper)) is not None]
     if not compared:
@@ -181,7 +181,30 @@ def counted_sentence(entries: Sequence[Entry]) -> str:
         text += (
             f", and as the best of its offline methods in {sum(offline)} of {len(offline)} cells"
         )
+    beside = [met for e in learned if (met := _among_the_best(e, entries)) is not None]
+    if beside:
+        text += (
+            ". Of everything that was run here on the same data, PerSim is the best, or its "
+            f"interval meets the best's, in {sum(beside)} of {len(beside)} cells"
+        )
     return text + "."
+
+
+def _among_the_best(ours: Entry, entries: Sequence[Entry]) -> bool | None:
+    """Return whether no other method on the same data is clearly better; None if none was run."""
+    data = ours.row.task, ours.row.dataset, ours.row.n_agents, ours.agent
+    others = [
+        entry
+        for entry in entries
+        if get_method(entry.row.method).role in ("baseline", "control")
+        and (entry.row.task, entry.row.dataset, entry.row.n_agents, entry.agent) == data
+        and entry.ours is not None
+        and math.isfinite(entry.ours)
+    ]
+    if ours.ours is None or not others:
+        return None
+    better = (other for other in others if other.beats(ours.ours) and other.ours != ours.ours)
+    return not any(other.interval.apart(ours.interval) for other in better)
 
 
 def notes(suite: Suite) -> list[str]:
@@ -195,10 +218,23 @@ def notes(suite: Suite) -> list[str]:
     return found
 
 
-def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folder: Path) -> str:
+def short(
+    suite: Suite,
+    profile_name: str,
+    records: Mapping[Cell, Record],
+    folder: Path,
+    methods: Sequence[str] = (),
+) -> str:
     """Return a row per task, data set and method: the agent where ours is worst by the paper's.
 
     A baseline and a control have rows for what was run only.
+
+    Args:
+        suite: what was to be run.
+        profile_name: how much of it.
+        records: what was run, by cell.
+        folder: where the best possible returns are kept.
+        methods: those that have rows; all if empty.
     """
     errors = suite.kind == "prediction"
     lines = [
@@ -208,6 +244,8 @@ def short(suite: Suite, profile_name: str, records: Mapping[Cell, Record], folde
     ]
     entries = summarise(suite, suite.profile(profile_name), records, folder)
     for row, cells in by_row(entries).items():
+        if methods and row.method not in methods:
+            continue
         start = f"| {row.task} | {row.dataset or NOTHING} | {method_name(row)} | "
         run = [entry for entry in cells if entry.ours is not None and entry.paper is not None]
         if not run and get_method(row.method).role in ("baseline", "control"):

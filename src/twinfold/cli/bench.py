@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from cyclopts import App
 from twinfold.cli.bench_flags import PartFlags, loaded, recorded, records_path
 from twinfold.cli.bench_views import figure, page, status
 from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, all_or_none, check_outputs
+from twinfold.cli.flags import Flag, Names, all_or_none, check_outputs, names
 from twinfold.cli.values import Place
-from twinfold.errors import TwinfoldError
+from twinfold.errors import TwinfoldError, UsageError, one_of
 
 if TYPE_CHECKING:
     from twinfold.benchmark.suite import Suite
@@ -134,6 +135,7 @@ def table(
     csv: Place | None = None,
     plot: Place | None = None,
     short: Flag = False,
+    method: Names = None,
     json: Flag = False,
 ) -> None:
     """Show what was measured beside the paper's figures.
@@ -142,6 +144,7 @@ def table(
     --short and --json it is also written beside the records.
 
       twinfold bench table table1
+      twinfold bench table table1 --short --method persim
       twinfold bench table table2 --profile paper --plot table2.png
 
     Args:
@@ -152,12 +155,18 @@ def table(
         csv: Table to write, one line per agent.
         plot: Picture to write: .png, .pdf or .svg.
         short: One row per task and data set, with the agent that fares worst.
+        method: Only these methods, with --short.
         json: Print a record instead.
     """
     chosen, path = recorded(suite, profile, records)
     if out is None and not (short or json):
         out = path.with_suffix(".md")
-    record, text = _write_table(chosen, profile, path, short, (out, csv, plot))
+    only = () if method is None else tuple(names(method))
+    if only and not short:
+        raise UsageError("--method chooses rows of --short; the whole page has every method")
+    if unknown := [name for name in only if name not in chosen.methods]:
+        raise UsageError(f"--method: no {unknown[0]!r} in this suite; {one_of(chosen.methods)}")
+    record, text = _write_table(chosen, profile, path, only if short else None, (out, csv, plot))
     if json:
         print_json(record)
         return
@@ -168,9 +177,16 @@ def table(
 
 
 def _write_table(
-    suite: Suite, profile: str, records: Path, short: bool, files: tuple[Path | None, ...]
+    suite: Suite,
+    profile: str,
+    records: Path,
+    short: Sequence[str] | None,
+    files: tuple[Path | None, ...],
 ) -> tuple[dict[str, Any], str]:
-    """Write page, table and picture, those that are asked for; return the record and the page."""
+    """Write page, table and picture, those that are asked for; return the record and the page.
+
+    With ``short`` the page is a row for each of these methods, of all if there are none.
+    """
     from twinfold.benchmark import comparison, tables
     from twinfold.benchmark.figure import SUFFIXES, save_picture
     from twinfold.benchmark.records import read_records
@@ -180,8 +196,10 @@ def _write_table(
     check_outputs({"out": (), "csv": (), "plot": SUFFIXES}, out=out, csv=csv, plot=plot)
     known = read_records(records)
     entries = comparison.summarise(suite, suite.profile(profile), known, records.parent)
-    make = tables.short if short else tables.markdown
-    text = make(suite, profile, known, records.parent)
+    if short is None:
+        text = tables.markdown(suite, profile, known, records.parent)
+    else:
+        text = tables.short(suite, profile, known, records.parent, short)
     with all_or_none(*files) as drafts:
         if csv is not None:
             atomic_write_text(drafts[csv], tables.as_csv(entries))
