@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from twinfold.benchmark.paper import AGENT_LABELS, paper_figures
+from twinfold.benchmark.paper import AGENT_LABELS, paper_figures, paper_methods
 from twinfold.errors import UsageError
 
 
@@ -33,6 +33,12 @@ def test_every_data_set_of_every_task_is_there(table, task, dataset) -> None:
     figures = paper_figures(table, task, dataset)
     assert len(figures) == 3
     assert set(figures) <= set(range(5))
+
+
+@pytest.mark.parametrize("task", list(AGENT_LABELS))
+@pytest.mark.parametrize("method", paper_methods("table3"))
+def test_table_3_has_all_agents(task: str, method: str) -> None:
+    assert set(paper_figures("table3", task, "random", method)) == set(range(5))
 
 
 @pytest.mark.parametrize(

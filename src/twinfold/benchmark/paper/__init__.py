@@ -79,12 +79,17 @@ def paper_figures(
         if asked[column] not in valid:
             raise UsageError(f"{table} has no {column} {asked[column]!r}; {one_of(valid)}")
         rows = tuple(row for row in rows if row[column] == asked[column])
-    labels = AGENT_LABELS[task]
+    agents = [_physics(label) for label in AGENT_LABELS[task]]
     return {
-        labels.index(row["agent"]): {
+        agents.index(_physics(row["agent"])): {
             name: float(value)
             for name, value in cast("dict[str, str]", row).items()
             if name not in ("dataset", "method", "task", "agent")
         }
         for row in rows
     }
+
+
+def _physics(label: str) -> tuple[float, ...]:
+    """Return the numbers of an agent's name: the tables write 1/1 and 1.0/1.0 for the same."""
+    return tuple(map(float, label.split("/")))
