@@ -99,7 +99,8 @@ def _shown(entry: Entry) -> str:
         return "; ".join(["diverged", *entry.before])
     text = number(entry.ours)
     if entry.low is not None and entry.high is not None:
-        text += f" [{number(entry.low)}, {number(entry.high)}]"
+        # On a line of its own, so that five agents fit a page.
+        text += f"\n[{number(entry.low)}, {number(entry.high)}]"
     if entry.repeats < entry.wanted:
         text += f" ({entry.repeats} of {entry.wanted} fits)"
     return text
