@@ -47,7 +47,7 @@ def test_the_best_is_marked_only_where_intervals_are_apart(two: Any, tmp_path: P
     assert best_of(broken) is clear[0]
     (table,) = data_tables(entries)
     assert table.bold == {(0, 1)}
-    assert table.rows[0][:2] == ("PerSim", "0.01 [0.009, 0.011]")
+    assert table.rows[0][:2] == ("PerSim", "0.01\n[0.009, 0.011]")
     assert table.rows[1] == ("   in the paper", "0.014", "0.06")
     assert table.html().count('class="strong"') == 1
 
