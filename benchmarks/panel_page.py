@@ -19,6 +19,8 @@ KINDS = {"known": "known agents", "new": "new agents"}
 WORSE = 1.02  # ratio beyond which a model counts as worse
 CLOSE = 1.05  # ratio to the best control up to which predictions are usable beside it
 BAND_AGENTS = 60
+MEMORY = {"history": "auto"}
+MEMORY_LINE = "twinfold with `--history auto`"
 
 INTRO = """\
 # Real panels, beside simple models
@@ -85,7 +87,7 @@ def page(records: Sequence[Record]) -> str:
 
 
 class _Records:
-    """Records by panel and seed; those of other settings than the defaults are left out."""
+    """Records by panel and seed: with the defaults, and those with a memory beside them."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.controls = {
@@ -96,12 +98,20 @@ class _Records:
             for row in records
             if row["model"] == "twinfold" and not row["settings"]
         }
+        self.memory = {
+            (row["panel"], row["seed"]): row
+            for row in records
+            if row["model"] == "twinfold" and row["settings"] == MEMORY
+        }
 
-    def rows(self, panels: Iterable[Panel]) -> list[tuple[Record, Record | None]]:
+    def rows(
+        self, panels: Iterable[Panel], memory: bool = False
+    ) -> list[tuple[Record, Record | None]]:
         """Return pairs of a control's record and that of twinfold, if there is one."""
         names = [panel.name for panel in panels]
         keys = sorted((names.index(p), s, p) for p, s in self.controls if p in names)
-        return [(self.controls[p, s], self.twinfold.get((p, s))) for _, s, p in keys]
+        ours = self.memory if memory else self.twinfold
+        return [(self.controls[p, s], ours.get((p, s))) for _, s, p in keys]
 
 
 def _geometric(values: Iterable[float]) -> float | None:
@@ -145,8 +155,8 @@ def _headline(table: _Records) -> str:
     def line(label: str, value: Callable[[Any, str], str]) -> None:
         rows.append([label, *(value(panels, kind) for panels, kind in groups)])
 
-    def twin(panels: Any, kind: str, against: str) -> str:
-        found = _ratios(table.rows(panels), kind, against)
+    def twin(panels: Any, kind: str, against: str, memory: bool = False) -> str:
+        found = _ratios(table.rows(panels, memory), kind, against)
         return _cell(_geometric(value for values in found.values() for value in values))
 
     def worse(panels: Any, kind: str) -> str:
@@ -157,6 +167,8 @@ def _headline(table: _Records) -> str:
         return f"{count} of {len(found)}"
 
     line("**twinfold**", lambda panels, kind: f"**{twin(panels, kind, 'persistence')}**")
+    if table.memory:
+        line(MEMORY_LINE, lambda panels, kind: twin(panels, kind, "persistence", memory=True))
     for name in names:
 
         def control(panels: Any, kind: str, name: str = name) -> str:

@@ -189,6 +189,8 @@ def test_the_page_says_where_twinfold_loses(lib: Any) -> None:
          "known": ours(1.5, "usable for prediction"), "new": ours(0.5, "not usable")},
         {**base, "model": "twinfold", "settings": {"steps": 1}, "effects": {},
          "known": ours(9.0, "not usable"), "new": ours(9.0, "not usable")},
+        {**base, "model": "twinfold", "settings": {"history": "auto"}, "effects": {},
+         "known": ours(0.25, "not usable"), "new": ours(2.5, "not usable")},
     ]  # fmt: skip
     text = lib.page.page(records)
     assert "worse than no change by more than 2 % for known agents: dietox (1.50)" in text
@@ -197,6 +199,8 @@ def test_the_page_says_where_twinfold_loses(lib: Any) -> None:
     assert "Of 2 clear cases, the verdict agrees with the truth in 0 and cannot tell in 0" in text
     assert "| dietox | not usable | usable for prediction | usable | not usable | refused |" in text
     assert "| dietox | 100 % | 90 % | 1.50 |" in text
+    assert "| twinfold with `--history auto` | 0.25 | 2.50 |" in text
+    assert "--history auto" not in lib.page.page(records[:-1])
 
 
 def test_every_panel_is_listed_once_and_says_what_was_done_to_it(lib: Any) -> None:
