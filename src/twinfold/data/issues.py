@@ -56,6 +56,16 @@ class Notes:
                 f"column {column!r} ({role}): {what} {count} {self.of(int(found[0]))}; {advice}"
             )
 
+    def censored(self, column: str, written: pd.Series, rows: Mask, kept: bool) -> None:
+        """Rows that hold a bound such as ``<0.05``, taken as missing or as the bound."""
+        found = np.flatnonzero(rows)
+        taken = "the bound itself" if kept else "missing (--censored takes the bound)"
+        self.warnings.append(
+            f"column {column!r}: {counted(len(found), 'censored value')} such as "
+            f"{clipped(written.iloc[int(found[0])])}, first at {self.of(int(found[0]))}, taken as "
+            f"{taken}"
+        )
+
     def duplicates(
         self, order: NDArray[Any], twice: Mask, times: Times, column: str, episodes: bool
     ) -> None:
@@ -108,7 +118,10 @@ def some(ids: Sequence[AgentId], most: int = 5) -> str:
 def number_advice(value: Any, advice: str) -> str:
     """Return what to do about a value that is no number: a comma is told from other text."""
     if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
-        return "a decimal comma? write it with a point, as in 0.5, and nothing between thousands"
+        return (
+            "a decimal comma? give --decimal , if all numbers are written so; else write it with a "
+            "point, as in 0.5, and nothing between thousands"
+        )
     return advice
 
 

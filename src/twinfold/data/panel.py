@@ -22,6 +22,8 @@ from twinfold.utils.text import clipped
 if TYPE_CHECKING:
     import pandas as pd
 
+    from twinfold.data.table_format import TableFormat
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
@@ -163,17 +165,20 @@ class PanelDataset:
     @classmethod
     def from_frame(
         cls,
-        df: pd.DataFrame,
+        df: Any,
         roles: Roles | Mapping[str, Any],
         *,
         time_step: float | str | pd.Timedelta | None = None,
+        form: TableFormat | Mapping[str, Any] | None = None,
     ) -> PanelDataset:
         """Check a table and sort it into trajectories.
 
         Args:
-            df: one row per agent and time, in any order.
+            df: one row per agent and time, in any order; a frame of pandas, polars, Arrow or
+                DuckDB, or any other that narwhals reads.
             roles: which column is what; a mapping is parsed.
             time_step: time between two rows; found from the data when None.
+            form: how values are written, if not the plain way.
 
         Raises:
             UsageError: the roles themselves are malformed.
@@ -182,7 +187,7 @@ class PanelDataset:
         from twinfold.data.validate import inspect
 
         parsed = Roles.parse(roles)
-        report, fields = inspect(df, parsed, time_step)
+        report, fields = inspect(df, parsed, time_step, form)
         if fields is None:
             raise InvalidDataError(report.problems)
         return cls(roles=parsed, warnings=report.warnings, **fields)

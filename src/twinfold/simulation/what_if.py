@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.arrow_columns import as_pandas
 from twinfold.data.columns import as_text
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, offset_of, zone_of
@@ -54,7 +55,7 @@ _DATE_FORMS = (
 
 def answer(
     model: FittedModel,
-    queries: pd.DataFrame,
+    queries: Any,
     warn: Warn | None = None,
     *,
     min_support: float | None = None,
@@ -68,7 +69,8 @@ def answer(
 
     Args:
         model: the fitted model.
-        queries: the questions; further columns (episode, reward) are passed over.
+        queries: the questions, a frame of any kind; further columns (episode, reward) are passed
+            over.
         warn: receives what is doubtful about the answers; None for ``warnings.warn``.
         min_support: abstain from the first step on whose support is less: predictions are missing
             there, and ``warn`` receives the reason.
@@ -79,6 +81,7 @@ def answer(
         InvalidDataError: a question cannot be answered; each line names the first query with the
             problem and counts the others.
     """
+    queries = as_pandas(queries)
     asked = read_queries(model, queries, strict=strict)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     ids, roles = column(queries, QUERY), model.roles
