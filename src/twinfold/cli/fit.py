@@ -109,7 +109,7 @@ def _learn(
     check_free(out)
     roles = columns.roles(table)
     dataset = load_told(table, roles, columns.form.given(), talk)
-    manifest = read_manifest(table) if roles is None else None
+    manifest = read_manifest(table) if roles is None or isinstance(roles, dict) else None
     source = dict(manifest.source) if manifest is not None else {}
     source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
     if form := told_format(manifest, columns.form.given()).given():

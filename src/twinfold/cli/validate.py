@@ -138,7 +138,8 @@ def _examine(
 
     roles, form = run_table(table, columns, model)
     if fitted:  # whatever a manifest says
-        roles = columns.roles(table) or model.roles
+        given = columns.roles(table, run=True) or {}
+        roles = model.roles.model_copy(update=given) if isinstance(given, dict) else given
         form = {**fitted_format(model), **columns.form.given()}
     silent = how.quiet or how.json
     with talking(silent) as talk:

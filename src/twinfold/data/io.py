@@ -96,7 +96,8 @@ def load_panel(
 
     Args:
         path: a CSV or Parquet file, or a folder of Parquet files.
-        roles: which column is what; taken from the manifest beside the table when None.
+        roles: which column is what; taken from the manifest beside the table when None. A mapping
+            without an agent changes what the manifest says.
         form: how its values are written; a mapping changes what the manifest says of it.
 
     Raises:
@@ -144,12 +145,13 @@ def read_with_roles(
         UsageError: there is no such file, or neither roles nor a manifest.
         InvalidDataError: the file is damaged, or lacks a column that has a role.
     """
-    manifest = read_manifest(path) if roles is None else None
+    changed = isinstance(roles, Mapping) and "agent" not in roles
+    manifest = read_manifest(path) if roles is None or changed else None
     parsed_form = told_format(manifest, form)
     opened = _open(path, parsed_form)
     if roles is None and manifest is None:
         raise UsageError("\n".join([*_layout(opened), _no_roles(Path(path), opened.names)]))
-    parsed = manifest.roles if manifest else Roles.parse(roles or {})
+    parsed = Roles.parse(roles or {}) if manifest is None else _changed(manifest.roles, roles)
     problems = list(column_problems(opened.names, parsed))
     if problems and manifest:
         name = manifest_path(path).name
@@ -159,6 +161,10 @@ def read_with_roles(
     ids = [name for name in (parsed.agent, parsed.episode) if name is not None]
     frame = _frame(opened, ids, parsed.columns)
     return TableRead(frame, parsed, parsed_form, manifest)
+
+
+def _changed(roles: Roles, changes: Any) -> Roles:
+    return Roles.parse({**roles.model_dump(), **(changes or {})})
 
 
 def told_format(manifest: Manifest | None, form: Form) -> TableFormat:

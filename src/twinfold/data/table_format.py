@@ -33,6 +33,8 @@ class TableFormat(BaseModel):
         thousands: mark between the thousands of a number; empty if there is none.
         date_format: how times are written, in the codes of ``strptime`` such as ``%d.%m.%Y``;
             None for numbers, durations and dates of ISO 8601.
+        time_zone: of local times, such as ``Europe/Berlin``; where its clock repeats an hour, the
+            first of two rows of an agent with one time comes first.
         missing: texts and numbers that stand for no value, besides blanks and ``NA``; never of ids.
         censored: take a text such as ``<0.05`` as its bound; as missing otherwise.
         encoding: of a text file.
@@ -45,6 +47,7 @@ class TableFormat(BaseModel):
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ",", ".", " ", "'", "_"] = ""
     date_format: str | None = Field(default=None, max_length=100)
+    time_zone: str | None = Field(default=None, max_length=100)
     missing: tuple[str, ...] = ()
     censored: bool = False
     encoding: str = Field(default="utf-8", max_length=100)
@@ -64,6 +67,15 @@ class TableFormat(BaseModel):
             "".encode(found.name).decode(found.name)
         except (LookupError, ValueError, TypeError):  # unknown, or of bytes to bytes
             raise ValueError("no encoding of text; common ones are utf-8, utf-16, cp1252") from None
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        try:
+            pd.DatetimeIndex([], tz=value)
+        except (KeyError, ValueError, TypeError, OSError):
+            raise ValueError("no time zone; one is such as Europe/Berlin or UTC") from None
         return value
 
     @model_validator(mode="after")
@@ -148,28 +160,55 @@ def settle_numbers(series: pd.Series, form: TableFormat) -> Settled:
     return Settled(_as_narrow(taken, series), censored[codes])
 
 
-def settle_times(series: pd.Series, form: TableFormat) -> pd.Series:
-    """Read a column of times by its format; what does not fit stays as it is."""
+def settle_times(series: pd.Series, form: TableFormat, agent: pd.Series | None = None) -> pd.Series:
+    """Read a column of times by its format; what does not fit stays as it is.
+
+    Args:
+        series: the column.
+        form: how it is written.
+        agent: whose the rows are; with a time zone, an hour that is there twice is told by it.
+    """
     if form.missing:
         gone = _gone(series, form)
         series = series.mask(pd.Series(gone, series.index)) if gone.any() else series
-    if form.date_format is None:
-        return series if form.plain_numbers else settle_numbers(series, form).series
-    if getattr(series.dtype, "kind", "O") in "mM":
-        return series
+    if form.date_format is not None and getattr(series.dtype, "kind", "O") not in "mM":
+        series = _dates(series, form.date_format)
+    elif not form.plain_numbers:
+        series = settle_numbers(series, form).series
+    return series if form.time_zone is None else _zoned(series, form.time_zone, agent)
+
+
+def _dates(series: pd.Series, date_format: str) -> pd.Series:
+    """Dates of a column; if some are none, as text of ISO 8601 beside what these are."""
     codes, distinct = distinct_values(series)
     texts = pd.Series([_date_text(value) for value in distinct], dtype=object)
     try:
-        dates = pd.to_datetime(texts, format=form.date_format, errors="coerce")
+        dates = pd.to_datetime(texts, format=date_format, errors="coerce")
     except (ValueError, TypeError):  # offsets of several kinds, or no such code
         return series
     lost = dates.isna().to_numpy()
-    if not lost.any():
+    if not lost.any() and (codes >= 0).all():
         return pd.Series(dates.iloc[codes].array, series.index, name=series.name)
-    values = [str(value) if gone else date.isoformat()
-              for value, date, gone in zip(texts, dates, lost, strict=True)]  # fmt: skip
+    values = [text if gone else date.isoformat()
+              for text, date, gone in zip(texts, dates, lost, strict=True)]  # fmt: skip
     taken = np.array([*values, None], dtype=object)[codes]
     return pd.Series(taken, series.index, name=series.name)
+
+
+def _zoned(series: pd.Series, zone: str, agent: pd.Series | None) -> pd.Series:
+    """Local dates with their time zone; times that are no dates, or have a zone, as they are."""
+    if getattr(series.dtype, "kind", "O") != "M":
+        if not _holds_text(series):
+            return series
+        dates = pd.to_datetime(series, errors="coerce", format="ISO8601")
+        if getattr(dates.dtype, "kind", "O") != "M" or (dates.isna() & series.notna()).any():
+            return series
+        series = pd.Series(dates.array, series.index, name=series.name)
+    if series.dt.tz is not None:
+        return series
+    owner = pd.Series(0, series.index) if agent is None else agent
+    again = series.groupby([owner.to_numpy(), series.to_numpy()]).cumcount().to_numpy()
+    return series.dt.tz_localize(zone, ambiguous=again == 0, nonexistent="shift_forward")
 
 
 def number_marks(text: str) -> Iterator[tuple[str, str]]:

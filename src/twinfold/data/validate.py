@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.data.arrow_columns import as_pandas
+from twinfold.data.calendars import calendar_line
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.ids import (
     UNUSABLE,
@@ -31,7 +32,7 @@ from twinfold.data.ids import (
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
-from twinfold.data.segments import Table, assemble, trajectories
+from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
 from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
@@ -46,6 +47,7 @@ _NUMBERS = {
     "static": "give a date or a duration in years or days, and a category as columns of 0 and 1",
 }
 _DROP = "drop the row: the trajectory is then split there"
+_FILL = f"fill it in, or {_DROP}"
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,16 @@ def _inspect(
         return None
     rows = trajectories(table, roles, time_step, notes)
     used = np.zeros(len(df), bool)
-    used[rows.order] = rows.inner
+    used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
-        _check_numbers(columns[name], "action", numbers, used, notes)
+        _check_numbers(columns[name], "action", numbers, used, notes, _action_advice(rows, numbers))
     if roles.action_type == "discrete":
         _check_whole(roles.action[0], table.actions[0].values, used, notes)
     if table.reward is not None and roles.reward is not None:
         _check_numbers(columns[roles.reward], "reward", table.reward, used, notes)
     if not used.any():
         notes.problems.append(_nothing_to_learn(table.agent_ids, roles, len(df)))
-    return None if notes.problems else assemble(table, rows, roles, notes)
+    return None if notes.problems else assemble(aligned(table, rows, roles), rows, roles, notes)
 
 
 def _settle(
@@ -126,7 +128,7 @@ def _settle(
     settled, bounds = dict(columns), {}
     for name, role in roles.items():
         if role == "time":
-            settled[name] = settle_times(columns[name], form)
+            settled[name] = settle_times(columns[name], form, columns[roles.agent])
         elif role not in ("agent", "episode", "terminated", "truncated"):
             found = settle_numbers(columns[name], form)
             settled[name] = found.series
@@ -144,8 +146,10 @@ def _read(
     episode, episode_ids = np.zeros(len(agent), np.int64), ()
     if roles.episode is not None:
         episode, episode_ids = _read_ids(columns[roles.episode], "episode", form, notes)
-    times = as_times(columns[roles.time])
+    times = as_times(columns[roles.time], roles.calendar)
     _check_times(times, columns[roles.time], notes)
+    if times.calendar is not None and roles.calendar is None:
+        notes.warnings.append(calendar_line(roles.time, times.values, times.calendar))
     broken = bool(notes.problems)
     states = [as_numbers(columns[name]) for name in roles.state]
     for name, numbers in zip(roles.state, states, strict=True):
@@ -256,9 +260,9 @@ def _check_times(times: Times, series: pd.Series, notes: Notes) -> None:
 
 
 def _check_numbers(
-    series: pd.Series, role: str, numbers: Numbers, used: Mask, notes: Notes
+    series: pd.Series, role: str, numbers: Numbers, used: Mask, notes: Notes, absent: str = _FILL
 ) -> None:
-    """Problems of a numeric column in the rows that are used."""
+    """Problems of a numeric column in the rows that are used; what to do about ``absent`` ones."""
     column = str(series.name)
     missing, bad = numbers.null & used, numbers.bad & used
     if numbers.null.all() and used.any():
@@ -274,12 +278,25 @@ def _check_numbers(
         notes.bad_rows(column, role, f"{clipped(value)} is no number", bad, advice)
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"
-        notes.bad_rows(column, role, what, missing, f"fill it in, or {_DROP}")
+        notes.bad_rows(column, role, what, missing, absent)
     else:
-        notes.bad_rows(column, role, "NaN (no value)", missing, f"fill it in, or {_DROP}")
+        notes.bad_rows(column, role, "NaN (no value)", missing, absent)
     infinite = np.isinf(numbers.values) & used
     notes.bad_rows(column, role, "infinity", infinite, f"correct it, or {_DROP}")
     _check_size(column, role, np.where(used, numbers.values, np.nan), notes)
+
+
+def _action_advice(rows: Rows, action: Numbers) -> str:
+    """What to do about missing actions: where first rows have none, all may stand too low."""
+    first = np.r_[True, ~rows.inner[:-1]] & rows.inner
+    last = ~rows.inner & np.r_[False, rows.inner[:-1]]
+    null = action.null[rows.order]
+    if first.any() and null[first].all() and not null[~first].any() and not null[last].any():
+        return (
+            "only the first row of each trajectory has none: if an action stands in the row of "
+            "its outcome, give --align same-row"
+        )
+    return _FILL
 
 
 def _check_size(column: str, role: str, values: NDArray[np.float64], notes: Notes) -> None:
