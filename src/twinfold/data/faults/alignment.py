@@ -7,8 +7,9 @@ state; if it stands one row early, that of the row above. So three regressions a
 next states on the last two states and one action: as it stands, of the row below, of the row above.
 
 Where a policy looks at the state, the action of the row below depends on the next state, and
-predicts it without having caused it. But then, given the present state, it does not depend on the
-state before; one that stands late does. Its dependence on what was before must be the larger.
+predicts it without having caused it. But then, given the present state and the last action, it
+does not depend on the state before; one that stands late does. So it must tell more of what was
+before than of what follows.
 
 Axes: K rows whose neighbours on both sides are known, D state columns, A action columns.
 """
@@ -40,7 +41,8 @@ class AlignmentFigures(NamedTuple):
             the state columns.
         early_gain: the same for the row above.
         ahead: how much an action tells of what follows: minus the logarithm of ``as_is``, summed.
-        behind: how much of what was before.
+        behind: how much it tells of what was before, beside the present state and the action
+            before it; of actions that these do not determine.
     """
 
     rows: int
@@ -53,15 +55,28 @@ class AlignmentFigures(NamedTuple):
     ahead: float
     behind: float
 
-    def late_by(self, gain: float) -> bool:
+    @property
+    def probably_late(self) -> bool:
         """Whether actions stand one row late, in the row of their outcome."""
-        certain = 0.5 * self.rows * self.late_gain > FAULTS.certain
-        return certain and self.late_gain > gain and self.behind > self.ahead
+        apart = 0.5 * self.rows * self.behind > FAULTS.worked and self.behind > self.ahead
+        return apart and self._beats(self.late_gain, self.early_gain)
 
-    def early_by(self, gain: float) -> bool:
+    @property
+    def probably_early(self) -> bool:
         """Whether they stand one row early."""
-        certain = 0.5 * self.rows * self.early_gain > FAULTS.certain
-        return certain and self.early_gain > gain and self.ahead < 0.5 * self.early_gain
+        apart = self.ahead < 0.5 * self.early_gain
+        return self._beats(self.early_gain, self.late_gain) and apart
+
+    def _beats(self, gain: float, other: float) -> bool:
+        """Whether a gain is large, certain, and not there for the other direction as well.
+
+        Actions that follow a calendar tell the same one row above and one row below.
+        """
+        return (
+            gain > FAULTS.gain
+            and 0.5 * self.rows * gain > FAULTS.certain
+            and other < FAULTS.other_gain * gain
+        )
 
 
 def alignment_figures(
@@ -97,8 +112,10 @@ def alignment_figures(
     floor = FAULTS.noise * np.var(after, axis=0)[known]
     logs = [np.log(np.maximum(e[known], floor) / none[known]) for e in (as_is, late, early)]
     best = int(np.argmax(np.maximum(logs[0] - logs[1], logs[0] - logs[2])))
-    behind = _errors(now, here), _errors(base, here)
-    told = behind[0] > FAULTS.noise * np.var(here, axis=0)
+    # A policy may look at the present state, in whatever way, and at its last action.
+    seen = np.hstack([now, now**2, now**3, above])
+    behind = _errors(seen, here), _errors(np.hstack([seen, before]), here)
+    told = (behind[0] > FAULTS.own * np.var(here, axis=0)) & ~_follows(now, here)
     ratio = behind[1][told] / np.maximum(behind[0][told], 1e-300)
     shares = [float(np.exp(0.5 * log[best])) for log in logs]
     return AlignmentFigures(
@@ -121,7 +138,7 @@ def alignment_line(roles: Roles, figures: AlignmentFigures | None) -> str | None
         f"the error of {figures.column!r} one step ahead is {figures.as_is:.2f} of that without "
         "any action as they stand"
     )
-    if figures.late_by(FAULTS.gain):
+    if figures.probably_late:
         advice = (
             "if an action stands in the row of its outcome, give --align same-row"
             if roles.align == "next"
@@ -131,11 +148,12 @@ def alignment_line(roles: Roles, figures: AlignmentFigures | None) -> str | None
             f"{what} (action) probably one row late: {before}, and {figures.late:.2f} with each "
             f"moved one row up; {advice}"
         )
-    if figures.early_by(FAULTS.gain):
+    if figures.probably_early:
         advice = (
             "--align same-row is probably wrong: give --align next"
             if roles.align == "same-row"
-            else "move them one row down, into the row of the state that they are taken in"
+            else "move them one row down, into the row of the state that they are taken in; or "
+            "they act a row later than they are given"
         )
         return (
             f"{what} (action) probably one row early: {before}, and {figures.early:.2f} with each "
@@ -188,6 +206,24 @@ def reward_lines(
                 f"{100 * (1 - there / total):.0f} % with rewards moved one row {up}"
             )
             return
+
+
+def _follows(state: Floats, action: Floats) -> NDArray[np.bool_]:
+    """Whether each action ``(A,)`` is a function of the state, in whatever way.
+
+    Then rows of like states have like actions: those of nearest neighbours, other times of the
+    same trajectory aside, are compared.
+    """
+    stride = -(-len(state) // FAULTS.neighbours)
+    scale = state.std(axis=0)
+    x, y = state[::stride, scale > 0] / scale[scale > 0], action[::stride]
+    square = np.sum(x**2, axis=1)
+    away = square[:, None] + square - 2 * x @ x.T
+    place = np.arange(len(x))
+    away[np.abs(place[:, None] - place) * stride <= FAULTS.apart] = np.inf
+    nearest = away.argmin(axis=1)
+    error = np.mean((y - y[nearest]) ** 2, axis=0)
+    return error < FAULTS.follows * np.var(y, axis=0)
 
 
 def _middles(joined: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -29,7 +29,7 @@ def sentinel(values: Floats) -> tuple[float, int] | None:
     (-999), by their range if not; or it is repeated where hardly any other value is.
 
     Args:
-        values: ``(n,)``, finite.
+        values: ``(n,)``, finite, in the order of trajectories.
     """
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 3:
@@ -61,12 +61,14 @@ def _repeated(
     most = int(np.argmax(inner)) + 1
     count, others = int(counts[most]), len(values) - int(counts[most])
     if (
-        count >= max(FAULTS.repeated, FAULTS.repeated_share * len(values))
-        and distinct[most] != 0
-        and len(distinct) - 1 >= FAULTS.distinct_share * others
+        count < max(FAULTS.repeated, FAULTS.repeated_share * len(values))
+        or distinct[most] == 0
+        or len(distinct) - 1 < FAULTS.distinct_share * others
     ):
-        return float(distinct[most]), count
-    return None
+        return None
+    apart = np.median(np.diff(np.flatnonzero(values == distinct[most])))
+    scattered = apart > FAULTS.scattered * len(values) / count  # what stands still is not
+    return (float(distinct[most]), count) if scattered else None
 
 
 def sentinel_line(name: str, role: str, values: Floats, rows: Rows, notes: Notes) -> str | None:

@@ -19,7 +19,13 @@ class FaultSettings:
         gain: by how much the logarithm of the error, summed over columns, must be less with
             actions moved than as they stand.
         certain: the same times half the rows, a likelihood ratio.
-        hint: by how much the logarithm of the error must be less for a guess at the alignment.
+        worked: the likelihood ratio of late actions having been at work in the present state.
+        own: share of an action's variance that the present state must leave open.
+        neighbours: rows among which nearest neighbours are looked for.
+        apart: rows of a trajectory within which none is a neighbour of another.
+        follows: share of an action's variance between neighbours, below which it is a function of
+            the state.
+        other_gain: share of that gain that may be had by moving them the other way.
         reward_left: share of a reward's error that is left when it is moved, at most.
         reward_known: share of its variance that is then explained, at the least.
         levels: of a discrete action that have an effect of their own in a regression.
@@ -30,6 +36,7 @@ class FaultSettings:
         repeated: occurrences of a number within the range of a column that otherwise has few twice.
         repeated_share: share of the rows that they make up at the least.
         distinct_share: share of the other rows that must be unlike each other.
+        scattered: their distance from each other, as a share of what it is if they are anywhere.
         handful: rows on which the variation of an action rests.
         handful_of: rows that there must be for that to be said.
         handful_share: share of the squared deviations that they make up.
@@ -40,9 +47,14 @@ class FaultSettings:
     most_rows: int = 50_000
     ridge: float = 1e-6
     noise: float = 1e-9
-    gain: float = 0.1
+    gain: float = 0.02
     certain: float = 12.0
-    hint: float = 0.01
+    worked: float = 8.0
+    own: float = 0.02
+    neighbours: int = 1000
+    apart: int = 5
+    follows: float = 0.2
+    other_gain: float = 0.5
     reward_left: float = 0.5
     reward_known: float = 0.5
     levels: int = 20
@@ -53,6 +65,7 @@ class FaultSettings:
     repeated: int = 5
     repeated_share: float = 0.02
     distinct_share: float = 0.9
+    scattered: float = 0.2
     handful: int = 5
     handful_of: int = 50
     handful_share: float = 0.95
