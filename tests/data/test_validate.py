@@ -240,7 +240,7 @@ def test_uuid_ids_and_a_frame_of_another_library(table: Frame, roles: dict[str, 
     names = {"a": uuid.UUID(int=1), "b": uuid.UUID(int=2), "c": uuid.UUID(int=3)}
     table["machine id"] = [names[value] for value in table["machine id"]]
     assert PanelDataset.from_frame(table, roles).agent_ids == (str(names["a"]), str(names["c"]))
-    with pytest.raises(UsageError, match="a pandas DataFrame is needed, not a dict"):
+    with pytest.raises(UsageError, match=r"a data frame is needed .*, not a dict"):
         check(table.to_dict(), roles)  # pyright: ignore[reportArgumentType]
 
 
@@ -268,7 +268,7 @@ def test_ids_that_look_alike(table: Frame, roles: dict[str, Any]) -> None:
     table["machine id"] = ["Zo\u00eb"] * 4 + [" zoe\u0308"] + ["ZOE"] * 3
     assert check(table, roles).warnings[0] == (
         "column 'machine id' (agent): 'Zo\u00eb', ' zoe\\u0308' look alike and are taken for 2 "
-        "agents; if they are one, write them the same way"
+        "agents; if they are one, write them the same way, or have them joined (--join-ids)"
     )
     table["machine id"] = ["a"] * 3 + ["b"] + ["A"] * 2 + ["B"] * 2
     assert "'a', 'A' (and 1 other group)" in check(table, roles).warnings[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, RoleFlags, SomeNames, load_told, named_agents, table_roles
+from twinfold.cli.flags import Flag, RoleFlags, SomeNames, load_told, named_agents, run_table
 from twinfold.cli.values import Place
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def adapt(
 
     check_free(out)
     model = load_run(run)
-    roles = table_roles(table, columns, model.roles)
+    roles, form = run_table(table, columns, model)
     with talking(quiet) as talk:
-        panel = load_told(table, roles, talk)
+        panel = load_told(table, roles, form, talk)
         adapted = adapt_model(
             model,
             panel,

@@ -95,8 +95,8 @@ def validate(
     from twinfold.data.validate import check
 
     try:
-        df, parsed, manifest = read_with_roles(table, columns.roles(table))
-        report = check(df, parsed, time_step=manifest.time_step if manifest else None)
+        read = read_with_roles(table, columns.roles(table), columns.form.given())
+        report = check(read.frame, read.roles, time_step=read.time_step, form=read.form)
         problems, warnings = report.problems, report.warnings
     except InvalidDataError as error:
         problems, warnings = error.problems, ()
@@ -139,7 +139,7 @@ def describe(
 
     check_outputs({"plot": SUFFIXES}, plot=plot)
     roles = columns.roles(table)
-    dataset = load_panel(table, roles)
+    dataset = load_panel(table, roles, form=columns.form.given())
     record = describe_panel(dataset)
     if plot is not None:
         coverage_figure(dataset, plot)

@@ -101,16 +101,19 @@ def _learn(
     talk: Talk,
 ) -> tuple[PanelDataset, FittedModel]:
     """Return the data and the run that is made of it."""
-    from twinfold.data.io import read_manifest
+    from twinfold.data.io import told_format
+    from twinfold.data.manifest import read_manifest
     from twinfold.training.fit import fit as fit_model
     from twinfold.training.run_writer import check_free
 
     check_free(out)
     roles = columns.roles(table)
-    dataset = load_told(table, roles, talk)
-    manifest = read_manifest(table) if roles is None else None
+    dataset = load_told(table, roles, columns.form.given(), talk)
+    manifest = read_manifest(table) if roles is None or isinstance(roles, dict) else None
     source = dict(manifest.source) if manifest is not None else {}
     source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
+    if form := told_format(manifest, columns.form.given()).given():
+        source["table_format"] = form
     model = fit_model(
         dataset,
         config,

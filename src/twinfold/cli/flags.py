@@ -6,7 +6,7 @@ import csv
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, make_dataclass
+from dataclasses import asdict, dataclass, field, fields as dataclass_fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
 
 ActionType = Literal["discrete", "continuous"]
+Alignment = Literal["next", "same-row"]
+Calendar = Literal["month", "day", "quarter", "none"]
 _NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]" is a name too
 Names = Annotated[list[str] | None, _NAMES]
 SomeNames = Annotated[list[str], _NAMES]
@@ -118,6 +120,39 @@ def state_numbers(text: str, names: Sequence[str]) -> list[float]:
     return values
 
 
+@Parameter(name="*", group="Format of the table")
+@dataclass(frozen=True)
+class FormatFlags:
+    """How the values of a table are written; what is not given is the manifest's, or plain.
+
+    Attributes:
+        decimal: Mark before decimals: "." or ",".
+        thousands: Mark between thousands: "," "." "'" "_" or a blank.
+        date_format: How times are written, such as %d.%m.%Y; ISO 8601 needs none.
+        time_zone: Of local times, such as Europe/Berlin, for changes of the clock.
+        missing: Texts and numbers that stand for no value, separated by commas, such as .,-999.
+        censored: Take <0.05 as its bound; as missing if left out.
+        encoding: Of a text file, such as cp1252 or utf-16.
+        join_ids: Take ids that differ in case, blanks, forms of letters or leading zeros for one.
+    """
+
+    decimal: Annotated[str | None, shown(".")] = None
+    thousands: Annotated[str | None, shown("none")] = None
+    date_format: str | None = None
+    time_zone: str | None = None
+    missing: Names = None
+    censored: Annotated[bool | None, Parameter(negative="", show_default=False)] = None
+    encoding: Annotated[str | None, shown("utf-8")] = None
+    join_ids: Annotated[bool | None, Parameter(negative="", show_default=False)] = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what was given, as settings of a format."""
+        found = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.missing is not None:
+            found["missing"] = names(self.missing)
+        return found
+
+
 @Parameter(name="*", group="Columns")
 @dataclass(frozen=True)
 class RoleFlags:
@@ -136,6 +171,11 @@ class RoleFlags:
         angle: Those state columns that are angles in radians, separated by commas.
         static: Columns that describe an agent and never change (age, size, 0 or 1 for a site); what
             they say of new agents is learned too.
+        align: next if an action stands in the row of the state that it is taken in, same-row if
+            in that of its outcome.
+        calendar: What integer times are: month (202312), day (20231231), quarter (20234), or none
+            for numbers; told from the data if left out.
+        form: How values are written.
     """
 
     agent: str | None = None
@@ -149,19 +189,30 @@ class RoleFlags:
     truncated: str | None = None
     angle: Names = None
     static: Names = None
+    align: Annotated[Alignment | None, shown("next")] = None
+    calendar: Calendar | None = None
+    form: FormatFlags = field(default_factory=FormatFlags)
 
-    def roles(self, table: Path) -> Roles | None:
+    def roles(self, table: Path, run: bool = False) -> Roles | dict[str, Any] | None:
         """Return the roles, or None if no flag was given (the manifest beside the table then says).
+
+        Flags that name no column are a mapping, if there are roles that they can change.
 
         Args:
             table: the file, whose columns may have commas and spaces in their names.
+            run: whether there is a run, whose roles are a table's without a manifest.
 
         Raises:
             UsageError: some flags were given, but not all that are needed.
         """
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        fields = [entry.name for entry in dataclass_fields(self) if entry.name != "form"]
+        given = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         if not given:
             return None
+        from twinfold.data.manifest import manifest_path
+
+        if set(given) <= {"align", "calendar"} and (run or manifest_path(table).is_file()):
+            return given
         needed = ("agent", "time", "state", "action", "action_type")
         missing = ["--" + name.replace("_", "-") for name in needed if name not in given]
         if missing:
@@ -175,39 +226,49 @@ class RoleFlags:
 
         lists = {name: value for name, value in given.items() if isinstance(value, list)}
         plain = all("," not in value for values in lists.values() for value in values)
-        known = () if plain else column_names(table)
+        known = () if plain else column_names(table, self.form.given())
         return Roles.parse({**given, **{role: names(lists[role], known) for role in lists}})
 
 
-def table_roles(table: Path, columns: RoleFlags, fitted: Roles) -> Roles | None:
-    """Return the roles of a table for a run: by flags, else by its manifest (None), else the run's.
+def run_table(table: Path, columns: RoleFlags, model: FittedModel) -> tuple[Any, Any]:
+    """Return roles and format of a table for a run; see ``load_panel``.
 
-    Columns that nothing is learned from may then be missing.
+    They are those of the flags; else of the manifest beside the table (roles None); else of the
+    table that the run was made from. Columns that nothing is learned from may then be missing.
 
     Args:
         table: the file.
         columns: the flags.
-        fitted: the run's.
+        model: the run.
     """
-    roles = columns.roles(table)
-    if roles is not None:
-        return roles
-    from twinfold.data.io import column_names, manifest_path
+    from twinfold.data.io import column_names
+    from twinfold.data.manifest import manifest_path
+    from twinfold.data.roles import Roles
 
+    given, roles = columns.form.given(), columns.roles(table, run=True)
+    form = {**fitted_format(model), **given}
+    if isinstance(roles, Roles):
+        return roles, form
     if manifest_path(table).is_file():
-        return None
-    there = column_names(table)
+        return roles, given
+    fitted, there = model.roles, column_names(table, form)
     spare = ("reward", "terminated", "truncated")
     absent: dict[str, Any] = {role: None for role in spare if getattr(fitted, role) not in there}
     absent["static"] = tuple(name for name in fitted.static if name in there)
-    return fitted.model_copy(update=absent)
+    return fitted.model_copy(update={**absent, **(roles or {})}), form
 
 
-def load_told(table: Path, roles: Roles | None, talk: Talk) -> PanelDataset:
+def fitted_format(model: FittedModel) -> dict[str, Any]:
+    """Return how the table was written that a run was made from."""
+    kept = model.info.source.get("table_format")
+    return kept if isinstance(kept, dict) else {}
+
+
+def load_told(table: Path, roles: Any, form: Any, talk: Talk) -> PanelDataset:
     """Return the panel of a table; what is doubtful about it is said."""
     from twinfold.data.io import load_panel
 
-    panel = load_panel(table, roles)
+    panel = load_panel(table, roles, form=form)
     for line in panel.warnings:
         talk.line(f"warning: {line}")
     return panel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,11 @@ from cyclopts import Parameter
 from twinfold.cli.console import console, print_json, set_up_jax, warn
 from twinfold.cli.flags import (
     Flag,
+    FormatFlags,
     Words,
     all_or_none,
     check_outputs,
+    fitted_format,
     numbers,
     state_numbers,
     whole,
@@ -35,6 +37,7 @@ class QuestionFlags:
     """The question, and the places where its answer goes.
 
     Attributes:
+        form: How the values of a table of questions are written, if not as in the fit.
         agent: Id of the agent of a single question.
         state: Its first state, numbers separated by commas; for a fit with memory rows before it
             as well, the earliest first, separated by semicolons.
@@ -60,6 +63,7 @@ class QuestionFlags:
     strict: Flag = False
     quiet: Flag = False
     json: Flag = False
+    form: FormatFlags = field(default_factory=FormatFlags)
 
     def check(self) -> None:
         """Refuse flags that do not belong together, and files that cannot be written.
@@ -151,7 +155,9 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     from twinfold.simulation.what_if import QUERY, answer
 
     used = question_columns(model.roles)
-    table = read_table(asked.queries, ids=[model.roles.agent, QUERY], used=used)
+    form = {**fitted_format(model), **asked.form.given()}
+    ids, time = [model.roles.agent, QUERY], model.roles.time
+    table = read_table(asked.queries, ids, used, form=form, time=time)
     answers = answer(model, table, **asked.limits)
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())

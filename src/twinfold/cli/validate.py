@@ -17,8 +17,9 @@ from twinfold.cli.flags import (
     Words,
     all_or_none,
     check_outputs,
+    fitted_format,
     load_told,
-    table_roles,
+    run_table,
 )
 from twinfold.cli.values import Place, Seed
 from twinfold.errors import UsageError
@@ -135,20 +136,21 @@ def _examine(
     from twinfold.validation.data_overlap import made_from
     from twinfold.validation.validate import validate as examine_run
 
-    if fitted:
-        roles = columns.roles(table) or model.roles  # whatever a manifest says
-    else:
-        roles = table_roles(table, columns, model.roles)
+    roles, form = run_table(table, columns, model)
+    if fitted:  # whatever a manifest says
+        given = columns.roles(table, run=True) or {}
+        roles = model.roles.model_copy(update=given) if isinstance(given, dict) else given
+        form = {**fitted_format(model), **columns.form.given()}
     silent = how.quiet or how.json
     with talking(silent) as talk:
-        panel = load_told(table, roles, talk)
+        panel = load_told(table, roles, form, talk)
         seen = made_from(model, panel)
         if fitted and not seen:
             raise UsageError(
                 f"{table} is not the table that the run was made from any more: its values have "
                 "changed. Give fresh data as a second argument, or the table as it was"
             )
-        groups = None if how.group is None else _groups(table, panel, how.group)
+        groups = None if how.group is None else _groups(table, panel, how.group, form)
     said = (lambda line: None) if silent else warn
     return examine_run(model, panel, seen=seen, groups=groups, seed=how.seed, warn=said)
 
@@ -164,16 +166,17 @@ def _report(found: Validation, record: dict[str, Any], how: ValidateFlags) -> No
             print(f"page: {how.out / _PAGE}")
 
 
-def _groups(table: Path, panel: PanelDataset, column: str) -> dict[Any, str]:
+def _groups(table: Path, panel: PanelDataset, column: str, form: Any) -> dict[Any, str]:
     """Return the group of each agent of a table.
 
     Raises:
         UsageError: there is no such column, or an agent is in two groups.
     """
     from twinfold.data.ids import canonical_ids, did_you_mean
-    from twinfold.data.io import read_table
+    from twinfold.data.io import read_table, told_format
+    from twinfold.data.manifest import read_manifest
 
-    frame = read_table(table, [panel.roles.agent])
+    frame = read_table(table, [panel.roles.agent], form=told_format(read_manifest(table), form))
     names = [str(name) for name in frame.columns]
     if column not in names:
         raise UsageError(

@@ -22,7 +22,9 @@ import pyarrow.csv as pacsv
 
 from twinfold.data.columns import LARGEST_EXACT, NULL_TEXTS
 from twinfold.data.issues import LINE_KEY
+from twinfold.data.table_format import PLAIN, TableFormat
 from twinfold.data.table_settings import TABLE
+from twinfold.data.text_source import read_text
 from twinfold.errors import InvalidDataError
 from twinfold.utils.text import clipped
 
@@ -30,15 +32,14 @@ pc: Any = pyarrow.compute  # its functions are made at run time; checkers see no
 
 _BOMS = re.compile(b"(?:\xef\xbb\xbf)+")
 _NOT_TEXT = {
-    b"\x1f\x8b": "compressed by gzip; unpack it",
+    b"\x1f\x8b": "compressed by gzip; unpack it, or name it .csv.gz",
     b"PK\x03\x04": "a zip archive or a workbook; unpack it, or export the sheet as CSV",
     b"BZh": "compressed by bzip2; unpack it",
     b"\xfd7zXZ": "compressed by xz; unpack it",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it, or name it .csv.zst",
     b"PAR1": "a Parquet file; name it .parquet",
-    b"\xff\xfe": "UTF-16 text, not UTF-8 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text, not UTF-8 text; save it as UTF-8",
 }
+_NOT_UTF_8 = "save it as UTF-8, or give its --encoding, such as cp1252"
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
 _RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): ?(.*)", re.DOTALL)
 _SOMETHING = re.compile(rb"\S")
@@ -62,6 +63,7 @@ class CsvFile:
         data: the whole file.
         start: place in it of what follows the header.
         lines: of the file, if its first is the whole header; else None.
+        form: how its values are written.
     """
 
     file: Path
@@ -70,29 +72,29 @@ class CsvFile:
     data: bytes = field(repr=False)
     start: int
     lines: int | None
+    form: TableFormat = PLAIN
 
     @classmethod
-    def open(cls, file: Path, separator: str | None = None) -> CsvFile:
+    def open(cls, file: Path, separator: str | None = None, form: TableFormat = PLAIN) -> CsvFile:
         """Read a file; the separator is told from the header when None.
 
         Raises:
             InvalidDataError: it is empty, no text, or has no readable header.
         """
-        return cls._read(file, separator, file.read_bytes())
+        return cls._read(file, separator, read_text(file, form.encoding), form)
 
     @classmethod
-    def head(cls, file: Path, separator: str | None = None) -> CsvFile:
+    def head(cls, file: Path, separator: str | None = None, form: TableFormat = PLAIN) -> CsvFile:
         """Read no more of a file than its header takes; see ``open``."""
-        with file.open("rb") as opened:
-            data = opened.read(TABLE.head)
         with suppress(InvalidDataError):  # of what may be half a header
-            found = cls._read(file, separator, data)
+            data = read_text(file, form.encoding, TABLE.head)
+            found = cls._read(file, separator, data, form)
             if len(data) < TABLE.head or found.start < len(found.data):
                 return found
-        return cls.open(file, separator)
+        return cls.open(file, separator, form)
 
     @classmethod
-    def _read(cls, file: Path, separator: str | None, data: bytes) -> CsvFile:
+    def _read(cls, file: Path, separator: str | None, data: bytes, form: TableFormat) -> CsvFile:
         if marks := _BOMS.match(data):
             data = data[marks.end() :]
         for start, what in _NOT_TEXT.items():
@@ -106,7 +108,7 @@ class CsvFile:
         ends = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
         lines = ends + (not data.endswith((b"\n", b"\r")))
         plain = first.start() == 0 and end == first.end()
-        return cls(file, names, separator, data, end, lines if plain else None)
+        return cls(file, names, separator, data, end, lines if plain else None, form)
 
     @property
     def layout_advice(self) -> str:
@@ -138,7 +140,9 @@ class CsvFile:
         columns = {}
         for i, column in zip(places, self._columns(places), strict=True):
             text = self._text(self.names[i], column)
-            columns[i] = (_as_ids if self.names[i] in ids else _as_values)(text).to_pandas()
+            is_id = self.names[i] in ids
+            typed = _as_ids(text) if is_id else _as_values(text, self.form.plain_numbers)
+            columns[i] = typed.to_pandas()
         df = pd.DataFrame(columns)
         df.columns = [self.names[i] for i in places]
         if self.lines == len(df) + 1:  # neither blank lines nor line breaks within values
@@ -199,7 +203,7 @@ class CsvFile:
             row = next(i for i, value in enumerate(column.to_pylist()) if not _is_utf8(value))
             place = self._place(row, len(column))
             raise InvalidDataError(
-                f"{self.file} is not UTF-8 text ({place}) in column {name!r}; save it as UTF-8"
+                f"{self.file} is not UTF-8 text ({place}) in column {name!r}; {_NOT_UTF_8}"
             ) from None
         null = pc.match_substring(text, "\0")
         if pc.any(null).as_py():
@@ -258,7 +262,7 @@ def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[s
         with _long_fields():
             names = next(csv.reader(lines(), delimiter=separator, strict=True))
     except UnicodeDecodeError:
-        raise InvalidDataError(f"{file} is not UTF-8 text (line 1); save it as UTF-8") from None
+        raise InvalidDataError(f"{file} is not UTF-8 text (line 1); {_NOT_UTF_8}") from None
     except csv.Error as error:
         message = f"{file} is no regular CSV: its header cannot be read ({error})"
         raise InvalidDataError(message) from None
@@ -310,15 +314,18 @@ def _as_ids(column: Any) -> Any:
     return column if whole is None else whole
 
 
-def _as_values(column: Any) -> Any:
-    """Integers, floats or booleans if every value is one, else text."""
+def _as_values(column: Any, plain: bool) -> Any:
+    """Integers, floats or booleans if every value is one, else text.
+
+    Where numbers are not written the plain way, 1.500 may be 1500: these stay text.
+    """
     values = pc.if_else(pc.is_in(column, value_set=_BLANKS), pa.scalar(None, pa.string()), column)
     if values.null_count == len(values):
         return values.cast(pa.float64())
     whole = _as_integers(values)
     if whole is not None:
         return whole
-    if not pc.any(pc.match_substring_regex(values, _NOT_A_QUANTITY)).as_py():
+    if plain and not pc.any(pc.match_substring_regex(values, _NOT_A_QUANTITY)).as_py():
         try:
             return values.cast(pa.float64())
         except pa.ArrowInvalid:

@@ -27,6 +27,8 @@ UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
 """What pandas raises of values that cannot be told apart: lists, mappings, signalling decimals."""
 
 _DIGITS = re.compile("([0-9]+)")
+_ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
+_SHORTENED = re.compile(r"[0-9][.,][0-9]+[eE]\+?[0-9]{2,}")
 
 
 def canonical_ids(values: Iterable[Any]) -> tuple[AgentId, ...]:
@@ -88,16 +90,37 @@ def factorize_ids(
 
 
 def look_alikes(ids: Iterable[AgentId]) -> list[list[str]]:
-    """Return groups of ids that differ in capitals, blanks or the form of their letters only.
-
-    They are shown as Python does, letters of two characters by their numbers.
-    """
+    """Return groups of ids that differ in what is easily mistyped only; see ``_alike_key``."""
     groups: dict[str, list[str]] = {}
     for text in map(str, ids):
-        plain = unicodedata.normalize("NFKC", text).casefold()
-        one = unicodedata.normalize("NFC", text) == text
-        groups.setdefault(" ".join(plain.split()), []).append(repr(text) if one else ascii(text))
+        groups.setdefault(_alike_key(text), []).append(text)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def joined_ids(
+    codes: NDArray[np.int64], ids: Sequence[AgentId]
+) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
+    """Return an index into ids, and these, of which those that look alike are one: the first."""
+    first: dict[str, int] = {}
+    place = [first.setdefault(_alike_key(str(value)), len(first)) for value in ids]
+    kept = dict(reversed([*zip(place, ids, strict=True)]))
+    return np.array([*place, -1], np.int64)[codes], tuple(kept[i] for i in range(len(kept)))
+
+
+def shown_id(text: str) -> str:
+    """Return an id as Python shows it, letters of two characters by their numbers."""
+    return repr(text) if unicodedata.normalize("NFC", text) == text else ascii(text)
+
+
+def is_shortened(value: AgentId) -> bool:
+    """Return whether an id looks like a long number that a spreadsheet wrote as ``1.23E+15``."""
+    return isinstance(value, str) and _SHORTENED.fullmatch(value) is not None
+
+
+def _alike_key(text: str) -> str:
+    """Return a text without case, blanks around it, forms of letters and leading zeros."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return _ZEROS.sub("", " ".join(plain.split()))
 
 
 def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinfold.data.csv_file import CsvFile, write_csv
+from twinfold.data.manifest import Manifest, StrPath, manifest_path, read_manifest
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
-from twinfold.data.roles import Column, Roles
+from twinfold.data.parquet_folder import ParquetFolder
+from twinfold.data.roles import Roles
+from twinfold.data.table_format import TableFormat, settle_frame
 from twinfold.data.table_size import check_size, too_large
+from twinfold.data.text_source import PACKED, unpacked_name
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
-from twinfold.utils.reading import READING, problem_lines, read_json, regular_size
-from twinfold.utils.text import clipped
+from twinfold.utils.reading import regular_size
 
-StrPath = str | os.PathLike[str]
+TableFile = CsvFile | ParquetFile | ParquetFolder
+Form = TableFormat | Mapping[str, Any] | None
 
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
 TABLE_SUFFIXES = _TEXT + _PARQUET
-
-
-class Manifest(BaseModel):
-    """The meaning of a table's columns, kept as JSON beside it.
-
-    Attributes:
-        roles: the column roles.
-        time_step: time between two rows; a number, or a text such as ``0 days 01:00:00``.
-        source: where the data came from; free form, never a model input.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal["twinfold-panel"] = "twinfold-panel"
-    version: Literal[1] = 1
-    roles: Roles
-    time_step: Annotated[float, Field(strict=True)] | Column | None = None
-    source: dict[str, Any] = Field(default_factory=dict)
+"""Of the tables that are written; text is also read compressed, and Parquet from a folder."""
 
 
 def read_table(
-    path: StrPath, ids: Sequence[str] = (), used: Sequence[str] | None = None
+    path: StrPath,
+    ids: Sequence[str] = (),
+    used: Sequence[str] | None = None,
+    *,
+    form: Form = None,
+    time: str | None = None,
 ) -> pd.DataFrame:
-    """Read a CSV or Parquet file.
+    """Read a CSV or Parquet file, or a folder of Parquet files.
 
     A CSV column becomes integers, floats or booleans only if every value is one and no digit is
     lost: ``007`` and 20-digit codes stay text. In the ``ids`` columns only integers written the
@@ -60,26 +50,30 @@ def read_table(
     Separators other than the comma are recognised by the header (semicolon, tab).
 
     Args:
-        path: a ``.csv``, ``.tsv``, ``.parquet`` or ``.pq`` file.
+        path: a ``.csv`` or ``.tsv`` file, as it is or compressed (``.csv.gz``, ``.csv.zst``); a
+            ``.parquet`` or ``.pq`` file; or a folder of these.
         ids: columns that hold ids, if known.
         used: columns to read; the others may hold anything. All are read when None, or if one of
             them is missing, so that it can be told from what there is.
+        form: how values are written, if not the plain way.
+        time: the column of times, which may have a form of its own.
 
     Raises:
         UsageError: there is no such file, or it is of no known kind.
         InvalidDataError: the file is empty or damaged.
     """
-    return _frame(_open(path), ids, used)
+    parsed = TableFormat.parse(form)
+    return settle_frame(_frame(_open(path, parsed), ids, used), tuple(ids), parsed, time)
 
 
-def column_names(path: StrPath) -> list[str]:
+def column_names(path: StrPath, form: Form = None) -> list[str]:
     """Return the names of a table's columns, as written.
 
     Raises:
         UsageError: there is no such file, or it is of no known kind.
         InvalidDataError: the file is empty or damaged.
     """
-    return _open(path, names_only=True).names
+    return _open(path, TableFormat.parse(form), names_only=True).names
 
 
 def write_table(df: pd.DataFrame, path: StrPath) -> None:
@@ -95,79 +89,69 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
         _write(table, temporary, suffix)
 
 
-def manifest_path(path: StrPath) -> Path:
-    """``cohort.parquet`` -> ``cohort.manifest.json``."""
-    return Path(path).with_suffix(".manifest.json")
-
-
-def read_manifest(path: StrPath) -> Manifest | None:
-    """The manifest beside a table, or None if there is none.
-
-    Raises:
-        InvalidDataError: it is damaged, of another kind or of a later version.
-    """
-    file = manifest_path(path)
-    if not os.path.lexists(file):
-        return None
-    try:
-        content = read_json(file, READING.record, InvalidDataError, READING.source_depth)
-    except InvalidDataError as error:
-        raise InvalidDataError(
-            f"{error}; write it anew, or give the roles as flags and remove it"
-        ) from None
-    if not isinstance(content, dict) or content.get("format") != "twinfold-panel":
-        raise InvalidDataError(
-            f'{file} is no manifest of a panel: "format" must be "twinfold-panel"'
-        )
-    version = content.get("version")
-    if type(version) is not int or version != 1:
-        raise InvalidDataError(
-            f"{file} has version {clipped(version)}, this twinfold reads version 1"
-        )
-    try:
-        roles = Roles.parse(content.get("roles") or {})
-        return Manifest.model_validate({**content, "roles": roles})
-    except UsageError as error:
-        raise InvalidDataError([f"{file}: {line}" for line in str(error).splitlines()]) from None
-    except ValidationError as error:
-        lines = problem_lines(error.errors(), lambda place: one_of(Manifest.model_fields))
-        raise InvalidDataError([f"{file}: {line}" for line in lines]) from None
-
-
-def load_panel(path: StrPath, roles: Roles | Mapping[str, Any] | None = None) -> PanelDataset:
+def load_panel(
+    path: StrPath, roles: Roles | Mapping[str, Any] | None = None, *, form: Form = None
+) -> PanelDataset:
     """Read a table and check it.
 
     Args:
-        path: a CSV or Parquet file.
-        roles: which column is what; taken from the manifest beside the table when None.
+        path: a CSV or Parquet file, or a folder of Parquet files.
+        roles: which column is what; taken from the manifest beside the table when None. A mapping
+            without an agent changes what the manifest says.
+        form: how its values are written; a mapping changes what the manifest says of it.
 
     Raises:
         UsageError: there is no such file, or neither roles nor a manifest.
         InvalidDataError: the table or the manifest cannot be used; one problem per line.
     """
-    df, parsed, manifest = read_with_roles(path, roles)
-    if manifest is None:
-        return PanelDataset.from_frame(df, parsed)
+    read = read_with_roles(path, roles, form)
     try:
-        return PanelDataset.from_frame(df, parsed, time_step=manifest.time_step)
+        return PanelDataset.from_frame(
+            read.frame, read.roles, time_step=read.time_step, form=read.form
+        )
     except UsageError as error:  # its time step, the only thing not checked yet
+        if read.manifest is None:
+            raise
         raise InvalidDataError(f"{manifest_path(path)}: {error}") from None
 
 
+class TableRead(NamedTuple):
+    """What ``load_panel`` starts with.
+
+    Attributes:
+        frame: the table.
+        roles: which column is what.
+        form: how its values are written.
+        manifest: what roles and format came from, if from a manifest.
+    """
+
+    frame: pd.DataFrame
+    roles: Roles
+    form: TableFormat
+    manifest: Manifest | None
+
+    @property
+    def time_step(self) -> float | str | None:
+        """The manifest's."""
+        return None if self.manifest is None else self.manifest.time_step
+
+
 def read_with_roles(
-    path: StrPath, roles: Roles | Mapping[str, Any] | None = None
-) -> tuple[pd.DataFrame, Roles, Manifest | None]:
-    """The table, its roles and the manifest these came from; what ``load_panel`` starts with.
+    path: StrPath, roles: Roles | Mapping[str, Any] | None = None, form: Form = None
+) -> TableRead:
+    """The table, its roles and format, and the manifest these came from; see ``load_panel``.
 
     Raises:
         UsageError: there is no such file, or neither roles nor a manifest.
         InvalidDataError: the file is damaged, or lacks a column that has a role.
     """
-    manifest = read_manifest(path) if roles is None else None
-    opened = _open(path)
+    changed = isinstance(roles, Mapping) and "agent" not in roles
+    manifest = read_manifest(path) if roles is None or changed else None
+    parsed_form = told_format(manifest, form)
+    opened = _open(path, parsed_form)
     if roles is None and manifest is None:
         raise UsageError("\n".join([*_layout(opened), _no_roles(Path(path), opened.names)]))
-    parsed = manifest.roles if manifest else Roles.parse(roles or {})
+    parsed = Roles.parse(roles or {}) if manifest is None else _changed(manifest.roles, roles)
     problems = list(column_problems(opened.names, parsed))
     if problems and manifest:
         name = manifest_path(path).name
@@ -175,7 +159,20 @@ def read_with_roles(
     if problems:
         raise InvalidDataError([*_layout(opened), *problems])
     ids = [name for name in (parsed.agent, parsed.episode) if name is not None]
-    return _frame(opened, ids, parsed.columns), parsed, manifest
+    frame = _frame(opened, ids, parsed.columns)
+    return TableRead(frame, parsed, parsed_form, manifest)
+
+
+def _changed(roles: Roles, changes: Any) -> Roles:
+    return Roles.parse({**roles.model_dump(), **(changes or {})})
+
+
+def told_format(manifest: Manifest | None, form: Form) -> TableFormat:
+    """Return a format: the manifest's, or the plain one, with what is said besides."""
+    if isinstance(form, TableFormat):
+        return form
+    beside = {} if manifest is None else manifest.table_format.given()
+    return TableFormat.parse({**beside, **(form or {})})
 
 
 def save_panel(
@@ -197,11 +194,11 @@ def save_panel(
         time_step=str(step) if isinstance(step, pd.Timedelta) else float(step),
         source=dict(source or {}),
     )
-    text = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False, default=_plain)
+    text = manifest.text()
     suffix, table = _kind(Path(path)), _arrow_table(dataset.to_frame(), Path(path))
     with atomic_paths(path, manifest_path(path)) as (file, beside):
         _write(table, file, suffix)
-        beside.write_text(text + "\n", encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
 
 
 def _kind(file: Path) -> str:
@@ -212,19 +209,30 @@ def _kind(file: Path) -> str:
     return suffix
 
 
-def _open(path: StrPath, names_only: bool = False) -> CsvFile | ParquetFile:
+def _kind_to_read(file: Path) -> str:
+    """A table's suffix, without that of its compression."""
+    name = unpacked_name(file)
+    if name != file and name.suffix.lower() not in _TEXT:
+        pairs = [text + packed for text in _TEXT for packed in PACKED]
+        raise UsageError(f"{file}: of compressed files text alone is read; {one_of(pairs)}")
+    return _kind(name)
+
+
+def _open(path: StrPath, form: TableFormat, names_only: bool = False) -> TableFile:
     """A table's file, of which the names of the columns are read, and nothing else if so asked."""
     file = Path(path)
-    suffix = _kind(file)
+    if os.path.isdir(file):  # False of a name that is too long
+        return ParquetFolder.open(file, _PARQUET)
+    suffix = _kind_to_read(file)
     size = regular_size(file, UsageError, f"give a {' or '.join(TABLE_SUFFIXES)} file")
     separator = "\t" if suffix == ".tsv" else None
     try:
         if suffix in _PARQUET:
             return ParquetFile.open(file)
         if names_only:
-            return CsvFile.head(file, separator)
+            return CsvFile.head(file, separator, form)
         check_size(file, size)
-        return CsvFile.open(file, separator)
+        return CsvFile.open(file, separator, form)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read {file}: {reason}") from None
@@ -232,13 +240,13 @@ def _open(path: StrPath, names_only: bool = False) -> CsvFile | ParquetFile:
         raise InvalidDataError(too_large(file)) from None
 
 
-def _layout(opened: CsvFile | ParquetFile) -> list[str]:
+def _layout(opened: TableFile) -> list[str]:
     """What looks odd in how a text file is laid out, where its columns are not those expected."""
     advice = opened.layout_advice if isinstance(opened, CsvFile) else ""
     return [f"{opened.file}: {advice}"] if advice else []
 
 
-def _frame(opened: CsvFile | ParquetFile, ids: Sequence[str], used: Sequence[str] | None) -> Any:
+def _frame(opened: TableFile, ids: Sequence[str], used: Sequence[str] | None) -> Any:
     """The columns of an opened table, unless they are more than the memory holds."""
     used = used if used is not None and set(used) <= set(opened.names) else None
     try:
@@ -260,11 +268,6 @@ def _write(table: pa.Table, file: Path, suffix: str) -> None:
         pq.write_table(table, str(file), write_page_checksum=True)
     else:
         write_csv(table, file, "\t" if suffix == ".tsv" else ",")
-
-
-def _plain(value: Any) -> Any:
-    """JSON form of NumPy values among provenance data."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _no_roles(file: Path, names: Sequence[str]) -> str:

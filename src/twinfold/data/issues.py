@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.calendars import NAMES, from_counts
 from twinfold.data.columns import Mask
+from twinfold.data.faults.clock import gap_words, repeated_hour
 from twinfold.data.ids import AgentId
 from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
@@ -56,6 +58,16 @@ class Notes:
                 f"column {column!r} ({role}): {what} {count} {self.of(int(found[0]))}; {advice}"
             )
 
+    def censored(self, column: str, written: pd.Series, rows: Mask, kept: bool) -> None:
+        """Rows that hold a bound such as ``<0.05``, taken as missing or as the bound."""
+        found = np.flatnonzero(rows)
+        taken = "the bound itself" if kept else "missing (--censored takes the bound)"
+        self.warnings.append(
+            f"column {column!r}: {counted(len(found), 'censored value')} such as "
+            f"{clipped(written.iloc[int(found[0])])}, first at {self.of(int(found[0]))}, taken as "
+            f"{taken}"
+        )
+
     def duplicates(
         self, order: NDArray[Any], twice: Mask, times: Times, column: str, episodes: bool
     ) -> None:
@@ -65,15 +77,23 @@ class Notes:
         if not episodes:
             within = "agent and time"
             advice += ", or name the episode column if an agent has several trajectories"
+        if not len(found):
+            return
         if times.values.dtype.kind == "M" and times.zone is None:
-            advice += "; where a change of the clock repeats an hour, give times in UTC"
-        if len(found):
-            first, second = int(order[found[0]]), int(order[found[0] + 1])
-            self.problems.append(
-                f"{counted(len(found), 'row')} with the same {within} as another, first "
-                f"{self.of(second)}: {named(column)} {show_time(times, second)} is also in "
-                f"{self.row(first)}; {advice}"
-            )
+            day = repeated_hour(times.values[order[found]])
+            if day is None:
+                advice += "; where a change of the clock repeats an hour, give times in UTC"
+            else:
+                advice = (
+                    f"a change of the clock explains it ({day}): give --time-zone, such as "
+                    "Europe/Berlin, or times in UTC"
+                )
+        first, second = int(order[found[0]]), int(order[found[0] + 1])
+        self.problems.append(
+            f"{counted(len(found), 'row')} with the same {within} as another, first "
+            f"{self.of(second)}: {named(column)} {show_time(times, second)} is also in "
+            f"{self.row(first)}; {advice}"
+        )
 
     def gaps(self, order: NDArray[Any], gaps: Mask, pairs: int, times: Times, step: float) -> None:
         """Steps of unusual length; ``gaps`` is per pair of sorted rows."""
@@ -83,12 +103,15 @@ class Notes:
         first, second = int(order[found[0]]), int(order[found[0] + 1])
         agents = len(np.unique(self.agent[order[found]]))
         usual = step_from_ticks(step, times.values.dtype.kind)
+        words = ""
+        if times.values.dtype.kind == "M" and times.zone is None:
+            words = gap_words(times.values[order[found]], times.values[order[found + 1]], step)
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
             f"{100 * len(found) / pairs:.2g} % of the steps differ by more than half from the "
             f"usual {usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
             f"split there, first between {self.row(first)} and {self.of(second)} "
-            f"({show_time(times, first)} to {show_time(times, second)})"
+            f"({show_time(times, first)} to {show_time(times, second)}){words}"
         )
 
 
@@ -108,12 +131,17 @@ def some(ids: Sequence[AgentId], most: int = 5) -> str:
 def number_advice(value: Any, advice: str) -> str:
     """Return what to do about a value that is no number: a comma is told from other text."""
     if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
-        return "a decimal comma? write it with a point, as in 0.5, and nothing between thousands"
+        return (
+            "a decimal comma? give --decimal , if all numbers are written so; else write it with a "
+            "point, as in 0.5, and nothing between thousands"
+        )
     return advice
 
 
 def time_advice(value: Any, times: Times) -> str:
     """Return what to do about a value that is no time."""
+    if times.calendar is not None:
+        return f"the times are {NAMES[times.calendar]}; correct it, or give --calendar none"
     dated = times.values.dtype.kind == "M" and isinstance(value, str)
     if dated and (offset_of(value) is None) != (times.zone is None):
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"
@@ -132,6 +160,8 @@ def named(column: str) -> str:
 def show_time(times: Times, row: int) -> str:
     """A time as the user wrote it, near enough."""
     value = times.values[row]
+    if times.calendar is not None:
+        return str(from_counts(times.values[row : row + 1], times.calendar)[0])
     if times.values.dtype.kind == "i":
         return str(value)
     if times.values.dtype.kind == "M":

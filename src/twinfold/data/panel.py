@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.calendars import from_counts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.memory import changes_before, with_memory
 from twinfold.data.roles import Roles
@@ -21,6 +22,8 @@ from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from twinfold.data.table_format import TableFormat
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -117,7 +120,8 @@ class PanelDataset:
             column holds dates or durations.
         action_levels: ``(L,)`` int64, the sorted distinct discrete actions; None if continuous.
         agent: ``(R,)`` int32, index into ``agent_ids``.
-        time: ``(R,)`` int64, float64, datetime64[ns] (UTC) or timedelta64[ns].
+        time: ``(R,)`` int64, float64, datetime64[ns] (UTC) or timedelta64[ns]; of integers that
+            are dates, such as 202312, how many months, days or quarters (``dates`` has them).
         state: ``(R, D)`` float64.
         action: ``(R, A)`` float64 with NaN on last rows, or ``(R,)`` int32 index into
             ``action_levels`` with -1 on last rows.
@@ -163,17 +167,20 @@ class PanelDataset:
     @classmethod
     def from_frame(
         cls,
-        df: pd.DataFrame,
+        df: Any,
         roles: Roles | Mapping[str, Any],
         *,
         time_step: float | str | pd.Timedelta | None = None,
+        form: TableFormat | Mapping[str, Any] | None = None,
     ) -> PanelDataset:
         """Check a table and sort it into trajectories.
 
         Args:
-            df: one row per agent and time, in any order.
+            df: one row per agent and time, in any order; a frame of pandas, polars, Arrow or
+                DuckDB, or any other that narwhals reads.
             roles: which column is what; a mapping is parsed.
             time_step: time between two rows; found from the data when None.
+            form: how values are written, if not the plain way.
 
         Raises:
             UsageError: the roles themselves are malformed.
@@ -182,10 +189,10 @@ class PanelDataset:
         from twinfold.data.validate import inspect
 
         parsed = Roles.parse(roles)
-        report, fields = inspect(df, parsed, time_step)
+        report, fields = inspect(df, parsed, time_step, form)
         if fields is None:
             raise InvalidDataError(report.problems)
-        return cls(roles=parsed, warnings=report.warnings, **fields)
+        return cls(warnings=report.warnings, **fields)
 
     def to_frame(self) -> pd.DataFrame:
         """The table again, under the user's column names, sorted.
@@ -198,7 +205,7 @@ class PanelDataset:
         columns: dict[str, Any] = {roles.agent: _take_ids(self.agent_ids, self.agent)}
         if roles.episode is not None and self.episode is not None:
             columns[roles.episode] = _take_ids(self.episode_ids, self.episode)
-        times = pd.Series(self.time)
+        times = pd.Series(self.dates)
         if self.time_zone is not None:
             times = times.dt.tz_localize("UTC").dt.tz_convert(self.time_zone)
         columns[roles.time] = times
@@ -215,7 +222,19 @@ class PanelDataset:
                 columns[name] = values
         if self.static is not None:
             columns |= {name: self.static[self.agent, c] for c, name in enumerate(roles.static)}
-        return pd.DataFrame(columns, copy=True)
+        df = pd.DataFrame(columns, copy=True)
+        if roles.align == "same-row":  # as it was read; a trajectory's last row has no action
+            moved = [*roles.action, *([] if self.reward is None else [str(roles.reward)])]
+            df[moved] = df[moved].shift(1)
+        return df
+
+    @property
+    def dates(self) -> NDArray[Any]:
+        """``time`` as the user writes it: 202312 of months that are counted."""
+        calendar = self.roles.calendar
+        if calendar is None or calendar == "none":
+            return self.time
+        return from_counts(self.time, calendar)
 
     @property
     def n_agents(self) -> int:
@@ -366,7 +385,7 @@ class PanelDataset:
         place[by_name] = np.arange(self.n_agents)
         rows = np.argsort(place[self.agent], kind="stable")
         # Without angles as before there was that role: the fingerprints of old records still hold.
-        absent = {"static"} if self.roles.angle else {"static", "angle"}
+        absent = {"static", "calendar"} if self.roles.angle else {"static", "calendar", "angle"}
         digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
         counts = np.bincount(self.agent, minlength=self.n_agents)
         for i in by_name:
@@ -377,7 +396,7 @@ class PanelDataset:
         if self.time.dtype.kind in "mM":
             digest.update(self.time[rows].view("<i8").tobytes())
         else:
-            digest.update(_canonical(self.time[rows]))
+            digest.update(_canonical(self.dates[rows]))
         digest.update(_canonical(self.state[rows]))
         if self.action_levels is not None:
             levels = np.append(self.action_levels.astype(np.float64), np.nan)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from twinfold.data.arrow_columns import as_series
 from twinfold.data.table_settings import TABLE
 from twinfold.data.table_size import check_size
 from twinfold.errors import InvalidDataError
@@ -25,16 +26,6 @@ pc: Any = pyarrow.compute  # its functions are made at run time; checkers see no
 
 _REFUSED = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError)
 _EXTENSION = b"ARROW:extension:name"
-_NULLABLE = {
-    pa.int8(): pd.Int8Dtype(),
-    pa.int16(): pd.Int16Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.int64(): pd.Int64Dtype(),
-    pa.uint8(): pd.UInt8Dtype(),
-    pa.uint16(): pd.UInt16Dtype(),
-    pa.uint32(): pd.UInt32Dtype(),
-    pa.uint64(): pd.UInt64Dtype(),
-}
 
 
 @dataclass(frozen=True)
@@ -148,9 +139,7 @@ class ParquetFile:
                 size = sum(_size_as_text(chunk) for chunk in column.chunks)
                 check_size(self.file, size, {name: size})
                 column = _spelled_out(column)
-            column = _as_text(column)
-            whole = column.null_count and column.type in _NULLABLE
-            return column.to_pandas(types_mapper=_NULLABLE.get if whole else None)
+            return as_series(column)
         except MemoryError:  # which is Arrow's own error too
             raise
         except _REFUSED as error:
@@ -207,18 +196,6 @@ def _some_at_a_time(said: Any) -> Iterator[list[int]]:
             groups, size = [], 0
     if groups:
         yield groups
-
-
-def _as_text(column: Any) -> Any:
-    """A column of bytes as text, if they are: some writers do not tell the two apart."""
-    kind = column.type
-    fixed = pa.types.is_fixed_size_binary(kind) and not pa.types.is_decimal(kind)
-    if not (fixed or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        return column
-    try:
-        return column.cast(pa.large_binary()).cast(pa.large_string())
-    except pa.ArrowInvalid:
-        return column
 
 
 def _damaged(file: Path, error: BaseException) -> str:

@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import READING
 from twinfold.utils.text import clipped
 
 ActionType = Literal["discrete", "continuous"]
+Alignment = Literal["next", "same-row"]
+Calendar = Literal["month", "day", "quarter", "none"]
 Column = Annotated[str, Field(max_length=1000)]
+
+_UNWRITTEN = {"align": "next", "calendar": None}
+# Not written where they are so: what was written before there were such roles stays the same.
 
 
 class Roles(BaseModel):
@@ -31,6 +44,12 @@ class Roles(BaseModel):
         angle: those state columns that are angles, in radians; they may wrap around or count on.
         static: columns that describe an agent and never change: quantities such as its age or
             size, or 0 and 1 for each site; they say something of an agent before it has any data.
+        align: ``"next"`` where an action and its reward stand in the row of the state that they
+            were taken in, one above their outcome; ``"same-row"`` where they stand in the row of
+            their outcome, and are moved up when the table is read.
+        calendar: what integer times such as 202312 are: ``"month"`` (202312), ``"day"``
+            (20231231), ``"quarter"`` (20234), or ``"none"`` for numbers; told from the data when
+            None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +65,8 @@ class Roles(BaseModel):
     truncated: Column | None = None
     angle: tuple[Column, ...] = ()
     static: tuple[Column, ...] = ()
+    align: Alignment = "next"
+    calendar: Calendar | None = None
 
     @field_validator("state", "action", "angle", "static", mode="before")
     @classmethod
@@ -104,6 +125,11 @@ class Roles(BaseModel):
             if name is not None:
                 yield name, role
         yield from ((name, "static") for name in self.static)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: Any) -> dict[str, Any]:
+        written = write(self).items()
+        return {k: v for k, v in written if k not in _UNWRITTEN or v != _UNWRITTEN[k]}
 
     @property
     def columns(self) -> tuple[str, ...]:

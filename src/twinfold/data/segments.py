@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.angles import looks_like_degrees
 from twinfold.data.columns import Mask, Numbers
+from twinfold.data.faults.find import SortedRows, fault_lines
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
 from twinfold.data.outliers import spike_line
@@ -94,6 +95,31 @@ def trajectories(
     return Rows(order, inner, episode, episode_ids, flags, step_from_ticks(step, kind))
 
 
+def acting_rows(order: NDArray[Any], roles: Roles) -> NDArray[Any]:
+    """Return the user's row in which the action of each sorted row stands, ``(R,)``.
+
+    Of the last row of a trajectory that is of no account.
+    """
+    return order if roles.align == "next" else np.roll(order, -1)
+
+
+def aligned(table: Table, rows: Rows, roles: Roles) -> Table:
+    """Return the columns with actions and rewards in the rows of the states they were taken in."""
+    if roles.align == "next":
+        return table
+    source = np.empty_like(rows.order)
+    source[rows.order] = acting_rows(rows.order, roles)
+
+    def moved(numbers: Numbers) -> Numbers:
+        return Numbers(numbers.values[source], numbers.null[source], numbers.bad[source])
+
+    return replace(
+        table,
+        actions=[moved(numbers) for numbers in table.actions],
+        reward=None if table.reward is None else moved(table.reward),
+    )
+
+
 def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, Any]:
     """The fields of a ``PanelDataset``; agents without a transition are left out."""
     agent = table.agent[rows.order]
@@ -104,14 +130,19 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         notes.warnings.append(f"{count} without a transition left out: {some(left_out)}")
     keep = active[agent]
     order, inner = rows.order[keep], rows.inner[keep]
+    acting = acting_rows(rows.order, roles)[keep]
     state = np.column_stack([numbers.values[order] for numbers in table.states])
     action: NDArray[Any] = np.column_stack([numbers.values[order] for numbers in table.actions])
+    reward = None if table.reward is None else table.reward.values[order]
+    told = action.copy() if roles.align == "next" else np.where(inner[:, None], action, np.nan)
     action[~inner] = np.nan
     acted = action[inner]
     notes.warnings += _constant_lines(roles, state)
-    notes.warnings += action_lines(roles, acted, agent[keep][inner], order[inner], notes)
+    notes.warnings += action_lines(roles, acted, agent[keep][inner], acting[inner], notes)
     notes.warnings += _degree_lines(roles, state, inner)
     notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
+    told_rows = SortedRows(roles, state, told, reward, agent[keep], inner, order, acting)
+    notes.warnings += fault_lines(told_rows, notes)
     levels = None
     if roles.action_type == "discrete":
         distinct, index = np.unique(action[inner, 0], return_inverse=True)
@@ -125,11 +156,11 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
             )
     starts = np.r_[True, ~inner[:-1]]
     by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
-    reward = None if table.reward is None else table.reward.values[order]
     return {
         "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),
         "left_out": left_out,
         "time_step": rows.time_step,
+        "roles": roles.model_copy(update={"calendar": table.times.calendar or roles.calendar}),
         "action_levels": levels,
         "agent": (np.cumsum(active) - 1)[agent[keep]].astype(np.int32),
         "time": table.times.values[order],

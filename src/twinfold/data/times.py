@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.calendars import find_calendar, is_date, to_counts
 from twinfold.data.columns import (
     DECIMAL,
     LARGEST_EXACT,
@@ -27,6 +28,7 @@ from twinfold.data.columns import (
     distinct_values,
     says_null,
 )
+from twinfold.data.roles import Calendar
 
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261  # what 64-bit nanoseconds can hold
 _MOST_DAYS = 106_751
@@ -53,6 +55,8 @@ class Times:
     null: Mask
     bad: Mask
     zone: str | None = None
+    calendar: Calendar | None = None
+    """Of integers that are dates, and are counted in ``values``."""
 
     @property
     def ticks(self) -> NDArray[Any]:
@@ -60,11 +64,36 @@ class Times:
         return self.values.view(np.int64) if self.values.dtype.kind in "mM" else self.values
 
 
-def as_times(series: pd.Series) -> Times:
+def as_times(series: pd.Series, calendar: Calendar | None = "none") -> Times:
     """Read a column of times: numbers, dates (with or without zone), durations, or their text.
 
     The form of most rows is that of the column; all others are ``bad``.
+
+    Args:
+        series: the column.
+        calendar: of integers; told from them when None.
     """
+    times = _as_times(series)
+    values, fine = times.values, ~times.null & ~times.bad
+    if values.dtype.kind == "f" and fine.any() and not fine.all():  # integers beside missing ones
+        whole = values[fine]
+        values = whole.astype(np.int64) if np.all(whole == np.floor(whole)) else values
+    elif values.dtype.kind == "i":
+        values = values[fine]
+    if values.dtype.kind != "i":
+        return times
+    found = find_calendar(values) if calendar is None else calendar
+    if found is None or found == "none":
+        return times
+    dates = is_date(values, found)
+    bad = times.bad.copy()
+    bad[np.flatnonzero(fine)[~dates]] = True
+    counts = np.zeros(len(fine), np.int64)
+    counts[np.flatnonzero(fine)[dates]] = to_counts(values[dates], found)
+    return Times(counts, times.null, bad, calendar=found)
+
+
+def _as_times(series: pd.Series) -> Times:
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.dtype.categories.dtype)
     if isinstance(series.dtype, pd.PeriodDtype):

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.arrow_columns import as_pandas
+from twinfold.data.calendars import calendar_line
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.ids import (
     UNUSABLE,
@@ -22,16 +24,21 @@ from twinfold.data.ids import (
     did_you_mean,
     factorize_ids,
     in_order,
+    is_shortened,
+    joined_ids,
     look_alikes,
+    shown_id,
     unusable_ids,
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.roles import Roles
-from twinfold.data.segments import Table, assemble, trajectories
+from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
+from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
-from twinfold.errors import UsageError
 from twinfold.utils.text import clipped, listed
+
+TimeStep = float | str | pd.Timedelta | None
 
 _NUMBERS = {
     "state": "numbers are needed; replace it by a number",
@@ -40,6 +47,7 @@ _NUMBERS = {
     "static": "give a date or a duration in years or days, and a category as columns of 0 and 1",
 }
 _DROP = "drop the row: the trajectory is then split there"
+_FILL = f"fill it in, or {_DROP}"
 
 
 @dataclass(frozen=True)
@@ -56,35 +64,36 @@ class ValidationReport:
 
 
 def check(
-    df: pd.DataFrame,
+    df: Any,
     roles: Roles | Mapping[str, Any],
     *,
-    time_step: float | str | pd.Timedelta | None = None,
+    time_step: TimeStep = None,
+    form: TableFormat | Mapping[str, Any] | None = None,
 ) -> ValidationReport:
     """Check a table against its roles.
 
     Raises:
         UsageError: the roles themselves are malformed.
     """
-    return inspect(df, Roles.parse(roles), time_step)[0]
+    return inspect(df, Roles.parse(roles), time_step, form)[0]
 
 
 def inspect(
-    df: pd.DataFrame, roles: Roles, time_step: float | str | pd.Timedelta | None = None
+    df: Any,
+    roles: Roles,
+    time_step: TimeStep = None,
+    form: TableFormat | Mapping[str, Any] | None = None,
 ) -> tuple[ValidationReport, dict[str, Any] | None]:
     """Check a table and, if it can be used, give the fields of its ``PanelDataset``."""
-    if not isinstance(df, pd.DataFrame):
-        raise UsageError(
-            f"a pandas DataFrame is needed, not a {type(df).__name__}; many have a to_pandas()"
-        )
+    df = as_pandas(df)
     notes = Notes(df)
-    fields = _inspect(df, roles, time_step, notes)
+    fields = _inspect(df, roles, time_step, TableFormat.parse(form), notes)
     report = ValidationReport(tuple(notes.problems), tuple(notes.warnings))
     return report, (fields if report.ok else None)
 
 
 def _inspect(
-    df: pd.DataFrame, roles: Roles, time_step: float | str | pd.Timedelta | None, notes: Notes
+    df: pd.DataFrame, roles: Roles, time_step: TimeStep, form: TableFormat, notes: Notes
 ) -> dict[str, Any] | None:
     notes.problems += column_problems(df.columns, roles, df.index.names)
     if not notes.problems and not len(df):
@@ -92,32 +101,55 @@ def _inspect(
     if notes.problems:
         return None
     columns = {name: df.iloc[:, _positions(df, name)[0]] for name in roles.columns}
-    table = _read(columns, roles, notes)
+    columns, bounds = _settle(columns, roles, form)
+    table = _read(columns, roles, form, notes)
+    for name, rows in bounds.items():
+        notes.censored(name, df.iloc[:, _positions(df, name)[0]], rows, form.censored)
     if table is None:
         return None
     rows = trajectories(table, roles, time_step, notes)
     used = np.zeros(len(df), bool)
-    used[rows.order] = rows.inner
+    used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
-        _check_numbers(columns[name], "action", numbers, used, notes)
+        _check_numbers(columns[name], "action", numbers, used, notes, _action_advice(rows, numbers))
     if roles.action_type == "discrete":
         _check_whole(roles.action[0], table.actions[0].values, used, notes)
     if table.reward is not None and roles.reward is not None:
         _check_numbers(columns[roles.reward], "reward", table.reward, used, notes)
     if not used.any():
         notes.problems.append(_nothing_to_learn(table.agent_ids, roles, len(df)))
-    return None if notes.problems else assemble(table, rows, roles, notes)
+    return None if notes.problems else assemble(aligned(table, rows, roles), rows, roles, notes)
 
 
-def _read(columns: Mapping[str, pd.Series], roles: Roles, notes: Notes) -> Table | None:
+def _settle(
+    columns: Mapping[str, pd.Series], roles: Roles, form: TableFormat
+) -> tuple[dict[str, pd.Series], dict[str, Mask]]:
+    """The columns with their numbers and times read by the format; rows with bounds, by column."""
+    settled, bounds = dict(columns), {}
+    for name, role in roles.items():
+        if role == "time":
+            settled[name] = settle_times(columns[name], form, columns[roles.agent])
+        elif role not in ("agent", "episode", "terminated", "truncated"):
+            found = settle_numbers(columns[name], form)
+            settled[name] = found.series
+            if found.censored.any():
+                bounds[name] = found.censored
+    return settled, bounds
+
+
+def _read(
+    columns: Mapping[str, pd.Series], roles: Roles, form: TableFormat, notes: Notes
+) -> Table | None:
     """Every used column as an array; None if ids or times leave no trajectories to look into."""
-    agent, agent_ids = in_order(*_read_ids(columns[roles.agent], "agent", notes))
+    agent, agent_ids = in_order(*_read_ids(columns[roles.agent], "agent", form, notes))
     notes.agent, notes.agent_ids = agent, agent_ids
     episode, episode_ids = np.zeros(len(agent), np.int64), ()
     if roles.episode is not None:
-        episode, episode_ids = _read_ids(columns[roles.episode], "episode", notes)
-    times = as_times(columns[roles.time])
+        episode, episode_ids = _read_ids(columns[roles.episode], "episode", form, notes)
+    times = as_times(columns[roles.time], roles.calendar)
     _check_times(times, columns[roles.time], notes)
+    if times.calendar is not None and roles.calendar is None:
+        notes.warnings.append(calendar_line(roles.time, times.values, times.calendar))
     broken = bool(notes.problems)
     states = [as_numbers(columns[name]) for name in roles.state]
     for name, numbers in zip(roles.state, states, strict=True):
@@ -170,7 +202,7 @@ def column_problems(
 
 
 def _read_ids(
-    series: pd.Series, role: str, notes: Notes
+    series: pd.Series, role: str, form: TableFormat, notes: Notes
 ) -> tuple[NDArray[np.int64], tuple[AgentId, ...]]:
     column = str(series.name)
     unusable = unusable_ids(series)
@@ -193,9 +225,24 @@ def _read_ids(
     alike = look_alikes(ids)
     if alike:
         more = f" (and {counted(len(alike) - 1, 'other group')})" if len(alike) > 1 else ""
+        taken = (
+            "one, as the first"
+            if form.join_ids
+            else f"{len(alike[0])} {role}s; if they are one, "
+            "write them the same way, or have them joined (--join-ids)"
+        )
+        shown = listed([shown_id(name) for name in alike[0]], 5)
         notes.warnings.append(
-            f"column {column!r} ({role}): {listed(alike[0], 5)}{more} look alike and are taken for "
-            f"{len(alike[0])} {role}s; if they are one, write them the same way"
+            f"column {column!r} ({role}): {shown}{more} look alike and are taken for {taken}"
+        )
+    if form.join_ids:
+        codes, ids = joined_ids(codes, ids)
+    shortened = [name for name in ids if is_shortened(name)]
+    if shortened:
+        notes.warnings.append(
+            f"column {column!r} ({role}): {clipped(shortened[0])} looks like a number that a "
+            f"spreadsheet has shortened ({counted(len(shortened), 'id')}); its other digits are "
+            "lost, and ids that differed in them are one: export the column as text"
         )
     return codes, ids
 
@@ -213,9 +260,9 @@ def _check_times(times: Times, series: pd.Series, notes: Notes) -> None:
 
 
 def _check_numbers(
-    series: pd.Series, role: str, numbers: Numbers, used: Mask, notes: Notes
+    series: pd.Series, role: str, numbers: Numbers, used: Mask, notes: Notes, absent: str = _FILL
 ) -> None:
-    """Problems of a numeric column in the rows that are used."""
+    """Problems of a numeric column in the rows that are used; what to do about ``absent`` ones."""
     column = str(series.name)
     missing, bad = numbers.null & used, numbers.bad & used
     if numbers.null.all() and used.any():
@@ -231,12 +278,25 @@ def _check_numbers(
         notes.bad_rows(column, role, f"{clipped(value)} is no number", bad, advice)
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"
-        notes.bad_rows(column, role, what, missing, f"fill it in, or {_DROP}")
+        notes.bad_rows(column, role, what, missing, absent)
     else:
-        notes.bad_rows(column, role, "NaN (no value)", missing, f"fill it in, or {_DROP}")
+        notes.bad_rows(column, role, "NaN (no value)", missing, absent)
     infinite = np.isinf(numbers.values) & used
     notes.bad_rows(column, role, "infinity", infinite, f"correct it, or {_DROP}")
     _check_size(column, role, np.where(used, numbers.values, np.nan), notes)
+
+
+def _action_advice(rows: Rows, action: Numbers) -> str:
+    """What to do about missing actions: where first rows have none, all may stand too low."""
+    first = np.r_[True, ~rows.inner[:-1]] & rows.inner
+    last = ~rows.inner & np.r_[False, rows.inner[:-1]]
+    null = action.null[rows.order]
+    if first.any() and null[first].all() and not null[~first].any() and not null[last].any():
+        return (
+            "only the first row of each trajectory has none: if an action stands in the row of "
+            "its outcome, give --align same-row"
+        )
+    return _FILL
 
 
 def _check_size(column: str, role: str, values: NDArray[np.float64], notes: Notes) -> None:

@@ -106,7 +106,7 @@ def read_query_ids(series: pd.Series, problems: Problems) -> None:
 def read_times(series: pd.Series, model: FittedModel, problems: Problems) -> tuple[Times, float]:
     """Times of all rows, and the model's time step in their ticks."""
     name = model.roles.time
-    times = as_times(series)
+    times = as_times(series, model.roles.calendar or "none")
     kind = times.values.dtype.kind
     dated = isinstance(model.time_step, pd.Timedelta)
     if (kind in "mM") != dated and not times.null.all():

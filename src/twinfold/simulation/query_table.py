@@ -90,10 +90,6 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
         InvalidDataError: a question cannot be answered; one line per kind of problem.
     """
     roles = model.roles
-    if not isinstance(df, pd.DataFrame):
-        raise UsageError(
-            f"a pandas DataFrame is needed, not a {type(df).__name__}; many have a to_pandas()"
-        )
     problems = Problems(Notes(df), np.zeros(len(df), np.int64), pd.Series(range(len(df))))
     problems.lines.extend(_column_problems(df, roles))
     if not problems.lines and not len(df):

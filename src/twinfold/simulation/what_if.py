@@ -27,6 +27,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.alignment import as_next
+from twinfold.data.arrow_columns import as_pandas
+from twinfold.data.calendars import from_counts
 from twinfold.data.columns import as_text
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, offset_of, zone_of
@@ -54,7 +57,7 @@ _DATE_FORMS = (
 
 def answer(
     model: FittedModel,
-    queries: pd.DataFrame,
+    queries: Any,
     warn: Warn | None = None,
     *,
     min_support: float | None = None,
@@ -68,7 +71,8 @@ def answer(
 
     Args:
         model: the fitted model.
-        queries: the questions; further columns (episode, reward) are passed over.
+        queries: the questions, a frame of any kind; further columns (episode, reward) are passed
+            over.
         warn: receives what is doubtful about the answers; None for ``warnings.warn``.
         min_support: abstain from the first step on whose support is less: predictions are missing
             there, and ``warn`` receives the reason.
@@ -79,6 +83,7 @@ def answer(
         InvalidDataError: a question cannot be answered; each line names the first query with the
             problem and counts the others.
     """
+    queries = as_next(as_pandas(queries), model.roles, QUERY)
     asked = read_queries(model, queries, strict=strict)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     ids, roles = column(queries, QUERY), model.roles
@@ -149,6 +154,8 @@ def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
     if asked.times.values.dtype.kind in "mM":
         values = np.round(values).astype(np.int64).view(asked.times.values.dtype)
         return _like_dates(pd.Series(values), asked, series)
+    if asked.times.calendar is not None:
+        values = from_counts(values, asked.times.calendar)
     return _like_numbers(values, series, asked.step)
 
 

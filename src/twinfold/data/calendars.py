@@ -1,0 +1,128 @@
+"""Integer times that are dates: 202312 is followed by 202401, and not by 202313.
+
+Such a time is counted: months, days or quarters, so that the step is one of them all over. What
+users see is the integer again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.roles import Calendar
+
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CalendarSettings:
+    """Numbers from which on integers are taken for dates.
+
+    Attributes:
+        first_year: earliest year.
+        last_year: latest year.
+        fewest: distinct times of a column.
+    """
+
+    first_year: int = 1800
+    last_year: int = 2199
+    fewest: int = 3
+
+
+CALENDAR = CalendarSettings()
+"""Those of every table."""
+
+NAMES = {"month": "months (YYYYMM)", "day": "days (YYYYMMDD)", "quarter": "quarters (YYYYQ)"}
+"""What the times of a calendar are called."""
+
+_SCALE = {"month": 100, "day": 10_000, "quarter": 10}
+_PARTS = {"month": 12, "quarter": 4}
+
+
+def find_calendar(times: NDArray[Any]) -> Calendar | None:
+    """Return the calendar of a column of integers; None if they are numbers.
+
+    All must be dates of it. Months and quarters, which few numbers are not, must besides go past
+    the end of a year, or be six digits of at least three months.
+
+    Args:
+        times: ``(R,)``.
+    """
+    if times.dtype.kind != "i" or not len(times):
+        return None
+    low, high = int(times.min()), int(times.max())
+    for calendar in ("month", "day", "quarter"):
+        if not _digits_fit(low, high, calendar):
+            continue
+        distinct = np.unique(times)
+        if len(distinct) < CALENDAR.fewest or not is_date(distinct, calendar).all():
+            return None
+        counts = to_counts(distinct, calendar)
+        turn = (counts[1:] - counts[:-1] == 1) & (distinct[1:] - distinct[:-1] != 1)
+        if calendar == "quarter" and not turn.any():
+            return None
+        return calendar
+    return None
+
+
+def is_date(times: Whole, calendar: Calendar) -> NDArray[np.bool_]:
+    """Return which integers are dates of a calendar, ``(R,)``."""
+    if calendar == "day":
+        counts, fine = _days(times)
+        return fine & (_from_days(counts) == times)
+    part = times % _SCALE[calendar]
+    return (times > 0) & (part >= 1) & (part <= _PARTS[calendar])
+
+
+def to_counts(times: Whole, calendar: Calendar) -> Whole:
+    """Return dates as how many months, days or quarters they are after a first one."""
+    if calendar == "day":
+        return _days(times)[0]
+    year, part = np.divmod(times, _SCALE[calendar])
+    return year * _PARTS[calendar] + part - 1
+
+
+def from_counts(counts: NDArray[Any], calendar: Calendar) -> Whole:
+    """The inverse of ``to_counts``; counts between two dates are rounded."""
+    whole = np.rint(counts).astype(np.int64)
+    if calendar == "day":
+        return _from_days(whole)
+    year, part = np.divmod(whole, _PARTS[calendar])
+    return year * _SCALE[calendar] + part + 1
+
+
+def calendar_line(column: str, counts: Whole, calendar: Calendar) -> str:
+    """Return one line that says what integer times are taken for, at a turn of the year."""
+    year = from_counts(counts.max(keepdims=True), calendar)[0] // _SCALE[calendar]
+    last = {"month": 12, "day": 1231, "quarter": 4}[calendar] + year * _SCALE[calendar]
+    after = from_counts(to_counts(np.array([last]), calendar) + 1, calendar)[0]
+    return (
+        f"column {column!r} (time): integers are read as {NAMES[calendar]}: {last} is followed by "
+        f"{after}; --calendar none takes them for numbers"
+    )
+
+
+def _digits_fit(low: int, high: int, calendar: str) -> bool:
+    scale = _SCALE[calendar]
+    return low // scale >= CALENDAR.first_year and high // scale <= CALENDAR.last_year
+
+
+def _days(times: Whole) -> tuple[Whole, NDArray[np.bool_]]:
+    """Days since 1970 of 20231231, and which can be such; of the others 0."""
+    year, rest = np.divmod(times, 10_000)
+    month, day = np.divmod(rest, 100)
+    fine = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    months = np.where(fine, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
+    days = months.astype("datetime64[D]").astype(np.int64) + np.where(fine, day - 1, 0)
+    return days, fine
+
+
+def _from_days(days: Whole) -> Whole:
+    date = days.astype("datetime64[D]")
+    month = date.astype("datetime64[M]")
+    year, part = np.divmod(month.astype(np.int64), 12)
+    day = (date - month.astype("datetime64[D]")).astype(np.int64) + 1
+    return (year + 1970) * 10_000 + (part + 1) * 100 + day

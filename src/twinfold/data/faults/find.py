@@ -1,0 +1,62 @@
+"""All faults with a name of a table that can be used.
+
+Axes: R sorted rows, D state columns, A action columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.faults.alignment import alignment_figures, alignment_line, reward_lines
+from twinfold.data.faults.sentinels import handful_lines, level_line, sentinel_line
+from twinfold.data.issues import Notes
+from twinfold.data.roles import Roles
+
+Floats = NDArray[np.float64]
+
+
+class SortedRows(NamedTuple):
+    """Rows sorted into trajectories.
+
+    Attributes:
+        roles: the user's columns.
+        state: ``(R, D)``.
+        action: ``(R, A)``, that of a trajectory's last row included where the table has one.
+        reward: ``(R,)``, or None.
+        agent: ``(R,)``, whose.
+        inner: ``(R,)``, whether a row is followed by the next one of its trajectory.
+        order: ``(R,)``, the user's row.
+        acting: ``(R,)``, the user's row in which the action stands.
+    """
+
+    roles: Roles
+    state: Floats
+    action: Floats
+    reward: Floats | None
+    agent: NDArray[Any]
+    inner: NDArray[np.bool_]
+    order: NDArray[Any]
+    acting: NDArray[Any]
+
+
+def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
+    """Yield a line for everything that is probably wrong."""
+    roles, inner = rows.roles, rows.inner
+    figures = alignment_figures(roles, rows.state, rows.action, inner[:-1])
+    found = [alignment_line(roles, figures)]
+    if rows.reward is not None:
+        found += reward_lines(roles, rows.state, rows.action, rows.reward, inner[:-1])
+    for name, values in zip(roles.state, rows.state.T, strict=True):
+        if name not in roles.angle:
+            found.append(sentinel_line(name, "state", values, rows.order, notes))
+    acted, acting = rows.action[inner], rows.acting[inner]
+    change = (rows.state[1:] - rows.state[:-1])[inner[:-1]]
+    for name, values in zip(roles.action, acted.T, strict=True):
+        line = sentinel_line(name, "action", values, acting, notes)
+        found.append(line or level_line(name, values, change, acting, notes))
+    found += handful_lines(roles.action, acted, rows.agent[inner], acting, notes)
+    yield from (line for line in found if line is not None)

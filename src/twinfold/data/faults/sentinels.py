@@ -1,0 +1,168 @@
+"""Numbers that stand for no value, and actions of which a few rows say all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.faults.settings import FAULTS
+from twinfold.data.issues import Notes, counted
+from twinfold.data.outliers import spikes
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+KNOWN = frozenset(
+    [sign * float(digit * length) for sign in (1, -1) for digit in "9" for length in range(2, 8)]
+    + [-1.0, -9.0, -77.0, -88.0, -888.0, -777.0, -99.9, -999.9, -9999.9, -32768.0, 32767.0]
+    + [-2147483648.0, 2147483647.0]
+)
+"""Numbers that are often written where there is no value."""
+
+
+def sentinel(values: Floats) -> tuple[float, int] | None:
+    """Return a number that probably stands for no value, and how often it is there.
+
+    It is far from all others of its column: by half their range if it is one that is often used so
+    (-999), by their range if not; or it is repeated where hardly any other value is.
+
+    Args:
+        values: ``(n,)``, finite, in the order of trajectories.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 3:
+        return None
+    for place, beside in ((0, 1), (-1, -2)):
+        value, count = float(distinct[place]), int(counts[place])
+        others = distinct[1:] if place == 0 else distinct[:-1]
+        span, gap = others[-1] - others[0], abs(distinct[beside] - value)
+        # -1 may be a step back beside 0 and 1: it must be as far away as a number of no renown.
+        wide = FAULTS.constant_gap if value == -1 else FAULTS.sentinel_gap
+        if value in KNOWN and count >= FAULTS.sentinel_times and gap > wide * span > 0:
+            return value, count
+        share = count / len(values)
+        if (
+            count >= FAULTS.repeated
+            and FAULTS.repeated_share <= share <= FAULTS.constant_share
+            and value != 0
+            and gap > FAULTS.constant_gap * span > 0
+        ):
+            return value, count
+    return _repeated(values, distinct, counts)
+
+
+def _repeated(
+    values: Floats, distinct: Floats, counts: NDArray[np.integer]
+) -> tuple[float, int] | None:
+    """A value within the range of a column in which hardly any other is there twice."""
+    inner = counts[1:-1]
+    most = int(np.argmax(inner)) + 1
+    count, others = int(counts[most]), len(values) - int(counts[most])
+    if (
+        count < max(FAULTS.repeated, FAULTS.repeated_share * len(values))
+        or distinct[most] == 0
+        or len(distinct) - 1 < FAULTS.distinct_share * others
+    ):
+        return None
+    apart = np.median(np.diff(np.flatnonzero(values == distinct[most])))
+    scattered = apart > FAULTS.scattered * len(values) / count  # what stands still is not
+    return (float(distinct[most]), count) if scattered else None
+
+
+def sentinel_line(name: str, role: str, values: Floats, rows: Rows, notes: Notes) -> str | None:
+    """Return one line on a number of a column that probably stands for no value.
+
+    Args:
+        name: of the column.
+        role: of the column.
+        values: ``(R,)``.
+        rows: ``(R,)``, the user's row of each.
+        notes: names rows.
+    """
+    fine = np.isfinite(values)
+    found = sentinel(values[fine])
+    if found is None:
+        return None
+    value, count = found
+    return _line(name, role, value, count, int(rows[np.flatnonzero(values == value)[0]]), notes)
+
+
+def level_line(name: str, values: Floats, change: Floats, rows: Rows, notes: Notes) -> str | None:
+    """Return one line if -1 among the levels of an action probably stands for none recorded.
+
+    It is the only one below zero; and where the levels are -1, 0 and 1, which may be meant so, its
+    effect lies between those of 0 and 1, as that of a mixture does.
+
+    Args:
+        name: of the column.
+        values: ``(K,)``, of the transitions.
+        change: ``(K, D)``, of the state.
+        rows: ``(K,)``, the user's row of each.
+        notes: names rows.
+    """
+    levels = np.unique(values[np.isfinite(values)])
+    if len(levels) < 3 or levels[0] != -1 or levels[1] != 0:
+        return None
+    if levels.tolist() == [-1, 0, 1] and not _between(values, change):
+        return None
+    where = np.flatnonzero(values == -1)
+    return _line(name, "action", -1.0, len(where), int(rows[where[0]]), notes)
+
+
+def _between(values: Floats, change: Floats) -> bool:
+    """Whether the mean change under -1 lies between those under 0 and 1, where these differ most.
+
+    Less certain than by two standard errors from either, it does not.
+    """
+    groups = [change[values == level] for level in (-1, 0, 1)]
+    if min(map(len, groups)) < FAULTS.repeated:
+        return False
+    means = [group.mean(axis=0) for group in groups]
+    errors = [np.sqrt(group.var(axis=0) / len(group)) for group in groups]
+    apart = np.abs(means[2] - means[1]) / np.maximum(np.hypot(errors[2], errors[1]), 1e-300)
+    d = int(np.argmax(apart))
+    low, high = sorted([means[1][d], means[2][d]])
+    margin = 2 * errors[0][d]
+    return bool(apart[d] > 4 and low + margin < means[0][d] < high - margin)
+
+
+def _line(name: str, role: str, value: float, count: int, row: int, notes: Notes) -> str:
+    return (
+        f"column {name!r} ({role}): {value:.10g} in {counted(count, 'row')}, first at "
+        f"{notes.of(row)}, probably stands for no value; if so, give --missing {value:.10g}"
+    )
+
+
+def handful_lines(
+    names: tuple[str, ...], action: Floats, agent: Rows, rows: Rows, notes: Notes
+) -> Iterator[str]:
+    """Yield a line for each action column whose whole variation rests on a handful of rows.
+
+    Of a single row, and of values far from all others, it is told elsewhere.
+
+    Args:
+        names: of the columns.
+        action: ``(K, A)``, raw values.
+        agent: ``(K,)``, whose.
+        rows: ``(K,)``, the user's row of each.
+        notes: names rows.
+    """
+    if len(rows) < FAULTS.handful_of:
+        return
+    for name, column in zip(names, action.T, strict=True):
+        values = np.where(np.isfinite(column), column, np.nanmedian(column))
+        distinct, counts = np.unique(values, return_counts=True)
+        usual = distinct[np.argmax(counts)] if 2 * counts.max() >= len(values) else None
+        away = (values - (np.median(values) if usual is None else usual)) ** 2
+        largest = np.argsort(-away, kind="stable")[: FAULTS.handful]
+        shares = np.cumsum(away[largest]) / max(away.sum(), 1e-300)
+        few = int(np.searchsorted(shares, FAULTS.handful_share)) + 1
+        if not 1 < few <= FAULTS.handful or len(spikes(values, agent)):
+            continue
+        yield (
+            f"column {name!r} (action): {few} of {len(rows)} rows make up "
+            f"{100 * shares[few - 1]:.3g} % of its variation, first of them "
+            f"{notes.of(int(rows[largest[0]]))}: they carry all that is known of the action"
+        )

@@ -1,0 +1,75 @@
+"""Numbers that decide what is told of a table as probably wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FaultSettings:
+    """Numbers from which on a fault is named.
+
+    Attributes:
+        fewest_rows: rows of three that follow each other, below which nothing is said of
+            alignment.
+        rows_per_column: rows for every column of a regression, at the least.
+        most_rows: rows that a regression is made of; of more, whole trajectories are drawn.
+        ridge: of a regression on standardised columns, as a share of the rows.
+        noise: share of its variance below which the rest of a column is rounding.
+        gain: by how much the logarithm of the error, summed over columns, must be less with
+            actions moved than as they stand.
+        certain: the same times half the rows, a likelihood ratio.
+        worked: the likelihood ratio of late actions having been at work in the present state.
+        own: share of an action's variance that the present state must leave open.
+        neighbours: rows among which nearest neighbours are looked for.
+        apart: rows of a trajectory within which none is a neighbour of another.
+        follows: share of an action's variance between neighbours, below which it is a function of
+            the state.
+        other_gain: share of that gain that may be had by moving them the other way.
+        reward_left: share of a reward's error that is left when it is moved, at most.
+        reward_known: share of its variance that is then explained, at the least.
+        levels: of a discrete action that have an effect of their own in a regression.
+        sentinel_times: occurrences of a number that stands for no value, at the least.
+        sentinel_gap: its distance from all others, in ranges of these: of one known to be used so.
+        constant_gap: the same of any other number.
+        constant_share: share of the rows that one may make up.
+        repeated: occurrences of a number within the range of a column that otherwise has few twice.
+        repeated_share: share of the rows that they make up at the least.
+        distinct_share: share of the other rows that must be unlike each other.
+        scattered: their distance from each other, as a share of what it is if they are anywhere.
+        handful: rows on which the variation of an action rests.
+        handful_of: rows that there must be for that to be said.
+        handful_share: share of the squared deviations that they make up.
+    """
+
+    fewest_rows: int = 60
+    rows_per_column: int = 8
+    most_rows: int = 50_000
+    ridge: float = 1e-6
+    noise: float = 1e-9
+    gain: float = 0.02
+    certain: float = 12.0
+    worked: float = 8.0
+    own: float = 0.02
+    neighbours: int = 1000
+    apart: int = 5
+    follows: float = 0.2
+    other_gain: float = 0.5
+    reward_left: float = 0.5
+    reward_known: float = 0.5
+    levels: int = 20
+    sentinel_times: int = 2
+    sentinel_gap: float = 0.5
+    constant_gap: float = 1.0
+    constant_share: float = 0.4
+    repeated: int = 5
+    repeated_share: float = 0.02
+    distinct_share: float = 0.9
+    scattered: float = 0.2
+    handful: int = 5
+    handful_of: int = 50
+    handful_share: float = 0.95
+
+
+FAULTS = FaultSettings()
+"""Those of every table."""

@@ -1,0 +1,59 @@
+"""Rows that a change of the clock or a weekend explains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.data import PanelDataset, check
+
+ROLES: dict[str, Any] = {
+    "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
+}  # fmt: skip
+
+
+def table(times: Any) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"id": "A", "t": times, "x": rng.normal(size=len(times)),
+                         "a": rng.normal(size=len(times))})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("zone", "autumn", "spring"),
+    [
+        ("Europe/Berlin", "2026-10-25", "2026-03-29"),
+        ("America/New_York", "2026-11-01", "2026-03-08"),
+        ("Australia/Sydney", "2026-04-05", "2026-10-04"),
+    ],
+)
+def test_changes_of_the_clock(zone: str, autumn: str, spring: str) -> None:
+    for day in (autumn, spring):
+        start = pd.Timestamp(day, tz=zone) - pd.Timedelta("6h")
+        hours = pd.date_range(start, periods=24, freq="h")
+        frame = table(hours.tz_localize(None))
+        report = check(frame, ROLES)
+        if day == autumn:
+            assert f"a change of the clock explains it ({day})" in report.problems[0]
+        else:
+            assert "1 of 1 are the hour that clocks skip" in report.warnings[0]
+        for times in (frame["t"], frame["t"].astype(str)):
+            panel = PanelDataset.from_frame(frame.assign(t=times), ROLES, form={"time_zone": zone})
+            assert panel.n_transitions == 23
+            assert panel.warnings == ()
+            assert panel.to_frame()["t"].tolist() == hours.tolist()
+
+
+def test_other_repeated_times_are_no_change_of_the_clock() -> None:
+    frame = table([*pd.date_range("2026-10-24", periods=5, freq="h"), "2026-10-24 02:00"])
+    frame["t"] = pd.to_datetime(frame["t"])
+    (problem,) = check(frame, ROLES).problems
+    assert "keep one of them" in problem
+    assert "explains it" not in problem
+
+
+def test_weekends_are_said() -> None:
+    warning = check(table(pd.bdate_range("2026-01-05", periods=20)), ROLES).warnings[0]
+    assert warning.endswith("; 3 of 3 are weekends, from a Friday to the Monday after")

@@ -1,0 +1,98 @@
+"""Numbers that stand for no value, and actions that rest on a handful of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.data import PanelDataset, check
+
+ROLES: dict[str, Any] = {
+    "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
+}  # fmt: skip
+
+
+def table(n: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    t = np.arange(n) % 20
+    return pd.DataFrame({"id": np.arange(n) // 20, "t": t, "x": rng.normal(5, 2, n).round(3),
+                         "a": rng.normal(size=n).round(3)})  # fmt: skip
+
+
+def said(frame: pd.DataFrame, **roles: Any) -> list[str]:
+    return [w for w in check(frame, {**ROLES, **roles}).warnings if "no value" in w]
+
+
+@pytest.mark.parametrize("value", [-999, -99, -9, 999, 9999, -1234.5])
+def test_a_number_far_from_all_others_is_named(value: float) -> None:
+    frame = table()
+    frame.loc[3::30, "x"] = value
+    assert said(frame) == [
+        f"column 'x' (state): {value:g} in 7 rows, first at row 3, agent 0, probably stands for no "
+        f"value; if so, give --missing {value:g}"
+    ]
+    frame.loc[3::30, "x"] = 5.0
+    assert said(frame) == [
+        "column 'x' (state): 5 in 7 rows, first at row 3, agent 0, probably stands for no value; "
+        "if so, give --missing 5"
+    ]
+
+
+def test_declared_missing_it_is_gone() -> None:
+    frame = table()
+    frame.loc[[19, 39], "a"] = -999  # of last rows, which need no action
+    report = check(frame, ROLES, form={"missing": ["-999"]})
+    assert report.problems == report.warnings == ()
+    panel = PanelDataset.from_frame(frame, ROLES, form={"missing": ["-999"]})
+    assert panel.action[np.isfinite(panel.action)].min() > -10
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda rng, n: rng.integers(0, 2, n),
+        lambda rng, n: rng.integers(-1, 2, n),
+        lambda rng, n: rng.poisson(0.5, n),
+        lambda rng, n: np.maximum(rng.normal(size=n), 0),
+        lambda rng, n: np.clip(rng.normal(size=n), -1, 1),
+        lambda rng, n: rng.normal(size=n).round(1),
+        lambda rng, n: rng.lognormal(0, 2, n),
+        lambda rng, n: rng.integers(90, 100, n),
+        lambda rng, n: rng.choice([0, 50, 100], n),
+        lambda rng, n: np.where(np.arange(n) < 20, 0.123, rng.normal(size=n)),  # one stands still
+    ],
+)
+def test_ordinary_columns_raise_no_alarm(values: Any) -> None:
+    frame = table()
+    for seed in range(3):
+        frame["x"] = values(np.random.default_rng(seed), len(frame)).astype(float)
+        assert said(frame) == []
+
+
+def test_minus_one_among_levels() -> None:
+    rng = np.random.default_rng(0)
+    frame = table(400)
+    true = rng.integers(0, 2, 400)
+    frame["x"] = np.r_[0.0, np.cumsum(true - 0.5)[:-1]] + 0.1 * rng.normal(size=400)
+    frame["a"] = np.where(rng.random(400) < 0.15, -1, true)
+    assert said(frame, action_type="discrete")[0].startswith("column 'a' (action): -1 in ")
+    # Left, none, right: the effect of -1 is beyond that of 0.
+    frame["a"] = rng.integers(-1, 2, 400)
+    frame["x"] = np.r_[0.0, np.cumsum(frame["a"])[:-1]] + 0.1 * rng.normal(size=400)
+    assert said(frame, action_type="discrete") == []
+    frame["a"] = rng.integers(-1, 3, 400)  # with levels 0, 1, 2 it is no step back
+    assert len(said(frame, action_type="discrete")) == 1
+
+
+def test_a_handful_of_rows() -> None:
+    frame = table()
+    frame["a"] = 0.0
+    frame.loc[[10, 50, 90], "a"] = [1.0, 2.0, 1.5]
+    (line,) = [w for w in check(frame, ROLES).warnings if "variation" in w]
+    assert line.startswith("column 'a' (action): 3 of 190 rows make up 100 % of its variation")
+    assert "first of them row 50, agent 2" in line
+    frame["a"] = np.random.default_rng(0).lognormal(0, 1.0, len(frame))
+    assert check(frame, ROLES).warnings == ()
