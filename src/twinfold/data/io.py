@@ -134,20 +134,26 @@ def read_manifest(path: StrPath) -> Manifest | None:
         raise InvalidDataError([f"{file}: {line}" for line in lines]) from None
 
 
-def load_panel(path: StrPath, roles: Roles | Mapping[str, Any] | None = None) -> PanelDataset:
+def load_panel(
+    path: StrPath,
+    roles: Roles | Mapping[str, Any] | None = None,
+    time_step: float | str | pd.Timedelta | None = None,
+) -> PanelDataset:
     """Read a table and check it.
 
     Args:
         path: a CSV or Parquet file.
         roles: which column is what; taken from the manifest beside the table when None.
+        time_step: as ``PanelDataset.from_frame``; the manifest's when None.
 
     Raises:
-        UsageError: there is no such file, or neither roles nor a manifest.
+        UsageError: there is no such file, or neither roles nor a manifest; or the time step does
+            not fit the times.
         InvalidDataError: the table or the manifest cannot be used; one problem per line.
     """
     df, parsed, manifest = read_with_roles(path, roles)
-    if manifest is None:
-        return PanelDataset.from_frame(df, parsed)
+    if manifest is None or time_step is not None:
+        return PanelDataset.from_frame(df, parsed, time_step=time_step)
     try:
         return PanelDataset.from_frame(df, parsed, time_step=manifest.time_step)
     except UsageError as error:  # its time step, the only thing not checked yet
@@ -191,10 +197,10 @@ def save_panel(
     Raises:
         UsageError: the suffix is unknown or the place cannot be written to.
     """
-    step = dataset.time_step
+    step: Any = "variable" if dataset.uneven else dataset.time_step
     manifest = Manifest(
         roles=dataset.roles,
-        time_step=str(step) if isinstance(step, pd.Timedelta) else float(step),
+        time_step=step if isinstance(step, int | float) else str(step),
         source=dict(source or {}),
     )
     text = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False, default=_plain)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask
 from twinfold.data.ids import AgentId
+from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
 from twinfold.utils.text import clipped
@@ -75,8 +76,19 @@ class Notes:
                 f"{self.row(first)}; {advice}"
             )
 
-    def gaps(self, order: NDArray[Any], gaps: Mask, pairs: int, times: Times, step: float) -> None:
-        """Steps of unusual length; ``gaps`` is per pair of sorted rows."""
+    def gaps(
+        self,
+        order: NDArray[Any],
+        gaps: Mask,
+        pairs: int,
+        times: Times,
+        step: float,
+        uneven: bool = False,
+    ) -> None:
+        """Steps of unusual length, where times are ``uneven`` far too long ones.
+
+        ``gaps`` is per pair of sorted rows.
+        """
         found = np.flatnonzero(gaps)
         if not len(found) or self.agent is None:
             return
@@ -85,7 +97,8 @@ class Notes:
         usual = step_from_ticks(step, times.values.dtype.kind)
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
-            f"{100 * len(found) / pairs:.2g} % of the steps differ by more than half from the "
+            f"{100 * len(found) / pairs:.2g} % of the steps "
+            f"{f'are more than {TABLE.longest:g} times' if uneven else 'differ by more than half from'} the "
             f"usual {usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
             f"split there, first between {self.row(first)} and {self.of(second)} "
             f"({show_time(times, first)} to {show_time(times, second)})"

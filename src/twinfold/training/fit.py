@@ -43,6 +43,7 @@ from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
+from twinfold.models.known_inputs import wander
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
@@ -224,6 +225,8 @@ def _fit(
         posterior=posterior,
         sums=trained.sums,
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles),
+        levels=dict(dataset.levels),
+        wander=wander(problem.data, problem.config.seed),
         info=info.changed(seconds=round(time.perf_counter() - begun, 2)),
     )
 
@@ -295,7 +298,8 @@ def _sample(problem: TrainingContext) -> DataSample:
     data = problem.data
     order = np.random.default_rng((problem.config.seed, 3)).permutation(len(data))
     rows = np.sort(order[: SELECTION.kept_states])
-    return DataSample(data.state[rows], data.action[rows], data.agent[rows])
+    known = None if data.known is None else data.known[rows]
+    return DataSample(data.state[rows], data.action[rows], data.agent[rows], known)
 
 
 def _run_info(
