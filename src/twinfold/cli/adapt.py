@@ -53,7 +53,7 @@ def adapt(
     model = load_run(run)
     roles = table_roles(table, columns, model.roles)
     with talking(quiet) as talk:
-        panel = load_told(table, roles, talk)
+        panel = load_told(table, roles, talk, model=model)
         adapted = adapt_model(
             model,
             panel,

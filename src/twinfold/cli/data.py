@@ -76,6 +76,7 @@ def validate(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
+    time_step: TimeStep = None,
     json: Flag = False,
 ) -> int:
     r"""Check a table: one line per problem, and what to do about it.
@@ -89,6 +90,7 @@ def validate(
     Args:
         table: A .csv, .tsv or .parquet file, one row per agent and time.
         columns: Which column is what.
+        time_step: Time between two rows, or auto, regular, variable, as in `twinfold fit`.
         json: Print a record instead of lines.
     """
     from twinfold.data.io import read_with_roles
@@ -96,7 +98,10 @@ def validate(
 
     try:
         df, parsed, manifest = read_with_roles(table, columns.roles(table))
-        report = check(df, parsed, time_step=manifest.time_step if manifest else None)
+        if time_step is None and manifest is not None:
+            report = check(df, parsed, time_step=manifest.time_step)
+        else:
+            report = check(df, parsed, time_step=time_step)
         problems, warnings = report.problems, report.warnings
     except InvalidDataError as error:
         problems, warnings = error.problems, ()
@@ -118,6 +123,7 @@ def describe(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
+    time_step: TimeStep = None,
     plot: Place | None = None,
     json: Flag = False,
 ) -> None:
@@ -130,6 +136,7 @@ def describe(
     Args:
         table: A .csv, .tsv or .parquet file, one row per agent and time.
         columns: Which column is what.
+        time_step: Time between two rows, or auto, regular, variable, as in `twinfold fit`.
         plot: Picture of the coverage to write: .png, .pdf or .svg.
         json: Print a record instead of tables.
     """
@@ -139,7 +146,7 @@ def describe(
 
     check_outputs({"plot": SUFFIXES}, plot=plot)
     roles = columns.roles(table)
-    dataset = load_panel(table, roles)
+    dataset = load_panel(table, roles, time_step)
     record = describe_panel(dataset)
     if plot is not None:
         coverage_figure(dataset, plot)

@@ -29,6 +29,7 @@ _NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]
 Names = Annotated[list[str] | None, _NAMES]
 SomeNames = Annotated[list[str], _NAMES]
 Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+TimeStep = Annotated[str | None, Parameter(show_default=lambda _: "the manifest's, or auto")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
@@ -134,8 +135,10 @@ class RoleFlags:
         terminated: Column of flags: true on the last row of a trajectory that ended by itself.
         truncated: Column of flags: true on the last row of a trajectory that was cut off.
         angle: Those state columns that are angles in radians, separated by commas.
-        static: Columns that describe an agent and never change (age, size, 0 or 1 for a site); what
-            they say of new agents is learned too.
+        static: Columns that describe an agent and never change, numbers or words (age, size, site);
+            what they say of new agents is learned too.
+        exogenous: Columns that are measured, and neither predicted nor chosen, numbers or words
+            (weather, a price, the day of the week).
     """
 
     agent: str | None = None
@@ -149,6 +152,7 @@ class RoleFlags:
     truncated: str | None = None
     angle: Names = None
     static: Names = None
+    exogenous: Names = None
 
     def roles(self, table: Path) -> Roles | None:
         """Return the roles, or None if no flag was given (the manifest beside the table then says).
@@ -203,11 +207,27 @@ def table_roles(table: Path, columns: RoleFlags, fitted: Roles) -> Roles | None:
     return fitted.model_copy(update=absent)
 
 
-def load_told(table: Path, roles: Roles | None, talk: Talk) -> PanelDataset:
-    """Return the panel of a table; what is doubtful about it is said."""
+def load_told(
+    table: Path,
+    roles: Roles | None,
+    talk: Talk,
+    time_step: str | None = None,
+    model: FittedModel | None = None,
+) -> PanelDataset:
+    """Return the panel of a table; what is doubtful about it is said.
+
+    Args:
+        table: the file.
+        roles: of its columns; the manifest's if None.
+        talk: says it.
+        time_step: as ``load_panel``.
+        model: the run that it is for, which says whether times are uneven.
+    """
     from twinfold.data.io import load_panel
 
-    panel = load_panel(table, roles)
+    if model is not None:
+        time_step = "variable" if model.uneven else "regular"
+    panel = load_panel(table, roles, time_step)
     for line in panel.warnings:
         talk.line(f"warning: {line}")
     return panel

@@ -141,7 +141,7 @@ def _examine(
         roles = table_roles(table, columns, model.roles)
     silent = how.quiet or how.json
     with talking(silent) as talk:
-        panel = load_told(table, roles, talk)
+        panel = load_told(table, roles, talk, model=model)
         seen = made_from(model, panel)
         if fitted and not seen:
             raise UsageError(

@@ -17,6 +17,7 @@ from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
 from twinfold.data.roles import Column, Roles
+from twinfold.data.time_step import TIME_STEPS
 from twinfold.data.table_size import check_size, too_large
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
@@ -152,7 +153,8 @@ def load_panel(
         InvalidDataError: the table or the manifest cannot be used; one problem per line.
     """
     df, parsed, manifest = read_with_roles(path, roles)
-    if manifest is None or time_step is not None:
+    steady = manifest is not None and manifest.time_step not in (None, *TIME_STEPS)
+    if manifest is None or (time_step is not None and not (steady and time_step == "regular")):
         return PanelDataset.from_frame(df, parsed, time_step=time_step)
     try:
         return PanelDataset.from_frame(df, parsed, time_step=manifest.time_step)

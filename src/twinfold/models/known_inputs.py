@@ -58,17 +58,24 @@ def wander(data: Transitions, seed: int = 0) -> Floats | None:
     return data.known[ahead] - data.known[rows][:, None]
 
 
-def draws_of(wander: Floats, held: Floats, low: Floats, high: Floats, seed: int = 0) -> Floats:
+def draws_of(
+    wander: Floats,
+    held: Floats,
+    since: NDArray[np.integer],
+    low: Floats,
+    high: Floats,
+    seed: int = 0,
+) -> Floats:
     """Return paths that known inputs may take instead of staying: ``(n, S, H, E)`` raw units.
 
     Args:
         wander: as the function of that name returns.
-        held: ``(S, H, E)``, the values that are held.
+        held: ``(S, H, E)``, the values that are held, or told.
+        since: ``(S, H)``, for how many steps they have been held; 0 where they are told.
         low, high: ``(E,)``, their range in the data; nothing leaves it by a change.
         seed: of the draw.
     """
     rng = np.random.default_rng((seed, 29))
     rows = rng.permutation(len(wander))[: KNOWN.draws]
-    step = np.minimum(np.arange(held.shape[1]), wander.shape[1] - 1)
-    moved = held + wander[rows][:, None, step]
+    moved = held + wander[rows][:, np.minimum(since, wander.shape[1] - 1)]
     return np.clip(moved, np.minimum(low, held), np.maximum(high, held))

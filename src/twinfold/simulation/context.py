@@ -62,6 +62,7 @@ def read_context(
     place = begin + n_rows - 1
     row = order[place]
     last = _last_start(model, agent[row])
+    last = last[:, : last.shape[1] - model.normalizer.n_known]  # those are told by the question
     stateless = np.logical_and.reduceat(null.all(axis=1), begin)
     goes_on = stateless & np.isfinite(last[:, 0])
     start = np.full(last.shape, np.nan)

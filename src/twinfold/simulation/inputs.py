@@ -76,9 +76,8 @@ def untold(model: FittedModel, start: Floats) -> NDArray[np.bool_]:
     n_state = len(model.roles.state)
     if model.history == 1:
         return np.zeros(len(start), bool)
-    if start.shape[1] == n_state:
-        return np.ones(len(start), bool)
-    return np.all(np.isnan(start[:, n_state:]), axis=1)
+    memory = start[:, n_state : n_state + model.normalizer.n_memory]
+    return np.all(np.isnan(memory), axis=1)
 
 
 def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:

@@ -70,7 +70,7 @@ class RunRecord(_Strict):
     roles: Annotated[Roles, BeforeValidator(Roles.parse)]
     time_step: Any
     uneven: bool = False
-    levels: Annotated[dict[str, tuple[str, ...]], Field(strict=False)] = Field(default_factory=dict)
+    levels: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default_factory=dict)
     config: FitConfig
     info: RunInfo
 
