@@ -185,7 +185,7 @@ def with_transitions(
     place = match_ids(model.agent_ids, list(ids))
     seen = agent_ranges(model, data, len(ids))
     sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
-    recent = last_starts(data, len(ids), model.roles)
+    recent = last_starts(data, len(ids), model.roles, model.uneven)
     return with_evidence(model, known, ids, place, found, sums, static, seen, recent)
 
 

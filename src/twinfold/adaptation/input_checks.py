@@ -167,7 +167,10 @@ def static_doubts(
     known = model.posterior
     if known is None or known.static is None or known.values is None:
         return
-    names, place = coded_names(model.roles.static, model.levels), match_ids(model.agent_ids, list(ids))
+    names, place = (
+        coded_names(model.roles.static, model.levels),
+        match_ids(model.agent_ids, list(ids)),
+    )
     before = np.full((len(ids), len(names)), np.nan)
     before[place >= 0] = known.values[place[place >= 0]]
     given = np.full_like(before, np.nan) if static is None else static

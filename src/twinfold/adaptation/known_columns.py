@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.issues import some
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.time_step import step_ratio
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
-from twinfold.utils.text import listed
 
 Floats = NDArray[np.float64]
 
@@ -51,9 +51,7 @@ def with_known(model: FittedModel, panel: PanelDataset, data: Transitions) -> Tr
     """Return a panel's transitions with their known inputs as the model reads them."""
     if not model.normalizer.n_known:
         return data
-    parts = [
-        _aligned(model, panel, values, len(data)) for values in (data.known, data.known_after)
-    ]
+    parts = [_aligned(model, panel, values, len(data)) for values in (data.known, data.known_after)]
     return replace(data, known=parts[0], known_after=parts[1])
 
 
@@ -84,6 +82,6 @@ def known_doubts(model: FittedModel, panel: PanelDataset, warn: Callable[[str], 
         new = [level for level in levels if level not in model.levels.get(name, levels)]
         if new:
             warn(
-                f"column {name!r}: {listed(new, 5)} never seen in training "
+                f"column {name!r}: {some(new)} never seen in training "
                 f"({one_of(model.levels[name])}); taken as unknown, the mean of all"
             )

@@ -159,7 +159,7 @@ class Tracker:
         acted = code if model.action_levels is None else np.full((1, 1), np.nan)
         both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
         self._seen = self._seen.union(both)
-        self._recent = last_starts(one, 1, model.roles)[0]
+        self._recent = last_starts(one, 1, model.roles, model.uneven)[0]
 
     def _told(self, known: ArrayLike | None) -> Floats | None:
         """Return known inputs ``(E,)``, those of a usual step if none are given; None without any.

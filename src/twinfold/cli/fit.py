@@ -144,7 +144,9 @@ def _example(dataset: PanelDataset, out: Path) -> str:
         actions = dataset.action_levels[actions.astype(int)]
     actions = actions.reshape(len(actions), -1)
     if dataset.roles.exogenous:
-        return f"twinfold simulate {shlex.quote(str(out))} --queries questions.csv --out answers.csv"
+        return (
+            f"twinfold simulate {shlex.quote(str(out))} --queries questions.csv --out answers.csv"
+        )
     words = {
         "--agent": str(dataset.agent_ids[data.agent[0]]),
         "--state": ",".join(f"{value:.6g}" for value in data.state[0]),

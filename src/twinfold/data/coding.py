@@ -24,6 +24,7 @@ from twinfold.utils.text import clipped
 
 Floats = NDArray[np.float64]
 
+
 class Words(NamedTuple):
     """A column of words.
 

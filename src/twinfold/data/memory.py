@@ -44,7 +44,12 @@ def turned(change: Floats, roles: Roles) -> Floats:
 
 
 def changes_before(
-    state: Floats, rows: NDArray[Any], known: NDArray[Any], history: int, roles: Roles
+    state: Floats,
+    rows: NDArray[Any],
+    known: NDArray[Any],
+    history: int,
+    roles: Roles,
+    length: Floats | None = None,
 ) -> Floats:
     """Return the changes that led to some rows, ``(K, m D)``, m = history - 1, the latest first.
 
@@ -54,6 +59,8 @@ def changes_before(
         known: ``(K,)``, how many rows of its trajectory stand above each.
         history: rows that a model reads.
         roles: they say which columns are angles.
+        length: ``(R,)``, of the step after each row, in usual ones, where times are uneven: changes
+            are then those of a usual step.
 
     Returns:
         NaN where a change is not known.
@@ -63,5 +70,7 @@ def changes_before(
         there = known >= back
         now, before = np.where(there, rows - back + 1, 0), np.where(there, rows - back, 0)
         change = turned(state[now] - state[before], roles)
+        if length is not None:
+            change = change / length[before, None]
         found.append(np.where(there[:, None], change, np.nan))
     return np.concatenate(found, axis=1)

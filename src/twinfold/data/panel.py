@@ -262,7 +262,8 @@ class PanelDataset:
         segment, memory, known = self.segment[first], None, self.known_inputs()
         if history > 1:
             above = first - starts[segment]
-            memory = changes_before(self.state, first, above, history, self.roles)
+            length = known[:, -1] if known is not None and self.uneven else None
+            memory = changes_before(self.state, first, above, history, self.roles, length)
         return Transitions(
             agent=self.agent[first],
             state=self.state[first],

@@ -321,9 +321,7 @@ def _read_static(
         infinite = np.isinf(numbers.values)
         notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
         _check_size(column, "static", numbers.values, notes)
-        own = _one_per_agent(
-            series, numbers.values, agent, n_agents, notes, lambda v: f"{v:.10g}"
-        )
+        own = _one_per_agent(series, numbers.values, agent, n_agents, notes, lambda v: f"{v:.10g}")
         parts.append(own[:, None])
     return (np.concatenate(parts, axis=1) if parts else None), levels
 
@@ -364,9 +362,7 @@ def _read_exogenous(
         return None, {}
     values, levels = read_coded(columns, "exogenous", notes)
     for series in columns:
-        missing = (
-            as_words(series).null if str(series.name) in levels else as_numbers(series).null
-        )
+        missing = as_words(series).null if str(series.name) in levels else as_numbers(series).null
         column = f"column {str(series.name)!r} (exogenous)"
         if missing.all():
             notes.problems.append(f"{column} is empty: every value is missing; leave it out")

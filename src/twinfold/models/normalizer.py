@@ -198,6 +198,8 @@ class Normalizer(eqx.Module):
         parts, n_state = [standard], self.state_mean.shape[-1]
         if self.history > 1:
             change = (standard - carry[..., :n_state]) * self.state_scale
+            if self.uneven:
+                change = change / carry[..., -1:]
             change = (change - self.change_mean) / self.change_scale
             parts += [change, carry[..., n_state : self.n_memory]]
         if self.n_known:
@@ -301,6 +303,8 @@ def fit_normalizer(
     else:
         action_mean = action_scale = np.zeros(0)
     plain = _change(data.state, data.next_state, np.ones(len(mean)), angles)
+    if uneven and data.known is not None:
+        plain = plain / data.known[:, -1:]
     change_mean, change_scale = _moments(plain, data.state, NORMALIZER.still * scale)
     n_memory = 0 if data.memory is None else data.memory.shape[1]
     low, high = _limits(data.next_state)

@@ -15,13 +15,14 @@ from twinfold.data.roles import Roles
 Floats = NDArray[np.float64]
 
 
-def last_starts(data: Transitions, n_agents: int, roles: Roles) -> Floats:
+def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = False) -> Floats:
     """Return the last state of every agent, the changes that led to it, and the known inputs.
 
     Args:
         data: transitions, those of an agent next to each other and in the order of time.
         n_agents: N.
         roles: they say which columns are angles.
+        uneven: whether times are uneven.
 
     Returns:
         ``(N, W)`` raw units. NaN for an agent without a transition, and for changes that are not known.
@@ -31,6 +32,8 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles) -> Floats:
     state, memory = data.next_state[last], None
     if data.memory is not None:
         change = turned(state - data.state[last], roles)
+        if uneven and data.known is not None:
+            change = change / data.known[last, -1:]
         memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
     start = with_memory(state, memory, None if data.known is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)

@@ -121,7 +121,11 @@ def read_queries(
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
     agent = read_agents(column(df, roles.agent), order[first], model, problems)
-    context = read_context(df, order, first, agent, model, problems)
+    ahead = None
+    if model.uneven:
+        ahead = np.append(differences(times.ticks[order]), step) / step
+        ahead = np.where(ahead > 0, ahead, np.nan)  # of other queries, or twice the same time
+    context = read_context(df, order, first, agent, model, problems, ahead)
     start, first_row = context.start, context.row
     actions = [as_numbers(column(df, name)) for name in roles.action]
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
@@ -140,9 +144,7 @@ def read_queries(
     offset = np.cumsum(length) - length
     next_row = np.where(last, -1, np.roll(order, -1))[asked]
     whose = agent[first_row]
-    known = read_known(
-        df, order[asked], offset, whose, times, next_row, model, future, problems
-    )
+    known = read_known(df, order[asked], offset, whose, times, next_row, model, future, problems)
     _stop(problems)
     return Queries(
         order=order[asked],

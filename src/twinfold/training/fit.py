@@ -224,7 +224,7 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sums=trained.sums,
-        recent=last_starts(problem.data, dataset.n_agents, dataset.roles),
+        recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
         info=info.changed(seconds=round(time.perf_counter() - begun, 2)),

@@ -39,7 +39,11 @@ from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 _STATIC = ("angles", "history", "uneven")  # follow from roles and settings
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 _KNOWN = tuple(name for name in _NORMALIZER if name.startswith("known"))  # of known inputs, if any
-_OPTIONAL = ("action_levels", "band", "wander")  # arrays that a model may lack, under their fields' names
+_OPTIONAL = (
+    "action_levels",
+    "band",
+    "wander",
+)  # arrays that a model may lack, under their fields' names
 
 Tree = TypeVar("Tree")
 

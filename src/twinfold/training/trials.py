@@ -327,9 +327,7 @@ class Trials:
         """Return the predictions for a fold's windows, ``(S, H, D)``, raw units."""
         held = fold.held
         return trimmed_mean(
-            rollout_members(
-                stack, fold.normalizer, held.agent, held.start, held.action, held.known
-            )
+            rollout_members(stack, fold.normalizer, held.agent, held.start, held.action, held.known)
         )
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
