@@ -43,7 +43,9 @@ class Roles(BaseModel):
         truncated: flag on the last row of a trajectory that was cut off.
         angle: those state columns that are angles, in radians; they may wrap around or count on.
         static: columns that describe an agent and never change: quantities such as its age or
-            size, or 0 and 1 for each site; they say something of an agent before it has any data.
+            size, or words such as its site; they say something of an agent before it has any data.
+        exogenous: columns that are measured, and neither predicted nor chosen, numbers or words:
+            weather, a price, the day of the week. The value of a row acts on what follows it.
         align: ``"next"`` where an action and its reward stand in the row of the state that they
             were taken in, one above their outcome; ``"same-row"`` where they stand in the row of
             their outcome, and are moved up when the table is read.
@@ -65,10 +67,11 @@ class Roles(BaseModel):
     truncated: Column | None = None
     angle: tuple[Column, ...] = ()
     static: tuple[Column, ...] = ()
+    exogenous: tuple[Column, ...] = ()
     align: Alignment = "next"
     calendar: Calendar | None = None
 
-    @field_validator("state", "action", "angle", "static", mode="before")
+    @field_validator("state", "action", "angle", "static", "exogenous", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -120,6 +123,7 @@ class Roles(BaseModel):
         yield self.time, "time"
         yield from ((name, "state") for name in self.state)
         yield from ((name, "action") for name in self.action)
+        yield from ((name, "exogenous") for name in self.exogenous)
         for role in ("reward", "terminated", "truncated"):
             name = getattr(self, role)
             if name is not None:
