@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
+from twinfold.data.panel import PanelDataset
 from twinfold.data.time_step import find_step, joins, step_from_ticks, ticks_from_step
 from twinfold.errors import UsageError
 
@@ -55,3 +56,45 @@ def test_steps_in_the_terms_of_the_user() -> None:
     for step, kind in (("soon", "M"), (1.0, "M"), ("1h", "f"), (-1.0, "f"), (0, "i")):
         with pytest.raises(UsageError, match="time step"):
             ticks_from_step(step, kind)
+
+
+def _visits(gaps: list[list[float]]) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame({"id": name, "t": np.r_[0.0, np.cumsum(own)], "x": 0.5, "a": 1.0})
+        for name, own in enumerate(gaps)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "uneven"),
+    [
+        ([[1, 1, 1, 1, 3] * 10], False),  # ten weekends: rows may be lost
+        ([[1, 1, 1, 1, 3] * 20], True),
+        ([[1.0] * 60 + [2.0] * 5], False),
+        ([[0.25, 0.4, 1.1, 2.3, 0.7, 1.6, 3.1, 0.5, 1.9, 0.3]], True),
+        ([[1.0, 1.1, 0.9, 1.05, 0.95, 1.2, 0.8] * 3], False),  # nothing is lost
+        ([[1.0] * 40, [0.25] * 40], True),
+        ([[1.0, 1.0, 1.0, 1.0, 500.0] * 30], False),  # trajectories of five rows
+    ],
+)
+def test_uneven_times_are_found_where_steps_would_be_lost(
+    gaps: list[list[float]], uneven: bool
+) -> None:
+    df = _visits(gaps)
+    roles = {"agent": "id", "time": "t", "state": "x", "action": "a", "action_type": "continuous"}
+    panel = PanelDataset.from_frame(df, roles)
+    assert panel.uneven is uneven
+    assert any("times are uneven" in line for line in panel.warnings) is uneven
+    every = sum(map(len, gaps))
+    if uneven:
+        assert panel.n_transitions == every
+        known = panel.transitions().known
+        assert known is not None
+        np.testing.assert_allclose(known[:, -1] * panel.time_step, np.concatenate(gaps))
+    for word in ("regular", "variable"):
+        found = PanelDataset.from_frame(df, roles, time_step=word)
+        assert found.uneven is (word == "variable")
+        assert not any("times are uneven" in line for line in found.warnings)
+    with pytest.raises(UsageError, match="'often' does not fit the time column: it must be a num"):
+        PanelDataset.from_frame(df, roles, time_step="often")

@@ -297,7 +297,7 @@ def test_another_time_step_can_be_asked_for(table: Frame, roles: dict[str, Any])
         (
             ["big"] * 4 + ["7"] + ["small"] * 3,
             "column 'size' (static): 'big' is no number in 7 rows, first at row 0, agent 'a'; give "
-            "a date or a duration in years or days, and a category as columns of 0 and 1",
+            "a date or a duration in years or days; or words in every row",
         ),
         (
             [3] * 4 + [np.inf] + [5] * 3,

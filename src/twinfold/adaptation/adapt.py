@@ -28,7 +28,9 @@ from twinfold.adaptation.input_checks import (
     static_doubts,
     step_doubts,
 )
+from twinfold.adaptation.known_columns import with_known
 from twinfold.data.ids import AgentId, match_ids
+from twinfold.data.levels import coded_names
 from twinfold.data.panel import DataRanges, PanelDataset, Transitions
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.behaviour_policy import Behaviour
@@ -124,7 +126,7 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     problems = reach_problems(model.normalizer, panel)
     if problems:
         raise InvalidDataError(problems)
-    data = panel.transitions(model.history)
+    data = with_known(model, panel, panel.transitions(model.history))
     if model.action_levels is None:
         return data
     return replace(data, action=level_codes(model, panel, data))
@@ -138,11 +140,21 @@ def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
     known = model.posterior
     if known.static is None or panel.static is None:
         return None
-    found = np.full((len(panel.static), len(model.roles.static)), np.nan)
-    for c, name in enumerate(model.roles.static):
-        if name in panel.roles.static:
-            found[:, c] = panel.static[:, panel.roles.static.index(name)]
-    return found
+    theirs = coded_names(panel.roles.static, panel.levels)
+    parts = []
+    for column in model.roles.static:
+        names = coded_names([column], model.levels)
+        part = np.full((len(panel.static), len(names)), np.nan)
+        for c, name in enumerate(names):
+            if name in theirs:
+                part[:, c] = panel.static[:, theirs.index(name)]
+        if column in model.levels and column in panel.levels:
+            # Of a word that was never seen nothing is known.
+            own = [theirs.index(name) for name in coded_names([column], panel.levels)]
+            part = np.where(np.isnan(part), 0.0, part)
+            part[np.isnan(panel.static[:, own]).any(axis=1) | ~part.any(axis=1)] = np.nan
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
 
 
 def with_transitions(
@@ -173,7 +185,7 @@ def with_transitions(
     place = match_ids(model.agent_ids, list(ids))
     seen = agent_ranges(model, data, len(ids))
     sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
-    recent = last_starts(data, len(ids), model.roles)
+    recent = last_starts(data, len(ids), model.roles, model.uneven)
     return with_evidence(model, known, ids, place, found, sums, static, seen, recent)
 
 

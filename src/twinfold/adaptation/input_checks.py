@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adaptation_settings import ADAPTATION
+from twinfold.adaptation.known_columns import check_known, known_doubts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.time_step import joins, step_ratio, step_text
 from twinfold.errors import InvalidDataError, UsageError
@@ -51,7 +53,8 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
             f"the data {', '.join(map(repr, given)) or 'none'}; give the same, in the same "
             f"order.{hint}"
         )
-    if not panel.n_transitions:
+    check_known(model, panel)
+    if not panel.n_transitions or model.uneven:
         return  # of single rows nothing says how far apart they are
     ratio = step_ratio(model.time_step, panel.time_step)
     if ratio is None or not joins(np.array([ratio]), 1.0)[0]:
@@ -117,7 +120,8 @@ def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> N
 
 def step_doubts(model: FittedModel, panel: PanelDataset, warn: Warn) -> None:
     """Say that the time step is not quite that of the model's data."""
-    if not panel.n_transitions:
+    known_doubts(model, panel, warn)
+    if not panel.n_transitions or model.uneven:
         return
     ratio = step_ratio(model.time_step, panel.time_step)
     if ratio is not None and abs(ratio - 1) > ADAPTATION.step:
@@ -163,7 +167,10 @@ def static_doubts(
     known = model.posterior
     if known is None or known.static is None or known.values is None:
         return
-    names, place = model.roles.static, match_ids(model.agent_ids, list(ids))
+    names, place = (
+        coded_names(model.roles.static, model.levels),
+        match_ids(model.agent_ids, list(ids)),
+    )
     before = np.full((len(ids), len(names)), np.nan)
     before[place >= 0] = known.values[place[place >= 0]]
     given = np.full_like(before, np.nan) if static is None else static

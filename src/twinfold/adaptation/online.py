@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from twinfold.adaptation.adapt import with_evidence
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
-from twinfold.data.memory import with_memory
+from twinfold.data.levels import coded_names
+from twinfold.data.memory import start_of, with_memory
 from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
@@ -71,16 +72,23 @@ class Tracker:
         if index >= 0:
             self._recent = model.recent[index].copy()
 
-    def _values(self, known: Posterior, index: int, static: Mapping[str, float]) -> Floats | None:
+    def _values(self, known: Posterior, index: int, static: Mapping[str, Any]) -> Floats | None:
         """Return the agent's static columns, ``(1, C)``."""
-        names = self.model.roles.static if known.static is not None else ()
+        columns = self.model.roles.static if known.static is not None else ()
         for name in static:
-            if name not in names:
-                raise UsageError(f"the model has no static column {name!r}; {one_of(names)}")
+            if name not in columns:
+                raise UsageError(f"the model has no static column {name!r}; {one_of(columns)}")
+        names = coded_names(columns, self.model.levels)
         if known.values is None or known.static is None:
             return None
         values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
         for name, value in static.items():
+            if name in self.model.levels:
+                levels = self.model.levels[name]
+                first = names.index(coded_names([name], self.model.levels)[0])
+                own = [float(str(value) == level) for level in levels]
+                values[0, first : first + len(levels)] = own if any(own) else np.nan
+                continue
             if not isinstance(value, Real) or not np.isfinite(value):
                 raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
             values[0, names.index(name)] = value
@@ -91,13 +99,17 @@ class Tracker:
             )
         return values
 
-    def observe(self, state: ArrayLike, action: Any, next_state: ArrayLike) -> None:
+    def observe(
+        self, state: ArrayLike, action: Any, next_state: ArrayLike, known: ArrayLike | None = None
+    ) -> None:
         """Add one transition.
 
         Args:
             state: ``(D,)`` raw units, in the order of the state columns.
             action: a level of the user's, or ``(A,)`` raw units.
             next_state: ``(D,)``.
+            known: ``(E,)``, known inputs as ``FittedModel.known_names`` lists them; needed if there
+                are exogenous columns.
 
         Raises:
             UsageError: a shape does not fit, a value is not finite or too far from the model's
@@ -123,8 +135,11 @@ class Tracker:
             model.check_reach(np.stack([before, after]), code)
         except UsageError as error:
             raise UsageError(f"agent {self.agent_id!r}: {error}") from None
-        memory = self._memory(before)
-        found = self._evidence(with_memory(before, memory), code, after)
+        memory, told = self._memory(before), self._told(known)
+        start = start_of(before, model.normalizer.n_memory, told)
+        if memory is not None:
+            start = with_memory(before, memory, told)
+        found = self._evidence(start, code, after)
         one = Transitions(
             agent=np.zeros(1, np.int32),
             state=before[None],
@@ -133,6 +148,8 @@ class Tracker:
             segment=np.zeros(1, np.int32),
             step=np.zeros(1, np.int32),
             memory=None if memory is None else memory[None],
+            known=None if told is None else told[None],
+            known_after=None if told is None else told[None],
         )
         new = linear_data(model.normalizer, one, 1, model.n_levels)
         alone = np.zeros(1, np.int64)
@@ -142,18 +159,35 @@ class Tracker:
         acted = code if model.action_levels is None else np.full((1, 1), np.nan)
         both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
         self._seen = self._seen.union(both)
-        self._recent = last_starts(one, 1, model.roles)[0]
+        self._recent = last_starts(one, 1, model.roles, model.uneven)[0]
+
+    def _told(self, known: ArrayLike | None) -> Floats | None:
+        """Return known inputs ``(E,)``, those of a usual step if none are given; None without any.
+
+        Raises:
+            UsageError: they lack, or are no finite numbers.
+        """
+        names = self.model.known_names
+        if known is None:
+            if self.model.roles.exogenous:
+                raise UsageError(f"known inputs are needed: {', '.join(map(repr, names))}")
+            return np.ones(1) if names else None
+        values = _numbers(known, "known inputs").reshape(-1)
+        if len(values) != len(names) or not np.isfinite(values).all():
+            raise UsageError(f"known inputs need {len(names)} finite values: {', '.join(names)}")
+        return values
 
     def _memory(self, before: Floats) -> Floats | None:
         """Return the changes that led to a state, ``(m D,)``: those observed, if it goes on there.
 
         None for a model without memory.
         """
-        n_state = len(before)
+        n_state, n_memory = len(before), self.model.normalizer.n_memory
         if self.model.history == 1:
             return None
         goes_on = np.array_equal(self._recent[:n_state], before)
-        return self._recent[n_state:] if goes_on else np.full(self._recent[n_state:].shape, np.nan)
+        last = self._recent[n_state : n_state + n_memory]
+        return last if goes_on else np.full(n_memory, np.nan)
 
     def _evidence(self, before: Floats, code: NDArray[Any], after: Floats) -> Evidence:
         """Return what one transition says.

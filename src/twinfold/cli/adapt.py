@@ -53,7 +53,7 @@ def adapt(
     model = load_run(run)
     roles, form = run_table(table, columns, model)
     with talking(quiet) as talk:
-        panel = load_told(table, roles, form, talk)
+        panel = load_told(table, roles, form, talk, model=model)
         adapted = adapt_model(
             model,
             panel,

@@ -76,6 +76,7 @@ def validate(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
+    time_step: TimeStep = None,
     json: Flag = False,
 ) -> int:
     r"""Check a table: one line per problem, and what to do about it.
@@ -89,6 +90,7 @@ def validate(
     Args:
         table: A .csv, .tsv or .parquet file, one row per agent and time.
         columns: Which column is what.
+        time_step: Time between two rows, or auto, regular, variable, as in `twinfold fit`.
         json: Print a record instead of lines.
     """
     from twinfold.data.io import read_with_roles
@@ -96,7 +98,8 @@ def validate(
 
     try:
         read = read_with_roles(table, columns.roles(table), columns.form.given())
-        report = check(read.frame, read.roles, time_step=read.time_step, form=read.form)
+        step = read.time_step if time_step is None else time_step
+        report = check(read.frame, read.roles, time_step=step, form=read.form)
         problems, warnings = report.problems, report.warnings
     except InvalidDataError as error:
         problems, warnings = error.problems, ()
@@ -118,6 +121,7 @@ def describe(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
+    time_step: TimeStep = None,
     plot: Place | None = None,
     json: Flag = False,
 ) -> None:
@@ -130,6 +134,7 @@ def describe(
     Args:
         table: A .csv, .tsv or .parquet file, one row per agent and time.
         columns: Which column is what.
+        time_step: Time between two rows, or auto, regular, variable, as in `twinfold fit`.
         plot: Picture of the coverage to write: .png, .pdf or .svg.
         json: Print a record instead of tables.
     """
@@ -139,7 +144,7 @@ def describe(
 
     check_outputs({"plot": SUFFIXES}, plot=plot)
     roles = columns.roles(table)
-    dataset = load_panel(table, roles, form=columns.form.given())
+    dataset = load_panel(table, roles, form=columns.form.given(), time_step=time_step)
     record = describe_panel(dataset)
     if plot is not None:
         coverage_figure(dataset, plot)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from twinfold.cli.console import Talk, interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, RoleFlags, load_told, settings_flags
+from twinfold.cli.flags import Flag, RoleFlags, TimeStep, load_told, settings_flags
 from twinfold.cli.values import Place, Values, takes
 from twinfold.config import FitConfig
 
@@ -48,6 +48,7 @@ def fit(
     config: Place | None = None,
     reserve: Reserve = "auto",
     columns: RoleFlags = RoleFlags(),
+    time_step: TimeStep = None,
     settings: FitFlags = FitFlags(),
     quiet: Flag = False,
     json: Flag = False,
@@ -74,6 +75,8 @@ def fit(
         reserve: Agents that the nets must not see, drawn at random, to calibrate the band on; auto
             takes a tenth (20 to 100) of 60 agents or more, 0 none. Every agent gets a simulator.
         columns: Which column is what.
+        time_step: Time between two rows, such as 0.5 or 1h; variable makes it an input of the model
+            (uneven times), regular splits trajectories where it is another, auto finds out.
         settings: How to learn.
         quiet: Say nothing on standard error unless something is wrong.
         json: Print the record of the fit.
@@ -82,7 +85,7 @@ def fit(
     given = settings.given()
     chosen = FitConfig.load(config, **given) if config is not None else FitConfig.parse(given)
     with interruptible(lambda: _next_step(out)), talking(quiet) as talk:
-        dataset, model = _learn(table, out, chosen, reserve, columns, talk)
+        dataset, model = _learn(table, out, chosen, reserve, columns, time_step, talk)
     if json:
         record = {"run": str(out), "config": chosen.model_dump(mode="json")}
         print_json({**record, **model.info.to_dict()})
@@ -98,6 +101,7 @@ def _learn(
     config: FitConfig,
     reserve: int | Literal["auto"],
     columns: RoleFlags,
+    time_step: str | None,
     talk: Talk,
 ) -> tuple[PanelDataset, FittedModel]:
     """Return the data and the run that is made of it."""
@@ -108,7 +112,7 @@ def _learn(
 
     check_free(out)
     roles = columns.roles(table)
-    dataset = load_told(table, roles, columns.form.given(), talk)
+    dataset = load_told(table, roles, columns.form.given(), talk, time_step)
     manifest = read_manifest(table) if roles is None or isinstance(roles, dict) else None
     source = dict(manifest.source) if manifest is not None else {}
     source["table"] = str(table.resolve())  # where `twinfold validate` looks for it
@@ -142,6 +146,10 @@ def _example(dataset: PanelDataset, out: Path) -> str:
     if dataset.action_levels is not None:
         actions = dataset.action_levels[actions.astype(int)]
     actions = actions.reshape(len(actions), -1)
+    if dataset.roles.exogenous:
+        return (
+            f"twinfold simulate {shlex.quote(str(out))} --queries questions.csv --out answers.csv"
+        )
     words = {
         "--agent": str(dataset.agent_ids[data.agent[0]]),
         "--state": ",".join(f"{value:.6g}" for value in data.state[0]),

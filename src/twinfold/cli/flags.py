@@ -31,6 +31,7 @@ _NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]
 Names = Annotated[list[str] | None, _NAMES]
 SomeNames = Annotated[list[str], _NAMES]
 Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+TimeStep = Annotated[str | None, Parameter(show_default=lambda _: "the manifest's, or auto")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
@@ -169,10 +170,12 @@ class RoleFlags:
         terminated: Column of flags: true on the last row of a trajectory that ended by itself.
         truncated: Column of flags: true on the last row of a trajectory that was cut off.
         angle: Those state columns that are angles in radians, separated by commas.
-        static: Columns that describe an agent and never change (age, size, 0 or 1 for a site); what
-            they say of new agents is learned too.
+        static: Columns that describe an agent and never change, numbers or words (age, size, site);
+            what they say of new agents is learned too.
+        exogenous: Columns that are measured, and neither predicted nor chosen, numbers or words
+            (weather, a price, the day of the week).
         align: next if an action stands in the row of the state that it is taken in, same-row if
-            in that of its outcome.
+            in that of its outcome; exogenous columns likewise.
         calendar: What integer times are: month (202312), day (20231231), quarter (20234), or none
             for numbers; told from the data if left out.
         form: How values are written.
@@ -189,6 +192,7 @@ class RoleFlags:
     truncated: str | None = None
     angle: Names = None
     static: Names = None
+    exogenous: Names = None
     align: Annotated[Alignment | None, shown("next")] = None
     calendar: Calendar | None = None
     form: FormatFlags = field(default_factory=FormatFlags)
@@ -264,11 +268,29 @@ def fitted_format(model: FittedModel) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def load_told(table: Path, roles: Any, form: Any, talk: Talk) -> PanelDataset:
-    """Return the panel of a table; what is doubtful about it is said."""
+def load_told(
+    table: Path,
+    roles: Any,
+    form: Any,
+    talk: Talk,
+    time_step: str | None = None,
+    model: FittedModel | None = None,
+) -> PanelDataset:
+    """Return the panel of a table; what is doubtful about it is said.
+
+    Args:
+        table: the file.
+        roles: of its columns; the manifest's if None.
+        form: how its values are written.
+        talk: says it.
+        time_step: as ``load_panel``.
+        model: the run that it is for, which says whether times are uneven.
+    """
     from twinfold.data.io import load_panel
 
-    panel = load_panel(table, roles, form=form)
+    if model is not None:
+        time_step = "variable" if model.uneven else "regular"
+    panel = load_panel(table, roles, form=form, time_step=time_step)
     for line in panel.warnings:
         talk.line(f"warning: {line}")
     return panel

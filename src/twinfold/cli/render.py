@@ -39,8 +39,10 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
             numbers = (f"{row[key]:.6g}" for key in ("min", "max", "mean", "std"))
             kind = "state, angle" if name in record["angle"] and role == "state" else role
             table.add_row(name, kind, *numbers)
-    for name, row in record.get("static", {}).items():
-        table.add_row(name, "static", *(f"{row[key]:.6g}" for key in ("min", "max", "mean", "std")))
+    for role in ("static", "exogenous"):
+        for name, row in record.get(role, {}).items():
+            numbers = (f"{row[key]:.6g}" for key in ("min", "max", "mean", "std"))
+            table.add_row(name, role, *numbers)
     if "reward" in record:
         numbers = (f"{record['reward'][key]:.6g}" for key in ("min", "max", "mean", "std"))
         table.add_row("", "reward", *numbers)

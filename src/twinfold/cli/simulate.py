@@ -25,6 +25,7 @@ from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from twinfold.models.fitted_model import FittedModel
 
@@ -43,6 +44,10 @@ class QuestionFlags:
             as well, the earliest first, separated by semicolons.
         from_last: Go on from where the agent's data ended, instead of a --state.
         actions: Its actions.
+        scenario: Table of future values of the exogenous columns, with the time and, if they differ
+            between agents, the agent; a single question takes its rows in the order of time.
+        hold_exogenous: Hold the last values of exogenous columns where no others are given; the
+            band widens by how much they vary.
         queries: Table of questions, .csv or .parquet.
         out: Table of answers to write, .csv or .parquet; needed with --queries.
         plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
@@ -56,6 +61,8 @@ class QuestionFlags:
     state: Words = None
     from_last: Flag = False
     actions: Words = None
+    scenario: Place | None = None
+    hold_exogenous: Flag = False
     queries: Place | None = None
     out: Place | None = None
     plot: Place | None = None
@@ -130,6 +137,10 @@ def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
     which is empty below. With no state at all it goes on from where the
     agent's data ended. The answers have the same columns but the actions,
     one time step later, and <state>_lower and <state>_upper for the band.
+    Exogenous columns of the fit have a value in every row with an action, or
+    --scenario tells them, or --hold-exogenous holds the last ones. Where the
+    fit has uneven times, every row has a time of its own, and a last row
+    without an action says when the answer ends.
 
     The support of a step, from 0 to 1, says what stands behind it: near 1 the
     data is as dense there as it usually is and the members of the model agree;
@@ -158,13 +169,36 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     form = {**fitted_format(model), **asked.form.given()}
     ids, time = [model.roles.agent, QUERY], model.roles.time
     table = read_table(asked.queries, ids, used, form=form, time=time)
-    answers = answer(model, table, **asked.limits)
+    scenario = _scenario(model, asked)
+    answers = answer(
+        model, table, **asked.limits, scenario=scenario, hold_exogenous=asked.hold_exogenous
+    )
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())
     if asked.json:
         print_json({"out": str(asked.out), "queries": n_queries, "rows": len(answers)})
     elif not asked.quiet:
         print(f"{asked.out}: {n_queries} queries, {len(answers)} predicted rows")
+
+
+def _scenario(model: FittedModel, asked: QuestionFlags) -> pd.DataFrame | None:
+    """Return the scenario of a question; None if none is given.
+
+    Raises:
+        UsageError: the run has no exogenous columns.
+    """
+    if asked.scenario is None and not asked.hold_exogenous:
+        return None
+    if not model.roles.exogenous:
+        raise UsageError(
+            "the run has no exogenous columns: leave --scenario and --hold-exogenous out"
+        )
+    if asked.scenario is None:
+        return None
+    from twinfold.data.io import read_table
+
+    form = {**fitted_format(model), **asked.form.given()}
+    return read_table(asked.scenario, [model.roles.agent], form=form, time=model.roles.time)
 
 
 def _silent(line: str) -> None:
@@ -183,8 +217,19 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
         rows = [state_numbers(text, model.roles.state) for text in asked.state.split(";")]
     *before, state = rows or [None]
     steps = _steps(asked.actions, len(model.roles.action))
-    rollout = Simulator(model, asked.agent).rollout(
-        state, steps, before=before or None, **asked.limits
+    simulator = Simulator(model, asked.agent)
+    scenario = _scenario(model, asked)
+    if scenario is not None:
+        from twinfold.simulation.known import single_scenario
+
+        scenario = single_scenario(scenario, model, simulator.index)
+    rollout = simulator.rollout(
+        state,
+        steps,
+        before=before or None,
+        exogenous=scenario,
+        hold_exogenous=asked.hold_exogenous,
+        **asked.limits,
     )
     frame = rollout.to_frame()
     with all_or_none(asked.out, asked.plot) as drafts:

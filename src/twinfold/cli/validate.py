@@ -143,7 +143,7 @@ def _examine(
         form = {**fitted_format(model), **columns.form.given()}
     silent = how.quiet or how.json
     with talking(silent) as talk:
-        panel = load_told(table, roles, form, talk)
+        panel = load_told(table, roles, form, talk, model=model)
         seen = made_from(model, panel)
         if fitted and not seen:
             raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset
 from twinfold.utils.text import MESSAGE
 
@@ -44,7 +45,11 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         "action": _summaries(dataset.roles.action, actions),
     }
     if dataset.static is not None:
-        result["static"] = _summaries(dataset.roles.static, dataset.static[: dataset.n_agents].T)
+        names = coded_names(dataset.roles.static, dataset.levels)
+        result["static"] = _summaries(names, dataset.static[: dataset.n_agents].T)
+    if dataset.exogenous is not None:
+        names = coded_names(dataset.roles.exogenous, dataset.levels)
+        result["exogenous"] = _summaries(names, dataset.exogenous.T)
     if dataset.action_levels is not None:
         per_level = np.bincount(data.action, minlength=len(dataset.action_levels))
         result["action_levels"] = {

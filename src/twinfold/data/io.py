@@ -20,6 +20,7 @@ from twinfold.data.roles import Roles
 from twinfold.data.table_format import TableFormat, settle_frame
 from twinfold.data.table_size import check_size, too_large
 from twinfold.data.text_source import PACKED, unpacked_name
+from twinfold.data.time_step import TIME_STEPS
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError, one_of
 from twinfold.utils.files import atomic_path, atomic_paths
@@ -90,7 +91,11 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
 
 
 def load_panel(
-    path: StrPath, roles: Roles | Mapping[str, Any] | None = None, *, form: Form = None
+    path: StrPath,
+    roles: Roles | Mapping[str, Any] | None = None,
+    *,
+    form: Form = None,
+    time_step: float | str | pd.Timedelta | None = None,
 ) -> PanelDataset:
     """Read a table and check it.
 
@@ -99,12 +104,17 @@ def load_panel(
         roles: which column is what; taken from the manifest beside the table when None. A mapping
             without an agent changes what the manifest says.
         form: how its values are written; a mapping changes what the manifest says of it.
+        time_step: as ``PanelDataset.from_frame``; the manifest's when None.
 
     Raises:
-        UsageError: there is no such file, or neither roles nor a manifest.
+        UsageError: there is no such file, or neither roles nor a manifest; or the time step does
+            not fit the times.
         InvalidDataError: the table or the manifest cannot be used; one problem per line.
     """
     read = read_with_roles(path, roles, form)
+    steady = read.time_step not in (None, *TIME_STEPS)
+    if time_step is not None and not (steady and time_step == "regular"):
+        return PanelDataset.from_frame(read.frame, read.roles, time_step=time_step, form=read.form)
     try:
         return PanelDataset.from_frame(
             read.frame, read.roles, time_step=read.time_step, form=read.form
@@ -188,10 +198,10 @@ def save_panel(
     Raises:
         UsageError: the suffix is unknown or the place cannot be written to.
     """
-    step = dataset.time_step
+    step: Any = "variable" if dataset.uneven else dataset.time_step
     manifest = Manifest(
         roles=dataset.roles,
-        time_step=str(step) if isinstance(step, pd.Timedelta) else float(step),
+        time_step=step if isinstance(step, int | float) else str(step),
         source=dict(source or {}),
     )
     text = manifest.text()

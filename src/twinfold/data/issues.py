@@ -15,6 +15,7 @@ from twinfold.data.calendars import NAMES, from_counts
 from twinfold.data.columns import Mask
 from twinfold.data.faults.clock import gap_words, repeated_hour
 from twinfold.data.ids import AgentId
+from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
 from twinfold.utils.text import clipped
@@ -95,8 +96,19 @@ class Notes:
             f"{self.row(first)}; {advice}"
         )
 
-    def gaps(self, order: NDArray[Any], gaps: Mask, pairs: int, times: Times, step: float) -> None:
-        """Steps of unusual length; ``gaps`` is per pair of sorted rows."""
+    def gaps(
+        self,
+        order: NDArray[Any],
+        gaps: Mask,
+        pairs: int,
+        times: Times,
+        step: float,
+        uneven: bool = False,
+    ) -> None:
+        """Steps of unusual length, where times are ``uneven`` far too long ones.
+
+        ``gaps`` is per pair of sorted rows.
+        """
         found = np.flatnonzero(gaps)
         if not len(found) or self.agent is None:
             return
@@ -106,10 +118,13 @@ class Notes:
         words = ""
         if times.values.dtype.kind == "M" and times.zone is None:
             words = gap_words(times.values[order[found]], times.values[order[found + 1]], step)
+        away = "differ by more than half from"
+        if uneven:
+            away = f"are more than {TABLE.longest:g} times"
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
-            f"{100 * len(found) / pairs:.2g} % of the steps differ by more than half from the "
-            f"usual {usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
+            f"{100 * len(found) / pairs:.2g} % of the steps {away} the usual "
+            f"{usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
             f"split there, first between {self.row(first)} and {self.of(second)} "
             f"({show_time(times, first)} to {show_time(times, second)}){words}"
         )

@@ -1,6 +1,6 @@
-"""What a model with memory reads beside the present state: the changes that led to it.
+"""What a model reads beside the present state: the changes that led to it, and known inputs.
 
-Axes: K rows, D state columns, m changes.
+Axes: K rows, D state columns, m changes, E known inputs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,23 @@ from twinfold.data.roles import Roles
 Floats = NDArray[np.float64]
 
 
-def with_memory(state: Floats, memory: Floats | None) -> Floats:
-    """Return states ``(..., D)`` and the changes before them ``(..., m D)`` side by side."""
-    return state if memory is None else np.concatenate([state, memory], axis=-1)
+def with_memory(state: Floats, memory: Floats | None, known: Floats | None = None) -> Floats:
+    """Return states ``(..., D)``, changes before ``(..., m D)``, known inputs ``(..., E)``."""
+    parts = [part for part in (state, memory, known) if part is not None]
+    return state if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def start_of(state: Floats, n_memory: int, known: Floats | None) -> Floats:
+    """Return what a prediction starts from where the changes before are not known, ``(..., W)``.
+
+    Args:
+        state: ``(..., D)``.
+        n_memory: m D, of a model with memory; else 0.
+        known: ``(..., E)``, known inputs; ``state`` alone is returned if None.
+    """
+    if known is None:
+        return state
+    return with_memory(state, np.full((*state.shape[:-1], n_memory), np.nan), known)
 
 
 def turned(change: Floats, roles: Roles) -> Floats:
@@ -30,7 +44,12 @@ def turned(change: Floats, roles: Roles) -> Floats:
 
 
 def changes_before(
-    state: Floats, rows: NDArray[Any], known: NDArray[Any], history: int, roles: Roles
+    state: Floats,
+    rows: NDArray[Any],
+    known: NDArray[Any],
+    history: int,
+    roles: Roles,
+    length: Floats | None = None,
 ) -> Floats:
     """Return the changes that led to some rows, ``(K, m D)``, m = history - 1, the latest first.
 
@@ -40,6 +59,8 @@ def changes_before(
         known: ``(K,)``, how many rows of its trajectory stand above each.
         history: rows that a model reads.
         roles: they say which columns are angles.
+        length: ``(R,)``, of the step after each row, in usual ones, where times are uneven: changes
+            are then those of a usual step.
 
     Returns:
         NaN where a change is not known.
@@ -49,5 +70,7 @@ def changes_before(
         there = known >= back
         now, before = np.where(there, rows - back + 1, 0), np.where(there, rows - back, 0)
         change = turned(state[now] - state[before], roles)
+        if length is not None:
+            change = change / length[before, None]
         found.append(np.where(there[:, None], change, np.nan))
     return np.concatenate(found, axis=1)

@@ -1,6 +1,7 @@
 """The data set that every later step works on: rows of many agents, sorted, and their transitions.
 
-Axes: R rows, K transitions, N agents, D state columns, A action columns.
+Axes: R rows, K transitions, N agents, D state columns, A action columns, E known inputs: exogenous
+columns as coded, and where times are uneven the length of the step.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from twinfold.data.calendars import from_counts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.levels import Levels, coded_names, decoded
 from twinfold.data.memory import changes_before, with_memory
 from twinfold.data.roles import Roles
+from twinfold.data.time_step import differences, ticks_from_step
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.text import clipped
 
@@ -71,6 +74,8 @@ class Transitions:
         step: ``(K,)`` int32, its position in that segment, from 0.
         memory: ``(K, m D)``, changes of the state before ``state``, the latest first, raw units;
             NaN where they are not known. None for a model without memory.
+        known: ``(K, E)``, known inputs during each transition; None without such inputs.
+        known_after: ``(K, E)``, those in the row of ``next_state``.
     """
 
     agent: Ints
@@ -80,6 +85,8 @@ class Transitions:
     segment: Ints
     step: Ints
     memory: Floats | None = None
+    known: Floats | None = None
+    known_after: Floats | None = None
 
     def __len__(self) -> int:
         """K, the number of transitions."""
@@ -87,8 +94,8 @@ class Transitions:
 
     @property
     def start(self) -> Floats:
-        """What a prediction starts from, ``(K, D + m D)``: the states, and the changes before."""
-        return with_memory(self.state, self.memory)
+        """What a prediction starts from, ``(K, D + m D + E)``: states, changes before, inputs."""
+        return with_memory(self.state, self.memory, self.known)
 
     def select(self, rows: NDArray[Any]) -> Transitions:
         """The transitions of a boolean mask ``(K,)`` or of an index array, in that order."""
@@ -99,7 +106,7 @@ class Transitions:
             self.next_state[rows],
             self.segment[rows],
             self.step[rows],
-            None if self.memory is None else self.memory[rows],
+            *(x if x is None else x[rows] for x in (self.memory, self.known, self.known_after)),
         )
 
 
@@ -131,8 +138,12 @@ class PanelDataset:
         truncated: ``(R,)`` bool, True where a trajectory was cut off, or None.
         episode: ``(R,)`` int32, index into ``episode_ids``, or None.
         episode_ids: the user's episode ids.
-        static: ``(N + L, C)`` float64, static columns of the N agents, then of the L left out; NaN
-            where not known. None if there are none.
+        static: ``(N + L, C)`` float64, static columns, coded, of the N agents, then of the L left
+            out; NaN where not known. None if there are none.
+        exogenous: ``(R, E)`` float64, exogenous columns, coded, without gaps; None if there are
+            none.
+        levels: of the static and exogenous columns that are words (``data.coding``).
+        uneven: whether times are uneven, so that the length of a step is an input.
         time_zone: time zone of the user's time column; None if it has none.
         warnings: what was noticed when the table was read, one line each.
     """
@@ -154,6 +165,9 @@ class PanelDataset:
     episode_ids: tuple[AgentId, ...] = ()
     time_zone: str | None = None
     static: Floats | None = None
+    exogenous: Floats | None = None
+    levels: Levels = field(default_factory=dict)
+    uneven: bool = False
     warnings: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
@@ -179,7 +193,9 @@ class PanelDataset:
             df: one row per agent and time, in any order; a frame of pandas, polars, Arrow or
                 DuckDB, or any other that narwhals reads.
             roles: which column is what; a mapping is parsed.
-            time_step: time between two rows; found from the data when None.
+            time_step: time between two rows; found from the data when None. "variable" if it is
+                another from row to row and so an input of the model, "regular" if not; found from
+                the data too when None.
             form: how values are written, if not the plain way.
 
         Raises:
@@ -216,16 +232,20 @@ class PanelDataset:
             columns[roles.action[0]] = pd.arrays.IntegerArray(values, null)
         else:
             columns |= {name: self.action[:, a] for a, name in enumerate(roles.action)}
+        if self.exogenous is not None:
+            columns |= decoded(self.exogenous, roles.exogenous, self.levels)
         for role in ("reward", "terminated", "truncated"):
             name, values = getattr(roles, role), getattr(self, role)
             if name is not None and values is not None:
                 columns[name] = values
         if self.static is not None:
-            columns |= {name: self.static[self.agent, c] for c, name in enumerate(roles.static)}
+            columns |= decoded(self.static[self.agent], roles.static, self.levels)
         df = pd.DataFrame(columns, copy=True)
         if roles.align == "same-row":  # as it was read; a trajectory's last row has no action
             moved = [*roles.action, *([] if self.reward is None else [str(roles.reward)])]
             df[moved] = df[moved].shift(1)
+            known = list(roles.exogenous)  # of which a trajectory's first row has none
+            df[known] = df.groupby(self.segment)[known].shift(1)
         return df
 
     @property
@@ -260,10 +280,11 @@ class PanelDataset:
         """
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
-        segment, memory = self.segment[first], None
+        segment, memory, known = self.segment[first], None, self.known_inputs()
         if history > 1:
             above = first - starts[segment]
-            memory = changes_before(self.state, first, above, history, self.roles)
+            length = known[:, -1] if known is not None and self.uneven else None
+            memory = changes_before(self.state, first, above, history, self.roles, length)
         return Transitions(
             agent=self.agent[first],
             state=self.state[first],
@@ -272,7 +293,24 @@ class PanelDataset:
             segment=segment,
             step=(first - starts[segment]).astype(np.int32),
             memory=memory,
+            known=None if known is None else known[first],
+            known_after=None if known is None else known[first + 1],
         )
+
+    def known_inputs(self) -> Floats | None:
+        """What is known of every row beside state and action, ``(R, E)``; None for nothing.
+
+        The exogenous columns, and where times are uneven the length of the step to the next row,
+        in units of the usual one: 1 in the last row of a trajectory.
+        """
+        if not self.uneven:
+            return self.exogenous
+        ticks = self.time.view(np.int64) if self.time.dtype.kind in "mM" else self.time
+        step = ticks_from_step(self.time_step, self.time.dtype.kind)
+        inner = np.r_[self.segment[1:] == self.segment[:-1], False]
+        length = np.where(inner, np.r_[differences(ticks), 0.0] / step, 1.0)
+        parts = [length] if self.exogenous is None else [self.exogenous, length]
+        return np.column_stack(parts)
 
     def agent_index(self, ids: Iterable[AgentId]) -> Ints:
         """Indices ``(n,)`` of agents by the user's ids.
@@ -328,6 +366,7 @@ class PanelDataset:
             terminated=take(self.terminated),
             truncated=take(self.truncated),
             episode=take(self.episode),
+            exogenous=take(self.exogenous),
             static=None if self.static is None else self.static[index],
             warnings=(),
         )
@@ -361,6 +400,7 @@ class PanelDataset:
             terminated=take(self.terminated),
             truncated=take(self.truncated),
             episode=take(self.episode),
+            exogenous=take(self.exogenous),
         )
 
     def data_ranges(self) -> DataRanges:
@@ -384,8 +424,9 @@ class PanelDataset:
         place = np.empty(self.n_agents, dtype=np.int64)
         place[by_name] = np.arange(self.n_agents)
         rows = np.argsort(place[self.agent], kind="stable")
-        # Without angles as before there was that role: the fingerprints of old records still hold.
-        absent = {"static", "calendar"} if self.roles.angle else {"static", "calendar", "angle"}
+        # Without such columns as before there were those roles: old records still hold.
+        newer = {name for name in ("angle", "exogenous") if not getattr(self.roles, name)}
+        absent = {"static", "calendar", *newer}
         digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
         counts = np.bincount(self.agent, minlength=self.n_agents)
         for i in by_name:
@@ -405,6 +446,9 @@ class PanelDataset:
             digest.update(_canonical(self.action[rows]))
         for values in (self.reward, self.terminated, self.truncated):
             digest.update(b"-" if values is None else _canonical(values[rows]))
+        if self.exogenous is not None:
+            digest.update(_canonical(self.exogenous[rows]))
+            digest.update(repr(coded_names(self.roles.exogenous, self.levels)).encode())
         return digest.hexdigest()
 
 

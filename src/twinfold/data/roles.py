@@ -24,7 +24,7 @@ Alignment = Literal["next", "same-row"]
 Calendar = Literal["month", "day", "quarter", "none"]
 Column = Annotated[str, Field(max_length=1000)]
 
-_UNWRITTEN = {"align": "next", "calendar": None}
+_UNWRITTEN = {"exogenous": [], "align": "next", "calendar": None}
 # Not written where they are so: what was written before there were such roles stays the same.
 
 
@@ -43,10 +43,12 @@ class Roles(BaseModel):
         truncated: flag on the last row of a trajectory that was cut off.
         angle: those state columns that are angles, in radians; they may wrap around or count on.
         static: columns that describe an agent and never change: quantities such as its age or
-            size, or 0 and 1 for each site; they say something of an agent before it has any data.
+            size, or words such as its site; they say something of an agent before it has any data.
+        exogenous: columns that are measured, and neither predicted nor chosen, numbers or words:
+            weather, a price, the day of the week. The value of a row acts on what follows it.
         align: ``"next"`` where an action and its reward stand in the row of the state that they
             were taken in, one above their outcome; ``"same-row"`` where they stand in the row of
-            their outcome, and are moved up when the table is read.
+            their outcome, and are moved up when the table is read. Exogenous columns likewise.
         calendar: what integer times such as 202312 are: ``"month"`` (202312), ``"day"``
             (20231231), ``"quarter"`` (20234), or ``"none"`` for numbers; told from the data when
             None.
@@ -65,10 +67,11 @@ class Roles(BaseModel):
     truncated: Column | None = None
     angle: tuple[Column, ...] = ()
     static: tuple[Column, ...] = ()
+    exogenous: tuple[Column, ...] = ()
     align: Alignment = "next"
     calendar: Calendar | None = None
 
-    @field_validator("state", "action", "angle", "static", mode="before")
+    @field_validator("state", "action", "angle", "static", "exogenous", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -120,6 +123,7 @@ class Roles(BaseModel):
         yield self.time, "time"
         yield from ((name, "state") for name in self.state)
         yield from ((name, "action") for name in self.action)
+        yield from ((name, "exogenous") for name in self.exogenous)
         for role in ("reward", "terminated", "truncated"):
             name = getattr(self, role)
             if name is not None:
@@ -129,7 +133,9 @@ class Roles(BaseModel):
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: Any) -> dict[str, Any]:
         written = write(self).items()
-        return {k: v for k, v in written if k not in _UNWRITTEN or v != _UNWRITTEN[k]}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in written}
+        left_out = {k for k, v in plain.items() if k in _UNWRITTEN and v == _UNWRITTEN[k]}
+        return {k: v for k, v in written if k not in left_out}
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.angles import looks_like_degrees
+from twinfold.data.coding import filled_forward
 from twinfold.data.columns import Mask, Numbers
 from twinfold.data.faults.find import SortedRows, fault_lines
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
+from twinfold.data.levels import Levels
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
-from twinfold.data.time_step import differences, find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.time_step import (
+    TIME_STEPS,
+    differences,
+    find_step,
+    joins,
+    step_from_ticks,
+    step_text,
+    ticks_from_step,
+    uneven_share,
+)
 from twinfold.data.times import Times
 from twinfold.data.variation import action_lines
 
@@ -45,6 +56,8 @@ class Table:
     reward: Numbers | None
     flags: dict[str, Mask]
     static: Floats | None = None  # (agents, C), in the order of agent_ids
+    exogenous: Floats | None = None  # (R, E), NaN where there is no value
+    levels: Levels = field(default_factory=dict)
 
 
 class Rows(NamedTuple):
@@ -57,6 +70,7 @@ class Rows(NamedTuple):
         episode_ids: the user's episode ids, in their natural order.
         flags: the table's flags, sorted, on the last rows of trajectories.
         time_step: the usual time between rows.
+        uneven: whether the time between rows is an input.
     """
 
     order: NDArray[Any]
@@ -65,6 +79,7 @@ class Rows(NamedTuple):
     episode_ids: tuple[AgentId, ...]
     flags: dict[str, Mask]
     time_step: float | pd.Timedelta
+    uneven: bool = False
 
 
 def trajectories(
@@ -78,7 +93,9 @@ def trajectories(
     twice = same & (gaps == 0)
     notes.duplicates(order, twice, table.times, roles.time, roles.episode is not None)
     kind = table.times.values.dtype.kind
-    step = find_step(gaps[same]) if time_step is None else ticks_from_step(time_step, kind)
+    word = "auto" if time_step is None else time_step if time_step in TIME_STEPS else "regular"
+    given = None if time_step is None or word == time_step else time_step
+    step = find_step(gaps[same]) if given is None else ticks_from_step(given, kind)
     step = 1.0 if step is None else step  # no two rows to join: any step will do
     if step > (2**53 if kind == "i" else 2**62):  # no longer exact; more than 64 bits hold
         notes.problems.append(
@@ -87,12 +104,40 @@ def trajectories(
             "unit of the times"
         )
         step = 1.0
-    joined = same & joins(gaps, step)
-    notes.gaps(order, same & (gaps != 0) & ~joined, int(same.sum()), table.times, step)
+    uneven, joined = _joined(gaps, same, step, str(word), kind, notes)
+    notes.gaps(order, same & (gaps != 0) & ~joined, int(same.sum()), table.times, step, uneven)
     flags = {role: flag[order] for role, flag in table.flags.items()}
     joined, flags = _break_at_flags(flags, joined, order, roles, notes)
     inner = np.r_[joined, False]
-    return Rows(order, inner, episode, episode_ids, flags, step_from_ticks(step, kind))
+    return Rows(order, inner, episode, episode_ids, flags, step_from_ticks(step, kind), uneven)
+
+
+def _joined(
+    gaps: Floats, same: Mask, step: float, word: str, kind: str, notes: Notes
+) -> tuple[bool, Mask]:
+    """Return whether times are uneven, and which sorted rows follow each other, ``(R - 1,)``.
+
+    Args:
+        gaps: ``(R - 1,)``, time between sorted rows.
+        same: ``(R - 1,)``, whether they are of one agent and episode.
+        step: the usual one.
+        word: one of ``TIME_STEPS``.
+        kind: of the times.
+        notes: is told that they are uneven.
+    """
+    share = uneven_share(gaps[same], step)
+    if word == "regular" or (word == "auto" and not share):
+        return False, same & joins(gaps, step)
+    joined = same & (gaps > 0) & (gaps <= TABLE.longest * step)
+    if joined.any() and word == "auto":
+        low, high = (step_text(step_from_ticks(f(gaps[joined]), kind)) for f in (np.min, np.max))
+        usual = step_text(step_from_ticks(step, kind))
+        notes.warnings.append(
+            f"times are uneven: {100 * share:.2g} % of the steps differ by more than half from the "
+            f"usual {usual} ({low} to {high}); the length of a step is an input of the model, and "
+            "all rows are used (--time-step regular: trajectories are split there instead)"
+        )
+    return True, joined
 
 
 def acting_rows(order: NDArray[Any], roles: Roles) -> NDArray[Any]:
@@ -104,7 +149,7 @@ def acting_rows(order: NDArray[Any], roles: Roles) -> NDArray[Any]:
 
 
 def aligned(table: Table, rows: Rows, roles: Roles) -> Table:
-    """Return the columns with actions and rewards in the rows of the states they were taken in."""
+    """Return the columns, actions, rewards and exogenous ones in the rows of the states before."""
     if roles.align == "next":
         return table
     source = np.empty_like(rows.order)
@@ -117,6 +162,7 @@ def aligned(table: Table, rows: Rows, roles: Roles) -> Table:
         table,
         actions=[moved(numbers) for numbers in table.actions],
         reward=None if table.reward is None else moved(table.reward),
+        exogenous=None if table.exogenous is None else table.exogenous[source],
     )
 
 
@@ -156,6 +202,12 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
             )
     starts = np.r_[True, ~inner[:-1]]
     by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
+    exogenous = None
+    if table.exogenous is not None:
+        exogenous = table.exogenous[order]
+        if roles.align == "same-row":  # those of a last row stand nowhere
+            exogenous = np.where(inner[:, None], exogenous, np.nan)
+        exogenous = filled_forward(exogenous, agent[keep])
     return {
         "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),
         "left_out": left_out,
@@ -174,6 +226,9 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         "episode_ids": rows.episode_ids,
         "time_zone": table.times.zone,
         "static": None if table.static is None else table.static[by_use],
+        "exogenous": exogenous,
+        "levels": table.levels,
+        "uneven": rows.uneven,
     }
 
 

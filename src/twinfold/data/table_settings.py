@@ -16,10 +16,16 @@ class TableSettings:
         step_digits: digits to which differences in time are the same.
         joined_from: time steps between consecutive rows of a trajectory, more than this.
         joined_to: time steps between consecutive rows of a trajectory, less than this.
+        uneven_from: share of the steps that are no usual one from which on times are uneven.
+        fewest_uneven: such steps, at the least, beside a common one.
+        fewest_irregular: likewise, where there is no common one.
+        longest: usual steps between two rows of one trajectory, at the most, where times are
+            uneven.
         largest: size of the largest number that single precision holds, with a margin.
         smallest: difference within a column from which on single precision holds it.
         same_static: share of a static value by which the same value may differ.
         many_levels: distinct discrete actions, beyond which they may be amounts.
+        most_words: levels of a column of words, at the most.
         fewest_actions: transitions below which nothing is said of levels taken once.
         single_levels: levels taken once, of which it is said; where there are more, they are
             amounts or labels.
@@ -38,10 +44,15 @@ class TableSettings:
     step_digits: int = 5
     joined_from: float = 0.5
     joined_to: float = 1.5
+    uneven_from: float = 0.1
+    fewest_uneven: int = 20
+    fewest_irregular: int = 5
+    longest: float = 30.0
     largest: float = 1e30
     smallest: float = 1e-30
     same_static: float = 1e-6
     many_levels: int = 100
+    most_words: int = 64
     fewest_actions: int = 10
     single_levels: int = 10
     far_angle: float = 4 * math.pi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,6 +13,9 @@ from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TIME_STEPS = ("auto", "regular", "variable")
+"""Words for a time step: found from the data; the same everywhere; an input of the model."""
 
 
 def differences(ticks: NDArray[Any]) -> NDArray[np.float64]:
@@ -36,26 +40,52 @@ def find_step(differences: NDArray[Any]) -> float | None:
     Returns:
         The step, or None if there is no difference to go by.
     """
-    gaps = differences.astype(np.float64)
-    gaps = gaps[(gaps > 0) & np.isfinite(gaps)]
+    gaps = _positive(differences)
     if not len(gaps):
         return None
+    step, share = _common_step(gaps)
+    return step if share >= TABLE.common_step else float(np.median(gaps))
+
+
+def _positive(differences: NDArray[Any]) -> NDArray[np.float64]:
+    gaps = differences.astype(np.float64)
+    return gaps[(gaps > 0) & np.isfinite(gaps)]
+
+
+def _common_step(gaps: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the most common of some positive differences, and its share of them."""
     if np.all(gaps == gaps[0]):
-        return float(gaps[0])
+        return float(gaps[0]), 1.0
     scale = 10.0 ** (np.floor(np.log10(gaps)) + 1 - TABLE.step_digits)
     rounded = np.round(gaps / scale) * scale if scale.min() > 0 else gaps
     _, first, group, counts = np.unique(
         rounded, return_index=True, return_inverse=True, return_counts=True
     )
     most = int(np.argmax(counts))
-    if counts[most] >= TABLE.common_step * len(gaps):
-        return float(gaps[first[most]] if counts[most] == 1 else np.median(gaps[group == most]))
-    return float(np.median(gaps))
+    step = float(gaps[first[most]] if counts[most] == 1 else np.median(gaps[group == most]))
+    return step, counts[most] / len(gaps)
 
 
 def joins(differences: NDArray[Any], step: float) -> NDArray[np.bool_]:
     """Return whether rows a time apart are consecutive: ``0.5 step < difference < 1.5 step``."""
     return (differences > TABLE.joined_from * step) & (differences < TABLE.joined_to * step)
+
+
+def uneven_share(differences: NDArray[Any], step: float) -> float:
+    """Return the share of steps that are no usual one; 0 where they are few, and times even.
+
+    Longer ones than any within a trajectory do not count. Where most steps are the same, others may
+    be rows that were lost: it takes more of them.
+    """
+    within = _positive(differences)
+    within = within[within <= TABLE.longest * step]
+    if not len(within):
+        return 0.0
+    other = ~joins(within, step)
+    gridded = _common_step(within)[1] >= TABLE.common_step
+    fewest = TABLE.fewest_uneven if gridded else TABLE.fewest_irregular
+    few = other.sum() < fewest or other.mean() < TABLE.uneven_from
+    return 0.0 if few else float(other.mean())
 
 
 def step_ratio(mine: float | pd.Timedelta, theirs: float | pd.Timedelta) -> float | None:
@@ -88,6 +118,10 @@ def ticks_from_step(step: float | str | pd.Timedelta, kind: str) -> float:
     """
     import pandas as pd
 
+    if kind not in "mM" and isinstance(step, str):  # of a flag
+        with contextlib.suppress(ValueError):
+            step = float(step)
+
     try:
         if kind in "mM":
             if not isinstance(step, str | pd.Timedelta):
@@ -98,7 +132,8 @@ def ticks_from_step(step: float | str | pd.Timedelta, kind: str) -> float:
     except (TypeError, ValueError):
         wanted = 'a duration such as "1h"' if kind in "mM" else "a number"
         raise UsageError(
-            f"time step {step!r} does not fit the time column: it must be {wanted}"
+            f"time step {step!r} does not fit the time column: it must be {wanted}, or one of "
+            f"{', '.join(TIME_STEPS)}"
         ) from None
     if not (ticks > 0 and np.isfinite(ticks)):
         raise UsageError(f"time step {step!r} must be positive")

@@ -7,7 +7,7 @@ table read from a CSV the line of the file is given too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.arrow_columns import as_pandas
 from twinfold.data.calendars import calendar_line
+from twinfold.data.coding import Words, as_words, coded_words, holds_words, read_coded
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.ids import (
     UNUSABLE,
@@ -44,7 +45,7 @@ _NUMBERS = {
     "state": "numbers are needed; replace it by a number",
     "reward": "numbers are needed; replace it by a number",
     "action": "actions are numbers; code choices as integers such as 0, 1, 2",
-    "static": "give a date or a duration in years or days, and a category as columns of 0 and 1",
+    "static": "give a date or a duration in years or days; or words in every row",
 }
 _DROP = "drop the row: the trajectory is then split there"
 _FILL = f"fill it in, or {_DROP}"
@@ -159,13 +160,27 @@ def _read(
         for role, name in (("terminated", roles.terminated), ("truncated", roles.truncated))
         if name is not None
     }
-    static = _read_static([columns[name] for name in roles.static], agent, len(agent_ids), notes)
+    static, levels = _read_static(
+        [columns[name] for name in roles.static], agent, len(agent_ids), notes
+    )
+    exogenous, more = _read_exogenous([columns[name] for name in roles.exogenous], notes)
     if broken:
         return None
     actions = [as_numbers(columns[name]) for name in roles.action]
     reward = None if roles.reward is None else as_numbers(columns[roles.reward])
     return Table(
-        agent, agent_ids, episode, episode_ids, times, states, actions, reward, flags, static
+        agent,
+        agent_ids,
+        episode,
+        episode_ids,
+        times,
+        states,
+        actions,
+        reward,
+        flags,
+        static,
+        exogenous,
+        levels | more,
     )
 
 
@@ -340,13 +355,22 @@ def _read_flags(series: pd.Series, role: str, notes: Notes) -> Mask:
 
 def _read_static(
     columns: list[pd.Series], agent: NDArray[np.int64], n_agents: int, notes: Notes
-) -> NDArray[np.float64] | None:
-    """One value per agent and static column; rows without one say nothing."""
-    if not columns:
-        return None
-    out = np.full((n_agents, len(columns)), np.nan)
-    for c, series in enumerate(columns):
-        column, numbers = str(series.name), as_numbers(series)
+) -> tuple[NDArray[np.float64] | None, dict[str, tuple[str, ...]]]:
+    """One value per agent and static column, words coded; rows without one say nothing."""
+    parts, levels = [], {}
+    for series in columns:
+        column = str(series.name)
+        if holds_words(series):
+            words = coded_words(series, "static", notes)
+            code = np.where(words.null, np.nan, words.code)
+            own = _one_per_agent(
+                series, code, agent, n_agents, notes, lambda v, w=words: w.levels[int(v)]
+            )
+            one = Words(np.where(np.isnan(own), -1, own).astype(np.int64), words.levels)
+            levels[column] = words.levels
+            parts.append(one.indicators())
+            continue
+        numbers = as_numbers(series)
         if numbers.null.all():
             notes.warnings.append(f"column {column!r} (static) is empty: it says nothing")
         if numbers.bad.any():
@@ -357,22 +381,57 @@ def _read_static(
         infinite = np.isinf(numbers.values)
         notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
         _check_size(column, "static", numbers.values, notes)
-        rows = np.flatnonzero(~np.isnan(numbers.values) & (agent >= 0))
-        first = np.full(n_agents, -1)
-        first[agent[rows[::-1]]] = rows[::-1]  # the first row of an agent is written last
-        has = first >= 0
-        out[has, c] = numbers.values[first[has]]
-        changed = np.zeros(len(series), bool)
-        with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity
-            away = np.abs(numbers.values[rows] - out[agent[rows], c])
-        changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows], c])
-        if changed.any():
-            row = int(np.argmax(changed))
-            what = f"{numbers.values[row]:.10g} after {out[agent[row], c]:.10g}"
-            advice = "a static column has one value per agent; make it a state, or correct it"
-            notes.bad_rows(column, "static", what, changed, advice)
-        np.fmin.at(out[:, c], agent[rows], numbers.values[rows])  # of rounded ones, the smallest
+        own = _one_per_agent(series, numbers.values, agent, n_agents, notes, lambda v: f"{v:.10g}")
+        parts.append(own[:, None])
+    return (np.concatenate(parts, axis=1) if parts else None), levels
+
+
+def _one_per_agent(
+    series: pd.Series,
+    values: NDArray[np.float64],
+    agent: NDArray[np.int64],
+    n_agents: int,
+    notes: Notes,
+    shown: Callable[[float], str],
+) -> NDArray[np.float64]:
+    """Return the value that all rows of an agent have, ``(n_agents,)``; NaN where none has any."""
+    out = np.full(n_agents, np.nan)
+    rows = np.flatnonzero(~np.isnan(values) & (agent >= 0))
+    first = np.full(n_agents, -1)
+    first[agent[rows[::-1]]] = rows[::-1]  # the first row of an agent is written last
+    has = first >= 0
+    out[has] = values[first[has]]
+    changed = np.zeros(len(series), bool)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity
+        away = np.abs(values[rows] - out[agent[rows]])
+    changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows]])
+    if changed.any():
+        row = int(np.argmax(changed))
+        what = f"{shown(values[row])} after {shown(out[agent[row]])}"
+        advice = "a static column has one value per agent; make it a state, or correct it"
+        notes.bad_rows(str(series.name), "static", what, changed, advice)
+    np.fmin.at(out, agent[rows], values[rows])  # of rounded ones, the smallest
     return out
+
+
+def _read_exogenous(
+    columns: list[pd.Series], notes: Notes
+) -> tuple[NDArray[np.float64] | None, dict[str, tuple[str, ...]]]:
+    """Exogenous columns, words coded, ``(R, E)``; NaN where there is no value."""
+    if not columns:
+        return None, {}
+    values, levels = read_coded(columns, "exogenous", notes)
+    for series in columns:
+        missing = as_words(series).null if str(series.name) in levels else as_numbers(series).null
+        column = f"column {str(series.name)!r} (exogenous)"
+        if missing.all():
+            notes.problems.append(f"{column} is empty: every value is missing; leave it out")
+        elif missing.any():
+            notes.warnings.append(
+                f"{column}: no value in {counted(int(missing.sum()), 'row')}, first at "
+                f"{notes.of(int(np.argmax(missing)))}; the agent's last one is taken"
+            )
+    return values, levels
 
 
 def _nothing_to_learn(agent_ids: tuple[AgentId, ...], roles: Roles, rows: int) -> str:

@@ -31,6 +31,7 @@ class Windows(NamedTuple):
         mask: ``(S, H)`` bool, True within the window.
         memory: ``(S, H, m D)``, changes before each true state, the latest first; None for a
             model without memory.
+        known: ``(S, H, E)``, known inputs of each step; None without such inputs.
     """
 
     agent: NDArray[np.int32]
@@ -39,17 +40,19 @@ class Windows(NamedTuple):
     next_state: Floats
     mask: NDArray[np.bool_]
     memory: Floats | None = None
+    known: Floats | None = None
 
     @property
     def start(self) -> Floats:
-        """What a prediction starts from, ``(S, D + m D)``."""
-        return with_memory(self.state, None if self.memory is None else self.memory[:, 0])
+        """What a prediction starts from, ``(S, D + m D + E)``."""
+        first = (None if x is None else x[:, 0] for x in (self.memory, self.known))
+        return with_memory(self.state, *first)
 
     @property
     def before(self) -> Floats:
-        """What each step starts from if all before it is true, ``(S, H, D + m D)``."""
+        """What each step starts from if all before it is true, ``(S, H, D + m D + E)``."""
         states = np.concatenate([self.state[:, None], self.next_state[:, :-1]], axis=1)
-        return with_memory(states, self.memory)
+        return with_memory(states, self.memory, self.known)
 
     @property
     def n_transitions(self) -> int:
@@ -83,7 +86,7 @@ class Windows(NamedTuple):
             padded(data.action),
             padded(data.next_state),
             mask,
-            None if data.memory is None else padded(data.memory),
+            *(x if x is None else padded(x) for x in (data.memory, data.known)),
         )
 
 

@@ -40,6 +40,7 @@ class AgentDynamics(Dynamics):
         linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
         memory: ``((k - 1) D,)``, standardised changes that led to where a rollout begins, the
             latest first; None for a model without memory.
+        known: ``(E,)``, standardised known inputs, which stay as they are; None without any.
     """
 
     normalizer: Normalizer
@@ -54,11 +55,13 @@ class AgentDynamics(Dynamics):
     joint: bool = eqx.field(static=True, default=False)
     linear: Float[Array, "q D"] | None = None
     memory: Float[Array, " m"] | None = None
+    known: Float[Array, " E"] | None = None
 
     def init(self, state: Float[Array, " D"]) -> Array:
-        """The standardised state, and the changes before it."""
-        standard = self.normalizer.encode_state(state)
-        return standard if self.memory is None else jnp.concatenate([standard, self.memory])
+        """The standardised state, the changes before it, and the known inputs."""
+        parts = (self.normalizer.encode_state(state), self.memory, self.known)
+        parts = [part for part in parts if part is not None]
+        return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
     def blank_history(self) -> Array | None:
         """Return changes that are not known, ``((k - 1) D,)``; None for a model without memory."""
@@ -86,11 +89,14 @@ class AgentDynamics(Dynamics):
     def encode(self, action: Array) -> Any:
         """w(a), or what it adds to the first layer; if w is folded too, the level's index.
 
-        With linear terms also what the action adds to the change, ``(D,)``.
+        With linear terms also what the action adds to the change, ``(D,)``; where times are uneven,
+        which is a matter of the step, the standardised action itself.
         """
         if self.linear is None:
             return self._net_code(action)
         standard = self.normalizer.encode_action(action)
+        if self.normalizer.uneven:
+            return self._net_code(action), standard
         nothing = jnp.zeros(self.normalizer.n_inputs)
         phi = linear_features(self.linear.shape[-2], nothing, standard)
         return self._net_code(action), phi @ self.linear
@@ -111,10 +117,14 @@ class AgentDynamics(Dynamics):
         inputs = self.normalizer.inputs(carry)
         if self.linear is not None:
             code, change = code
+        if self.linear is not None and self.normalizer.uneven:
+            change = linear_features(self.linear.shape[-2], inputs, change, True) @ self.linear
+        elif self.linear is not None:
             state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], change)
             change = state_part.unrolled(inputs)
         if self.state_layers:
-            change = change + self._net_change(inputs, code, len(self.offset))
+            net = self._net_change(inputs, code, len(self.offset))
+            change = change + (net * inputs[-1] if self.normalizer.uneven else net)
         change = jnp.clip(change, self.low, self.high)
         standard = self.normalizer.keep * carry[: len(self.offset)] + change + self.offset
         standard = jnp.clip(standard, self.normalizer.low, self.normalizer.high)
@@ -133,13 +143,19 @@ class AgentDynamics(Dynamics):
         return change if self.joint else change.reshape(n_state, -1) @ code  # (D, k) @ (k,)
 
 
-def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"]) -> AgentDynamics:
+def fold(
+    member: FactorModel,
+    normalizer: Normalizer,
+    factors: Float[Array, " r"],
+    known: Float[Array, " E"] | None = None,
+) -> AgentDynamics:
     """Fold an agent's factors (and the scale of the targets) into the last layer of a member.
 
     Args:
         member: one member.
         normalizer: the float32 one.
         factors: u, ``(r,)``.
+        known: ``(E,)``, standardised known inputs that are held; None without any.
     """
     n_state, n_fixed = normalizer.state_mean.shape[-1], member.n_fixed
     rank = member.rank - n_fixed
@@ -175,4 +191,5 @@ def fold(member: FactorModel, normalizer: Normalizer, factors: Float[Array, " r"
         joint=member.joint,
         linear=linear,
         memory=jnp.zeros(normalizer.n_memory) if normalizer.history > 1 else None,
+        known=known,
     )

@@ -104,6 +104,8 @@ class FactorModel(eqx.Module):
         activation: name of the nonlinearity.
         joint: kind of the features.
         linear: the fixed columns; None for none.
+        uneven: whether times are uneven: the last of the inputs is then the length of the step, and
+            Z goes to zero with it, but for what an action does at once.
     """
 
     agents: Float[Array, "N r"]
@@ -114,6 +116,7 @@ class FactorModel(eqx.Module):
     activation: str = eqx.field(static=True)
     joint: bool = eqx.field(static=True, default=False)
     linear: LinearTerms | None = None
+    uneven: bool = eqx.field(static=True, default=False)
 
     @property
     def rank(self) -> int:
@@ -147,12 +150,13 @@ class FactorModel(eqx.Module):
         shift = code if self.joint else 0.0
         z = self.head(hidden_layers(self.state_layers, inputs, self.activation, shift))
         z = z.reshape(-1, self.rank - self.n_fixed)
-        return z if self.joint else z * code
+        z = z if self.joint else z * code
+        return z * inputs[-1] if self.uneven else z
 
     def linear_features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, " q"]:
         """phi(s, a), what the fixed columns are linear in."""
         assert self.linear is not None
-        return linear_features(self.linear.shared.shape[-2], inputs, action)
+        return linear_features(self.linear.shared.shape[-2], inputs, action, self.uneven)
 
     def __call__(
         self, factors: Float[Array, " r"], inputs: Float[Array, " I"], action: Array
@@ -221,6 +225,7 @@ def init_factor_model(
     structure: Structure | None = None,
     n_inputs: int | None = None,
     linear: LinearTerms | None = None,
+    uneven: bool = False,
 ) -> FactorModel:
     """A random member; predictions of fresh nets have a spread of about one.
 
@@ -234,6 +239,7 @@ def init_factor_model(
         structure: what the features are; the simplest that the config allows if None.
         n_inputs: what the state net reads (``Normalizer.n_inputs``); D if None.
         linear: fixed columns, with agents' own factors at zero; None for none.
+        uneven: whether times are uneven.
     """
     joint, rank = structure = structure or structures(config, action_size, discrete)[0]
     n_inputs = n_inputs or n_state
@@ -241,7 +247,7 @@ def init_factor_model(
     if linear is not None:
         fixed = jnp.zeros((n_agents, linear.size)).at[:, 0].set(1.0)
     if not rank:
-        return _without_nets(fixed, config.activation, linear)
+        return _without_nets(fixed, config.activation, linear, uneven)
     keys = jax.random.split(key, 4)
     layers, size = [], n_inputs
     for width in config.state_net:
@@ -267,15 +273,18 @@ def init_factor_model(
         activation=config.activation,
         joint=joint,
         linear=linear,
+        uneven=uneven,
     )
 
 
-def _without_nets(fixed: Array, activation: str, linear: LinearTerms | None) -> FactorModel:
+def _without_nets(
+    fixed: Array, activation: str, linear: LinearTerms | None, uneven: bool
+) -> FactorModel:
     """Return a member that is a linear model, given the factors of its fixed columns."""
     if linear is None:
         raise ValueError("a model without nets needs linear terms")
     none = Layer(jnp.zeros((0, 0)), jnp.zeros(0))
-    return FactorModel(fixed, (), none, (), jnp.zeros((0, 0)), activation, False, linear)
+    return FactorModel(fixed, (), none, (), jnp.zeros((0, 0)), activation, False, linear, uneven)
 
 
 def _random_action_net(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
+from twinfold.data.levels import Levels, coded_names
 from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
@@ -39,11 +40,13 @@ class DataSample(NamedTuple):
         state: ``(S, D)`` raw units.
         action: ``(S, A)`` raw units or ``(S,)`` level indices.
         agent: ``(S,)``, index of the agent that each is of; -1 if the model has forgotten it.
+        known: ``(S, E)``, known inputs, raw units; None without such inputs.
     """
 
     state: Floats
     action: NDArray[Any]
     agent: NDArray[np.int32]
+    known: Floats | None = None
 
     def take(self, agents: NDArray[np.integer]) -> DataSample:
         """Return the sample of some agents, numbered anew; planning needs some states.
@@ -54,7 +57,8 @@ class DataSample(NamedTuple):
         if not stays.any():
             return self._replace(agent=np.full_like(self.agent, -1))
         place = np.searchsorted(agents, self.agent[stays]).astype(np.int32)
-        return DataSample(self.state[stays], self.action[stays], place)
+        known = None if self.known is None else self.known[stays]
+        return DataSample(self.state[stays], self.action[stays], place, known)
 
 
 class Calibration(NamedTuple):
@@ -106,6 +110,9 @@ class FittedModel:
         added_ranges: by agent, ``(N, D)`` and ``(N, A)``, of the data that the nets have not seen:
             of reserved agents and of what ``adapt`` has added; NaN for agents without such data.
             None if there is none.
+        levels: of the exogenous and static columns that are words.
+        wander: ``(n, H, E)``, changes of known inputs over 1 to H steps, drawn from the data: how
+            far one that is held is from what it will be; None without such inputs.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -125,6 +132,8 @@ class FittedModel:
     behaviour: Behaviour | None = None
     calibration: Calibration | None = None
     added_ranges: DataRanges | None = None
+    levels: Levels = field(default_factory=dict)
+    wander: Floats | None = None
     info: RunInfo = field(default_factory=RunInfo, repr=False)
 
     def __repr__(self) -> str:
@@ -144,6 +153,17 @@ class FittedModel:
     def history(self) -> int:
         """Rows that the model reads, the present one included; 1 for a model without memory."""
         return self.normalizer.history
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Names of the E known inputs: exogenous columns as coded, and the length of the step."""
+        step = (f"step of {self.roles.time}",) if self.normalizer.uneven else ()
+        return (*coded_names(self.roles.exogenous, self.levels), *step)
+
+    @property
+    def uneven(self) -> bool:
+        """True if the length of a step is an input."""
+        return self.normalizer.uneven
 
     @property
     def discrete(self) -> bool:
@@ -186,19 +206,25 @@ class FittedModel:
             raise UsageError(f"unknown agent {clipped(asked[n])}.{hint}")
         return found
 
-    def check_reach(self, state: Floats, action: NDArray[Any] | None = None) -> None:
+    def check_reach(
+        self,
+        state: Floats,
+        action: NDArray[Any] | None = None,
+        known: Floats | None = None,
+    ) -> None:
         """Refuse states and actions that are too far from the data for the nets to compute with.
 
         Args:
             state: ``(..., D)`` raw units, or ``(..., W)`` with the changes before.
             action: level indices, which are never too far, or ``(..., A)`` raw units; None if none
                 is given.
+            known: ``(..., E)``, known inputs, raw units; None if none are given.
 
         Raises:
             UsageError: naming the first value.
         """
         norm, roles = self.normalizer, self.roles
-        before = state[..., len(roles.state) :]
+        before = state[..., len(roles.state) : len(roles.state) + norm.n_memory]
         state = state[..., : len(roles.state)]
         parts = [(roles.state, state, norm.encode_state(state))]
         if before.shape[-1]:
@@ -207,6 +233,8 @@ class FittedModel:
             parts.append((roles.state, changes, standard))
         if action is not None and not self.discrete:
             parts.append((roles.action, action, norm.encode_action(action)))
+        if known is not None:
+            parts.append((self.known_names, known, norm.encode_known(known)))
         for names, values, standard in parts:
             for place in np.argwhere(unreachable(standard))[:1]:
                 raise UsageError(
@@ -214,7 +242,47 @@ class FittedModel:
                     f"{far_text(standard[tuple(place)])}"
                 )
 
-    def dynamics(self, agent: AgentId, draws: int = 0) -> AgentDynamics:
+    def held(self, agent: AgentId) -> Floats:
+        """Known inputs as an agent's last row has them, ``(E,)`` raw units; a usual step.
+
+        Raises:
+            UsageError: the agent is unknown, or has no data.
+        """
+        n_known = self.normalizer.n_known
+        last = self.recent[self.agent_index(agent)]
+        found = last[len(last) - n_known :].copy()
+        if self.uneven:
+            found[-1] = 1.0
+        for e in np.flatnonzero(np.isnan(found)):
+            raise UsageError(
+                f"agent {agent!r} has no data: its last {self.known_names[e]!r} is not known, give "
+                "a value"
+            )
+        return found
+
+    def told_inputs(self, known: Floats | None) -> Float[Array, " E"] | None:
+        """Return standardised known inputs that stay as they are; a usual step if none are given.
+
+        None for a model without known inputs.
+
+        Raises:
+            UsageError: exogenous columns are needed.
+        """
+        normalizer = self.normalizer
+        if known is None and self.roles.exogenous:
+            raise UsageError(
+                "future values of the exogenous columns are needed "
+                f"({', '.join(map(repr, self.roles.exogenous))}): give them, or have the last ones "
+                "held"
+            )
+        if not normalizer.n_known:
+            return None
+        told = normalizer.encode_known(np.ones(1) if known is None else known)
+        return jnp.asarray(told, jnp.float32)
+
+    def dynamics(
+        self, agent: AgentId, draws: int = 0, known: Floats | None = None
+    ) -> AgentDynamics:
         """The members folded for one agent: a stack for the planner.
 
         Args:
@@ -222,15 +290,17 @@ class FittedModel:
             draws: of the agent's factors from their posterior, for each member; then the stack has
                 M x draws members, and their spread is also what is not known of the agent. With 0
                 each member has its mean factors.
+            known: ``(E,)``, known inputs that are held, raw units (``held`` for the last ones).
 
         Raises:
-            UsageError: the agent is unknown.
+            UsageError: the agent is unknown, or exogenous columns need values.
         """
         index, normalizer = self.agent_index(agent), self.normalizer.on_device()
+        told = self.told_inputs(known)
         if not draws:
-            return _fold_all(self.members, normalizer, self.members.agents[:, index, None])
+            return _fold_all(self.members, normalizer, self.members.agents[:, index, None], told)
         factors = factor_draws(self.posterior, np.array([index]), draws)[:, 0]
-        return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32))
+        return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32), told)
 
     def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:
         """Return the data's policy for one agent; None if it was not learned.
@@ -246,12 +316,15 @@ class FittedModel:
 
 @jax.jit
 def _fold_all(
-    members: FactorModel, normalizer: Normalizer, factors: Float[Array, "M K r"]
+    members: FactorModel,
+    normalizer: Normalizer,
+    factors: Float[Array, "M K r"],
+    known: Float[Array, " E"] | None = None,
 ) -> AgentDynamics:
     """A stack of M x K members, those with the same nets next to each other."""
 
     def one(member: FactorModel, own: Array) -> AgentDynamics:
-        return jax.vmap(lambda u: fold(member, normalizer, u))(own)
+        return jax.vmap(lambda u: fold(member, normalizer, u, known))(own)
 
     stack = jax.vmap(one)(members, factors)
     size = factors.shape[0] * factors.shape[1]

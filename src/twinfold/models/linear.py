@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from twinfold.config import Kind
 from twinfold.data.panel import Transitions
+from twinfold.models.linear_terms import action_features, over_step
 from twinfold.models.normalizer import Normalizer
 
 Floats = NDArray[np.float64]
@@ -143,8 +144,11 @@ class LinearData(NamedTuple):
         moment: ``(N, q, D)``, of phi y^T.
         energy: ``(N, D)``, of y^2.
         still: ``(q, D)``, the coefficients that leave the state as it is.
-        n_inputs: I, of a state and of its memory.
-        n_memory: of these, those of the memory, the last ones.
+        n_inputs: I, of a state, of its memory and of known inputs.
+        n_memory: of these, those of the memory.
+        n_known: of these, the known inputs, the last ones.
+        rows: ``(N,)``, transitions of each agent where times are uneven, else None: the first of
+            the features is 1 then, and counts them.
     """
 
     gram: Floats
@@ -153,40 +157,68 @@ class LinearData(NamedTuple):
     still: Floats
     n_inputs: int
     n_memory: int = 0
+    n_known: int = 0
+    rows: Floats | None = None
 
     @classmethod
     def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
         """The sums of agents without data."""
         n_state = len(normalizer.state_mean)
-        q = 1 + normalizer.n_inputs + (n_levels or len(normalizer.action_mean))
+        n_action = n_levels or len(normalizer.action_mean)
+        q = 1 + normalizer.n_inputs + n_action
+        if normalizer.uneven:
+            q = 2 * q + n_action
         return cls.of(
             normalizer,
             np.zeros((n_agents, q, q)),
             np.zeros((n_agents, q, n_state)),
             np.zeros((n_agents, n_state)),
+            np.zeros(n_agents) if normalizer.uneven else None,
         )
 
     @classmethod
-    def of(cls, normalizer: Normalizer, gram: Floats, moment: Floats, energy: Floats) -> LinearData:
+    def of(
+        cls,
+        normalizer: Normalizer,
+        gram: Floats,
+        moment: Floats,
+        energy: Floats,
+        rows: Floats | None = None,
+    ) -> LinearData:
         """Sums that are known, with what follows from the normalizer."""
         still = no_change(normalizer, gram.shape[-1])
-        return cls(gram, moment, energy, still, normalizer.n_inputs, normalizer.n_memory)
+        sizes = normalizer.n_inputs, normalizer.n_memory, normalizer.n_known
+        return cls(gram, moment, energy, still, *sizes, rows)
 
     @property
     def count(self) -> Floats:
         """``(N,)``, transitions of each agent."""
-        return self.gram[:, 0, 0]
+        return self.gram[:, 0, 0] if self.rows is None else self.rows
+
+    @property
+    def kinds(self) -> NDArray[np.intp]:
+        """Return ``(q,)``, the field of ``Ratio`` that each linear feature is of.
+
+        What agents make of known inputs differs as what they make of the state does.
+        """
+        n_action = action_features(self.gram.shape[-1], self.n_inputs, self.rows is not None)
+        of_state = self.n_inputs - self.n_memory - self.n_known
+        level, state, action, memory = range(4)
+        sizes = [1, of_state, self.n_memory, self.n_known, n_action]
+        base = np.repeat([level, state, memory, state, action], sizes)
+        return base if self.rows is None else np.r_[base, base, np.full(n_action, action)]
 
     def features(self, memory: bool) -> NDArray[np.intp]:
         """Numbers of the linear features: all, or those that are not of the memory."""
-        every = np.arange(self.gram.shape[-1])
-        first = 1 + self.n_inputs - self.n_memory
-        return every if memory else np.delete(every, np.arange(first, 1 + self.n_inputs))
+        return np.flatnonzero(memory | (self.kinds != Ratio._fields.index("memory")))
 
     def take(self, agents: NDArray[np.integer]) -> LinearData:
         """The sums of some agents."""
         return self._replace(
-            gram=self.gram[agents], moment=self.moment[agents], energy=self.energy[agents]
+            gram=self.gram[agents],
+            moment=self.moment[agents],
+            energy=self.energy[agents],
+            rows=None if self.rows is None else self.rows[agents],
         )
 
     def join(self, other: LinearData) -> LinearData:
@@ -195,15 +227,21 @@ class LinearData(NamedTuple):
             gram=np.concatenate([self.gram, other.gram]),
             moment=np.concatenate([self.moment, other.moment]),
             energy=np.concatenate([self.energy, other.energy]),
+            rows=None if self.rows is None else np.concatenate([self.rows, other.count]),
         )
 
     def add(self, agents: NDArray[np.integer], other: LinearData) -> LinearData:
         """These sums and further ones of some of the agents, ``other`` in the order of these."""
         found = self._replace(
-            gram=self.gram.copy(), moment=self.moment.copy(), energy=self.energy.copy()
+            gram=self.gram.copy(),
+            moment=self.moment.copy(),
+            energy=self.energy.copy(),
+            rows=None if self.rows is None else self.rows.copy(),
         )
         for mine, theirs in zip(found[:3], other[:3], strict=True):
             np.add.at(mine, agents, theirs)
+        if found.rows is not None:
+            np.add.at(found.rows, agents, other.count)
         return found
 
 
@@ -233,7 +271,12 @@ class LinearFit(NamedTuple):
 
 
 def rollout_linear(
-    normalizer: Normalizer, coefficients: Floats, state: Floats, action: NDArray[Any], n_levels: int
+    normalizer: Normalizer,
+    coefficients: Floats,
+    state: Floats,
+    action: NDArray[Any],
+    n_levels: int,
+    known: Floats | None = None,
 ) -> Floats:
     """Open-loop predictions of linear models, ``(S, H, D)`` raw units.
 
@@ -243,9 +286,12 @@ def rollout_linear(
         state: ``(S, D)`` starts, raw units, or ``(S, W)`` with the changes before.
         action: ``(S, H, A)`` raw units or ``(S, H)`` level indices.
         n_levels: L of a discrete action, 0 for continuous ones.
+        known: ``(S, H, E)``, known inputs of each step, raw units; those of the start if None.
     """
     standard, path = normalizer.carry(state), []
     for h in range(action.shape[1]):
+        if known is not None:
+            standard = normalizer.told(standard, normalizer.encode_known(known[:, h]))
         phi = linear_features_of(normalizer, standard, action[:, h], n_levels)
         target = np.einsum("sq,sqd->sd", phi, coefficients)
         standard = normalizer.advance(standard, target)
@@ -259,7 +305,8 @@ def linear_features_of(
     """Phi ``(K, q)`` of standardised states and raw actions; ``n_levels`` is 0 for continuous."""
     inputs = normalizer.inputs(standard)
     code = np.eye(n_levels)[action] if n_levels else normalizer.encode_action(action)
-    return np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1)
+    base = np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1)
+    return over_step(base, inputs[:, -1:], code) if normalizer.uneven else base
 
 
 def no_change(normalizer: Normalizer, n_features: int) -> Floats:
@@ -297,6 +344,8 @@ def linear_data(
         gram[n] += phi[rows].T @ phi[rows]
         moment[n] += phi[rows].T @ y[rows]
         energy[n] += np.square(y[rows]).sum(axis=0)
+        if found.rows is not None:
+            found.rows[n] += stop - start
     return found
 
 
@@ -309,7 +358,7 @@ def _ridge(gram: Floats, moment: Floats, strength: float) -> Floats:
 
 def best_ridge(data: LinearData) -> float:
     """The strength with the least squared error of one step on agents left out in turn."""
-    active = np.flatnonzero(data.gram[:, 0, 0] > 0)
+    active = np.flatnonzero(data.count > 0)
     if len(active) < 2:
         return 1.0
     fold = np.random.default_rng(17).permutation(len(active)) % min(LINEAR.folds, len(active))
@@ -386,12 +435,8 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
 
 def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     """Variances ``(q,)`` of own coefficients, and which of them there are."""
-    _, q, n_state = data.moment.shape
-    level, state, action, memory = ratio
-    of_state = data.n_inputs - data.n_memory
-    variance = np.repeat(
-        [level, state, memory, action], [1, of_state, data.n_memory, q - 1 - data.n_inputs]
-    )
+    n_state = data.moment.shape[2]
+    variance = np.asarray(ratio)[data.kinds]
     chosen = np.flatnonzero(variance)
     if len(chosen) * n_state > LINEAR.most_own:  # too many to know any of them
         chosen = chosen[:1] if n_state <= LINEAR.most_own else chosen[:0]
@@ -409,7 +454,7 @@ def _finished(data: LinearData, shared: Floats, ratio: Ratio) -> LinearFit:
     whole = shared + deviation
     squared = data.energy.sum(axis=0) - 2 * (data.moment * whole).sum(axis=(0, 1))
     squared += (whole * (data.gram @ whole)).sum(axis=(0, 1))
-    count = max(float(data.gram[:, 0, 0].sum()), 1.0)
+    count = max(float(data.count.sum()), 1.0)
     noise = np.maximum(np.sqrt(np.maximum(squared, 0.0) / count), LINEAR.floor)
     own = tuple((int(i), d) for d in range(n_state) for i in chosen)
     factors = np.ones((n_agents, 1 + len(own)))

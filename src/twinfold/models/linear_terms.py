@@ -2,9 +2,18 @@
 
 Axes: D state coordinates, I inputs of the state net, A action columns, L action levels,
 q = 1 + I + A (or L) linear features, c fixed columns.
+
+Where times are uneven, with h the length of the step in usual ones, the last of the inputs,
+
+    phi(s, a, h) = (h (1, inputs, action), (1 - e^-h) (1, inputs, action), action)
+
+q = 2 (1 + I + A) + A: a change that grows with time, one that levels off (so that what decays does
+so over long steps as well), and one at once (a dose that is given).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -53,8 +62,32 @@ class LinearTerms(eqx.Module):
         return total.at[feature, coordinate].add(factors[1:])
 
 
-def linear_features(size: int, inputs: Float[Array, " I"], action: Array) -> Float[Array, " q"]:
-    """(1, inputs, action), of length q = ``size``; a level's index becomes an indicator."""
+def linear_features(
+    size: int, inputs: Float[Array, " I"], action: Array, uneven: bool = False
+) -> Float[Array, " q"]:
+    """(1, inputs, action), of length q = ``size``; a level's index becomes an indicator.
+
+    Where times are ``uneven``, these over the step.
+    """
     if jnp.ndim(action) == 0:
-        action = jax.nn.one_hot(action, size - 1 - inputs.shape[-1], dtype=inputs.dtype)
-    return jnp.concatenate([jnp.ones(1, inputs.dtype), inputs, action])
+        n_levels = action_features(size, inputs.shape[-1], uneven)
+        action = jax.nn.one_hot(action, n_levels, dtype=inputs.dtype)
+    base = jnp.concatenate([jnp.ones(1, inputs.dtype), inputs, action])
+    return over_step(base, inputs[-1:], action) if uneven else base
+
+
+def action_features(size: int, n_inputs: int, uneven: bool) -> int:
+    """Return A, or L, of ``size`` linear features and I inputs."""
+    return (size - 2 * (1 + n_inputs)) // 3 if uneven else size - 1 - n_inputs
+
+
+def over_step(base: Any, length: Any, action: Any) -> Any:
+    """Return the linear features of a step, ``(..., q)``, where times are uneven.
+
+    Args:
+        base: (1, inputs, action), ``(..., 1 + I + A)``.
+        length: of the step, in usual ones, ``(..., 1)``.
+        action: ``(..., A)``.
+    """
+    xp = np if isinstance(base, np.ndarray) else jnp
+    return xp.concatenate([length * base, -xp.expm1(-length) * base, action], axis=-1)

@@ -8,6 +8,11 @@ A model with memory reads the last k rows of an agent: the present state, and th
 led to it. What it carries through a rollout is then ``(..., W)``, W = D + (k - 1) D: the
 standardised state, and the standardised changes, the latest first. A change that is not known (no
 row comes before) is as the mean one, zero.
+
+Known inputs (exogenous columns) come last in what a rollout carries: W = D + (k - 1) D + E. They
+stay as they are from step to step unless a rollout is told others. Where times are uneven the last
+of them is the length of the step, in units of the usual one; it is not standardised, and a model's
+change goes to zero with it.
 """
 
 from __future__ import annotations
@@ -58,6 +63,11 @@ NORMALIZER = NormalizerSettings()
 """Those of every fit."""
 
 
+def _none() -> np.ndarray:
+    """No known inputs."""
+    return np.zeros(0)
+
+
 class Normalizer(eqx.Module):
     """Means and scales; a column that never changes has scale 1, its differences a small one.
 
@@ -74,8 +84,11 @@ class Normalizer(eqx.Module):
         target_low, target_high: ``(D,)``, standardised limits of a predicted target: a little
             beyond what was seen in training. No step is larger, so no prediction explodes.
         change_mean, change_scale: ``(D,)``, of the changes of a model with memory, raw units.
+        known_mean, known_scale: ``(E,)``, of the known inputs.
+        known_low, known_high: ``(E,)``, their range in training, raw units.
         angles: columns that are angles, J of them.
         history: k, rows that the model reads; 1 for a model without memory.
+        uneven: whether the last of the known inputs is the length of the step.
     """
 
     state_mean: Any
@@ -93,8 +106,13 @@ class Normalizer(eqx.Module):
     target_high: Any = np.inf
     change_mean: Any = 0.0
     change_scale: Any = 1.0
+    known_mean: Any = eqx.field(default_factory=_none)
+    known_scale: Any = eqx.field(default_factory=_none)
+    known_low: Any = eqx.field(default_factory=_none)
+    known_high: Any = eqx.field(default_factory=_none)
     angles: tuple[int, ...] = eqx.field(static=True, default=())
     history: int = eqx.field(static=True, default=1)
+    uneven: bool = eqx.field(static=True, default=False)
 
     def on_device(self) -> Normalizer:
         """The same in float32 JAX arrays."""
@@ -102,8 +120,13 @@ class Normalizer(eqx.Module):
 
     @property
     def n_inputs(self) -> int:
-        """Length of what a model reads of a carry: an angle as a sine and a cosine, the memory."""
-        return self.state_mean.shape[-1] + len(self.angles) + self.n_memory
+        """Length of what a model reads of a carry: angles as sine and cosine, memory, inputs."""
+        return self.state_mean.shape[-1] + len(self.angles) + self.n_memory + self.n_known
+
+    @property
+    def n_known(self) -> int:
+        """E, the number of known inputs."""
+        return self.known_mean.shape[-1]
 
     @property
     def n_memory(self) -> int:
@@ -122,39 +145,72 @@ class Normalizer(eqx.Module):
         """Return what a rollout carries, ``(..., W)``.
 
         Args:
-            start: ``(..., D)`` raw units, or ``(..., W)`` with the changes before; NaN, or nothing,
-                where they are not known.
+            start: ``(..., D)`` raw units, or with the changes before, or ``(..., W)`` with the
+                known inputs too; NaN, or nothing, where they are not known: known inputs are then
+                the mean ones.
         """
         xp = np if isinstance(start, np.ndarray) else jnp
         n_state = self.state_mean.shape[-1]
-        standard = self.encode_state(start[..., :n_state])
-        if self.history == 1:
-            return standard
-        if start.shape[-1] == n_state:
-            memory = xp.zeros((*start.shape[:-1], self.n_memory), standard.dtype)
-        else:
+        parts = [self.encode_state(start[..., :n_state])]
+        if self.history > 1 and start.shape[-1] == n_state:
+            parts.append(xp.zeros((*start.shape[:-1], self.n_memory), parts[0].dtype))
+        elif self.history > 1:
             times = self.history - 1
             mean, scale = xp.tile(self.change_mean, times), xp.tile(self.change_scale, times)
-            memory = (start[..., n_state:] - mean) / scale
-            memory = xp.where(xp.isnan(memory), 0.0, memory)
-        return xp.concatenate([standard, memory], axis=-1)
+            memory = (start[..., n_state : n_state + self.n_memory] - mean) / scale
+            parts.append(xp.where(xp.isnan(memory), 0.0, memory))
+        if self.n_known:
+            given = start[..., n_state + self.n_memory :]
+            parts.append(self._known(given, start.shape[:-1], xp).astype(parts[0].dtype))
+        return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-1)
+
+    def _known(self, given: Any, shape: tuple[int, ...], xp: Any) -> Any:
+        """Return standardised known inputs ``(*shape, E)``, the usual ones where none are given."""
+        usual = xp.zeros(self.n_known)
+        if self.uneven:
+            usual = xp.where(xp.arange(self.n_known) == self.n_known - 1, 1.0, usual)
+        usual = xp.broadcast_to(usual, (*shape, self.n_known))
+        if not given.shape[-1]:
+            return usual
+        standard = self.encode_known(given)
+        return xp.where(xp.isnan(standard), usual, standard)
+
+    def encode_known(self, known: Any) -> Any:
+        """Standardised known inputs, ``(..., E)``."""
+        return (known - self.known_mean) / self.known_scale
+
+    def told(self, carry: Any, known: Any) -> Any:
+        """Return the carry ``(..., W)`` with other known inputs, standardised ``(..., E)``."""
+        if not self.n_known:
+            return carry
+        xp = np if isinstance(carry, np.ndarray) else jnp
+        return xp.concatenate([carry[..., : -self.n_known], known], axis=-1)
+
+    def known_of(self, carry: Any) -> Any:
+        """Return the known inputs of a carry, standardised ``(..., E)``."""
+        return carry[..., carry.shape[-1] - self.n_known :]
 
     def moved(self, carry: Any, standard: Any) -> Any:
         """Return the carry ``(..., W)`` at the next standardised state ``(..., D)``."""
-        if self.history == 1:
+        if self.history == 1 and not self.n_known:
             return standard
         xp = np if isinstance(standard, np.ndarray) else jnp
-        n_state = self.state_mean.shape[-1]
-        change = (standard - carry[..., :n_state]) * self.state_scale
-        change = (change - self.change_mean) / self.change_scale
-        kept = carry[..., n_state : self.n_memory]
-        return xp.concatenate([standard, change, kept], axis=-1)
+        parts, n_state = [standard], self.state_mean.shape[-1]
+        if self.history > 1:
+            change = (standard - carry[..., :n_state]) * self.state_scale
+            if self.uneven:
+                change = change / carry[..., -1:]
+            change = (change - self.change_mean) / self.change_scale
+            parts += [change, carry[..., n_state : self.n_memory]]
+        if self.n_known:
+            parts.append(self.known_of(carry))
+        return xp.concatenate(parts, axis=-1)
 
     def inputs(self, carry: Any) -> Any:
         """Return what a net reads: of standardised states ``(..., D + J)``, and of their memory.
 
-        The columns that are no angles, the sines, the cosines, the changes. So a full turn changes
-        nothing.
+        The columns that are no angles, the sines, the cosines, the changes, the known inputs. So a
+        full turn changes nothing.
         """
         if not self.angles:
             return carry
@@ -209,6 +265,7 @@ def fit_normalizer(
     data: Transitions,
     angles: Sequence[int] = (),
     direct: Sequence[int] = (),
+    uneven: bool = False,
 ) -> Normalizer:
     """Means, scales and limits of training transitions.
 
@@ -219,6 +276,7 @@ def fit_normalizer(
         data: training transitions.
         angles: columns of the state that are angles in radians.
         direct: columns of which the next value is predicted instead of the difference.
+        uneven: whether the last of the known inputs is the length of the step.
 
     The normalizer has a memory if the transitions have one.
     """
@@ -234,6 +292,9 @@ def fit_normalizer(
     # Where every difference is the same, what a model makes of it must not add up in a rollout.
     change = _change(data.state, data.next_state, keep, angles)
     target_mean, target_scale = _moments(change, data.state, NORMALIZER.still * scale)
+    if uneven:  # a step of no length is no change
+        size = np.sqrt(np.square(change).mean(axis=0))
+        target_mean, target_scale = 0 * size, np.where(size > 0, size, NORMALIZER.still * scale)
     least = (change.min(axis=0) - target_mean) / target_scale
     most = (change.max(axis=0) - target_mean) / target_scale
     reach = NORMALIZER.reach * (most - least)
@@ -242,6 +303,8 @@ def fit_normalizer(
     else:
         action_mean = action_scale = np.zeros(0)
     plain = _change(data.state, data.next_state, np.ones(len(mean)), angles)
+    if uneven and data.known is not None:
+        plain = plain / data.known[:, -1:]
     change_mean, change_scale = _moments(plain, data.state, NORMALIZER.still * scale)
     n_memory = 0 if data.memory is None else data.memory.shape[1]
     low, high = _limits(data.next_state)
@@ -262,9 +325,26 @@ def fit_normalizer(
         high=(high - mean) / scale,
         change_mean=change_mean,
         change_scale=change_scale,
+        **_known_moments(data.known, uneven),
         angles=tuple(angles),
         history=1 + n_memory // len(mean),
+        uneven=uneven,
     )
+
+
+def _known_moments(known: np.ndarray | None, uneven: bool) -> dict[str, np.ndarray]:
+    """Return means, scales and range of known inputs; the length of a step stays as it is."""
+    if known is None:
+        return {}
+    mean, scale = _moments(known, known, 1.0)
+    if uneven:
+        mean[-1], scale[-1] = 0.0, 1.0
+    return {
+        "known_mean": mean,
+        "known_scale": scale,
+        "known_low": known.min(axis=0, initial=np.inf),
+        "known_high": known.max(axis=0, initial=-np.inf),
+    }
 
 
 def unreachable(standard: np.ndarray) -> np.ndarray:

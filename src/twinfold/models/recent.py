@@ -15,24 +15,28 @@ from twinfold.data.roles import Roles
 Floats = NDArray[np.float64]
 
 
-def last_starts(data: Transitions, n_agents: int, roles: Roles) -> Floats:
-    """Return the last state of every agent and the changes that led to it, ``(N, W)`` raw units.
+def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = False) -> Floats:
+    """Return the last state of every agent, the changes that led to it, and the known inputs.
 
     Args:
         data: transitions, those of an agent next to each other and in the order of time.
         n_agents: N.
         roles: they say which columns are angles.
+        uneven: whether times are uneven.
 
     Returns:
-        NaN for an agent without a transition, and for changes that are not known.
+        ``(N, W)`` raw units. NaN for an agent without a transition, and for changes that are not
+        known.
     """
     n_state = data.state.shape[1]
     last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
     state, memory = data.next_state[last], None
     if data.memory is not None:
         change = turned(state - data.state[last], roles)
+        if uneven and data.known is not None:
+            change = change / data.known[last, -1:]
         memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
-    start = with_memory(state, memory)
+    start = with_memory(state, memory, None if data.known is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)
     found[data.agent[last]] = start
     return found

@@ -36,6 +36,7 @@ def _rollout_batch(
     agent: Int[Array, " Q"],
     state: Float[Array, "Q W"],
     actions: Array,
+    known: Float[Array, "Q H E"],
     n_steps: int,
 ) -> Float[Array, "M Q H W"]:
     """Carries; members one after the other, each from its own predictions."""
@@ -43,12 +44,15 @@ def _rollout_batch(
     def one_member(member: FactorModel) -> Float[Array, "Q H W"]:
         factors = member.agents[agent]  # (Q, r)
 
-        def one_step(states: Array, action: Array) -> tuple[Array, Array]:
+        def one_step(states: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
+            action, told = given
+            states = normalizer.told(states, told)
             target = jax.vmap(member)(factors, normalizer.inputs(states), action)
             states = normalizer.advance(states, target)
             return states, states
 
-        _, path = jax.lax.scan(one_step, state, jnp.swapaxes(actions, 0, 1), length=n_steps)
+        given = jnp.swapaxes(actions, 0, 1), jnp.swapaxes(known, 0, 1)
+        _, path = jax.lax.scan(one_step, state, given, length=n_steps)
         return jnp.swapaxes(path, 0, 1)
 
     return jax.lax.map(one_member, members)
@@ -60,6 +64,7 @@ def rollout_members(
     agent: NDArray[np.integer],
     state: Floats,
     actions: NDArray[Any],
+    known: Floats | None = None,
 ) -> Floats:
     """Open-loop predictions of every member for many (agent, start, actions) at once.
 
@@ -71,6 +76,7 @@ def rollout_members(
         agent: ``(Q,)`` indices.
         state: ``(Q, D)`` starts, raw units, or ``(Q, W)`` with the changes before.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        known: ``(Q, H, E)``, known inputs of each step, raw units; those of the start if None.
 
     Returns:
         ``(M, Q, H, D)`` float64, raw units: the states after each action.
@@ -89,6 +95,9 @@ def rollout_members(
     start = normalizer.carry(state).astype(np.float32)
     codes = normalizer.encode_action(actions)
     codes = codes.astype(np.int32 if actions.ndim == 2 else np.float32)
+    told = np.repeat(normalizer.known_of(start)[:, None], horizon, axis=1)
+    if known is not None and normalizer.n_known:
+        told = normalizer.encode_known(known).astype(np.float32)
     for first in range(0, n_queries, batch):
         rows = slice(first, first + batch)
         size = len(start[rows])
@@ -99,6 +108,7 @@ def rollout_members(
             np.pad(np.asarray(agent[rows], np.int32), fill[:1]),
             np.pad(start[rows], [fill[0], (0, 0)]),
             np.pad(codes[rows], fill),
+            np.pad(told[rows], [*fill[:2], (0, 0)]),
             padded,
         )
         part = np.asarray(path)[:, :size, :horizon].astype(np.float64)
@@ -143,6 +153,7 @@ def rollout_factors(
     who: NDArray[np.integer],
     state: Floats,
     actions: NDArray[Any],
+    known: Floats | None = None,
 ) -> Floats:
     """Open-loop predictions with given factors: ``(M, Q, K, H, D)``.
 
@@ -152,12 +163,13 @@ def rollout_factors(
         who: ``(Q,)``, which of the U.
         state: ``(Q, D)`` raw units.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        known: ``(Q, H, E)``, known inputs, as ``rollout_members``.
 
     Raises:
         UsageError: a value is too far from the data to compute with.
     """
-    model.check_reach(state, actions)
-    return _rolled(model.members, model.normalizer, factors, who, state, actions)
+    model.check_reach(state, actions, known)
+    return _rolled(model.members, model.normalizer, factors, who, state, actions, known)
 
 
 def _rolled(
@@ -167,6 +179,7 @@ def _rolled(
     who: NDArray[np.integer],
     state: Floats,
     actions: NDArray[Any],
+    known: Floats | None = None,
 ) -> Floats:
     n_members, n_agents, n_draws, rank = factors.shape
     table = factors.reshape(n_members, n_agents * n_draws, rank)
@@ -181,12 +194,17 @@ def _rolled(
         index,
         np.repeat(state, n_draws, axis=0),
         np.repeat(actions, n_draws, axis=0),
+        None if known is None else np.repeat(known, n_draws, axis=0),
     )
     return paths.reshape(n_members, len(state), n_draws, *paths.shape[2:])
 
 
 def predict_paths(
-    model: FittedModel, agent: NDArray[np.integer], state: Floats, actions: NDArray[Any]
+    model: FittedModel,
+    agent: NDArray[np.integer],
+    state: Floats,
+    actions: NDArray[Any],
+    known: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Open-loop predictions of every member, and how much the agent's own factors leave open.
 
@@ -195,6 +213,7 @@ def predict_paths(
         agent: ``(Q,)`` indices.
         state: ``(Q, D)`` starts, raw units.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        known: ``(Q, H, E)``, known inputs, as ``rollout_members``.
 
     Returns:
         Paths ``(M, Q, H, D)``, raw units, and standard deviations ``(Q, H, D)``, infinite where
@@ -203,8 +222,10 @@ def predict_paths(
     Raises:
         UsageError: a value is too far from the data to compute with.
     """
-    model.check_reach(state, actions)
-    return posterior_paths(model.members, model.normalizer, model.posterior, agent, state, actions)
+    model.check_reach(state, actions, known)
+    return posterior_paths(
+        model.members, model.normalizer, model.posterior, agent, state, actions, known
+    )
 
 
 def posterior_paths(
@@ -214,6 +235,7 @@ def posterior_paths(
     agent: NDArray[np.integer],
     state: Floats,
     actions: NDArray[Any],
+    known: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return what ``predict_paths`` does, for a model that is not finished yet.
 
@@ -224,13 +246,14 @@ def posterior_paths(
         agent: ``(Q,)`` indices.
         state: ``(Q, D)`` starts, raw units.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        known: ``(Q, H, E)``, known inputs, as ``rollout_members``.
     """
-    paths = rollout_members(members, normalizer, agent, state, actions)
+    paths = rollout_members(members, normalizer, agent, state, actions, known)
     if not paths.size:
         return paths, np.zeros(paths.shape[1:])
     who, place = np.unique(agent, return_inverse=True)
     factors = factor_draws(posterior, who, POSTERIOR.draws)
-    drawn = _rolled(members, normalizer, factors, place, state, actions)
+    drawn = _rolled(members, normalizer, factors, place, state, actions, known)
     with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
         variance = np.square(drawn - paths[:, :, None]).mean(axis=2)
     return paths, np.sqrt(np.median(np.nan_to_num(variance, nan=np.inf), axis=0))

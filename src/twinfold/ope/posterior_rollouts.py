@@ -49,7 +49,11 @@ class Outcomes(NamedTuple):
 
 
 def posterior_samples(
-    model: FittedModel, agent: AgentId, n_samples: int, seed: int = 0
+    model: FittedModel,
+    agent: AgentId,
+    n_samples: int,
+    seed: int = 0,
+    known: NDArray[np.float64] | None = None,
 ) -> AgentDynamics:
     """Return simulators of an agent, members in turn: a stack with an axis K on every array.
 
@@ -58,27 +62,33 @@ def posterior_samples(
         agent: the user's id.
         n_samples: K.
         seed: of the draws; mirrored pairs within each member.
+        known: ``(E,)``, known inputs that are held, as ``FittedModel.dynamics``.
 
     Raises:
-        UsageError: the agent is unknown.
+        UsageError: the agent is unknown, or exogenous columns need values.
     """
-    known = model.posterior
+    told = model.told_inputs(known)
     index = np.array([model.agent_index(agent)])
     each = -(-n_samples // model.n_members)
-    drawn = factor_draws(known, index, each, seed)[:, 0]  # (M, each, r)
+    drawn = factor_draws(model.posterior, index, each, seed)[:, 0]  # (M, each, r)
     factors = np.swapaxes(drawn, 0, 1).reshape(-1, drawn.shape[-1])[:n_samples]
     # Without the table of agents, how many there are does not matter to the compiled program.
     nets = eqx.tree_at(lambda m: m.agents, model.members, model.members.agents[:, :1])
     member = jnp.arange(n_samples) % model.n_members
-    return _fold(nets, model.normalizer.on_device(), member, jnp.asarray(factors, jnp.float32))
+    normalizer = model.normalizer.on_device()
+    return _fold(nets, normalizer, member, jnp.asarray(factors, jnp.float32), told)
 
 
 @jax.jit
 def _fold(
-    members: FactorModel, normalizer: Normalizer, member: Array, factors: Array
+    members: FactorModel,
+    normalizer: Normalizer,
+    member: Array,
+    factors: Array,
+    known: Array | None,
 ) -> AgentDynamics:
     def one(place: Array, own: Array) -> AgentDynamics:
-        return fold(jax.tree.map(lambda leaf: leaf[place], members), normalizer, own)
+        return fold(jax.tree.map(lambda leaf: leaf[place], members), normalizer, own, known)
 
     return jax.vmap(one)(member, factors)
 

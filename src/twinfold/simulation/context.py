@@ -42,6 +42,7 @@ def read_context(
     agent: NDArray[np.integer],
     model: FittedModel,
     problems: Problems,
+    length: NDArray[np.float64] | None = None,
 ) -> Context:
     """Read where every question begins, and what came before.
 
@@ -54,6 +55,8 @@ def read_context(
         agent: ``(R,)``, index of each row's agent in the model; -1 for an unknown one.
         model: the fitted model.
         problems: receives what is wrong.
+        length: ``(R,)``, by query and time, of the step after each row, in usual ones; None where
+            times are even.
     """
     names, begin = model.roles.state, np.flatnonzero(first)
     null = np.stack([as_numbers(column(df, name)).null for name in names], axis=1)[order]
@@ -62,6 +65,7 @@ def read_context(
     place = begin + n_rows - 1
     row = order[place]
     last = _last_start(model, agent[row])
+    last = last[:, : last.shape[1] - model.normalizer.n_known]  # those are told by the question
     stateless = np.logical_and.reduceat(null.all(axis=1), begin)
     goes_on = stateless & np.isfinite(last[:, 0])
     start = np.full(last.shape, np.nan)
@@ -79,6 +83,7 @@ def read_context(
             used[~goes_on] - 1,
             model.history,
             model.roles,
+            length,
         )
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)

@@ -76,9 +76,8 @@ def untold(model: FittedModel, start: Floats) -> NDArray[np.bool_]:
     n_state = len(model.roles.state)
     if model.history == 1:
         return np.zeros(len(start), bool)
-    if start.shape[1] == n_state:
-        return np.ones(len(start), bool)
-    return np.all(np.isnan(start[:, n_state:]), axis=1)
+    memory = start[:, n_state : n_state + model.normalizer.n_memory]
+    return np.all(np.isnan(memory), axis=1)
 
 
 def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
@@ -94,6 +93,8 @@ def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
     """
     if model.history == 1:
         raise UsageError("the model reads the present row alone; fit with a history to use others")
+    if model.uneven:
+        raise UsageError("times are uneven: ask by a table, which says when the rows before were")
     rows = _numbers(before, "the rows before the state")
     if rows.ndim != state.ndim + 1 or rows.shape[-1] != len(model.roles.state):
         wanted = ("(j, D)", "(Q, j, D)")[state.ndim - 1]

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.known_inputs import draws_of
 from twinfold.models.posterior import POSTERIOR
-from twinfold.models.rollout import predict_paths
+from twinfold.models.rollout import predict_paths, rollout_members
+from twinfold.simulation.known import KnownInputs
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
     SUPPORT,
@@ -87,7 +90,11 @@ class PredictedPaths(NamedTuple):
 
 
 def predict(
-    model: FittedModel, agent: NDArray[np.integer], start: Floats, codes: NDArray[Any]
+    model: FittedModel,
+    agent: NDArray[np.integer],
+    start: Floats,
+    codes: NDArray[Any],
+    known: KnownInputs | None = None,
 ) -> PredictedPaths:
     """Return predictions of questions of one length, with band and support.
 
@@ -96,8 +103,9 @@ def predict(
         agent: ``(Q,)`` indices.
         start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
         codes: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        known: ``(Q, H)``, known inputs; None for a model without any.
     """
-    paths, unknown = predict_paths(model, agent, start, codes)
+    paths, unknown = _paths(model, agent, start, codes, known)
     horizon = codes.shape[1]
     factor, simultaneous = band_factor(model, horizon)
     middle, low, high, sd = prediction_band(
@@ -105,8 +113,33 @@ def predict(
     )
     first = start[:, None, : middle.shape[2]]
     before = np.concatenate([first, middle[:, :-1]], axis=1)
-    support = path_support(model, agent, before, codes)
+    told = None if known is None else known.value
+    support = path_support(model, agent, before, codes, known=told)
     return PredictedPaths(Prediction(middle, low, high, support), paths, sd, simultaneous)
+
+
+def _paths(
+    model: FittedModel,
+    agent: NDArray[np.integer],
+    start: Floats,
+    codes: NDArray[Any],
+    known: KnownInputs | None,
+) -> tuple[Floats, Floats]:
+    """Return what ``predict_paths`` does, where known inputs are held with how far they may go.
+
+    The variance of predictions under changes that the data has over as many steps is added.
+    """
+    told = None if known is None else known.value
+    paths, unknown = predict_paths(model, agent, start, codes, told)
+    if known is None or model.wander is None or not known.since.any():
+        return paths, unknown
+    norm, middle = model.normalizer, trimmed_mean(paths)
+    variance = np.zeros_like(middle)
+    drawn = draws_of(model.wander, known.value, known.since, norm.known_low, norm.known_high)
+    for one in drawn:
+        moved = rollout_members(model.members, norm, agent, start, codes, one)
+        variance += np.square(trimmed_mean(moved) - middle) / len(drawn)
+    return paths, np.hypot(unknown, np.sqrt(variance))
 
 
 def predict_queries(
@@ -116,6 +149,7 @@ def predict_queries(
     codes: NDArray[Any],
     offset: NDArray[np.intp],
     length: NDArray[np.intp],
+    known: KnownInputs | None = None,
 ) -> Prediction:
     """Return predictions of many questions of all lengths: ``(K,)``, question after question.
 
@@ -128,6 +162,7 @@ def predict_queries(
         codes: ``(K,)`` level indices or ``(K, A)`` raw units.
         offset: ``(Q,)``, where each question's actions begin in ``codes``.
         length: ``(Q,)``, how many they are.
+        known: ``(K,)``, known inputs; None for a model without any.
     """
     n_state = len(model.roles.state)
     out = [np.empty((len(codes), n_state)) for _ in range(3)]
@@ -141,8 +176,9 @@ def predict_queries(
         used = step < length[rows, None]
         # Past its end a question repeats its last action; what comes of it is not looked at.
         last = offset[rows] + length[rows] - 1
-        padded = codes[np.minimum(place, last[:, None])]
-        paths, unknown = predict_paths(model, agent[rows], start[rows], padded)
+        padded = np.minimum(place, last[:, None])
+        told = None if known is None else known.take(padded)
+        paths, unknown = _paths(model, agent[rows], start[rows], codes[padded], told)
         steps = np.broadcast_to(step + 1, used.shape)[used]
         wider = np.broadcast_to(factor[rows, None], used.shape)[used]
         found = prediction_band(model, paths[:, used], steps, unknown[used], wider)
@@ -157,7 +193,8 @@ def predict_queries(
     before = np.roll(middle, 1, axis=0)
     before[offset] = start[:, :n_state]
     who = np.repeat(agent, length)
-    support = path_support(model, who, before[:, None], codes[:, None])
+    told = None if known is None else known.value[:, None]
+    support = path_support(model, who, before[:, None], codes[:, None], known=told)
     return Prediction(middle, lower, upper, _least_so_far(support, offset, length))
 
 

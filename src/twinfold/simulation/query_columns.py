@@ -64,7 +64,7 @@ class Problems:
 
 def question_columns(roles: Roles) -> tuple[str, ...]:
     """Return the columns of a table of questions; all others are passed over."""
-    return (QUERY, roles.agent, roles.time, *roles.state, *roles.action)
+    return (QUERY, roles.agent, roles.time, *roles.state, *roles.action, *roles.exogenous)
 
 
 def column(df: pd.DataFrame, name: str) -> pd.Series:

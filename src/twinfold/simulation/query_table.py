@@ -31,6 +31,7 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range
 from twinfold.simulation.context import read_context
 from twinfold.simulation.inputs import asked_parts
+from twinfold.simulation.known import Future, KnownInputs, read_known
 from twinfold.simulation.query_columns import (
     QUERY,
     Problems,
@@ -59,6 +60,8 @@ class Queries:
         times: of all rows.
         next_row: ``(K,)`` the table's row that follows within the query, or -1.
         step: time between two rows, in ticks of ``times``.
+        known: ``(K,)``, known inputs; None for a model without any.
+        warnings: what was noticed, one line each.
     """
 
     order: NDArray[np.intp]
@@ -71,19 +74,28 @@ class Queries:
     times: Times
     next_row: NDArray[np.intp]
     step: float
+    known: KnownInputs | None = None
+    warnings: tuple[str, ...] = ()
 
     def of_actions(self, chosen: Mask) -> NDArray[np.intp]:
         """Return the queries that some of the actions ``(K,)`` belong to, each once."""
         return np.unique(np.searchsorted(self.offset, np.flatnonzero(chosen), side="right") - 1)
 
 
-def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) -> Queries:
+def read_queries(
+    model: FittedModel,
+    df: pd.DataFrame,
+    *,
+    strict: bool = False,
+    future: Future | None = None,
+) -> Queries:
     """Check a table of questions and sort it.
 
     Args:
         model: the fitted model.
         df: the questions.
         strict: whether a question outside the range of the data cannot be answered either.
+        future: values of exogenous columns that the questions do not tell; None for none.
 
     Raises:
         UsageError: it is no table, or the model has a column called ``query_id`` itself.
@@ -105,7 +117,11 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
     agent = read_agents(column(df, roles.agent), order[first], model, problems)
-    context = read_context(df, order, first, agent, model, problems)
+    ahead = None
+    if model.uneven:
+        ahead = np.append(differences(times.ticks[order]), step) / step
+        ahead = np.where(ahead > 0, ahead, np.nan)  # of other queries, or twice the same time
+    context = read_context(df, order, first, agent, model, problems, ahead)
     start, first_row = context.start, context.row
     actions = [as_numbers(column(df, name)) for name in roles.action]
     no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
@@ -120,20 +136,27 @@ def read_queries(model: FittedModel, df: pd.DataFrame, *, strict: bool = False) 
     if strict:
         for part in asked_parts(model, start, action[order[asked]]):
             _refuse(part, order[asked] if part.noun == "action" else first_row, problems)
+    length = np.bincount(codes[order[asked]], minlength=len(first_row))
+    offset = np.cumsum(length) - length
+    next_row = np.where(last, -1, np.roll(order, -1))[asked]
+    whose = agent[first_row]
+    known = read_known(
+        df, order[asked], offset, whose, times, next_row, model, future or Future(), problems
+    )
     _stop(problems)
-
-    length = np.bincount(codes[order[asked]])
     return Queries(
         order=order[asked],
         first_row=first_row,
-        offset=np.cumsum(length) - length,
+        offset=offset,
         length=length,
-        agent=agent[first_row],
+        agent=whose,
         start=start,
         codes=action[order[asked]],
         times=times,
-        next_row=np.where(last, -1, np.roll(order, -1))[asked],
+        next_row=next_row,
         step=step,
+        known=known,
+        warnings=tuple(dict.fromkeys(problems.notes.warnings)),
     )
 
 
@@ -233,7 +256,7 @@ def _check_gaps(
     )
     usual = model.time_step if isinstance(model.time_step, pd.Timedelta) else f"{step:g}"
     problems.add(
-        order[1:][same & (gaps != 0) & ~joins(gaps, step)],
+        order[1:][same & (gaps != 0) & ~joins(gaps, step) & (not model.uneven)],
         lambda row: (
             f"a time gap: {name} goes from {show_time(times, int(before[row]))} to "
             f"{show_time(times, row)}, but a step is {usual}; give every step its row, or make it "

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinfold.data.ids import AgentId, canonical_ids
+from twinfold.data.issues import Notes
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import factor_draws
@@ -31,6 +32,7 @@ from twinfold.simulation.inputs import (
     read_state,
     untold,
 )
+from twinfold.simulation.known import KnownInputs, single_known
 from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
 from twinfold.uncertainty.support import Support, abstention
 
@@ -129,6 +131,9 @@ class Simulator:
         warn: Warn | None = None,
         *,
         before: ArrayLike | None = None,
+        exogenous: Any = None,
+        hold_exogenous: bool = False,
+        lengths: ArrayLike | None = None,
         min_support: float | None = None,
         strict: bool = False,
     ) -> Rollout:
@@ -147,6 +152,12 @@ class Simulator:
                 range of the data; None for ``warnings.warn``.
             before: ``(j, D)`` or ``(Q, j, D)``, the states of the rows before, the earliest first,
                 for a model with memory; what it is not told, it takes to be as usual.
+            exogenous: future values of the exogenous columns: a mapping (or table) from columns to
+                H values, or ``(H, E)`` or ``(Q, H, E)`` numbers.
+            hold_exogenous: whether the last value stands where there is no other, by how much it
+                varies widening the band.
+            lengths: ``(H,)``, of the steps, in the unit of the times, where times are uneven; usual
+                ones if None.
             min_support: abstain from the first step on whose support is less: predictions are NaN
                 there, and ``warn`` receives the reason.
             strict: refuse a question outside the range of the data rather than warn of it: by more
@@ -162,7 +173,9 @@ class Simulator:
         far = outside(model, start, codes, single=single, strict=strict)
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
-        found = predict(model, np.full(len(start), self.index, np.int32), start, codes)
+        agent = np.full(len(start), self.index, np.int32)
+        known = self._known(codes, exogenous, hold_exogenous, lengths, warn)
+        found = predict(model, agent, start, codes, known)
         for line in _doubts(model, start, found, min_support):
             (warn or _warn)(f"agent {self.agent_id!r}: {line}")
 
@@ -187,6 +200,18 @@ class Simulator:
             agent_column=model.roles.agent,
         )
 
+    def _known(
+        self, codes: NDArray[Any], exogenous: Any, hold: bool, lengths: Any, warn: Warn | None
+    ) -> KnownInputs | None:
+        """Return the known inputs of Q questions ``(Q, H)``; None for a model without any."""
+        import pandas as pd
+
+        notes, shape = Notes(pd.DataFrame()), codes.shape[:2]
+        known = single_known(self.model, self.index, shape, exogenous, hold, lengths, notes)
+        for line in notes.warnings:
+            (warn or _warn)(line)
+        return known
+
     @property
     def last(self) -> Floats:
         """Return where the agent's data ended, ``(W,)``: the state, and the changes before it.
@@ -195,6 +220,7 @@ class Simulator:
             UsageError: it is not known.
         """
         start = self.model.recent[self.index]
+        start = start[: len(start) - self.model.normalizer.n_known]
         if not np.isfinite(start[: len(self.model.roles.state)]).all():
             raise UsageError(
                 f"agent {self.agent_id!r} has no data that a prediction could go on from; give a "
@@ -232,6 +258,9 @@ class Simulator:
         warn: Warn | None = None,
         *,
         before: ArrayLike | None = None,
+        exogenous: Any = None,
+        hold_exogenous: bool = False,
+        lengths: ArrayLike | None = None,
         strict: bool = False,
     ) -> Floats:
         """Draw trajectories that the agent may take: ``(n, H, D)``, raw units.
@@ -247,6 +276,9 @@ class Simulator:
             seed: of the draws.
             warn: receives what is doubtful about the question; None for ``warnings.warn``.
             before: ``(j, D)``, the states of the rows before, as ``rollout``.
+            exogenous: future values of the exogenous columns, as ``rollout``.
+            hold_exogenous: whether the last value stands where there is no other.
+            lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.
             strict: refuse a question outside the range of the data, as ``rollout``.
 
         Raises:
@@ -265,7 +297,9 @@ class Simulator:
         each = -(-n // model.n_members)
         index = np.array([self.index])
         factors = factor_draws(model.posterior, index, each, seed)
-        drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None])
+        known = self._known(codes[None], exogenous, hold_exogenous, lengths, warn)
+        told = None if known is None else known.value
+        drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)
         flat = np.swapaxes(drawn[:, 0], 0, 1).reshape(-1, *drawn.shape[3:])
         return flat[:n]
 

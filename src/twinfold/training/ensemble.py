@@ -37,6 +37,7 @@ class TrainingContext(NamedTuple):
         config: settings.
         progress: receives (what, steps done, steps in all).
         writer: keeps the state of unfinished training.
+        uneven: whether the length of a step is an input.
     """
 
     data: Transitions
@@ -47,6 +48,7 @@ class TrainingContext(NamedTuple):
     config: FitConfig
     progress: Progress | None = None
     writer: RunWriter | None = None
+    uneven: bool = False
 
     @property
     def history(self) -> int:
@@ -80,6 +82,7 @@ class TrainingContext(NamedTuple):
             config=config,
             progress=progress,
             writer=writer,
+            uneven=dataset.uneven,
         )
 
     def with_history(self, dataset: PanelDataset, history: int) -> TrainingContext:
@@ -96,8 +99,9 @@ class TrainingContext(NamedTuple):
     def normalizer(self, rows: NDArray[np.int32]) -> Normalizer:
         """Return means and scales of some rows."""
         data = self.data.select(rows)
-        direct = erratic_columns(data) if self.config.direct else ()
-        return fit_normalizer(data, self.angles, [d for d in direct if d not in self.angles])
+        direct = erratic_columns(data) if self.config.direct and not self.uneven else ()
+        direct = [d for d in direct if d not in self.angles]
+        return fit_normalizer(data, self.angles, direct, self.uneven)
 
 
 def train_members(
@@ -157,7 +161,7 @@ def train_members(
 
 
 # One program instead of one for every array.
-_init = jax.jit(init_factor_model, static_argnums=(1, 2, 3, 4, 5, 6, 7))
+_init = jax.jit(init_factor_model, static_argnums=(1, 2, 3, 4, 5, 6, 7, 9))
 
 
 def fresh_member(
@@ -182,6 +186,7 @@ def fresh_member(
         structure,
         normalizer.n_inputs,
         terms,
+        normalizer.uneven,
     )
     if linear is None or terms is None:
         return fresh

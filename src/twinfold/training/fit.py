@@ -40,6 +40,7 @@ from twinfold.errors import InvalidDataError
 from twinfold.models.behaviour_policy import Behaviour, fit_behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import DataSample, FittedModel
+from twinfold.models.known_inputs import wander
 from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
@@ -223,7 +224,9 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sums=trained.sums,
-        recent=last_starts(problem.data, dataset.n_agents, dataset.roles),
+        recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
+        levels=dict(dataset.levels),
+        wander=wander(problem.data, problem.config.seed),
         info=info.changed(seconds=round(time.perf_counter() - begun, 2)),
     )
 
@@ -295,7 +298,8 @@ def _sample(problem: TrainingContext) -> DataSample:
     data = problem.data
     order = np.random.default_rng((problem.config.seed, 3)).permutation(len(data))
     rows = np.sort(order[: SELECTION.kept_states])
-    return DataSample(data.state[rows], data.action[rows], data.agent[rows])
+    known = None if data.known is None else data.known[rows]
+    return DataSample(data.state[rows], data.action[rows], data.agent[rows], known)
 
 
 def _run_info(

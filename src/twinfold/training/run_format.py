@@ -36,9 +36,14 @@ from twinfold.training.run_schema import (
 )
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 
-_STATIC = ("angles", "history")  # follow from roles and settings
+_STATIC = ("angles", "history", "uneven")  # follow from roles and settings
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
-_OPTIONAL = ("action_levels", "band")  # arrays that a model may lack, under their fields' names
+_KNOWN = tuple(name for name in _NORMALIZER if name.startswith("known"))  # of known inputs, if any
+_OPTIONAL = (
+    "action_levels",
+    "band",
+    "wander",
+)  # arrays that a model may lack, under their fields' names
 
 Tree = TypeVar("Tree")
 
@@ -47,10 +52,15 @@ def write_model(folder: Path, model: FittedModel) -> None:
     """Write a model's files into a folder, each in one piece."""
     arrays = {
         **{f"members{name}": value for name, value in flatten(model.members).items()},
-        **{f"normalizer.{name}": getattr(model.normalizer, name) for name in _NORMALIZER},
+        **{
+            f"normalizer.{name}": getattr(model.normalizer, name)
+            for name in _NORMALIZER
+            if model.normalizer.n_known or name not in _KNOWN
+        },
         **{f"ranges.{name}": getattr(model.ranges, name) for name in DataRanges._fields},
     }
-    arrays |= {f"sample.{name}": value for name, value in model.sample._asdict().items()}
+    sample = model.sample._asdict().items()
+    arrays |= {f"sample.{name}": value for name, value in sample if value is not None}
     arrays |= {name: getattr(model, name) for name in _OPTIONAL if getattr(model, name) is not None}
     if model.behaviour is not None:
         arrays |= {f"behaviour{name}": value for name, value in flatten(model.behaviour).items()}
@@ -61,6 +71,8 @@ def write_model(folder: Path, model: FittedModel) -> None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
     arrays |= {"sums.gram": packed(model.sums.gram), "recent": model.recent}
+    if model.sums.rows is not None:
+        arrays["sums.rows"] = model.sums.rows
     config = model.config.model_dump(mode="json")
     # For these values (numbers, text, lists of numbers) JSON and TOML are spelled alike.
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
@@ -80,6 +92,8 @@ def write_model(folder: Path, model: FittedModel) -> None:
         },
         "roles": model.roles.model_dump(mode="json"),
         "time_step": _dump_time_step(model.time_step),
+        **({"uneven": True} if model.uneven else {}),
+        **({"levels": model.levels} if model.levels else {}),
         "config": config,
         "info": model.info.to_dict(),
     }
@@ -115,15 +129,20 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         ValueError: they do not fit each other, or a value cannot be.
     """
     config, info, roles = record.config, record.info, record.roles
-    size = sizes_of(config, info, roles, arrays, len(agent_ids))
-    members, behaviour = members_like(config, info, arrays, size), behaviour_like(arrays, size)
+    size = sizes_of(record, arrays, len(agent_ids))
+    members, behaviour = members_like(record, arrays, size), behaviour_like(arrays, size)
     nets = {f"members{name}": like for name, like in _by_path(members).items()}
     nets |= {f"behaviour{name}": like for name, like in _by_path(behaviour).items()}
     check_arrays(arrays, schema_of(arrays, size, nets), size)
     normalizer = Normalizer(
-        **{name: arrays[f"normalizer.{name}"] for name in _NORMALIZER},
+        **{
+            name: arrays[f"normalizer.{name}"]
+            for name in _NORMALIZER
+            if f"normalizer.{name}" in arrays
+        },
         angles=tuple(roles.state.index(name) for name in roles.angle),
         history=info.history,
+        uneven=record.uneven,
     )
     return FittedModel(
         members=unflatten(_under(arrays, "members"), members),
@@ -133,7 +152,8 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         agent_ids=agent_ids,
         time_step=record.time_step,
         ranges=_ranges(arrays, "ranges"),
-        sample=DataSample(*(arrays[f"sample.{name}"] for name in DataSample._fields)),
+        sample=DataSample(*(arrays.get(f"sample.{name}") for name in DataSample._fields)),  # pyright: ignore[reportArgumentType]
+        levels=record.levels,
         behaviour=unflatten(_under(arrays, "behaviour"), behaviour),
         posterior=_load_posterior(arrays),
         sums=_load_sums(arrays, normalizer),
@@ -192,7 +212,8 @@ def _load_posterior(arrays: Arrays) -> Posterior:
 
 def _load_sums(arrays: Arrays, normalizer: Normalizer) -> LinearData:
     moment, energy = arrays["sums.moment"], arrays["sums.energy"]
-    return LinearData.of(normalizer, unpacked(arrays["sums.gram"], moment.shape[1]), moment, energy)
+    gram = unpacked(arrays["sums.gram"], moment.shape[1])
+    return LinearData.of(normalizer, gram, moment, energy, arrays.get("sums.rows"))
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

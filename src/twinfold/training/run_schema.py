@@ -1,10 +1,11 @@
 """The schema of a run directory: checked once, before anything is made of its files.
 
-Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, A action
-columns, B of these continuous, L levels of a discrete action, C static columns, q linear features,
-s statistics; P and Q numbers in one half of a symmetric matrix of r and of q rows. Sizes that
-nothing else says are those of the first array that has them: S states of the sample, H steps of the
-band, n reserved agents, h steps of their scores.
+Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, E known inputs,
+A action columns, B of these continuous, L levels of a discrete action, C static columns as coded, q
+linear features, s statistics; P and Q numbers in one half of a symmetric matrix of r and of q rows.
+Sizes that nothing else says are those of the first array that has them: S states of the sample, H
+steps of the band, n reserved agents, h steps of their scores, w rows of the changes of known inputs
+and o their steps.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from twinfold.config import FitConfig
 from twinfold.data.ids import AgentId
+from twinfold.data.levels import coded_names
 from twinfold.data.roles import Roles
 from twinfold.models.behaviour_policy import Behaviour, init_behaviour
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
@@ -56,6 +58,8 @@ class RunRecord(_Strict):
             it has none.
         roles: of the columns.
         time_step: between two rows.
+        uneven: whether the length of a step is an input.
+        levels: of the exogenous and static columns that are words.
         config: settings of the fit.
         info: provenance and measured errors.
     """
@@ -66,6 +70,8 @@ class RunRecord(_Strict):
     files: Annotated[dict[Sealed, Seal], Field(min_length=3)]
     roles: Annotated[Roles, BeforeValidator(Roles.parse)]
     time_step: Any
+    uneven: bool = False
+    levels: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default_factory=dict)
     config: FitConfig
     info: RunInfo
 
@@ -156,6 +162,15 @@ _OPTIONAL = {
         "calibration.statistics": Entry("n s", rule="any"),
         "calibration.agent": Entry("n", "int32", "agents"),
     },
+    "normalizer.known": {
+        "normalizer.known_mean": Entry("E"),
+        "normalizer.known_scale": Entry("E", rule="positive"),
+        "normalizer.known_low": Entry("E"),
+        "normalizer.known_high": Entry("E"),
+        "sample.known": Entry("S E"),
+        "wander": Entry("w o E"),
+    },
+    "sums.rows": {"sums.rows": Entry("N", rule="not negative")},
     "static": {
         "static.low": Entry("C"),
         "static.high": Entry("C"),
@@ -194,21 +209,25 @@ def check_ids(ids: Any) -> tuple[AgentId, ...]:
     return tuple(ids)
 
 
-def sizes_of(
-    config: FitConfig, info: RunInfo, roles: Roles, arrays: Arrays, n_agents: int
-) -> dict[str, int]:
+def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]:
     """Return the sizes that the settings, roles and ids of a run say.
 
     Raises:
         ValueError: they contradict each other.
     """
+    config, info, roles = record.config, record.info, record.roles
     if len(set(roles.columns)) < len(roles.columns):
         raise ValueError("the roles in run.json name a column twice")
     discrete = roles.action_type == "discrete"
     n_state, n_action = len(roles.state), len(roles.action)
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
-    n_inputs = n_state * info.history + len(roles.angle)
+    known = arrays["normalizer.known_mean"].size if "normalizer.known_mean" in arrays else 0
+    if known != len(coded_names(roles.exogenous, record.levels)) + record.uneven:
+        raise ValueError("run.json and model.safetensors differ in known inputs")
+    n_inputs = n_state * info.history + len(roles.angle) + known
     q = 1 + n_inputs + (n_levels if discrete else n_action)
+    if record.uneven:
+        q = 2 * q + (n_levels if discrete else n_action)
     linear = "members.linear.shared" in arrays
     if not (linear or info.rank):
         raise ValueError("info.rank in run.json is 0, and there are no linear terms")
@@ -225,18 +244,20 @@ def sizes_of(
         "A": n_action,
         "B": 0 if discrete else n_action,
         "L": n_levels,
-        "C": len(roles.static),
+        "C": len(coded_names(roles.static, record.levels)),
         "q": q,
         "I": n_inputs,
-        "Z": n_state * info.history,
+        "E": known,
+        "Z": n_state * info.history + known,
         "s": len(STATISTICS),
         "P": r * (r + 1) // 2,
         "Q": q * (q + 1) // 2,
     }
 
 
-def members_like(config: FitConfig, info: RunInfo, arrays: Arrays, size: dict[str, int]) -> Any:
+def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any:
     """Return the shapes of the stack of members, by the structure that the record says."""
+    config, info, uneven = record.config, record.info, record.uneven
     if len(config.state_net) + len(config.action_net) > len(arrays):
         raise ValueError("the config in run.json has more layers than there are arrays")
     linear = None
@@ -254,6 +275,7 @@ def members_like(config: FitConfig, info: RunInfo, arrays: Arrays, size: dict[st
             Structure(info.features == "joint", info.rank),
             size["I"],
             linear,
+            uneven,
         )
 
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size["M"]))

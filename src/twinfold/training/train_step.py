@@ -170,6 +170,8 @@ def _path_error(
     def one_step(paths: tuple[Array, Array], offset: Array) -> tuple[tuple[Array, Array], Array]:
         guess, true = paths
         place = rows + offset
+        known = normalizer.known_of(unroll.state[place])
+        guess, true = normalizer.told(guess, known), normalizer.told(true, known)
         predicted = jax.vmap(model)(factors, normalizer.inputs(guess), data.action[place])
         guess = normalizer.advance(guess, predicted)
         true = normalizer.advance(true, data.target[place])

@@ -206,7 +206,7 @@ class Trials:
             assert linear is not None
             fits.append(linear)
             own = linear.coefficients(held.agent)
-            paths.append(rollout_linear(norm, own, held.start, held.action, n_levels))
+            paths.append(rollout_linear(norm, own, held.start, held.action, n_levels, held.known))
             errors.append(fold.rmse(paths[-1]))
             agent, before, action, after = one_steps(held)
             phi = linear_features_of(norm, norm.carry(before), action, n_levels)
@@ -320,14 +320,14 @@ class Trials:
         """Return what is not known of the agents' factors, ``(S, H, D)``, raw units."""
         held = fold.held
         return posterior_paths(
-            stack, fold.normalizer, posterior, held.agent, held.start, held.action
+            stack, fold.normalizer, posterior, held.agent, held.start, held.action, held.known
         )[1]
 
     def _rolled(self, fold: Fold, stack: FactorModel) -> Floats:
         """Return the predictions for a fold's windows, ``(S, H, D)``, raw units."""
         held = fold.held
         return trimmed_mean(
-            rollout_members(stack, fold.normalizer, held.agent, held.start, held.action)
+            rollout_members(stack, fold.normalizer, held.agent, held.start, held.action, held.known)
         )
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:

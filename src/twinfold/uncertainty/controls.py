@@ -114,6 +114,8 @@ def simple_controls(
         carry, path = norm.carry(ends.start), []
         carry[:, : start.shape[1]] = start
         for h in range(horizon):
+            if ends.known is not None:
+                carry = norm.told(carry, norm.encode_known(ends.known[:, h]))
             phi = linear_features_of(norm, carry, ends.action[:, h], model.n_levels)
             target = np.einsum("sq,sqd->sd", phi, weights)
             after = unlimited.advance(carry, target)[:, : start.shape[1]]

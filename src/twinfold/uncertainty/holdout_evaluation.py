@@ -143,7 +143,7 @@ def evaluate_holdout(
     data, match = panel_transitions(model, panel), match_agents(model, panel)
     before, ends = split_ends(data, whole=match.known & (not refit_from_prefix))
     seen = as_known(model, panel, match, before, refit_from_prefix)
-    paths, unknown = predict_paths(seen, ends.agent, ends.start, ends.action)
+    paths, unknown = predict_paths(seen, ends.agent, ends.start, ends.action, ends.known)
     middle, width, _ = uncalibrated_band(seen, paths, 1 + np.arange(paths.shape[2]), unknown)
     error, scale = _difference(model, middle, ends.next_state), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
@@ -220,6 +220,8 @@ def as_known(
     sums = linear_data(model.normalizer, before, n_agents, model.n_levels)
     for mine, theirs in zip(sums[:3], model.sums[:3], strict=True):
         mine[known] = theirs[place[known]]
+    if sums.rows is not None:
+        sums.rows[known] = model.sums.count[place[known]]
     posterior = Posterior(prior, both, flags, whole.static, values)
     factors = posterior.solve()[0]
     factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
@@ -293,7 +295,7 @@ def _model_controls(
     members, norm, index = seen.members, seen.normalizer, ends.agent
 
     def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
-        return trimmed_mean(rollout_members(stack, norm, agent, ends.start, action))
+        return trimmed_mean(rollout_members(stack, norm, agent, ends.start, action, ends.known))
 
     average = eqx.tree_at(
         lambda m: m.agents, members, jnp.asarray(prior.mean[:, None], jnp.float32)
@@ -320,7 +322,9 @@ def _by_column(
     for column in range(width):
         action = ends.action.copy()
         action[..., column] = drawn[..., column]
-        paths = rollout_members(seen.members, seen.normalizer, ends.agent, ends.start, action)
+        paths = rollout_members(
+            seen.members, seen.normalizer, ends.agent, ends.start, action, ends.known
+        )
         pairs.append((action, trimmed_mean(paths)))
     return pairs
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.memory import start_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.normal_equations import inverse
 from twinfold.models.posterior import Evidence, features_of
@@ -106,6 +107,7 @@ def path_support(
     states: Floats,
     actions: NDArray[Any],
     reference: FittedModel | None = None,
+    known: Floats | None = None,
 ) -> Support:
     """Return the support of predictions along their way.
 
@@ -115,6 +117,7 @@ def path_support(
         states: ``(Q, H, D)``, from which each action is taken: the start, then predicted states.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
         reference: model whose training data is the reference; ``model`` if None.
+        known: ``(Q, H, E)``, known inputs of each step, raw units; the mean ones if None.
     """
     n_queries, horizon, n_state = states.shape
     flat = states.reshape(-1, n_state)
@@ -123,6 +126,8 @@ def path_support(
     trained = support_reference(reference or model)
     finite = np.asarray(np.isfinite(flat).all(axis=1))
     safe = np.where(finite[:, None], flat, model.normalizer.state_mean)
+    told = None if known is None else known.reshape(-1, known.shape[-1])
+    safe = start_of(safe, model.normalizer.n_memory, told)
     away = _distance(trained.tree, _inputs(model, safe, codes))
     apart, own = _members(model, who, safe, codes)
     near = _fade(away / trained.distance, SUPPORT.fade_distance)
@@ -201,8 +206,10 @@ def _inputs(model: FittedModel, state: Floats, action: NDArray[Any]) -> Floats:
 
     Two levels of a discrete action are as far apart as it takes for neither to stand for the other.
     """
-    norm = model.normalizer
-    inputs = norm.inputs(norm.encode_state(state))
+    norm, n_state = model.normalizer, len(model.roles.state)
+    inputs = norm.inputs(norm.encode_state(state[:, :n_state]))
+    if norm.n_known:
+        inputs = np.concatenate([inputs, norm.known_of(norm.carry(state))], axis=1)
     if model.action_levels is None:
         return np.concatenate([inputs, norm.encode_action(action)], axis=1)
     marks = np.eye(len(model.action_levels))[np.asarray(action, np.int64)]
@@ -222,7 +229,7 @@ def _members(
     model: FittedModel, agent: NDArray[np.integer], state: Floats, action: NDArray[Any]
 ) -> tuple[Floats, Floats]:
     """Return the members' disagreement of one step, and the agent's own share: ``(K,)`` each."""
-    n_state, rank = state.shape[1], model.members.rank
+    n_state, rank = len(model.roles.state), model.members.rank
     size = max(64, _FEATURES // (model.n_members * n_state * rank))
     factors = np.asarray(model.members.agents, np.float64)
     apart, own = np.empty(len(state)), np.full(len(state), np.nan)
@@ -248,7 +255,8 @@ def support_reference(model: FittedModel) -> SupportReference:
 def _measure(model: FittedModel) -> SupportReference:
     from scipy.spatial import KDTree
 
-    state, action, agent = model.sample
+    state, action, agent, known = model.sample
+    state = start_of(state, model.normalizer.n_memory, known)
     tree = KDTree(_inputs(model, state, action))
     # A point's nearest neighbour is itself.
     distance = np.quantile(_distance(tree, tree.data, skip=1), SUPPORT.quantile)

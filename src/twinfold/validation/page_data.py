@@ -35,7 +35,7 @@ def pictures(
         if name not in ("other actions",)
     }
     support = path_support(
-        found.model, found.agent, _before(found), found.ends.action, reference=model
+        found.model, found.agent, _before(found), found.ends.action, model, found.ends.known
     )
     share = [
         [float((support.basis[mask[:, h], h] == kind).mean()) for h in range(reach)]

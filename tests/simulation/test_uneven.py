@@ -1,0 +1,225 @@
+"""Uneven times, from the table to the answer: every row is used, and every row has its own time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold import (
+    FitConfig,
+    FittedModel,
+    PanelDataset,
+    Simulator,
+    UsageError,
+    adapt,
+    answer,
+    fit,
+    load_run,
+)
+from twinfold.models.linear_terms import linear_features
+from twinfold.models.rollout import rollout_members
+
+LINEAR = FitConfig(linear="slopes", rank=0, effort="quick", behaviour_steps=0)
+NETS = FitConfig(
+    linear="none",
+    rank=3,
+    state_net=(8,),
+    members=2,
+    steps=40,
+    validation_share=0,
+    unroll=1,
+    behaviour_steps=0,
+)
+ROLES: dict[str, Any] = {
+    "agent": "id",
+    "time": "t",
+    "state": ["x"],
+    "action": ["a"],
+    "action_type": "continuous",
+}
+N_AGENTS, VISITS, AHEAD = 14, 18, 5
+
+
+def visits(minutes: bool = False) -> pd.DataFrame:
+    """dx/dt = a - k x, a held from one visit to the next, visits at any time; k of each's own."""
+    rng = np.random.default_rng(2)
+    frames = []
+    for name in range(N_AGENTS):
+        k, length = rng.uniform(0.1, 0.5), rng.uniform(0.25, 2.5, VISITS + AHEAD)
+        t, a = np.r_[0.0, np.cumsum(length)], rng.uniform(0, 2, VISITS + AHEAD + 1)
+        x = np.empty(len(t))
+        x[0] = rng.uniform(0, 5)
+        for i, h in enumerate(length):
+            x[i + 1] = x[i] * np.exp(-k * h) + a[i] * (1 - np.exp(-k * h)) / k
+        frames.append(pd.DataFrame({"id": name, "t": t * (60 if minutes else 1), "x": x, "a": a}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def split(df: Any) -> tuple[Any, Any]:
+    """What is known, and questions of what follows."""
+    row = df.groupby("id").cumcount()
+    asked = df[row >= VISITS].copy()
+    asked["x"] = asked["x"].where(row[row >= VISITS] == VISITS)
+    asked.loc[row[row >= VISITS] == VISITS + AHEAD, "a"] = np.nan
+    asked.insert(0, "query_id", asked["id"])
+    return df[row <= VISITS], asked
+
+
+TABLE: Any = visits()
+PAST, ASKED = split(TABLE)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("uneven") / "run"
+    fit(PanelDataset.from_frame(PAST, ROLES), LINEAR, out=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> FittedModel:
+    return load_run(run)
+
+
+@pytest.fixture(scope="module")
+def nets() -> FittedModel:
+    return fit(PanelDataset.from_frame(PAST, ROLES), NETS)
+
+
+def quiet(line: str) -> None:
+    raise AssertionError(f"unexpected warning: {line}")
+
+
+def joined(answers: pd.DataFrame, df: pd.DataFrame = TABLE) -> tuple[np.ndarray, np.ndarray]:
+    both = answers.merge(df, on=["id", "t"], suffixes=("", "_true"))
+    assert len(both) == len(answers) == N_AGENTS * AHEAD
+    return both["x"].to_numpy(), both["x_true"].to_numpy()
+
+
+def test_every_row_counts_and_has_its_own_time(model: FittedModel) -> None:
+    assert model.uneven
+    assert model.info.transitions == N_AGENTS * VISITS
+    predicted, true = joined(answer(model, ASKED, quiet))
+    rmse = np.sqrt(np.mean((predicted - true) ** 2))
+    assert rmse < 0.06 * true.std()
+
+
+def test_the_unit_of_time_is_no_matter(model: FittedModel) -> None:
+    past, asked = split(visits(minutes=True))
+    other = fit(PanelDataset.from_frame(past, ROLES), LINEAR)
+    found = answer(other, asked, quiet)
+    np.testing.assert_allclose(found["x"], answer(model, ASKED, quiet)["x"], rtol=1e-4)
+
+
+def test_without_the_lengths_rows_are_lost_and_answers_poor(model: FittedModel) -> None:
+    panel = PanelDataset.from_frame(PAST, ROLES, time_step="regular")
+    assert panel.n_transitions < 0.8 * N_AGENTS * VISITS
+    assert not fit(panel, LINEAR).uneven
+
+
+@pytest.mark.parametrize("kind", ["linear", "nets"])
+def test_a_step_of_no_length_is_no_change_but_for_what_an_action_does_at_once(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue("model" if kind == "linear" else "nets")
+    usual = found.normalizer.action_mean
+    paths = rollout_members(
+        found.members,
+        found.normalizer,
+        np.array([0]),
+        np.array([[2.0]]),
+        usual[None, None],
+        np.array([[[1e-9]]]),
+    )
+    np.testing.assert_allclose(paths, 2.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["linear", "nets"])
+def test_folded_for_an_agent_it_predicts_the_same(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue("model" if kind == "linear" else "nets")
+    stack, actions = found.dynamics(3, known=np.array([0.7])), [0.5, 1.7, 1.0]
+    one = jax.tree.map(lambda leaf: leaf[0], eqx.filter(stack, eqx.is_array))
+    carry, states = one.init(jnp.array([2.0])), []
+    for action in actions:
+        carry, state = one.step(carry, one.encode(jnp.array([action])))
+        states.append(float(state[0]))
+    rollout = Simulator(found, 3).rollout(
+        [2.0], actions, lambda line: None, lengths=[0.7 * found.time_step] * 3
+    )
+    np.testing.assert_allclose(rollout.members[0, :, 0], states, rtol=1e-4, atol=1e-5)
+
+
+def test_linear_features_of_a_step_are_those_on_the_host(model: FittedModel) -> None:
+    from twinfold.models.linear import linear_features_of
+
+    norm, start = model.normalizer, np.array([[1.5, 0.4], [3.0, 2.2]])
+    action = np.array([[0.3], [1.9]])
+    host = linear_features_of(norm, norm.carry(start), action, 0)
+    inputs = norm.inputs(norm.carry(start))
+    for row in range(2):
+        found = linear_features(
+            host.shape[1],
+            jnp.asarray(inputs[row]),
+            jnp.asarray(norm.encode_action(action[row])),
+            True,
+        )
+        np.testing.assert_allclose(found, host[row], rtol=1e-5)
+    base = np.r_[1.0, inputs[0], norm.encode_action(action[0])]
+    by_hand = np.r_[0.4 * base, (1 - np.exp(-0.4)) * base, norm.encode_action(action[0])]
+    np.testing.assert_allclose(host[0], by_hand)
+
+
+def test_more_data_adds_up_whatever_its_usual_step(model: FittedModel) -> None:
+    new = PAST[PAST.id == 1].assign(id="new")
+    first, then = new[new.t <= new.t.iloc[9]], new[new.t >= new.t.iloc[9]]
+
+    def read(df: Any) -> PanelDataset:
+        return PanelDataset.from_frame(df, ROLES, time_step="variable")
+
+    assert read(first).time_step != read(then).time_step
+    whole = adapt(model, read(new), warn=lambda line: None)
+    parts = adapt(
+        adapt(model, read(first), warn=lambda line: None), read(then), warn=lambda line: None
+    )
+    for one, other in zip(whole.posterior.evidence, parts.posterior.evidence, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(whole.sums.count, parts.sums.count)
+
+
+def test_even_models_and_uneven_data_do_not_mix(model: FittedModel) -> None:
+    even = TABLE.assign(t=TABLE.groupby("id").cumcount())
+    found = fit(PanelDataset.from_frame(split(even)[0], ROLES), LINEAR)
+    with pytest.raises(UsageError, match="times are uneven, and the model was fitted to even"):
+        adapt(found, PanelDataset.from_frame(PAST, ROLES))
+    with pytest.raises(UsageError, match="the model's time steps are all the same"):
+        Simulator(found, 0).rollout([1.0], [1.0], lengths=[2.0])
+    with pytest.raises(UsageError, match="2 positive lengths of steps are needed"):
+        Simulator(model, 0).rollout([1.0], [1.0, 1.0], lengths=[2.0, -1.0])
+
+
+def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
+    panel = PanelDataset.from_frame(PAST, ROLES)
+    data = panel.transitions(2)
+    assert data.memory is not None
+    assert data.known is not None
+    inside = data.step > 0
+    change = (data.state - np.roll(data.state, 1, axis=0)) / np.roll(data.known, 1, axis=0)
+    np.testing.assert_allclose(data.memory[inside], change[inside])
+    model = fit(panel, LINEAR.model_copy(update={"history": 2}))
+    row = TABLE.groupby("id").cumcount()
+    context = TABLE[row >= VISITS - 2].copy()
+    context.insert(0, "query_id", context["id"])
+    context.loc[row > VISITS, "x"] = np.nan
+    context.loc[row == VISITS + AHEAD, "a"] = np.nan
+    told = answer(model, context, quiet)
+    bare = ASKED.assign(x=np.nan)
+    np.testing.assert_allclose(told["x"], answer(model, bare, quiet)["x"], rtol=1e-5)
