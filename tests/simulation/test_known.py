@@ -52,7 +52,7 @@ def rooms() -> Any:
         temp = np.empty(len(hour))
         temp[0] = rng.uniform(15, 22)
         for h in hour[:-1]:
-            temp[h + 1] = temp[h] + k * (outside[h] - temp[h]) + b * heat[h] + DAYS[day[h]]
+            temp[h + 1] = temp[h] + k * (outside[h] - temp[h]) + b * heat[h] + DAYS[str(day[h])]
         columns = {"hour": hour, "temp": temp, "outside": outside, "day": day, "heat": heat}
         frames.append(pd.DataFrame({"room": room, **columns}))
     return pd.concat(frames, ignore_index=True)
@@ -166,7 +166,7 @@ def test_a_word_never_seen_is_unknown_and_said(model: FittedModel) -> None:
     found = answer(model, strange, lines.append)
     assert len(lines) == 1
     assert "'feast' was never seen in training" in lines[0]
-    between = [
+    between: Any = [
         answer(model, questions().assign(day=day), quiet)["temp"] for day in ("work", "rest")
     ]
     low, high = np.minimum(*between), np.maximum(*between)

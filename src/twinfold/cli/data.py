@@ -7,7 +7,7 @@ import sys
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax, warn
-from twinfold.cli.flags import Flag, RoleFlags, check_outputs
+from twinfold.cli.flags import Flag, RoleFlags, TimeStep, check_outputs
 from twinfold.cli.values import Agents, Place, Seed
 from twinfold.errors import InvalidDataError
 

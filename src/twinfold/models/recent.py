@@ -36,7 +36,7 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = F
         if uneven and data.known is not None:
             change = change / data.known[last, -1:]
         memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
-    start = with_memory(state, memory, None if data.known is None else data.known_after[last])
+    start = with_memory(state, memory, None if data.known_after is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)
     found[data.agent[last]] = start
     return found

@@ -335,7 +335,7 @@ def _given(model: FittedModel, exogenous: Any, horizon: int, notes: Notes) -> Fl
     """Return values that are given in Python, ``(H, E)`` or ``(Q, H, E)``."""
     roles = model.roles
     if hasattr(exogenous, "keys"):
-        frame = pd.DataFrame(exogenous)
+        frame: Any = pd.DataFrame(exogenous)
         problems = [name for name in roles.exogenous if name not in frame]
         if problems:
             raise UsageError(f"exogenous values lack {', '.join(map(repr, problems))}")
