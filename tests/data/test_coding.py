@@ -1,4 +1,4 @@
-"""Columns of words as columns of 0 and 1, there and back; gaps filled as a plain loop fills them."""
+"""Columns of words as columns of 0 and 1 and back; gaps filled as a plain loop fills them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROLES: dict[str, Any] = {
 
 
 @pytest.fixture
-def table() -> pd.DataFrame:
+def table() -> Any:
     rng = np.random.default_rng(0)
     df = pd.DataFrame({"id": np.repeat(["p", "q"], 5), "t": np.tile(range(5), 2)})
     df["x"], df["a"], df["warm"] = rng.normal(size=(3, 10))
@@ -55,7 +55,7 @@ def test_a_number_among_words_or_a_word_among_numbers_is_no_column_of_words() ->
     assert not holds_words(pd.Series([None, None], dtype=object))
 
 
-def test_columns_survive_coding(table: pd.DataFrame) -> None:
+def test_columns_survive_coding(table: Any) -> None:
     values, levels = read_coded([table["warm"], table["day"]], "exogenous", Notes(table))
     assert coded_names(["warm", "day"], levels) == (
         "warm", "day=Mon", "day=Sat", "day=Sun", "day=Tue",
@@ -89,19 +89,20 @@ def test_gaps_are_filled_as_a_plain_loop_fills_them(rows: list[tuple[int, float]
     np.testing.assert_allclose(filled_forward(values[:, None], group)[:, 0], expected)
 
 
-def test_a_panel_keeps_exogenous_and_static_words(table: pd.DataFrame) -> None:
+def test_a_panel_keeps_exogenous_and_static_words(table: Any) -> None:
     table.loc[2, "warm"] = np.nan
     roles = {**ROLES, "exogenous": ["warm", "day"], "static": ["site"]}
     panel = PanelDataset.from_frame(table.sample(frac=1, random_state=1), roles)
     assert panel.levels == {"site": ("north", "south"), "day": ("Mon", "Sat", "Sun", "Tue")}
-    back = panel.to_frame()
+    back: Any = panel.to_frame()
     assert back["day"].tolist() == table["day"].tolist()
     assert back["site"].tolist() == table["site"].tolist()
     assert back["warm"][2] == table["warm"][1]
     (line,) = [line for line in panel.warnings if "warm" in line]
     assert "no value in 1 row" in line
     data = panel.transitions()
-    assert data.known is not None and data.known_after is not None
+    assert data.known is not None
+    assert data.known_after is not None
     np.testing.assert_array_equal(data.known[:, 0], back["warm"][back.t < 4])
     np.testing.assert_array_equal(data.known_after[:, 0], back["warm"][back.t > 0])
     some = panel.select_agents(["q"])

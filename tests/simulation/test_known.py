@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from twinfold import (
     FittedModel,
     InvalidDataError,
     PanelDataset,
+    Roles,
     Simulator,
     Tracker,
     UsageError,
@@ -23,7 +25,6 @@ from twinfold import (
     fit,
     load_run,
 )
-from twinfold.simulation.known import Future
 
 LINEAR = FitConfig(linear="slopes", rank=0, effort="quick", behaviour_steps=0)
 DAYS = {"work": 0.3, "rest": -0.2, "feast": 0.0}
@@ -38,7 +39,7 @@ ROOMS: dict[str, Any] = {
 WEATHER = {**ROOMS, "exogenous": ["outside", "day"]}
 
 
-def rooms() -> pd.DataFrame:
+def rooms() -> Any:
     """T' = T + k (outside - T) + b heat + what the day does; k and b of each room's own."""
     rng = np.random.default_rng(5)
     frames = []
@@ -51,17 +52,19 @@ def rooms() -> pd.DataFrame:
         temp = np.empty(len(hour))
         temp[0] = rng.uniform(15, 22)
         for h in hour[:-1]:
-            temp[h + 1] = temp[h] + k * (outside[h] - temp[h]) + b * heat[h] + DAYS[day[h]]
+            temp[h + 1] = temp[h] + k * (outside[h] - temp[h]) + b * heat[h] + DAYS[str(day[h])]
         columns = {"hour": hour, "temp": temp, "outside": outside, "day": day, "heat": heat}
         frames.append(pd.DataFrame({"room": room, **columns}))
     return pd.concat(frames, ignore_index=True)
 
 
-TABLE = rooms()
+TABLE: Any = rooms()
+PAST: Any
+COMING: Any
 PAST, COMING = TABLE[TABLE.hour <= HOURS], TABLE[TABLE.hour >= HOURS]
 
 
-def questions(*without: str, hours: int = AHEAD) -> pd.DataFrame:
+def questions(*without: str, hours: int = AHEAD) -> Any:
     df = COMING[COMING.hour <= HOURS + hours].drop(columns=list(without))
     df = df.assign(temp=df["temp"].where(df.hour == HOURS))
     df.insert(0, "query_id", [f"room {room}" for room in df["room"]])
@@ -85,7 +88,7 @@ def quiet(line: str) -> None:
     raise AssertionError(f"unexpected warning: {line}")
 
 
-def error(answers: pd.DataFrame) -> float:
+def error(answers: Any) -> float:
     truth = COMING[COMING.hour > HOURS]["temp"].to_numpy()
     return float(np.sqrt(np.mean((answers["temp"].to_numpy() - truth) ** 2)))
 
@@ -99,7 +102,7 @@ def test_exogenous_columns_say_what_the_state_does_not(model: FittedModel) -> No
 def test_scenario_and_python_give_what_the_question_would(model: FittedModel) -> None:
     told = answer(model, questions(), quiet)
     bare, columns = questions("outside", "day"), ["room", "hour", "outside", "day"]
-    by_scenario = answer(model, bare, quiet, future=Future(COMING[columns]))
+    by_scenario = answer(model, bare, quiet, scenario=COMING[columns])
     pd.testing.assert_frame_equal(by_scenario, told)
     room = COMING[COMING.room == 3]
     rollout = Simulator(model, 3).rollout(
@@ -112,7 +115,7 @@ def test_scenario_and_python_give_what_the_question_would(model: FittedModel) ->
 
 def test_what_is_held_is_as_if_it_were_told_but_less_sure(model: FittedModel) -> None:
     bare = questions("outside", "day")
-    held = answer(model, bare, quiet, future=Future(hold=True))
+    held = answer(model, bare, quiet, hold_exogenous=True)
     last = COMING[COMING.hour == HOURS].set_index("room")
     told = bare.assign(outside=bare["room"].map(last["outside"]), day=bare["room"].map(last["day"]))
     steady = answer(model, told, quiet)
@@ -128,7 +131,7 @@ def test_what_is_held_is_as_if_it_were_told_but_less_sure(model: FittedModel) ->
 def test_a_question_that_tells_some_rows_is_held_from_there(model: FittedModel) -> None:
     part = questions()
     part.loc[part.hour > HOURS + 3, ["outside", "day"]] = [np.nan, None]
-    found = answer(model, part, quiet, future=Future(hold=True))
+    found = answer(model, part, quiet, hold_exogenous=True)
     told = answer(model, questions(), quiet)
     early = told["hour"] <= HOURS + 4
     np.testing.assert_allclose(found["temp"][early], told["temp"][early])
@@ -141,16 +144,17 @@ def test_future_values_that_lack_are_one_clear_error(model: FittedModel) -> None
         answer(model, bare)
     (line,) = told.value.problems
     assert "(and 11 more queries): no value of 'outside' and 'day' (exogenous) at hour 40" in line
-    assert "--scenario" in line and "--hold-exogenous" in line
+    assert "--scenario" in line
+    assert "--hold-exogenous" in line
     short = TABLE[(TABLE.room == 0) & (TABLE.hour < HOURS + 4)][["hour", "outside", "day"]]
     with pytest.raises(InvalidDataError) as told:
-        answer(model, bare, future=Future(short))
+        answer(model, bare, scenario=short)
     (line,) = told.value.problems
     assert "at hour 44; the scenario goes from hour 0 to 43" in line
     with pytest.raises(InvalidDataError, match="the scenario lacks column 'day'"):
-        answer(model, bare, future=Future(short[["hour", "outside"]]))
+        answer(model, bare, scenario=short[["hour", "outside"]])
     with pytest.raises(InvalidDataError, match="the scenario has hour 0 twice"):
-        answer(model, bare, future=Future(pd.concat([short, short])))
+        answer(model, bare, scenario=pd.concat([short, short]))
     with pytest.raises(UsageError, match="no value of 'outside' and 'day'"):
         Simulator(model, 0).rollout([20.0], [1.0, 1.0])
     with pytest.raises(UsageError, match="exogenous values lack 'day'"):
@@ -160,8 +164,9 @@ def test_future_values_that_lack_are_one_clear_error(model: FittedModel) -> None
 def test_a_word_never_seen_is_unknown_and_said(model: FittedModel) -> None:
     strange, lines = questions().replace({"day": {"work": "feast", "rest": "feast"}}), []
     found = answer(model, strange, lines.append)
-    assert len(lines) == 1 and "'feast' was never seen in training" in lines[0]
-    between = [
+    assert len(lines) == 1
+    assert "'feast' was never seen in training" in lines[0]
+    between: Any = [
         answer(model, questions().assign(day=day), quiet)["temp"] for day in ("work", "rest")
     ]
     low, high = np.minimum(*between), np.maximum(*between)
@@ -215,3 +220,28 @@ def test_observing_one_by_one_is_adapting(model: FittedModel) -> None:
     np.testing.assert_allclose(
         agent.updated().posterior.solve()[0][:, -1], found.posterior.solve()[0][:, index]
     )
+
+
+def test_exogenous_columns_in_the_row_of_their_outcome_are_moved_as_actions_are(
+    model: FittedModel,
+) -> None:
+    moved = ["outside", "day", "heat"]
+    below = PAST.copy()
+    below[moved] = below.groupby("room")[moved].shift(1)
+    roles = {**WEATHER, "align": "same-row"}
+    filled = below.fillna({"heat": 1.0, "outside": 1.0, "day": "rest"})  # of first rows: not used
+    below = PanelDataset.from_frame(filled, roles)
+    plain = PanelDataset.from_frame(PAST, WEATHER).transitions()
+    for name in ("state", "action", "known"):
+        np.testing.assert_array_equal(getattr(below.transitions(), name), getattr(plain, name))
+    again = PanelDataset.from_frame(below.to_frame(), below.roles)
+    assert again.fingerprint() == below.fingerprint()
+    same = dataclasses.replace(model, roles=Roles.parse(roles))
+    asked = questions()
+    asked[moved] = asked.groupby("room")[moved].shift(1)
+    expected = answer(model, questions(), quiet)
+    pd.testing.assert_frame_equal(answer(same, asked, quiet), expected)
+    scenario = COMING.copy()
+    scenario[moved] = scenario.groupby("room")[moved].shift(1)
+    told = answer(same, asked.drop(columns=["outside", "day"]), quiet, scenario=scenario.dropna())
+    pd.testing.assert_frame_equal(told, expected)

@@ -62,7 +62,7 @@ def visits(minutes: bool = False) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def split(df: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split(df: Any) -> tuple[Any, Any]:
     """What is known, and questions of what follows."""
     row = df.groupby("id").cumcount()
     asked = df[row >= VISITS].copy()
@@ -72,7 +72,7 @@ def split(df: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return df[row <= VISITS], asked
 
 
-TABLE = visits()
+TABLE: Any = visits()
 PAST, ASKED = split(TABLE)
 
 
@@ -182,7 +182,7 @@ def test_more_data_adds_up_whatever_its_usual_step(model: FittedModel) -> None:
     new = PAST[PAST.id == 1].assign(id="new")
     first, then = new[new.t <= new.t.iloc[9]], new[new.t >= new.t.iloc[9]]
 
-    def read(df: pd.DataFrame) -> PanelDataset:
+    def read(df: Any) -> PanelDataset:
         return PanelDataset.from_frame(df, ROLES, time_step="variable")
 
     assert read(first).time_step != read(then).time_step
@@ -209,7 +209,8 @@ def test_even_models_and_uneven_data_do_not_mix(model: FittedModel) -> None:
 def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
     panel = PanelDataset.from_frame(PAST, ROLES)
     data = panel.transitions(2)
-    assert data.memory is not None and data.known is not None
+    assert data.memory is not None
+    assert data.known is not None
     inside = data.step > 0
     change = (data.state - np.roll(data.state, 1, axis=0)) / np.roll(data.known, 1, axis=0)
     np.testing.assert_allclose(data.memory[inside], change[inside])

@@ -7,7 +7,7 @@ import sys
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax, warn
-from twinfold.cli.flags import Flag, RoleFlags, check_outputs
+from twinfold.cli.flags import Flag, RoleFlags, TimeStep, check_outputs
 from twinfold.cli.values import Agents, Place, Seed
 from twinfold.errors import InvalidDataError
 
@@ -144,7 +144,7 @@ def describe(
 
     check_outputs({"plot": SUFFIXES}, plot=plot)
     roles = columns.roles(table)
-    dataset = load_panel(table, roles, time_step, form=columns.form.given())
+    dataset = load_panel(table, roles, form=columns.form.given(), time_step=time_step)
     record = describe_panel(dataset)
     if plot is not None:
         coverage_figure(dataset, plot)

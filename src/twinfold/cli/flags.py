@@ -175,7 +175,7 @@ class RoleFlags:
         exogenous: Columns that are measured, and neither predicted nor chosen, numbers or words
             (weather, a price, the day of the week).
         align: next if an action stands in the row of the state that it is taken in, same-row if
-            in that of its outcome.
+            in that of its outcome; exogenous columns likewise.
         calendar: What integer times are: month (202312), day (20231231), quarter (20234), or none
             for numbers; told from the data if left out.
         form: How values are written.
@@ -290,7 +290,7 @@ def load_told(
 
     if model is not None:
         time_step = "variable" if model.uneven else "regular"
-    panel = load_panel(table, roles, time_step, form=form)
+    panel = load_panel(table, roles, form=form, time_step=time_step)
     for line in panel.warnings:
         talk.line(f"warning: {line}")
     return panel

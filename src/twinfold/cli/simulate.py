@@ -170,8 +170,10 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     form = {**fitted_format(model), **asked.form.given()}
     ids, time = [model.roles.agent, QUERY], model.roles.time
     table = read_table(asked.queries, ids, used, form=form, time=time)
-    future = Future(_scenario(model, asked), asked.hold_exogenous)
-    answers = answer(model, table, **asked.limits, future=future)
+    scenario = _scenario(model, asked)
+    answers = answer(
+        model, table, **asked.limits, scenario=scenario, hold_exogenous=asked.hold_exogenous
+    )
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())
     if asked.json:
@@ -189,12 +191,15 @@ def _scenario(model: FittedModel, asked: QuestionFlags) -> pd.DataFrame | None:
     if asked.scenario is None and not asked.hold_exogenous:
         return None
     if not model.roles.exogenous:
-        raise UsageError("the run has no exogenous columns: --scenario and --hold-exogenous go")
+        raise UsageError(
+            "the run has no exogenous columns: leave --scenario and --hold-exogenous out"
+        )
     if asked.scenario is None:
         return None
     from twinfold.data.io import read_table
 
-    return read_table(asked.scenario, ids=[model.roles.agent])
+    form = {**fitted_format(model), **asked.form.given()}
+    return read_table(asked.scenario, [model.roles.agent], form=form, time=model.roles.time)
 
 
 def _silent(line: str) -> None:

@@ -11,7 +11,7 @@ from twinfold.data.times import as_times
 
 
 def as_next(df: pd.DataFrame, roles: Roles, query: str) -> pd.DataFrame:
-    """Return questions with each action in the row of the state that it is taken in.
+    """Return questions with actions and exogenous columns in the row of the state before.
 
     The last row of a query then has no action; one in the first row led to the state that is
     given, and is not asked about.
@@ -38,7 +38,7 @@ def as_next(df: pd.DataFrame, roles: Roles, query: str) -> pd.DataFrame:
     source = np.full(len(df), -1)
     source[order[:-1]] = np.where(np.diff(codes[order]) == 0, order[1:], -1)
     columns = {i: df.iloc[:, i] for i in range(len(names))}
-    for name in roles.action:
+    for name in (*roles.action, *(name for name in roles.exogenous if name in names)):
         column = columns[names.index(name)].reset_index(drop=True)
         columns[names.index(name)] = column.reindex(source).set_axis(df.index)
     out = pd.DataFrame(columns, index=df.index)

@@ -93,9 +93,9 @@ def write_table(df: pd.DataFrame, path: StrPath) -> None:
 def load_panel(
     path: StrPath,
     roles: Roles | Mapping[str, Any] | None = None,
-    time_step: float | str | pd.Timedelta | None = None,
     *,
     form: Form = None,
+    time_step: float | str | pd.Timedelta | None = None,
 ) -> PanelDataset:
     """Read a table and check it.
 
@@ -105,6 +105,7 @@ def load_panel(
             without an agent changes what the manifest says.
         time_step: as ``PanelDataset.from_frame``; the manifest's when None.
         form: how its values are written; a mapping changes what the manifest says of it.
+        time_step: as ``PanelDataset.from_frame``; the manifest's when None.
 
     Raises:
         UsageError: there is no such file, or neither roles nor a manifest; or the time step does
@@ -112,9 +113,8 @@ def load_panel(
         InvalidDataError: the table or the manifest cannot be used; one problem per line.
     """
     read = read_with_roles(path, roles, form)
-    manifest = read.manifest
-    steady = manifest is not None and manifest.time_step not in (None, *TIME_STEPS)
-    if manifest is None or (time_step is not None and not (steady and time_step == "regular")):
+    steady = read.time_step not in (None, *TIME_STEPS)
+    if time_step is not None and not (steady and time_step == "regular"):
         return PanelDataset.from_frame(read.frame, read.roles, time_step=time_step, form=read.form)
     try:
         return PanelDataset.from_frame(

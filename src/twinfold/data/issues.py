@@ -118,11 +118,13 @@ class Notes:
         words = ""
         if times.values.dtype.kind == "M" and times.zone is None:
             words = gap_words(times.values[order[found]], times.values[order[found + 1]], step)
+        away = "differ by more than half from"
+        if uneven:
+            away = f"are more than {TABLE.longest:g} times"
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
-            f"{100 * len(found) / pairs:.2g} % of the steps "
-            f"{f'are more than {TABLE.longest:g} times' if uneven else 'differ by more than half from'} the "
-            f"usual {usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
+            f"{100 * len(found) / pairs:.2g} % of the steps {away} the usual "
+            f"{usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
             f"split there, first between {self.row(first)} and {self.of(second)} "
             f"({show_time(times, first)} to {show_time(times, second)}){words}"
         )

@@ -244,6 +244,8 @@ class PanelDataset:
         if roles.align == "same-row":  # as it was read; a trajectory's last row has no action
             moved = [*roles.action, *([] if self.reward is None else [str(roles.reward)])]
             df[moved] = df[moved].shift(1)
+            known = list(roles.exogenous)  # of which a trajectory's first row has none
+            df[known] = df.groupby(self.segment)[known].shift(1)
         return df
 
     @property

@@ -24,7 +24,7 @@ Alignment = Literal["next", "same-row"]
 Calendar = Literal["month", "day", "quarter", "none"]
 Column = Annotated[str, Field(max_length=1000)]
 
-_UNWRITTEN = {"align": "next", "calendar": None}
+_UNWRITTEN = {"exogenous": [], "align": "next", "calendar": None}
 # Not written where they are so: what was written before there were such roles stays the same.
 
 
@@ -48,7 +48,7 @@ class Roles(BaseModel):
             weather, a price, the day of the week. The value of a row acts on what follows it.
         align: ``"next"`` where an action and its reward stand in the row of the state that they
             were taken in, one above their outcome; ``"same-row"`` where they stand in the row of
-            their outcome, and are moved up when the table is read.
+            their outcome, and are moved up when the table is read. Exogenous columns likewise.
         calendar: what integer times such as 202312 are: ``"month"`` (202312), ``"day"``
             (20231231), ``"quarter"`` (20234), or ``"none"`` for numbers; told from the data when
             None.
@@ -133,7 +133,9 @@ class Roles(BaseModel):
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: Any) -> dict[str, Any]:
         written = write(self).items()
-        return {k: v for k, v in written if k not in _UNWRITTEN or v != _UNWRITTEN[k]}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in written}
+        left_out = {k for k, v in plain.items() if k in _UNWRITTEN and v == _UNWRITTEN[k]}
+        return {k: v for k, v in written if k not in left_out}
 
     @property
     def columns(self) -> tuple[str, ...]:

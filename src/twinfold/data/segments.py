@@ -149,7 +149,7 @@ def acting_rows(order: NDArray[Any], roles: Roles) -> NDArray[Any]:
 
 
 def aligned(table: Table, rows: Rows, roles: Roles) -> Table:
-    """Return the columns with actions and rewards in the rows of the states they were taken in."""
+    """Return the columns, actions, rewards and exogenous ones in the rows of the states before."""
     if roles.align == "next":
         return table
     source = np.empty_like(rows.order)
@@ -162,6 +162,7 @@ def aligned(table: Table, rows: Rows, roles: Roles) -> Table:
         table,
         actions=[moved(numbers) for numbers in table.actions],
         reward=None if table.reward is None else moved(table.reward),
+        exogenous=None if table.exogenous is None else table.exogenous[source],
     )
 
 
@@ -203,7 +204,10 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
     exogenous = None
     if table.exogenous is not None:
-        exogenous = filled_forward(table.exogenous[order], agent[keep])
+        exogenous = table.exogenous[order]
+        if roles.align == "same-row":  # those of a last row stand nowhere
+            exogenous = np.where(inner[:, None], exogenous, np.nan)
+        exogenous = filled_forward(exogenous, agent[keep])
     return {
         "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),
         "left_out": left_out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -118,10 +119,8 @@ def ticks_from_step(step: float | str | pd.Timedelta, kind: str) -> float:
     import pandas as pd
 
     if kind not in "mM" and isinstance(step, str):  # of a flag
-        try:
+        with contextlib.suppress(ValueError):
             step = float(step)
-        except ValueError:
-            pass
 
     try:
         if kind in "mM":

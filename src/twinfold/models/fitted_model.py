@@ -243,7 +243,7 @@ class FittedModel:
                 )
 
     def held(self, agent: AgentId) -> Floats:
-        """Known inputs as they were last for an agent, ``(E,)`` raw units, the next step a usual one.
+        """Known inputs as an agent's last row has them, ``(E,)`` raw units; a usual step.
 
         Raises:
             UsageError: the agent is unknown, or has no data.

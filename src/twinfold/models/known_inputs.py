@@ -72,7 +72,8 @@ def draws_of(
         wander: as the function of that name returns.
         held: ``(S, H, E)``, the values that are held, or told.
         since: ``(S, H)``, for how many steps they have been held; 0 where they are told.
-        low, high: ``(E,)``, their range in the data; nothing leaves it by a change.
+        low: ``(E,)``, their least values in the data; nothing goes below by a change.
+        high: ``(E,)``, their greatest values in the data, likewise.
         seed: of the draw.
     """
     rng = np.random.default_rng((seed, 29))

@@ -25,7 +25,8 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = F
         uneven: whether times are uneven.
 
     Returns:
-        ``(N, W)`` raw units. NaN for an agent without a transition, and for changes that are not known.
+        ``(N, W)`` raw units. NaN for an agent without a transition, and for changes that are not
+        known.
     """
     n_state = data.state.shape[1]
     last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
@@ -35,7 +36,7 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = F
         if uneven and data.known is not None:
             change = change / data.known[last, -1:]
         memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
-    start = with_memory(state, memory, None if data.known is None else data.known_after[last])
+    start = with_memory(state, memory, None if data.known_after is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)
     found[data.agent[last]] = start
     return found

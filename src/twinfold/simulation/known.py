@@ -101,7 +101,8 @@ def read_known(
     if names:
         value = _in_question(df, order, model, problems)
         if future.scenario is not None:
-            told = _in_scenario(future.scenario, times, order, agent[query], model, problems)
+            rows = order if model.roles.align == "next" else next_row
+            told = _in_scenario(future.scenario, times, rows, agent[query], model)
             value = np.where(np.isnan(value), told, value)
         if future.hold:
             last = np.where((agent >= 0)[:, None], _last(model)[agent], np.nan)
@@ -215,7 +216,6 @@ def _in_scenario(
     order: NDArray[np.intp],
     agent: Ints,
     model: FittedModel,
-    problems: Problems,
 ) -> Floats:
     """Return the scenario's values at the times of some rows, ``(K, E)``; NaN where it has none."""
     table = read_scenario(scenario, model)
@@ -264,7 +264,7 @@ def read_scenario(df: pd.DataFrame, model: FittedModel) -> _Scenario:
     if missing or not len(df):
         lines = [f"the scenario lacks column {name!r}" for name in missing]
         raise InvalidDataError(lines or ["the scenario has no rows"])
-    times = as_times(df.iloc[:, columns.index(roles.time)])
+    times = as_times(df.iloc[:, columns.index(roles.time)], roles.calendar or "none")
     bad = times.null | times.bad
     if bad.any():
         notes.problems.append(f"no time in {notes.row(int(np.argmax(bad)))} of the scenario")
@@ -335,7 +335,7 @@ def _given(model: FittedModel, exogenous: Any, horizon: int, notes: Notes) -> Fl
     """Return values that are given in Python, ``(H, E)`` or ``(Q, H, E)``."""
     roles = model.roles
     if hasattr(exogenous, "keys"):
-        frame = pd.DataFrame(exogenous)
+        frame: Any = pd.DataFrame(exogenous)
         problems = [name for name in roles.exogenous if name not in frame]
         if problems:
             raise UsageError(f"exogenous values lack {', '.join(map(repr, problems))}")

@@ -87,7 +87,7 @@ def read_queries(
     df: pd.DataFrame,
     *,
     strict: bool = False,
-    future: Future = Future(),
+    future: Future | None = None,
 ) -> Queries:
     """Check a table of questions and sort it.
 
@@ -95,7 +95,7 @@ def read_queries(
         model: the fitted model.
         df: the questions.
         strict: whether a question outside the range of the data cannot be answered either.
-        future: values of exogenous columns that the questions do not tell.
+        future: values of exogenous columns that the questions do not tell; None for none.
 
     Raises:
         UsageError: it is no table, or the model has a column called ``query_id`` itself.
@@ -140,7 +140,9 @@ def read_queries(
     offset = np.cumsum(length) - length
     next_row = np.where(last, -1, np.roll(order, -1))[asked]
     whose = agent[first_row]
-    known = read_known(df, order[asked], offset, whose, times, next_row, model, future, problems)
+    known = read_known(
+        df, order[asked], offset, whose, times, next_row, model, future or Future(), problems
+    )
     _stop(problems)
     return Queries(
         order=order[asked],

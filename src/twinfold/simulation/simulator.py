@@ -276,7 +276,9 @@ class Simulator:
             seed: of the draws.
             warn: receives what is doubtful about the question; None for ``warnings.warn``.
             before: ``(j, D)``, the states of the rows before, as ``rollout``.
-            exogenous, hold_exogenous, lengths: as ``rollout``.
+            exogenous: future values of the exogenous columns, as ``rollout``.
+            hold_exogenous: whether the last value stands where there is no other.
+            lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.
             strict: refuse a question outside the range of the data, as ``rollout``.
 
         Raises:

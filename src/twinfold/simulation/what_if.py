@@ -3,8 +3,8 @@
 A question (``query_id``) has one row per action: the agent, the time and the action, under the
 names of the training table. Its first row by time holds the state; below, the state is left empty
 (what stands there is not used). A last row without an action gives the time at which the
-question ends, and nothing else. Exogenous columns have a value in every row with an action, unless a
-scenario tells them or the last ones are held (``simulation.known``).
+question ends, and nothing else. Exogenous columns have a value in every row with an action, unless
+a scenario tells them or the last ones are held (``simulation.known``).
 
 A model with memory (``history`` of the fit) is told what came before by the question: all leading
 rows that hold a state are context, and the answer follows the last of them. A question without any
@@ -64,7 +64,8 @@ def answer(
     *,
     min_support: float | None = None,
     strict: bool = False,
-    future: Future = Future(),
+    scenario: pd.DataFrame | None = None,
+    hold_exogenous: bool = False,
 ) -> pd.DataFrame:
     """Answer every question of a table.
 
@@ -80,7 +81,10 @@ def answer(
         min_support: abstain from the first step on whose support is less: predictions are missing
             there, and ``warn`` receives the reason.
         strict: refuse the table if a question is outside the range of the data, rather than warn.
-        future: values of exogenous columns that the questions do not tell.
+        scenario: exogenous columns where the questions do not tell them: a table with these and
+            the time, and the agent if values differ between agents.
+        hold_exogenous: whether the last value stands where there is no other, by how much it varies
+            widening the band.
 
     Raises:
         UsageError: ``queries`` is no table.
@@ -88,6 +92,7 @@ def answer(
             problem and counts the others.
     """
     queries = as_next(as_pandas(queries), model.roles, QUERY)
+    future = Future(scenario, hold_exogenous)
     asked = read_queries(model, queries, strict=strict, future=future)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     for line in asked.warnings:

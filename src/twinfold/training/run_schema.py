@@ -1,10 +1,11 @@
 """The schema of a run directory: checked once, before anything is made of its files.
 
-Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, E known inputs, A action
-columns, B of these continuous, L levels of a discrete action, C static columns, q linear features,
-s statistics; P and Q numbers in one half of a symmetric matrix of r and of q rows. Sizes that
-nothing else says are those of the first array that has them: S states of the sample, H steps of the
-band, n reserved agents, h steps of their scores.
+Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, E known inputs,
+A action columns, B of these continuous, L levels of a discrete action, C static columns as coded, q
+linear features, s statistics; P and Q numbers in one half of a symmetric matrix of r and of q rows.
+Sizes that nothing else says are those of the first array that has them: S states of the sample, H
+steps of the band, n reserved agents, h steps of their scores, w rows of the changes of known inputs
+and o their steps.
 """
 
 from __future__ import annotations
