@@ -29,7 +29,7 @@ _AGENTS = (
     "patient person plant pump room sensor site store subj subject unit user vehicle"
 )
 _TIMES = (
-    "age cycle date datetime day days hour hours minute minutes month period quarter second "
+    "age cycle date datetime day days hour hours index minute minutes month period quarter second "
     "seconds step t tick time timestamp timestep visit week year"
 )
 _ACTIONS = (
@@ -126,7 +126,7 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
     """
     found = RoleGuesses(given)
     for name in found.open(columns):
-        if name.startswith("Unnamed") or name in ("", "rownames", "index"):
+        if name.startswith("Unnamed") or name in ("", "rownames"):
             found.why[name] = ("", "numbers of rows")
     for role in ("reward", "terminated", "truncated", "episode"):
         names = (n for n in found.open(columns) if _PATTERNS[role].fullmatch(n))
