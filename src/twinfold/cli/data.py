@@ -1,4 +1,4 @@
-"""``twinfold data``: collect, validate, describe."""
+"""``twinfold data``: collect, import, validate, describe."""
 
 from __future__ import annotations
 
@@ -68,6 +68,54 @@ def collect(
         )
     else:
         print(f"{out}: {dataset.n_agents} agents, {dataset.n_transitions} transitions")
+
+
+@app.command(name="import")
+def import_(
+    table: Place,
+    /,
+    *,
+    columns: RoleFlags = RoleFlags(),
+    replace: Flag = False,
+    json: Flag = False,
+) -> int:
+    """Guess which column is what and how values are written; write the manifest.
+
+    Every guess is shown with its reason, and a flag that is given wins. The
+    manifest goes beside the table, which stays as it is; it is written only if
+    the table can be used by it (else the exit code is 3).
+
+      twinfold data import cohort.csv
+      twinfold data import cohort.csv --action dose --action-type continuous
+
+    Args:
+        table: A .csv, .tsv or .parquet file, compressed text (.csv.gz, .csv.zst), or a folder of
+            Parquet files.
+        columns: What is known of the columns.
+        replace: Write the manifest anew if there is one.
+        json: Print a record instead of tables.
+    """
+    from twinfold.cli.render import show_import
+    from twinfold.data.import_table import import_table
+
+    known = columns.known(table)
+    found = import_table(table, known, columns.form.given(), replace=replace)
+    written = found.report is not None and found.report.ok
+    if json:
+        print_json(found.record())
+    else:
+        show_import(console(), found)
+    problems = [] if found.report is None else list(found.report.problems)
+    problems += [
+        f"no column could be told to be the {role}: give --{role}" for role in found.missing
+    ]
+    if not json:
+        for line in problems:
+            print(f"error: {line}", file=sys.stderr)
+        for line in found.report.warnings if found.report else ():
+            warn(line)
+        print(f"manifest: {found.place}" if written else "nothing was written")
+    return 0 if written else InvalidDataError.exit_code
 
 
 @app.command

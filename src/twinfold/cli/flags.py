@@ -209,8 +209,7 @@ class RoleFlags:
         Raises:
             UsageError: some flags were given, but not all that are needed.
         """
-        fields = [entry.name for entry in dataclass_fields(self) if entry.name != "form"]
-        given = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+        given = self.known(table)
         if not given:
             return None
         from twinfold.data.manifest import manifest_path
@@ -225,13 +224,21 @@ class RoleFlags:
                 "action and give the action type, or no column at all and a manifest beside the "
                 "table"
             )
-        from twinfold.data.io import column_names
         from twinfold.data.roles import Roles
 
+        return Roles.parse(given)
+
+    def known(self, table: Path) -> dict[str, Any]:
+        """Return the roles that were given, however few."""
+        fields = [entry.name for entry in dataclass_fields(self) if entry.name != "form"]
+        given = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         lists = {name: value for name, value in given.items() if isinstance(value, list)}
-        plain = all("," not in value for values in lists.values() for value in values)
-        known = () if plain else column_names(table, self.form.given())
-        return Roles.parse({**given, **{role: names(lists[role], known) for role in lists}})
+        there: Collection[str] = ()
+        if any("," in value for values in lists.values() for value in values):
+            from twinfold.data.io import column_names
+
+            there = column_names(table, self.form.given())
+        return {**given, **{role: names(lists[role], there) for role in lists}}
 
 
 def run_table(table: Path, columns: RoleFlags, model: FittedModel) -> tuple[Any, Any]:

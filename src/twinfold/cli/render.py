@@ -11,6 +11,7 @@ from twinfold.utils.text import banded
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from twinfold.data.import_table import Imported
     from twinfold.report.tables import Table as ReportTable
     from twinfold.simulation.simulator import Rollout
     from twinfold.uncertainty.support import Support
@@ -50,6 +51,24 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
     if "action_levels" in record:
         levels = record["action_levels"].items()
         console.print("transitions per action: " + ", ".join(f"{k}: {v}" for k, v in levels))
+
+
+def show_import(console: Console, found: Imported) -> None:
+    """Show what a table is taken for, and why."""
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = Table("column", "role", "why")
+    for name, (role, why) in found.columns.items():
+        columns.add_row(Text(name), role or "not used", Text(why))
+    console.print(columns)
+    if not found.settings:
+        return
+    settings = Table("setting", "value", "why")
+    for name, guess in found.settings.items():
+        value = guess.value if isinstance(guess.value, str) else ", ".join(map(str, guess.value))
+        settings.add_row(name.replace("_", "-"), Text(repr(value)), Text(guess.why))
+    console.print(settings)
 
 
 def show_table(console: Console, report: ReportTable) -> None:

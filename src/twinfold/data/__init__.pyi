@@ -1,5 +1,6 @@
 from .describe import describe as describe
 from .ids import match_ids as match_ids
+from .import_table import Imported as Imported, import_table as import_table
 from .io import (
     load_panel as load_panel,
     read_table as read_table,

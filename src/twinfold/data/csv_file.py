@@ -149,6 +149,20 @@ class CsvFile:
             df.attrs[LINE_KEY] = [2, len(df)]
         return df
 
+    def texts(self) -> dict[str, pd.Series]:
+        """Return every column as it is written, by its name; of equal names the first.
+
+        Raises:
+            InvalidDataError: rows are not regular, or a value is no UTF-8 text.
+        """
+        columns = self._columns(list(range(len(self.names))))
+        texts = zip(self.names, columns, strict=True)
+        found: dict[str, pd.Series] = {}
+        for name, column in texts:
+            if name not in found:
+                found[name] = self._text(name, column).to_pandas().astype(object)
+        return found
+
     def _columns(self, places: list[int]) -> list[Any]:
         """Columns by their place, as bytes."""
         if not _SOMETHING.search(self.data, self.start):

@@ -64,7 +64,7 @@ def read_table(
         InvalidDataError: the file is empty or damaged.
     """
     parsed = TableFormat.parse(form)
-    return settle_frame(_frame(_open(path, parsed), ids, used), tuple(ids), parsed, time)
+    return settle_frame(_frame(open_table(path, parsed), ids, used), tuple(ids), parsed, time)
 
 
 def column_names(path: StrPath, form: Form = None) -> list[str]:
@@ -74,7 +74,7 @@ def column_names(path: StrPath, form: Form = None) -> list[str]:
         UsageError: there is no such file, or it is of no known kind.
         InvalidDataError: the file is empty or damaged.
     """
-    return _open(path, TableFormat.parse(form), names_only=True).names
+    return open_table(path, TableFormat.parse(form), names_only=True).names
 
 
 def write_table(df: pd.DataFrame, path: StrPath) -> None:
@@ -159,7 +159,7 @@ def read_with_roles(
     changed = isinstance(roles, Mapping) and "agent" not in roles
     manifest = read_manifest(path) if roles is None or changed else None
     parsed_form = told_format(manifest, form)
-    opened = _open(path, parsed_form)
+    opened = open_table(path, parsed_form)
     if roles is None and manifest is None:
         raise UsageError("\n".join([*_layout(opened), _no_roles(Path(path), opened.names)]))
     parsed = Roles.parse(roles or {}) if manifest is None else _changed(manifest.roles, roles)
@@ -229,7 +229,7 @@ def _kind_to_read(file: Path) -> str:
     return _kind(name)
 
 
-def _open(path: StrPath, form: TableFormat, names_only: bool = False) -> TableFile:
+def open_table(path: StrPath, form: TableFormat, names_only: bool = False) -> TableFile:
     """A table's file, of which the names of the columns are read, and nothing else if so asked."""
     file = Path(path)
     if os.path.isdir(file):  # False of a name that is too long

@@ -1,0 +1,318 @@
+"""Which column of a stranger's table plays which part, told from names and values.
+
+The pair of agent and time is the one that tells all rows apart, by names and order where there are
+several. An action is told by its name, or by being empty in last or first rows. What is left is a
+state if it changes within agents, and static if it does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twinfold.data.angles import wrap
+from twinfold.data.columns import as_numbers
+from twinfold.data.roles import Roles
+from twinfold.data.times import as_times
+from twinfold.utils.text import clipped
+
+Columns = Mapping[str, pd.Series]
+
+_AGENTS = (
+    "account agent animal customer device engine firm household machine member participant pat "
+    "patient person plant pump room sensor site store subj subject unit user vehicle"
+)
+_TIMES = (
+    "age cycle date datetime day days hour hours index minute minutes month period quarter second "
+    "seconds step t tick time timestamp timestep visit week year"
+)
+_ACTIONS = (
+    "a act action amount amt command control cooling dosage dose heating input insulin setpoint "
+    "steering throttle torque treatment u valve"
+)
+
+
+def _any(words: str) -> str:
+    return f"(?:{'|'.join(words.split())})"
+
+
+_NAMES = {
+    "agent": rf"{_any(_AGENTS)}s?(?:[ _.-]?(?:id|nr|no|name))?|(?:.*[ _.-])?id|[pu]id|usubjid",
+    "time": rf"{_any(_TIMES)}|.*[ _.-](?:time|date|day|hour)",
+    "episode": rf"{_any('episode run segment sequence session traj trajectory trial')}(?:_?id)?",
+    "reward": "payoff|r|rew|rewards?|utility",
+    "terminated": "dead|died|dones?|terminals?|terminated",
+    "truncated": "timeouts?|truncated|truncations?",
+    "action": rf"{_any(_ACTIONS)}s?(?:[ _.-]?[0-9]+|[ _.-].*)?|.*[ _.-](?:action|dose|rate)",
+    "angle": ".*(?:angle|bearing|direction|heading|phi|pitch|roll|theta|yaw).*",
+}
+_COLUMNS = ("agent", "time", "state", "action", "episode", "reward", "terminated", "truncated",
+            "angle", "static", "exogenous")  # fmt: skip
+_PATTERNS = {role: re.compile(pattern, re.IGNORECASE) for role, pattern in _NAMES.items()}
+
+
+@dataclass(frozen=True)
+class RoleGuessSettings:
+    """Numbers that decide what a column is taken for.
+
+    Attributes:
+        levels: distinct whole numbers of an action that is a choice, at most.
+        named: points of a name for agent or time.
+        apart: points of a pair that tells all rows apart; of one that tells most, as many less.
+        ordered: points of a pair whose times go up within agents as rows stand.
+        several: points of an agent with as many rows as others have, two at the least.
+        turn: change between rows, in radians, that is a wrap of an angle.
+    """
+
+    levels: int = 10
+    named: float = 2.0
+    apart: float = 4.0
+    ordered: float = 1.0
+    several: float = 1.0
+    turn: float = 5.0
+
+
+ROLE_GUESS = RoleGuessSettings()
+"""Those of every table."""
+
+
+class RoleGuesses:
+    """What columns are taken for, while it is found out.
+
+    Attributes:
+        roles: by role, in the form of a manifest; a role that could not be told is not there.
+        why: by column, its role (empty if it has none) and the reason.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        """Begin with the roles that the user has named."""
+        self.given = given
+        self.roles: dict[str, Any] = dict(given)
+        self.why = {
+            name: (role, "as given")
+            for role, value in given.items()
+            if role in _COLUMNS
+            for name in ([value] if isinstance(value, str) else value)
+        }
+
+    def take(self, role: str, name: str, reason: str) -> None:
+        """Give a column a role, unless the user has named its columns."""
+        if role in self.given:
+            self.why[name] = ("", f"not among the columns given for {role}")
+            return
+        self.why[name] = (role, reason)
+        if role in ("state", "action", "static", "exogenous"):
+            self.roles[role] = [*self.roles.get(role, []), name]
+        else:
+            self.roles[role] = name
+
+    def open(self, columns: Columns) -> list[str]:
+        """Return the columns of which nothing is said yet."""
+        return [name for name in columns if name not in self.why]
+
+
+def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
+    """Return roles for the columns of a table.
+
+    Args:
+        columns: by name, their values read by the format of the table.
+        given: roles that the user has named; they are kept.
+    """
+    found = RoleGuesses(given)
+    for name in found.open(columns):
+        if name.startswith("Unnamed") or name in ("", "rownames"):
+            found.why[name] = ("", "numbers of rows")
+    for role in ("reward", "terminated", "truncated", "episode"):
+        names = (n for n in found.open(columns) if _PATTERNS[role].fullmatch(n))
+        if role not in given and (name := next(names, None)) is not None:
+            found.take(role, name, "by its name")
+    _agent_and_time(found, columns)
+    if not {"agent", "time"} <= set(found.roles):
+        return found
+    rows = _Sorted(columns, found.roles)
+    for name in found.open(columns):
+        if (reason := _of_no_use(columns[name], rows)) is not None:
+            found.why[name] = ("", reason)
+    if "action" not in given:
+        for name, reason in _actions(found.open(columns), columns, rows):
+            found.take("action", name, reason)
+    for name in found.open(columns):
+        values = rows.of(columns[name])
+        if rows.constant(values):
+            found.take("static", name, "the same in all rows of an agent")
+        elif "exogenous" in Roles.model_fields and rows.common(values):
+            found.take("exogenous", name, "the same for all agents at a time")
+        else:
+            found.take("state", name, "a number that changes within agents")
+    _settings(found, columns, rows)
+    return found
+
+
+class _Sorted:
+    """The rows sorted by agent, episode and time.
+
+    Attributes:
+        order: ``(R,)``.
+        agent: ``(R,)``, sorted codes.
+        time: ``(R,)``, sorted.
+        same: ``(R - 1,)``, whether the next row is of the same trajectory.
+    """
+
+    def __init__(self, columns: Columns, roles: Mapping[str, Any]) -> None:
+        agent = pd.factorize(columns[roles["agent"]])[0].astype(np.int64)
+        whose = agent
+        if roles.get("episode"):
+            episode = pd.factorize(columns[roles["episode"]])[0]
+            whose = agent * (episode.max() + 2) + episode
+        time = as_times(columns[roles["time"]]).ticks
+        self.order = np.lexsort((time, whose))
+        self.agent, self.time = agent[self.order], time[self.order]
+        self.same = np.diff(whose[self.order]) == 0
+
+    def of(self, series: pd.Series) -> Any:
+        """A column's numbers, sorted."""
+        return as_numbers(series).values[self.order]
+
+    def constant(self, values: Any) -> bool:
+        """Whether values are the same in all rows of each agent, where there are any."""
+        groups = pd.Series(values).groupby(self.agent)
+        low, high, count = (np.asarray(x) for x in (groups.min(), groups.max(), groups.count()))
+        return bool(np.all((low == high) | (count == 0)))
+
+    def common(self, values: Any) -> bool:
+        """Whether values are the same for all agents at each time, and several have the same."""
+        frame = pd.DataFrame({"time": self.time, "value": values}).dropna()
+        groups = frame.groupby("time")["value"]
+        shared = groups.size().max() > 1 if len(frame) else False
+        return bool(shared) and bool(np.all(np.asarray(groups.max()) == np.asarray(groups.min())))
+
+    def empty_at(self, values: Any) -> str | None:
+        """Return ``"last"`` or ``"first"`` if a column is empty there in trajectories, only."""
+        null = np.isnan(values)
+        last, first = np.r_[~self.same, True], np.r_[True, ~self.same]
+        for name, ends in (("last", last), ("first", first)):
+            if np.array_equal(null, ends):
+                return name
+        return None
+
+
+def _agent_and_time(found: RoleGuesses, columns: Columns) -> None:
+    """Take the pair of columns that is the likeliest."""
+    agents = [found.roles["agent"]] if "agent" in found.roles else found.open(columns)
+    times = [found.roles["time"]] if "time" in found.roles else found.open(columns)
+    spans = {name: as_times(columns[name]) for name in times}
+    times = [name for name in times if not (spans[name].bad | spans[name].null).any()]
+    codes = {name: pd.factorize(columns[name])[0].astype(np.int64) for name in agents}
+    best: tuple[float, str, str, str] | None = None
+    episode = found.roles.get("episode")
+    extra = np.zeros(len(next(iter(columns.values()))), np.int64)
+    if episode:
+        extra = pd.factorize(columns[episode])[0].astype(np.int64)
+    for agent, time in product(agents, times):
+        if agent == time or not _may_be_agent(agent, columns[agent], codes[agent]):
+            continue
+        score, reasons = _pair(agent, time, codes[agent], extra, spans[time].ticks)
+        if best is None or score > best[0]:
+            best = score, agent, time, reasons
+    if best is None:
+        return
+    _, agent, time, reasons = best
+    if "agent" not in found.roles:
+        found.take("agent", agent, reasons)
+    if "time" not in found.roles:
+        found.take("time", time, f"with {agent!r}")
+
+
+def _may_be_agent(name: str, series: pd.Series, codes: Any) -> bool:
+    """Whether a column may hold ids: text or whole numbers, several rows for each."""
+    if (codes < 0).any() or codes.max() + 1 > len(codes) / 2:
+        return False
+    numbers = as_numbers(series)
+    if numbers.bad.any():
+        return True
+    whole = bool(np.all(numbers.values == np.floor(numbers.values)))
+    return whole and (codes.max() > 0 or bool(_PATTERNS["agent"].fullmatch(name)))
+
+
+def _pair(agent: str, time: str, codes: Any, episode: Any, ticks: Any) -> tuple[float, str]:
+    """Return points for a pair of columns, and what they are for."""
+    score, reasons = 0.0, []
+    whose = codes * (episode.max() + 2) + episode
+    order = np.lexsort((ticks, whose))
+    same = np.diff(whose[order]) == 0
+    twice = np.mean(same & (np.diff(ticks[order]) == 0)) if same.any() else 1.0
+    score += ROLE_GUESS.apart * float(1 - twice)
+    if twice == 0:
+        reasons.append("together they tell all rows apart")
+    kept = np.argsort(whose, kind="stable")
+    if (np.diff(ticks[kept])[np.diff(whose[kept]) == 0] > 0).all():
+        score += ROLE_GUESS.ordered
+        reasons.append("times go up within each")
+    for role, name in (("agent", agent), ("time", time)):
+        if _PATTERNS[role].fullmatch(name):
+            score += ROLE_GUESS.named
+            reasons.append(f"{name!r} is a usual name")
+    counts = np.bincount(codes)
+    score += ROLE_GUESS.several * float(counts.min() / counts.max())
+    return score, ", ".join(reasons) or "none fits better"
+
+
+def _of_no_use(series: pd.Series, rows: _Sorted) -> str | None:
+    """Return why a column has no part, if it has none."""
+    numbers = as_numbers(series)
+    if numbers.null.all():
+        return "it is empty"
+    if numbers.bad.any():
+        return f"text, such as {clipped(series.iloc[int(np.argmax(numbers.bad))])}"
+    values = numbers.values[~numbers.null]
+    if values.min() == values.max():
+        return f"constant ({values[0]:g})"
+    if len(values) == len(series) and np.all(np.diff(numbers.values) == 1):
+        return "numbers of rows"
+    return None
+
+
+def _actions(names: list[str], columns: Columns, rows: _Sorted) -> Iterator[tuple[str, str]]:
+    """Yield the columns of the action: those that are empty at ends, else by name."""
+    empty = {name: rows.empty_at(rows.of(columns[name])) for name in names}
+    at_ends = {name: where for name, where in empty.items() if where is not None}
+    if at_ends:
+        yield from ((n, f"empty in the {w} row of each trajectory") for n, w in at_ends.items())
+        return
+    for name in names:
+        if _PATTERNS["action"].fullmatch(name) and not rows.constant(rows.of(columns[name])):
+            yield name, "by its name"
+
+
+def _settings(found: RoleGuesses, columns: Columns, rows: _Sorted) -> None:
+    """Add what is told of states and actions: the action's type, and angles."""
+    roles, given = found.roles, found.given
+    actions = [roles["action"]] if isinstance(roles.get("action"), str) else roles.get("action", [])
+    states = [roles["state"]] if isinstance(roles.get("state"), str) else roles.get("state", [])
+    if actions and "action_type" not in given:
+        roles["action_type"] = "continuous"
+        if len(actions) == 1:
+            levels = np.unique(rows.of(columns[actions[0]]))
+            levels = levels[~np.isnan(levels)]
+            whole = np.all(levels == np.floor(levels)) and np.all(np.diff(levels) == 1)
+            if whole and len(levels) <= ROLE_GUESS.levels:
+                roles["action_type"] = "discrete"
+    if "angle" not in given:
+        angles = [name for name in states if _is_angle(name, rows.of(columns[name]), rows)]
+        if angles:
+            roles["angle"] = angles
+
+
+def _is_angle(name: str, values: Any, rows: _Sorted) -> bool:
+    """Whether a column is named like an angle and wraps around within one turn."""
+    if not _PATTERNS["angle"].fullmatch(name):
+        return False
+    change = np.diff(values)[rows.same]
+    jumps = np.abs(change) > ROLE_GUESS.turn
+    return bool(jumps.any() and np.all(np.abs(wrap(change[jumps])) < ROLE_GUESS.turn / 2))

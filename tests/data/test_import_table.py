@@ -1,0 +1,176 @@
+"""What a stranger's table is taken for, with help or without; only a manifest is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.data import import_table, load_panel, read_manifest
+from twinfold.data.guess_format import guess_date_format, guess_marks, guess_missing
+from twinfold.errors import UsageError
+
+
+def table(seed: int = 0, agents: int = 6, rows: int = 12) -> pd.DataFrame:
+    """Patients with a dose that acts, a weight that does not change, and a comment."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for n in range(agents):
+        dose = rng.integers(0, 2, rows) * rng.choice([5.0, 10.0], rows)
+        level = np.zeros(rows)
+        for t in range(1, rows):
+            level[t] = 0.8 * level[t - 1] + dose[t - 1] + rng.normal()
+        part = {"patient": f"P{n}", "day": range(rows), "level": level.round(3), "dose": dose}
+        parts.append(pd.DataFrame(part).assign(weight=60.0 + n, note="none", unit=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_roles_are_told_and_only_the_manifest_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "cohort.csv"
+    table().to_csv(file, index=True)  # with the numbers of the rows, as pandas writes them
+    before = file.read_bytes()
+    found = import_table(file)
+    assert found.roles == {
+        "agent": "patient", "time": "day", "state": ["level"], "action": ["dose"],
+        "action_type": "continuous", "static": ["weight"],
+    }  # fmt: skip
+    assert found.columns["note"] == ("", "it is empty")  # "none" is no value
+    assert found.columns["unit"][1] == "constant (1)"
+    assert found.columns["Unnamed: 0" if "Unnamed: 0" in found.columns else ""][0] == ""
+    assert file.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cohort.csv", "cohort.manifest.json"]
+    assert load_panel(file).n_agents == 6
+    with pytest.raises(UsageError, match="is there already; --replace"):
+        import_table(file)
+    again = import_table(file, {"action": ["dose"], "state": ["level", "weight"]}, replace=True)
+    assert again.roles["state"] == ["level", "weight"]
+    assert again.columns["weight"] == ("state", "as given")
+
+
+def test_a_dialect_is_told(tmp_path: Path) -> None:
+    frame = table()
+    days = pd.date_range("2024-01-28", periods=12).strftime("%d.%m.%Y")
+    frame["day"] = np.tile(days, 6)
+    text = frame.astype({"dose": object, "level": object})
+    text.loc[[11, 23], "dose"] = "k.A."
+    file = tmp_path / "kohorte.csv"
+    text.loc[:, ["dose", "level"]] = text[["dose", "level"]].map(
+        lambda v: v if v == "k.A." else f"{v:.3f}".replace(".", ",")
+    )
+    text["patient"] = "Zoë " + text["patient"]
+    text.to_csv(file, sep=";", index=False, encoding="cp1252")
+    found = import_table(file)
+    assert found.form.given() == {
+        "decimal": ",", "date_format": "%d.%m.%Y", "missing": ["k.A."], "encoding": "cp1252"
+    }  # fmt: skip
+    panel = load_panel(file)
+    assert panel.agent_ids[0] == "Zoë P0"
+    assert panel.n_transitions == 66
+    np.testing.assert_allclose(panel.state[:12, 0], table()["level"][:12], atol=1e-3)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_alignment_is_told_by_figures(tmp_path: Path, shift: int) -> None:
+    frame = table(agents=20)
+    frame["dose"] = frame.groupby("patient")["dose"].shift(shift)
+    frame[frame["dose"].notna()].to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.settings["align"].value == ("same-row" if shift else "next")
+    assert "with the action of the row" in found.settings["align"].why
+    manifest = read_manifest(tmp_path / "a.csv")
+    assert manifest is not None
+    assert manifest.roles.align == ("same-row" if shift else "next")
+
+
+def test_alignment_is_told_by_what_is_empty(tmp_path: Path) -> None:
+    frame = table()
+    frame["dose"] = frame.groupby("patient")["dose"].shift(1)
+    frame.rename(columns={"dose": "feed"}).to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.columns["feed"] == ("action", "empty in the first row of each trajectory")
+    assert found.settings["align"].value == "same-row"
+
+
+def test_what_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
+    table().rename(columns={"dose": "given"}).to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.missing == ("action",)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.csv"]
+    found = import_table(tmp_path / "a.csv", {"action": "given"})
+    assert found.roles["state"] == ["level"]
+
+
+def test_a_table_with_problems_gets_no_manifest(tmp_path: Path) -> None:
+    frame = table()
+    frame = pd.concat([frame, frame.iloc[:1]])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.report is not None
+    assert "1 row with the same agent and time" in found.report.problems[0]
+    assert found.record()["manifest"] is None
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.csv"]
+
+
+def test_names_of_reinforcement_learning(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n = 60
+    theta = (np.cumsum(rng.normal(0.4, 0.1, n)) + np.pi) % (2 * np.pi) - np.pi
+    frame = pd.DataFrame({"episode": np.repeat([0, 1, 2], 20), "step": np.tile(np.arange(20), 3),
+                          "agent_id": 7, "theta": theta, "speed": rng.normal(size=n),
+                          "action": rng.integers(0, 3, n), "reward": rng.normal(size=n),
+                          "done": np.arange(n) % 20 == 19})  # fmt: skip
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert import_table(tmp_path / "a.parquet").roles == {
+        "agent": "agent_id", "time": "step", "episode": "episode", "state": ["theta", "speed"],
+        "angle": ["theta"], "action": ["action"], "action_type": "discrete", "reward": "reward",
+        "terminated": "done",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "separator", "marks"),
+    [
+        (["1.5", "2", "3e4"], ",", None),
+        (["1,5", "2"], ";", (",", "")),
+        (["1,234", "5,678"], ",", (".", ",")),
+        (["1,234", "5,678"], ";", (",", "")),
+        (["1.234,5", "12"], ";", (",", ".")),
+        (["1,234.5", "12"], ";", (".", ",")),
+        (["1 234,5", "12"], ";", (",", " ")),
+        (["1'234.5", "12"], ";", (".", "'")),
+        (["high", "low"], ",", None),
+    ],
+)
+def test_marks(values: list[str], separator: str, marks: Any) -> None:
+    guess = guess_marks({"x": pd.Series(values, dtype=object)}, separator)
+    assert (guess and guess.value) == marks
+
+
+def test_texts_and_numbers_for_no_value() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(5, 1, 60).round(2).astype(str).astype(object)
+    y = x.copy()
+    x[::10], x[3], x[4] = ".", "<0.05", "NA"
+    y[::7] = "-999"
+    words = np.array(["high", "low"], object)[np.arange(60) % 2]
+    columns = {name: pd.Series(v) for name, v in (("x", x), ("y", y), ("w", words))}
+    assert [guess.value for guess in guess_missing(columns)] == [".", "-999"]
+    x[5] = "-999.0"  # far from all others here too, but alone: it may be a value
+    assert [g.value for g in guess_missing({"x": pd.Series(x), "y": pd.Series(y)})] == ["."]
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [("%d.%m.%Y", "%d.%m.%Y"), ("%m/%d/%Y", "%m/%d/%Y"), ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M"),
+     ("%Y-%m-%d", None), ("%d%b%Y", "%d%b%Y"), ("%d/%m/%y", "%d/%m/%y")],
+)  # fmt: skip
+def test_forms_of_dates(form: str, told: str | None) -> None:
+    for start in ("2024-01-01", "2024-03-05"):  # twelve days: day and month could be exchanged
+        times = pd.Series(pd.date_range(start, periods=8).strftime(form))
+        guess = guess_date_format(times)
+        assert (guess and guess.value) == told
+    assert guess_date_format(pd.Series(["1.5", "2"])) is None
+    assert guess_date_format(pd.Series(["a", "b"])) is None
