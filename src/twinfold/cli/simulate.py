@@ -162,7 +162,6 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.queries is not None, "checked"
     assert asked.out is not None, "checked"
     from twinfold.data.io import read_table, write_table
-    from twinfold.simulation.known import Future
     from twinfold.simulation.query_columns import question_columns
     from twinfold.simulation.what_if import QUERY, answer
 

@@ -105,7 +105,6 @@ def load_panel(
             without an agent changes what the manifest says.
         time_step: as ``PanelDataset.from_frame``; the manifest's when None.
         form: how its values are written; a mapping changes what the manifest says of it.
-        time_step: as ``PanelDataset.from_frame``; the manifest's when None.
 
     Raises:
         UsageError: there is no such file, or neither roles nor a manifest; or the time step does

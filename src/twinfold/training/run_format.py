@@ -90,9 +90,7 @@ def write_model(folder: Path, model: FittedModel) -> None:
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in files.items()
         },
-        "roles": model.roles.model_dump(
-            mode="json", exclude=set() if model.roles.exogenous else {"exogenous"}
-        ),
+        "roles": model.roles.model_dump(mode="json"),
         "time_step": _dump_time_step(model.time_step),
         **({"uneven": True} if model.uneven else {}),
         **({"levels": model.levels} if model.levels else {}),
