@@ -27,8 +27,8 @@ _EVERY_TABLE: tuple[str, ...] = (
     "and have no figure to stand beside.",
     "The paper's figures come from its own data and its own trained policies; here both were made "
     "anew from its description.",
-    "The paper's Table 3, which is not repeated here, mixes units in its header and is on the "
-    "data set random.",
+    "The paper's Table 3 (policies with simulated trajectories) mixes units in its header and is on "
+    "the data set random alone.",
 )
 # Oddities of the paper's tables, by kind and task; None is every task.
 _ODDITIES: dict[str, dict[str | None, tuple[str, ...]]] = {
@@ -91,7 +91,7 @@ def _reading(suite: Suite, entries: Sequence[Entry]) -> str:
         what = "RMSE in raw units over the steps and coordinates of an open-loop prediction"
         spread = "its 95 % bootstrap interval in brackets"
     else:
-        what = "Return per episode of planning at every step, acting in the true task"
+        what = "Return per episode in the true task"
         spread = "± the standard deviation over episodes"
     if repeated:
         spread = "± the standard deviation over repeats (data sets and fits)"
