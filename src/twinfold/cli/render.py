@@ -151,10 +151,10 @@ def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:
 
 def _action(action: Any) -> str:
     """Return a level, or the values of all columns."""
-    values = action.tolist()
+    values = action.tolist() if hasattr(action, "tolist") else action
     if not isinstance(values, list):
         return str(values)
-    return ", ".join(f"{value:.6g}" for value in values)
+    return ", ".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in values)
 
 
 def show_policies(console: Console, records: list[dict[str, Any]]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,10 +19,11 @@ from twinfold.cli.flags import (
     check_outputs,
     fitted_format,
     numbers,
+    shown,
     state_numbers,
     whole,
 )
-from twinfold.cli.values import Place, Share
+from twinfold.cli.values import Place, Share, Steps
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class QuestionFlags:
             as well, the earliest first, separated by semicolons.
         from_last: Go on from where the agent's data ended, instead of a --state.
         actions: Its actions.
+        steps: Number of steps, in place of --actions, where the fit has no action column.
         scenario: Table of future values of the exogenous columns, with the time and, if they differ
             between agents, the agent; a single question takes its rows in the order of time.
         hold_exogenous: Hold the last values of exogenous columns where no others are given; the
@@ -61,6 +65,7 @@ class QuestionFlags:
     state: Words = None
     from_last: Flag = False
     actions: Words = None
+    steps: Annotated[Steps | None, shown("none")] = None
     scenario: Place | None = None
     hold_exogenous: Flag = False
     queries: Place | None = None
@@ -81,7 +86,10 @@ class QuestionFlags:
         if self.from_last and self.state is not None:
             raise UsageError("--from-last stands in place of --state; give one of them")
         state = self.state or (self.from_last or None)
-        single = {"--agent": self.agent, "--state": state, "--actions": self.actions}
+        if self.steps is not None and self.actions is not None:
+            raise UsageError("--steps stands in place of --actions; give one of them")
+        actions = self.actions or self.steps
+        single = {"--agent": self.agent, "--state": state, "--actions": actions}
         missing = [flag for flag, value in single.items() if value is None]
         if self.queries is None and len(missing) == len(single):
             raise UsageError(
@@ -126,7 +134,8 @@ def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
     place, --from-last goes on from where the agent's data ended. Actions
     are separated by commas; 0x5 is five times action 0. With several action
     columns a step is "10,1", and steps are separated by semicolons:
-    "10,1;10,0x5".
+    "10,1;10,0x5". Choices in words are written as in the data:
+    "fill,2.5x3;hold,0". A fit without actions takes --steps 5 instead.
 
     A table of questions:
 
@@ -207,7 +216,6 @@ def _silent(line: str) -> None:
 
 def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.agent is not None, "checked"
-    assert asked.actions is not None, "checked"
     from twinfold.cli.render import plot_rollout, show_rollout
     from twinfold.data.io import write_table
     from twinfold.simulation.simulator import Simulator
@@ -216,7 +224,13 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     if asked.state is not None:
         rows = [state_numbers(text, model.roles.state) for text in asked.state.split(";")]
     *before, state = rows or [None]
-    steps = _steps(asked.actions, len(model.roles.action))
+    if model.roles.action and asked.actions is None:
+        raise UsageError("--steps is for a fit without action columns; give --actions")
+    if not model.roles.action and asked.steps is None:
+        raise UsageError("the fit has no action column: give --steps, and no --actions")
+    steps: Any = asked.steps
+    if asked.actions is not None:
+        steps = _steps(asked.actions, model.roles.kinds, words=bool(model.roles.levels))
     simulator = Simulator(model, asked.agent)
     scenario = _scenario(model, asked)
     if scenario is not None:
@@ -249,24 +263,48 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
         print(path)
 
 
-def _steps(text: str, width: int) -> np.ndarray:
-    """Read ``"1,0x3"`` (one column) or ``"1,2;0,0x3"`` (several) as ``(H,)`` or ``(H, A)``."""
+_TIMES = re.compile(r"(.*)x\s*(\d+)\s*", re.DOTALL)
+
+
+def _steps(text: str, kinds: Sequence[str], words: bool = False) -> np.ndarray:
+    """Read ``"1,0x3"`` (one column) or ``"1,2;0,0x3"`` (several) as ``(H,)`` or ``(H, A)``.
+
+    Args:
+        text: the value of the flag.
+        kinds: of each action column.
+        words: whether discrete columns may hold words: ``"fill,2.5x3;hold,0"``.
+    """
     import numpy as np
 
-    words = text.split(",") if width == 1 and ";" not in text else text.split(";")
-    steps: list[list[float]] = []
-    for word in words:
-        body, repeated, times = word.partition("x")
+    width = len(kinds)
+    parts = text.split(",") if width == 1 and ";" not in text else text.split(";")
+    steps: list[list[Any]] = []
+    for part in parts:
+        body, repeated, times = part.partition("x")
+        if words:  # a word may have an x in it
+            match = _TIMES.fullmatch(part)
+            body, repeated, times = (match[1], "x", match[2]) if match else (part, "", "")
         count = 1
         if repeated:
-            count = whole(times, f"--actions: {word!r} should be an action, or an action x times")
+            count = whole(times, f"--actions: {part!r} should be an action, or an action x times")
         if not 1 <= count <= _MOST_STEPS - len(steps):
-            raise UsageError(f"--actions: {word!r}: a question has 1 to {_MOST_STEPS} steps")
-        steps += [numbers(body, "--actions")] * count
+            raise UsageError(f"--actions: {part!r}: a question has 1 to {_MOST_STEPS} steps")
+        steps += [_values(body, kinds, words)] * count
     if any(len(step) != width for step in steps):
         raise UsageError(
             f"--actions: every step needs {width} value{'s' if width > 1 else ''}, separated by "
             "commas; steps of several values are separated by semicolons"
         )
-    actions = np.array(steps)
+    actions = np.array(steps, object if words else np.float64)
     return actions[:, 0] if width == 1 else actions
+
+
+def _values(text: str, kinds: Sequence[str], words: bool) -> list[Any]:
+    """Return the values of one step: those of discrete columns as they are, if they are words."""
+    parts = text.split(",")
+    if not words or len(parts) != len(kinds):
+        return parts if words else list(numbers(text, "--actions"))
+    return [
+        part.strip() if kind == "discrete" else numbers(part, "--actions")[0]
+        for part, kind in zip(parts, kinds, strict=True)
+    ]

@@ -63,6 +63,7 @@ from twinfold.ope.estimates import (
 from twinfold.ope.posterior_rollouts import Outcomes, posterior_samples, rollout_policy
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.plan import check_fits
+from twinfold.planning.run_task import acted_on
 from twinfold.tasks.task import Task
 from twinfold.utils.seeds import check_seed
 
@@ -207,7 +208,7 @@ class _Setting:
         self.model, self.task = model, task
         self.agent = model.agent_ids[model.agent_index(agent)]
         self.discount, self.coverage, self.seed = discount, coverage, seed
-        self.worlds = posterior_samples(model, agent, draws, seed)
+        self.worlds = acted_on(posterior_samples(model, agent, draws, seed), task)
         self.box = DataBox.of_model(model, VALUE_SETTINGS.range_margin)
         self.key_start, self.key_run = jax.random.split(jax.random.key(seed))
 
@@ -227,7 +228,7 @@ class _Setting:
             make_controller(policy, self.model, self.task, self.agent) for policy in policies
         ]
         for controller in controllers:
-            check_action(self.model, controller, given[0])
+            check_action(self.model, self.task, controller, given[0])
         return [
             self._value(policy_name(policy), controller, given, steps)
             for policy, controller in zip(policies, controllers, strict=True)

@@ -51,7 +51,7 @@ class Rollout:
         agent: the user's id.
         columns: names of the D state columns.
         start: ``(..., D)``, the state before the first action.
-        actions: ``(..., H)`` the user's levels, or ``(..., H, A)`` raw units.
+        actions: ``(..., H)`` the user's levels, or ``(..., H, A)`` his values.
         steps: ``(H,)``, 1 to H: ``centre[..., h, :]`` is the state after ``steps[h]`` actions.
         centre: ``(..., H, D)``, robust mean over the members, raw units.
         members: ``(M, ..., H, D)``, each from its own predictions.
@@ -65,6 +65,7 @@ class Rollout:
         support: what stands behind each step, ``(..., H)`` arrays
             (:class:`twinfold.uncertainty.support.Support`).
         agent_column: the user's name of the agent column.
+        action_columns: his names of the action columns.
     """
 
     agent: AgentId
@@ -82,6 +83,7 @@ class Rollout:
     support: Support
     simultaneous: bool = False
     agent_column: str = "agent"
+    action_columns: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """One row per predicted state.
@@ -145,7 +147,10 @@ class Simulator:
             state: ``(D,)`` or ``(Q, D)`` in raw units, in the order of the state columns; or a
                 mapping (a dict, a row or columns of a table) from their names to values. None for
                 where the agent's data ended.
-            actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is discrete;
+            actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is one discrete
+                column; of several columns ``(H, C)`` or ``(Q, H, C)`` of his values, words among
+                them, or a mapping from their names; a number of steps if there are none.
+                Of continuous columns
                 ``(H, A)`` or ``(Q, H, A)`` in raw units if it is continuous, where ``(H,)`` does
                 for a single column.
             warn: receives what is doubtful about the answer, such as a question far outside the
@@ -198,6 +203,7 @@ class Simulator:
             simultaneous=found.simultaneous,
             support=found.states.support.map(own),
             agent_column=model.roles.agent,
+            action_columns=model.roles.action,
         )
 
     def _known(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from twinfold.config import FitConfig
+from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId
 from twinfold.data.levels import coded_names
 from twinfold.data.roles import Roles
@@ -218,8 +219,11 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
     config, info, roles = record.config, record.info, record.roles
     if len(set(roles.columns)) < len(roles.columns):
         raise ValueError("the roles in run.json name a column twice")
-    discrete = roles.action_type == "discrete"
-    n_state, n_action = len(roles.state), len(roles.action)
+    discrete = roles.discrete
+    n_state, n_action = (
+        len(roles.state),
+        1 if discrete else len(ActionCode(roles, roles.levels).names),
+    )
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
     known = arrays["normalizer.known_mean"].size if "normalizer.known_mean" in arrays else 0
     if known != len(coded_names(roles.exogenous, record.levels)) + record.uneven:
@@ -303,7 +307,7 @@ def schema_of(arrays: Arrays, size: dict[str, int], nets: dict[str, Any]) -> dic
         size: of the run, by ``sizes_of``.
         nets: shapes of the arrays of members and behaviour, by name.
     """
-    schema = _ALWAYS | (_DISCRETE if size["B"] == 0 else _CONTINUOUS)
+    schema = _ALWAYS | (_DISCRETE if size["L"] else _CONTINUOUS)
     for prefix, group in _OPTIONAL.items():
         if any(name.startswith(prefix) for name in arrays):
             schema |= group
