@@ -179,8 +179,6 @@ class _Binder:
         known = {"reward": (*roles.state, *roles.action), "terminated": roles.state}.get(
             self.purpose, roles.action
         )
-        if name.after and self.purpose == "forbidden":
-            raise self.refuse(name.place, "an action is forbidden by its own columns alone")
         if name.after and name.column in roles.action:
             raise self.refuse(
                 name.place, f"{name.column!r} is an action: only states have a next value"
@@ -193,7 +191,9 @@ class _Binder:
                 f"{name.column!r} is an action: whether an episode ends depends on the state; "
                 f"state columns: {listed(list(roles.state))}",
             )
-        if name.column in roles.columns:
+        if name.column in roles.state:
+            reason = f"{name.column!r} is a state: an action is forbidden by its own columns alone"
+        elif name.column in roles.columns:
             part = next(role for column, role in roles.items() if column == name.column)
             reason = f"{name.column!r} is the {part} column, which a simulator does not predict"
         else:

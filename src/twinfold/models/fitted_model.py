@@ -22,6 +22,7 @@ from twinfold.errors import UsageError
 from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
 from twinfold.models.factor_model import FactorModel
+from twinfold.models.learned_goal import LearnedGoal
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
@@ -115,6 +116,8 @@ class FittedModel:
         levels: of the exogenous and static columns that are words.
         wander: ``(n, H, E)``, changes of known inputs over 1 to H steps, drawn from the data: how
             far one that is held is from what it will be; None without such inputs.
+        goal: what steps earn and where episodes end, learned from columns of the table; None if it
+            has none.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -136,6 +139,7 @@ class FittedModel:
     added_ranges: DataRanges | None = None
     levels: Levels = field(default_factory=dict)
     wander: Floats | None = None
+    goal: LearnedGoal | None = None
     info: RunInfo = field(default_factory=RunInfo, repr=False)
 
     def __repr__(self) -> str:

@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from twinfold.data.actions import ActionCode
 from twinfold.data.expression_value import Expression, bind, reads
 from twinfold.data.issues import counted
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.learned_goal import SmoothFunction
 from twinfold.planning.choice import ActionChoice, ChosenDynamics
 from twinfold.tasks.task import Task
 
@@ -109,20 +111,15 @@ def run_task(
             "the run has no action column: it predicts, and there is nothing to choose by a plan "
             "or a policy"
         )
-    earned = _said("reward", reward, roles.reward_expression)
-    if earned is None:
-        raise UsageError(
-            "nothing says what is to be gained: give --reward, an expression over columns such as "
-            f'"-({roles.state[0]} - 1)^2", or the --task of a built-in one'
-        )
-    ends = _said("terminated", terminated, roles.terminated_expression)
+    earned, name = _reward(model, reward)
+    ends = _end(model, terminated)
     ban = None if forbidden is None else bind(forbidden, code, "--forbidden", "forbidden")
     allowed = _allowed(model, ban)
     choice = ActionChoice.of_model(model, allowed)
     by_amount = ban is not None and not reads(ban) <= _discrete_columns(model)
     low, high = choice.bounds or (None, None)
     return Task(
-        name=earned[1],
+        name=name,
         state_names=roles.state,
         action_names=roles.action,
         action_type="discrete" if roles.discrete else "continuous",
@@ -139,12 +136,8 @@ def run_task(
         make_covariates=tuple,
         reset=_recorded(model),
         step=_no_physics,
-        reward=ExpressionReward(
-            bind(earned[1], code, earned[0]), ban if by_amount else None, choice
-        ),
-        terminated=ExpressionEnd(
-            None if ends is None else bind(ends[1], code, ends[0], "terminated")
-        ),
+        reward=ExpressionReward(earned, ban if by_amount else None, choice),
+        terminated=ExpressionEnd(ends),
         angle_names=roles.angle,
         choice=choice,
     )
@@ -156,11 +149,63 @@ def acted_on(stack: Dynamics, task: object) -> Dynamics:
     return stack if choice is None else ChosenDynamics(stack, choice)
 
 
-def _said(role: str, given: str | None, kept: str | None) -> tuple[str, str] | None:
-    """Return where an expression is from, and the expression; None if there is none."""
-    if given is not None:
-        return f"--{role}", given
-    return None if kept is None else (f"{role} of the run's roles", kept)
+def _reward(model: FittedModel, given: str | None) -> tuple[Callable[..., Any], str]:
+    """Return what a step earns, and a name for it: as given, by the roles, or learned."""
+    roles, code, goal = model.roles, model.action_code, model.goal
+    text = given if given is not None else roles.reward_expression
+    if text is not None:
+        what = "--reward" if given is not None else "the reward of the run's roles"
+        return bind(text, code, what), text
+    if goal is None or goal.reward is None:
+        raise UsageError(
+            "nothing says what is to be gained: give --reward, an expression over columns such as "
+            f'"-({roles.state[0]} - 1)^2", or the --task of a built-in one'
+        )
+    if goal.explained <= 0:
+        raise UsageError(
+            f"the reward column {roles.reward!r} cannot be told from state, action and next state: "
+            "give --reward, an expression over columns"
+        )
+    share = f"{100 * goal.explained:.0f} % of it explained"
+    return LearnedReward(code, goal.reward), f"reward column {roles.reward!r}, learned ({share})"
+
+
+def _end(model: FittedModel, given: str | None) -> Callable[..., Any] | None:
+    """Return whether an episode ends in a state: as given, by the roles, or learned."""
+    kept, goal = model.roles.terminated_expression, model.goal
+    text = given if given is not None else kept
+    if text is not None:
+        what = "--terminated" if given is not None else "the end in the run's roles"
+        return bind(text, model.action_code, what, "terminated")
+    return None if goal is None or goal.end is None else LearnedEnd(goal.end)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedReward:
+    """A learned reward, called as an expression is."""
+
+    code: ActionCode
+    function: SmoothFunction
+
+    def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any) -> Any:
+        """Return the reward of a step."""
+        action = amount
+        if self.code.roles.mixed:
+            action = self.code.pack(level, amount, xp)
+        elif level is not None:
+            action = (level[..., None] == xp.arange(len(self.code.levels))) * 1.0
+        return self.function(xp.concatenate([state, action, next_state], axis=-1), xp)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedEnd:
+    """A learned end of an episode, called as an expression is."""
+
+    function: SmoothFunction
+
+    def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any) -> Any:
+        """Return whether an episode ends in a state."""
+        return self.function(next_state, xp) > 0
 
 
 def _discrete_columns(model: FittedModel) -> set[str]:

@@ -42,6 +42,7 @@ from twinfold.models.behaviour_policy import Behaviour, fit_behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.known_inputs import wander
+from twinfold.models.learned_goal import fit_goal
 from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
@@ -219,6 +220,9 @@ def _fit(
     if dataset.static is not None:
         log(_static_line(dataset, posterior))
     members = _solved(trained.members, posterior)
+    goal, lines = fit_goal(dataset)
+    for line in lines:
+        log(line)
     behaviour = _behaviour(dataset, problem, trained.normalizer, members, log)
     info = _run_info(dataset, problem, choice, trained, posterior, behaviour, provenance)
     return FittedModel(
@@ -235,6 +239,7 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sums=trained.sums,
+        goal=goal,
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
