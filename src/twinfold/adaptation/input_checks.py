@@ -14,6 +14,7 @@ from twinfold.adaptation.known_columns import check_known, known_doubts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.roles import Roles
 from twinfold.data.time_step import joins, step_ratio, step_text
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
@@ -40,7 +41,7 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
     mine, theirs = model.roles, panel.roles
     if theirs.action_type != mine.action_type:
         raise UsageError(
-            f"the data has {theirs.action_kind}, but the model was fitted to {mine.action_kind}"
+            f"the action is {_kind(theirs)}, but the model was fitted to {_kind(mine)} actions"
         )
     for what in ("state", "action", "angle"):
         wanted, given = getattr(mine, what), getattr(theirs, what)
@@ -62,6 +63,13 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
             f"the time between two rows is {step_text(panel.time_step)}, in the model's data "
             f"{step_text(model.time_step)}; resample the data, or fit a model of its own"
         )
+
+
+def _kind(roles: Roles) -> str:
+    """Return the kind of an action in a word."""
+    if roles.mixed:
+        return " and ".join(roles.kinds)
+    return "absent" if not roles.action else roles.kinds[0]
 
 
 def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:

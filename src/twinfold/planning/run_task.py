@@ -113,7 +113,7 @@ def run_task(
         )
     earned, name = _reward(model, reward)
     ends = _end(model, terminated)
-    ban = None if forbidden is None else bind(forbidden, code, "--forbidden", "forbidden")
+    ban = None if forbidden is None else bind(forbidden, code, "--forbid", "forbidden")
     allowed = _allowed(model, ban)
     choice = ActionChoice.of_model(model, allowed)
     by_amount = ban is not None and not reads(ban) <= _discrete_columns(model)

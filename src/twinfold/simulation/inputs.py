@@ -5,6 +5,7 @@ Axes: Q questions, H steps, D state columns, A action columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
     names = code.roles.action
     if not names:
         return _steps_alone(actions)
-    if hasattr(actions, "keys"):
+    if isinstance(actions, Mapping) or hasattr(actions, "columns"):
         actions = _action_columns(names, actions)
     words = bool(code.roles.levels)
     values = np.asarray(actions, object) if words else _numbers(actions, "the actions")
