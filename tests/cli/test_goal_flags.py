@@ -105,7 +105,6 @@ def test_a_plan_by_the_reward_of_the_fit_or_another(run: Path, twinfold: Any) ->
         (["--terminated", "amount > 1"], "--terminated, character 1: 'amount' is an action"),
         (["--forbid", "level > 1"], "--forbid, character 1: 'level' is a state"),
         (["--task", "cart_pole", "--reward", "level"], "--task and --reward both say"),
-        (["--task", "cart_pole"], "--state needs 4 numbers"),
     ],
 )
 def test_refusals(run: Path, twinfold: Any, words: list[str], expected: str) -> None:

@@ -219,7 +219,7 @@ def _allowed(model: FittedModel, ban: Expression | None) -> list[int]:
         return seen.tolist()
     broken = np.broadcast_to(np.asarray(ban(None, seen, None, None)) != 0, seen.shape)
     if broken.all():
-        raise UsageError(f"--forbidden {ban.text!r} forbids every action that was ever taken")
+        raise UsageError(f"--forbid {ban.text!r} forbids every action that was ever taken")
     return seen[~broken].tolist()
 
 
