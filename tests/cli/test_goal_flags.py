@@ -97,6 +97,29 @@ def test_a_plan_by_the_reward_of_the_fit_or_another(run: Path, twinfold: Any) ->
     assert "agent T3, from state" in shown
 
 
+def test_draws_and_what_a_band_is_made_of(run: Path, twinfold: Any, place: Path) -> None:
+    words = ["simulate", run, "--agent", "T3", "--state", "50", "--actions", "fill x2,1x2"]
+    found = json.loads(twinfold(*words, "--draws", 5, "--json").out)["draws"]
+    assert found["draw"] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert found["step"] == [1, 2] * 5
+    assert found["level"][:2] == pytest.approx([51, 52], abs=1)
+    done = twinfold(*words, "--parts", "--json")
+    parts = json.loads(done.out)["prediction"]
+    assert min(parts["level_noise"]) > 0
+    assert len(parts["level_ignorance"]) == 2
+    assert "level: noise" in twinfold(*words, "--parts").out
+    assert "--draws writes a table: give --out, or --json" in twinfold(*words, "--draws", 5).err
+    frame = pd.DataFrame({"query_id": "q", "id": "T1", "t": [0, 1], "level": [50.0, None]})
+    frame.assign(mode="hold", amount=1.0).to_csv(place / "some.csv", index=False)
+    words = ["simulate", run, "--queries", place / "some.csv", "--out", place / "drawn.csv"]
+    assert twinfold(*words, "--draws", 3).code == 0
+    drawn = pd.read_csv(place / "drawn.csv")
+    assert list(drawn.columns) == ["query_id", "id", "t", "draw", "level"]
+    assert drawn["t"].tolist() == [1, 2] * 3
+    assert twinfold(*words, "--parts").code == 0
+    assert {"level_noise", "level_ignorance"} < set(pd.read_csv(place / "drawn.csv").columns)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -219,6 +219,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         sample=model.sample.take(kept),
         calibration=None if model.calibration is None else model.calibration.take(kept),
         added_ranges=ranges_of(model.added_ranges, kept),
+        noise=None if model.noise is None else model.noise.take(kept),
     )
 
 
@@ -284,6 +285,7 @@ def with_evidence(
         added_ranges=ranges_with(model, touched, n_new, seen),
         recent=_recent(model.recent, touched, n_new, None if recent is None else recent[order]),
         sums=linear,
+        noise=None if model.noise is None else model.noise.with_new(n_new),
     )
 
 

@@ -11,7 +11,7 @@ from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, Words, check_outputs, state_numbers
 from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.planner_flags import PlannerFlags
-from twinfold.cli.values import Place, Seed, Share
+from twinfold.cli.values import Place, Seed, Share, Values, takes
 
 if TYPE_CHECKING:
     from twinfold.planning.plan import Plan
@@ -30,6 +30,7 @@ def plan(
     agent: Annotated[str, Parameter(allow_leading_hyphen=True)],
     state: Words = None,
     search: PlannerFlags = PlannerFlags(),
+    noise_draws: Annotated[int, takes(Values(int, ge=0, le=1000))] = 0,
     seed: Seed = 0,
     min_support: Share | None = None,
     strict: Flag = False,
@@ -56,6 +57,8 @@ def plan(
         state: State to plan from, numbers separated by commas; if left out, where the agent's data
             ended, or a start of the built-in task.
         search: How to search for a plan.
+        noise_draws: Draws of the noise of the world per member of the ensemble, over which a plan
+            is averaged; 0 plans for the typical course.
         seed: Seed of the planner, and of the start if no state is given.
         min_support: Abstain from a plan of which a step has less support than this (0 to 1).
         strict: Refuse a state, or a plan, outside the range of the data, rather than warn.
@@ -85,7 +88,16 @@ def plan(
         if config.objective.terminal_value == "plans":
             talk.line(_SLOW)
         found = plan_once(
-            model, chosen, agent, start, config, seed, min_support, strict=strict, warn=warn
+            model,
+            chosen,
+            agent,
+            start,
+            config,
+            seed,
+            min_support,
+            strict=strict,
+            warn=warn,
+            noise=noise_draws,
         )
     _show(found, f"{chosen.name}, agent {agent}", plot, json)
     return None if found.reason is None else 1

@@ -23,7 +23,7 @@ from twinfold.cli.flags import (
     state_numbers,
     whole,
 )
-from twinfold.cli.values import Place, Share, Steps
+from twinfold.cli.values import Draws, Place, Share, Steps
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class QuestionFlags:
         queries: Table of questions, .csv or .parquet.
         out: Table of answers to write, .csv or .parquet; needed with --queries.
         plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
+        draws: Give so many trajectories that may be measured, with the noise of the world, in place
+            of an answer with its band; with --out or --json.
+        parts: Add what the band is made of: columns <state>_noise and <state>_ignorance.
         min_support: Give no prediction from the first step on whose support is less, but a reason.
         strict: Refuse questions far outside the range of the data, rather than warn.
         quiet: No warnings, and no sentence about the table of answers.
@@ -71,6 +74,8 @@ class QuestionFlags:
     queries: Place | None = None
     out: Place | None = None
     plot: Place | None = None
+    draws: Annotated[Draws | None, shown("none")] = None
+    parts: Flag = False
     min_support: Share | None = None
     strict: Flag = False
     quiet: Flag = False
@@ -99,6 +104,10 @@ class QuestionFlags:
             raise UsageError(f"a single question also needs {' and '.join(missing)}")
         if self.queries is not None:
             self._check_table(self.queries, asked=len(missing) < len(single))
+        if self.draws is not None and self.out is None and not self.json:
+            raise UsageError("--draws writes a table: give --out, or --json")
+        if self.draws is not None and (self.parts or self.plot is not None):
+            raise UsageError("--draws goes without --parts and --plot, which are of a band")
         from twinfold.data.io import TABLE_SUFFIXES
         from twinfold.report.static_figures import SUFFIXES
 
@@ -180,7 +189,13 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     table = read_table(asked.queries, ids, used, form=form, time=time)
     scenario = _scenario(model, asked)
     answers = answer(
-        model, table, **asked.limits, scenario=scenario, hold_exogenous=asked.hold_exogenous
+        model,
+        table,
+        **asked.limits,
+        scenario=scenario,
+        hold_exogenous=asked.hold_exogenous,
+        parts=asked.parts,
+        draws=asked.draws or 0,
     )
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())
@@ -216,8 +231,9 @@ def _silent(line: str) -> None:
 
 def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.agent is not None, "checked"
-    from twinfold.cli.render import plot_rollout, show_rollout
+    from twinfold.cli.render import plot_rollout, show_parts, show_rollout
     from twinfold.data.io import write_table
+    from twinfold.simulation.draws import draws_table, parts_columns
     from twinfold.simulation.simulator import Simulator
 
     rows: list[Any] = []
@@ -231,21 +247,25 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     steps: Any = asked.steps
     if asked.actions is not None:
         steps = _steps(asked.actions, model.roles.kinds, words=bool(model.roles.levels))
-    simulator = Simulator(model, asked.agent)
+    simulator, parts = Simulator(model, asked.agent), ()
     scenario = _scenario(model, asked)
     if scenario is not None:
         from twinfold.simulation.known import single_scenario
 
         scenario = single_scenario(scenario, model, simulator.index)
-    rollout = simulator.rollout(
-        state,
-        steps,
-        before=before or None,
-        exogenous=scenario,
-        hold_exogenous=asked.hold_exogenous,
-        **asked.limits,
-    )
+    told: Any = {
+        "before": before or None,
+        "exogenous": scenario,
+        "hold_exogenous": asked.hold_exogenous,
+    }
+    rollout = simulator.rollout(state, steps, **told, **asked.limits)
     frame = rollout.to_frame()
+    if asked.draws is not None:
+        drawn = simulator.sample(state, steps, asked.draws, warn=_silent, noise=True, **told)
+        frame = draws_table(dict(frame.iloc[:, :2]), model.roles.state, drawn)
+    elif asked.parts:
+        parts = simulator.parts(state, steps, **told)
+        frame = frame.assign(**parts_columns(model.roles.state, tuple(frame), *parts))
     with all_or_none(asked.out, asked.plot) as drafts:
         if asked.out is not None:
             write_table(frame, drafts[asked.out])
@@ -256,9 +276,13 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
             name: getattr(rollout, name)
             for name in ("agent", "coverage", "calibrated", "simultaneous")
         }
-        print_json({**record, "prediction": frame.to_dict("list")})
+        name = "prediction" if asked.draws is None else "draws"
+        print_json({**record, name: frame.to_dict("list")})
         return
-    show_rollout(console(), rollout)
+    if asked.draws is None:
+        show_rollout(console(), rollout)
+        if parts:
+            show_parts(console(), model.roles.state, rollout.steps, *parts)
     for path in drafts:
         print(path)
 

@@ -33,6 +33,7 @@ class RolloutFlags:
         discount: Of the reward, per step.
         coverage: Of the intervals.
         seed: Of worlds, starts and policies.
+        noise: Let the noise of the world move every step, and average over it.
     """
 
     draws: Draws = 20
@@ -41,6 +42,7 @@ class RolloutFlags:
     discount: Discount = 1.0
     coverage: Coverage = 0.9
     seed: Seed = 0
+    noise: Flag = False
 
     def settings(self) -> dict[str, Any]:
         """Return them as the estimators call them."""

@@ -27,6 +27,7 @@ from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo
+from twinfold.models.world_noise import WorldNoise
 from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class FittedModel:
             far one that is held is from what it will be; None without such inputs.
         goal: what steps earn and where episodes end, learned from columns of the table; None if it
             has none.
+        noise: of the world, by column, agent and state; None of a run of an earlier version.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -140,6 +142,7 @@ class FittedModel:
     levels: Levels = field(default_factory=dict)
     wander: Floats | None = None
     goal: LearnedGoal | None = None
+    noise: WorldNoise | None = None
     info: RunInfo = field(default_factory=RunInfo, repr=False)
 
     def __repr__(self) -> str:

@@ -119,6 +119,10 @@ class ChosenDynamics(Dynamics):
         """Return the carry of a rollout from ``state``."""
         return self.inner.init(state)
 
+    def init_by(self, state: Float[Array, " D"], key: Array) -> Any:
+        """Return the carry of a rollout with chances of its own."""
+        return self.inner.init_by(state, key)
+
     def encode(self, action: Array) -> Any:
         """Return what ``step`` needs of a choice."""
         return self.inner.encode(self.choice.taken(action))

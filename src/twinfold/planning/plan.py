@@ -17,6 +17,7 @@ from twinfold.data.ids import AgentId
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.noisy_dynamics import with_noise
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.mpc import MPCController
@@ -78,6 +79,7 @@ def plan_once(
     *,
     strict: bool = False,
     warn: Callable[[str], None] | None = None,
+    noise: int = 0,
 ) -> Plan:
     """Return a plan for one agent from one state.
 
@@ -94,6 +96,8 @@ def plan_once(
             not to follow it.
         strict: refuse a state, or a plan with actions, outside the range of the data.
         warn: receives what is doubtful about the plan; None for ``warnings.warn``.
+        noise: draws of the noise of the world for each member, over which a plan's worth is
+            averaged; all plans have the same. 0 for none.
 
     Raises:
         UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
@@ -107,7 +111,9 @@ def plan_once(
         state = simulator.last[: len(task.state_names)].tolist()
     start = _start(task, state, key_start)
     model.check_reach(start)
-    stack = acted_on(model.dynamics(agent, config.objective.draws), task)
+    folded = model.dynamics(agent, config.objective.draws)
+    noisy = with_noise(folded, model, simulator.agent_id, noise, seed) if noise else folded
+    stack = acted_on(noisy, task)
     objective = task_objective(config, task, stack, model, agent)
     controller = MPCController(task_planner(config, task), stack, objective)
     info = _search(controller, jnp.asarray(start, jnp.float32), key_plan)

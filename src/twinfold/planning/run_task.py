@@ -230,7 +230,8 @@ def level_counts(model: FittedModel) -> np.ndarray:
     if code.roles.mixed:
         total = float(model.sums.count.sum())
         return np.round(norm.action_mean[:n_levels] * total)
-    first = 1 + norm.n_inputs
+    size = model.sums.gram.shape[-1]
+    first = size - n_levels if model.uneven else 1 + norm.n_inputs  # linear_terms.over_step
     places = np.arange(first, first + n_levels)
     return np.round(model.sums.gram[:, places, places].sum(axis=0))
 

@@ -18,6 +18,7 @@ from twinfold.data.ids import AgentId, canonical_ids
 from twinfold.data.issues import Notes
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.noisy_rollout import noise_sd, noisy_paths
 from twinfold.models.posterior import factor_draws
 from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import rollout_factors
@@ -234,6 +235,43 @@ class Simulator:
             )
         return start
 
+    def parts(
+        self,
+        state: Mapping[str, Any] | pd.Series | ArrayLike | None,
+        actions: ArrayLike,
+        *,
+        before: ArrayLike | None = None,
+        exogenous: Any = None,
+        hold_exogenous: bool = False,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Floats, Floats]:
+        """Return what a prediction's uncertainty is made of: noise and ignorance, ``(H, D)`` each.
+
+        Both are standard deviations in raw units: of the noise of the world, were the agent known,
+        and of what is not known of nets and agent, were there no noise.
+
+        Args:
+            state: ``(D,)`` raw units, as ``rollout``.
+            actions: ``(H,)`` or ``(H, C)``, as ``rollout``.
+            before: ``(j, D)``, the states of the rows before, as ``rollout``.
+            exogenous: future values of the exogenous columns, as ``rollout``.
+            hold_exogenous: whether the last value stands where there is no other; how far it may
+                go is ignorance.
+            lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.
+
+        Raises:
+            UsageError: as ``sample``, or the run holds no noise.
+        """
+        start = self._start(state, before)
+        _, codes = read_actions(self.model, actions)
+        if start.ndim != 1 or codes.ndim != (1 if self.model.discrete else 2):
+            raise UsageError("parts takes one state and one sequence of actions")
+        known = self._known(codes[None], exogenous, hold_exogenous, lengths, None)
+        agent = np.array([self.index], np.int32)
+        ignorance = predict(self.model, agent, start[None], codes[None], known).sd[0]
+        told = None if known is None else known.value[0]
+        return noise_sd(self.model, self.index, start, codes, told), ignorance
+
     def _start(self, state: Any, before: Any) -> Floats:
         """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory."""
         if state is None:
@@ -268,11 +306,13 @@ class Simulator:
         hold_exogenous: bool = False,
         lengths: ArrayLike | None = None,
         strict: bool = False,
+        noise: bool = False,
     ) -> Floats:
         """Draw trajectories that the agent may take: ``(n, H, D)``, raw units.
 
-        Each draw takes a member, and factors from the agent's posterior in it (its mean if the run
-        has no posterior), and predicts from there; observation noise is not added.
+        Each draw takes a member, and factors from the agent's posterior in it, and predicts from
+        there. With noise every step has that of the world as well, and every row that of its
+        measurement (:mod:`twinfold.models.world_noise`).
 
         Args:
             state: ``(D,)`` raw units, or a mapping from column names; None for where the agent's
@@ -286,6 +326,7 @@ class Simulator:
             hold_exogenous: whether the last value stands where there is no other.
             lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.
             strict: refuse a question outside the range of the data, as ``rollout``.
+            noise: whether the noise of the world is in the draws.
 
         Raises:
             UsageError: as ``rollout``; or several states or action sequences are given.
@@ -301,10 +342,14 @@ class Simulator:
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; what is drawn there is a guess")
         each = -(-n // model.n_members)
-        index = np.array([self.index])
-        factors = factor_draws(model.posterior, index, each, seed)
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, warn)
         told = None if known is None else known.value
+        if noise:
+            single = None if told is None else told[0]
+            paths = noisy_paths(model, self.index, start, codes, each, seed, single)
+            return np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n]
+        index = np.array([self.index])
+        factors = factor_draws(model.posterior, index, each, seed)
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)
         flat = np.swapaxes(drawn[:, 0], 0, 1).reshape(-1, *drawn.shape[3:])
         return flat[:n]

@@ -51,6 +51,7 @@ from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Choice, Log, select_model
+from twinfold.training.noise_regression import world_noise
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
 from twinfold.training.selection_settings import SELECTION
@@ -240,6 +241,7 @@ def _fit(
         posterior=posterior,
         sums=trained.sums,
         goal=goal,
+        noise=world_noise(problem, trained.normalizer, members, _noise_sd(trained, posterior)),
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
@@ -291,6 +293,11 @@ def _solved(members: FactorModel, posterior: Posterior) -> FactorModel:
     """Return the members with the factors that are the most likely ones."""
     factors = jnp.asarray(posterior.solve()[0], jnp.float32)
     return eqx.tree_at(lambda m: m.agents, members, factors)
+
+
+def _noise_sd(trained: _Trained, posterior: Posterior) -> NDArray[np.float64]:
+    """Return the noise that held-out predictions have, ``(D,)``, raw units."""
+    return np.median(posterior.prior.noise, axis=0) * trained.normalizer.target_scale
 
 
 def _behaviour(

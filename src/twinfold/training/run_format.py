@@ -24,6 +24,7 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior
 from twinfold.models.prior import Prior
 from twinfold.models.static_prior import StaticPrior
+from twinfold.models.world_noise import WorldNoise
 from twinfold.training.run_arrays import check_arrays, packed, unpacked
 from twinfold.training.run_schema import (
     FORMAT,
@@ -68,6 +69,8 @@ def write_model(folder: Path, model: FittedModel) -> None:
     if model.calibration is not None:
         arrays |= {f"calibration.{k}": value for k, value in model.calibration._asdict().items()}
     arrays |= _posterior_arrays(model.posterior) | _goal_arrays(model.goal)
+    if model.noise is not None:
+        arrays |= {f"noise.{name}": value for name, value in model.noise._asdict().items()}
     if model.added_ranges is not None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
@@ -162,6 +165,7 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
         calibration=_load_calibration(arrays),
         goal=_load_goal(arrays),
+        noise=_load_noise(arrays),
         info=info,
         **{name: arrays.get(name) for name in _OPTIONAL},  # pyright: ignore[reportArgumentType]
     )
@@ -216,6 +220,12 @@ def _load_goal(arrays: Arrays) -> LearnedGoal | None:
         return None
     explained = 0.0 if reward is None else float(arrays["goal.reward.explained"])
     return LearnedGoal(reward, explained, end)
+
+
+def _load_noise(arrays: Arrays) -> WorldNoise | None:
+    if "noise.process" not in arrays:
+        return None
+    return WorldNoise(*(arrays[f"noise.{name}"] for name in WorldNoise._fields))
 
 
 def _load_calibration(arrays: Arrays) -> Calibration | None:

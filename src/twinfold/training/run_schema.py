@@ -38,7 +38,7 @@ Sealed = Literal["model.safetensors", "agents.json", "config.toml"]
 FORMAT = "twinfold-run"
 VERSION = 10
 READ = (9, 10)
-"""Versions that are read; 9 had no learned goal."""
+"""Versions that are read; 9 had no learned goal and no noise."""
 
 
 class _Strict(BaseModel):
@@ -175,6 +175,12 @@ _OPTIONAL = {
         "wander": Entry("w o E"),
     },
     "sums.rows": {"sums.rows": Entry("N", rule="not negative")},
+    "noise.": {
+        "noise.process": Entry("D", rule="not negative"),
+        "noise.agent": Entry("N D", rule="positive"),
+        "noise.slope": Entry("D D"),
+        "noise.measured": Entry("D", rule="not negative"),
+    },
     "goal.reward.": {
         "goal.reward.mean": Entry("V"),
         "goal.reward.scale": Entry("V", rule="positive"),
@@ -327,7 +333,7 @@ def schema_of(arrays: Arrays, size: dict[str, int], nets: dict[str, Any]) -> dic
         size: of the run, by ``sizes_of``.
         nets: shapes of the arrays of members and behaviour, by name.
     """
-    schema = _ALWAYS | (_DISCRETE if size["L"] else _CONTINUOUS)
+    schema = _ALWAYS | (_DISCRETE if size["B"] == 0 else _CONTINUOUS)
     for prefix, group in _OPTIONAL.items():
         if any(name.startswith(prefix) for name in arrays):
             schema |= group
