@@ -22,7 +22,11 @@ def test_lists_and_single_names_become_tuples() -> None:
     [
         ({"state": []}, "state needs at least one"),
         ({"action": []}, "action needs at least one"),
-        ({"action_type": "discrete", "action": ["u", "v"]}, "one integer column, got 2: u, v"),
+        ({"action_type": ["discrete", "continuous"]}, "action_type has 2 kinds for 1 action"),
+        ({"action_type": ["discrete", "other"]}, "'action_type' cannot be"),
+        ({"action_type": "none"}, '"none" is for a panel without action columns'),
+        ({"levels": ["a"]}, "level ['a'] has 1 values for 0 discrete"),
+        ({"action_type": "discrete", "levels": ["a", "a"]}, "level ['a'] is given twice"),
         ({"action_type": "binary"}, "'action_type' cannot be 'binary'"),
         ({"done": "d"}, "unknown role 'done'; valid: agent, time"),
         ({"time": 3}, "'time' cannot be 3"),
@@ -38,6 +42,6 @@ def test_malformed_roles_are_explained(change: dict[str, object], words: str) ->
 
 def test_every_missing_role_has_its_line() -> None:
     with pytest.raises(UsageError) as error:
-        Roles.parse({"agent": "id"})
+        Roles.parse({"agent": "id", "action": "a"})
     lines = str(error.value).splitlines()
-    assert [line.split("'")[1] for line in lines] == ["time", "state", "action", "action_type"]
+    assert [line.split("'")[1] for line in lines] == ["time", "state", "action_type"]

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.adaptation.input_checks import (
     check_columns,
-    level_codes,
     range_doubts,
     reach_problems,
     static_doubts,
     step_doubts,
+    with_levels_of,
 )
 from twinfold.adaptation.known_columns import with_known
 from twinfold.data.ids import AgentId, match_ids
@@ -123,13 +123,11 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
             model's data to compute with; every agent that has some is named.
     """
     check_columns(model, panel)
+    panel = with_levels_of(model, panel)
     problems = reach_problems(model.normalizer, panel)
     if problems:
         raise InvalidDataError(problems)
-    data = with_known(model, panel, panel.transitions(model.history))
-    if model.action_levels is None:
-        return data
-    return replace(data, action=level_codes(model, panel, data))
+    return with_known(model, panel, panel.transitions(model.history))
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
@@ -221,6 +219,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         sample=model.sample.take(kept),
         calibration=None if model.calibration is None else model.calibration.take(kept),
         added_ranges=ranges_of(model.added_ranges, kept),
+        noise=None if model.noise is None else model.noise.take(kept),
     )
 
 
@@ -286,6 +285,7 @@ def with_evidence(
         added_ranges=ranges_with(model, touched, n_new, seen),
         recent=_recent(model.recent, touched, n_new, None if recent is None else recent[order]),
         sums=linear,
+        noise=None if model.noise is None else model.noise.with_new(n_new),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from twinfold.adaptation.known_columns import check_known, known_doubts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.roles import Roles
 from twinfold.data.time_step import joins, step_ratio, step_text
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
@@ -39,8 +41,7 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
     mine, theirs = model.roles, panel.roles
     if theirs.action_type != mine.action_type:
         raise UsageError(
-            f"the action is {theirs.action_type}, but the model was fitted to {mine.action_type} "
-            "actions"
+            f"the action is {_kind(theirs)}, but the model was fitted to {_kind(mine)} actions"
         )
     for what in ("state", "action", "angle"):
         wanted, given = getattr(mine, what), getattr(theirs, what)
@@ -64,6 +65,13 @@ def check_columns(model: FittedModel, panel: PanelDataset) -> None:
         )
 
 
+def _kind(roles: Roles) -> str:
+    """Return the kind of an action in a word."""
+    if roles.mixed:
+        return " and ".join(roles.kinds)
+    return "absent" if not roles.action else roles.kinds[0]
+
+
 def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
     """Return a line for every agent and column with values too far to compute with.
 
@@ -76,7 +84,9 @@ def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
         (roles.state, panel.state, normalizer.encode_state(panel.state))
     ]
     if panel.action_levels is None:
-        parts.append((roles.action, panel.action, normalizer.encode_action(panel.action)))
+        parts.append(
+            (panel.action_code.names, panel.action, normalizer.encode_action(panel.action))
+        )
     starts = np.searchsorted(panel.segment, panel.segment)
     lines = []
     for names, values, standard in parts:
@@ -95,27 +105,48 @@ def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
     return _first(lines)
 
 
-def level_codes(model: FittedModel, panel: PanelDataset, data: Transitions) -> NDArray[np.int32]:
-    """Return the actions as indices into the model's levels.
+def with_levels_of(model: FittedModel, panel: PanelDataset) -> PanelDataset:
+    """Return a panel whose actions are written as the model takes them, by the model's levels.
 
     Raises:
         InvalidDataError: an action is none of them.
     """
-    mine, theirs = model.action_levels, panel.action_levels
-    assert mine is not None
-    assert theirs is not None
-    index = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1).astype(np.int32)
-    unknown = mine[index] != theirs
-    rows = np.flatnonzero(unknown[data.action])
+    mine, theirs = model.action_code, panel.action_code
+    if mine.levels == theirs.levels:
+        return panel
+    index, taken = mine.level_of(theirs.levels), ~_idle(panel)
+    level, amount = np.zeros(len(taken), np.int32), None
+    if mine.roles.mixed:
+        level[taken], amount = theirs.unpack(panel.action[taken])
+    else:
+        level[taken] = panel.action[taken]
+    rows = np.flatnonzero(taken & (index[level] < 0))
     if len(rows):
         row = int(rows[0])
+        step = row - int(np.searchsorted(panel.segment, panel.segment[row]))
         more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+        alone = len(mine.roles.action) == 1
+        known = [values[0] for values in mine.levels] if alone else list(mine.level_names)
+        names = ", ".join(repr(mine.roles.action[i]) for i in mine.places[0])
         raise InvalidDataError(
-            f"column {model.roles.action[0]!r}, agent {panel.agent_ids[data.agent[row]]!r}, step "
-            f"{int(data.step[row])} of its trajectory{more}: action {theirs[data.action[row]]} "
-            f"never occurs in the model's data; its levels: {listed(mine.tolist())}"
+            f"column {names}, agent {panel.agent_ids[panel.agent[row]]!r}, step {step} of its "
+            f"trajectory{more}: action {theirs.level_names[level[row]]} never occurs in the "
+            f"model's data; its levels: {listed(known)}"
         )
-    return index[np.asarray(data.action, np.int32)]
+    roles = panel.roles.model_copy(update={"levels": mine.roles.levels})
+    if amount is None:
+        action = np.where(taken, index[level], -1).astype(np.int32)
+        return replace(panel, roles=roles, action_levels=model.action_levels, action=action)
+    action = np.full((len(taken), len(mine.names)), np.nan)
+    action[taken] = mine.pack(index[level[taken]], amount)
+    return replace(panel, roles=roles, action=action)
+
+
+def _idle(panel: PanelDataset) -> NDArray[np.bool_]:
+    """Return the rows ``(R,)`` without an action, the last ones of trajectories."""
+    if panel.action_levels is not None:
+        return panel.action < 0
+    return np.isnan(panel.action).any(axis=1)
 
 
 def step_doubts(model: FittedModel, panel: PanelDataset, warn: Warn) -> None:

@@ -120,15 +120,7 @@ class Tracker:
         before, after = (_numbers(x, "a state").reshape(-1) for x in (state, next_state))
         if len(before) != n_state or len(after) != n_state:
             raise UsageError(f"a state needs {n_state} values: {', '.join(model.roles.state)}")
-        if model.action_levels is not None:
-            code = np.flatnonzero(model.action_levels == action)
-            if len(code) != 1:
-                levels = listed(model.action_levels.tolist())
-                raise UsageError(f"unknown action {clipped(action)}; the levels: {levels}")
-        else:
-            code = _numbers(action, "an action").reshape(1, -1)
-            if code.shape[1] != len(model.roles.action):
-                raise UsageError(f"an action needs {len(model.roles.action)} values")
+        code = _action(model, action)
         if not (np.isfinite(before).all() and np.isfinite(after).all() and np.isfinite(code).all()):
             raise UsageError(f"agent {self.agent_id!r}: a value of the transition is not finite")
         try:
@@ -242,6 +234,36 @@ class Tracker:
             self._seen,
             self._recent[None],
         )
+
+
+def _action(model: FittedModel, action: Any) -> NDArray[Any]:
+    """Return one action as the model takes it, ``(1,)`` or ``(1, A)``.
+
+    Raises:
+        UsageError: it has another number of values, or is none of the levels.
+    """
+    code = model.action_code
+    if not code.roles.action:
+        return np.zeros(1, np.int32)
+    if not code.levels:
+        values = _numbers(action, "an action").reshape(1, -1)
+        if values.shape[1] != len(code.roles.action):
+            raise UsageError(f"an action needs {len(code.roles.action)} values")
+        return values
+    given = np.asarray(action, object).reshape(-1)
+    if len(given) != len(code.roles.action):
+        raise UsageError(
+            f"an action needs {len(code.roles.action)} values: {', '.join(code.roles.action)}"
+        )
+    discrete, continuous = code.places
+    level = code.level_of([given[discrete].tolist()])
+    if level[0] < 0:
+        known = [row[0] for row in code.levels] if len(given) == 1 else list(code.level_names)
+        told = ", ".join(map(clipped, given[discrete]))
+        raise UsageError(f"unknown action {told}; the levels: {listed(known)}")
+    if not code.roles.mixed:
+        return level
+    return code.pack(level, _numbers(given[continuous].tolist(), "an amount")[None])
 
 
 def _numbers(values: Any, what: str) -> Floats:

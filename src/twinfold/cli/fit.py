@@ -142,10 +142,7 @@ def _next_step(out: Path) -> str:
 def _example(dataset: PanelDataset, out: Path) -> str:
     """Return a first question to the run, from the data itself."""
     data = dataset.transitions()
-    actions = data.action[:3]
-    if dataset.action_levels is not None:
-        actions = dataset.action_levels[actions.astype(int)]
-    actions = actions.reshape(len(actions), -1)
+    actions = dataset.action_code.user_values(data.action[:3], one=False)
     if dataset.roles.exogenous:
         return (
             f"twinfold simulate {shlex.quote(str(out))} --queries questions.csv --out answers.csv"
@@ -153,9 +150,13 @@ def _example(dataset: PanelDataset, out: Path) -> str:
     words = {
         "--agent": str(dataset.agent_ids[data.agent[0]]),
         "--state": ",".join(f"{value:.6g}" for value in data.state[0]),
-        "--actions": (";" if actions.shape[1] > 1 else ",").join(
-            ",".join(f"{value:.6g}" for value in step) for step in actions
-        ),
     }
+    if actions.shape[1]:
+        words["--actions"] = (";" if actions.shape[1] > 1 else ",").join(
+            ",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in step)
+            for step in actions
+        )
+    else:
+        words["--steps"] = str(len(actions))
     flags = " ".join(f"{flag} {shlex.quote(word)}" for flag, word in words.items())
     return f"twinfold simulate {shlex.quote(str(out))} {flags}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from twinfold.cli.values import Values, number, takes
+from twinfold.cli.values import Values, number, reader, takes
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.files import destination, draft_of, write_errors
 from twinfold.utils.text import clipped
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from twinfold.data.roles import Roles
     from twinfold.models.fitted_model import FittedModel
 
-ActionType = Literal["discrete", "continuous"]
 Alignment = Literal["next", "same-row"]
 Calendar = Literal["month", "day", "quarter", "none"]
 _NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]" is a name too
@@ -32,6 +31,11 @@ Names = Annotated[list[str] | None, _NAMES]
 SomeNames = Annotated[list[str], _NAMES]
 Words = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 TimeStep = Annotated[str | None, Parameter(show_default=lambda _: "the manifest's, or auto")]
+_KINDS = Values(words=("discrete", "continuous"))
+ActionTypes = Annotated[
+    str | None,
+    reader(lambda words: ",".join(_KINDS.read(x.strip()) for w in words for x in w.split(","))),
+]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
@@ -164,10 +168,13 @@ class RoleFlags:
         time: Column of times: numbers or dates.
         state: Columns of the state, separated by commas.
         action: Columns of the action, separated by commas; empty in the last row of a trajectory.
-        action_type: discrete (one column of integer codes) or continuous (quantities).
+            None if nobody acts: the run then predicts and nothing else.
+        action_type: discrete (choices: integers, words or flags) or continuous (quantities); or one
+            of them for each action column, separated by commas.
         episode: Column that tells an agent's trajectories apart, if it has several.
-        reward: Column of rewards.
-        terminated: Column of flags: true on the last row of a trajectory that ended by itself.
+        reward: Column of rewards; or an expression over columns, which plans then go by.
+        terminated: Column of flags: true on the last row of a trajectory that ended by itself; or
+            an expression over state columns.
         truncated: Column of flags: true on the last row of a trajectory that was cut off.
         angle: Those state columns that are angles in radians, separated by commas.
         static: Columns that describe an agent and never change, numbers or words (age, size, site);
@@ -185,10 +192,10 @@ class RoleFlags:
     time: str | None = None
     state: Names = None
     action: Names = None
-    action_type: ActionType | None = None
+    action_type: ActionTypes = None
     episode: str | None = None
-    reward: str | None = None
-    terminated: str | None = None
+    reward: Words = None
+    terminated: Words = None
     truncated: str | None = None
     angle: Names = None
     static: Names = None
@@ -216,7 +223,9 @@ class RoleFlags:
 
         if set(given) <= {"align", "calendar"} and (run or manifest_path(table).is_file()):
             return given
-        needed = ("agent", "time", "state", "action", "action_type")
+        needed = ["agent", "time", "state"]
+        if "action" in given or "action_type" in given:
+            needed += ["action", "action_type"]
         missing = ["--" + name.replace("_", "-") for name in needed if name not in given]
         if missing:
             raise UsageError(

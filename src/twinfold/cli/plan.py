@@ -9,8 +9,9 @@ from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, Words, check_outputs, state_numbers
+from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.planner_flags import PlannerFlags
-from twinfold.cli.values import Place, Seed, Share
+from twinfold.cli.values import Place, Seed, Share, Values, takes
 
 if TYPE_CHECKING:
     from twinfold.planning.plan import Plan
@@ -24,10 +25,12 @@ def plan(
     run: Place,
     /,
     *,
-    task: str,
+    task: str | None = None,
+    goal: GoalFlags = GoalFlags(),
     agent: Annotated[str, Parameter(allow_leading_hyphen=True)],
     state: Words = None,
     search: PlannerFlags = PlannerFlags(),
+    noise_draws: Annotated[int, takes(Values(int, ge=0, le=1000))] = 0,
     seed: Seed = 0,
     min_support: Share | None = None,
     strict: Flag = False,
@@ -36,10 +39,11 @@ def plan(
 ) -> int | None:
     """Plan for one agent and show the plan with its predicted outcome.
 
-    Reward and termination come from the task; the dynamics are the agent's
-    simulator.
+    The dynamics are the agent's simulator. What a plan is worth is said by an
+    expression over columns, or by a built-in task.
 
-      twinfold plan run --task cart_pole --agent 3
+      twinfold plan run --agent P7 --reward "-(glucose - 110)^2 - 0.1*insulin"
+      twinfold plan run --agent 3 --task cart_pole
 
     The table says what stands behind each step: the agent's own data, data
     borrowed from other agents, or nothing. With --min-support the command
@@ -47,10 +51,14 @@ def plan(
 
     Args:
         run: Run directory of a fit.
-        task: mountain_car, cart_pole or half_cheetah.
+        task: mountain_car, cart_pole or half_cheetah, in place of a reward.
+        goal: What to plan for.
         agent: Id of the agent.
-        state: State to plan from, numbers separated by commas; a start of the task if left out.
+        state: State to plan from, numbers separated by commas; if left out, where the agent's data
+            ended, or a start of the built-in task.
         search: How to search for a plan.
+        noise_draws: Draws of the noise of the world per member of the ensemble, over which a plan
+            is averaged; 0 plans for the typical course.
         seed: Seed of the planner, and of the start if no state is given.
         min_support: Abstain from a plan of which a step has less support than this (0 to 1).
         strict: Refuse a state, or a plan, outside the range of the data, rather than warn.
@@ -63,21 +71,35 @@ def plan(
     set_up_jax()
     from twinfold.planning.build import check_plan
     from twinfold.planning.plan import plan_once
-    from twinfold.tasks import get_task
     from twinfold.training.run_directory import load_run
 
-    chosen = get_task(task)
-    config = search.config(chosen)
-    start = None if state is None else state_numbers(state, chosen.state_names)
+    built_in = goal.built_in(task)
+    config = None if built_in is None else search.config(built_in)
+    start = None
+    if built_in is not None and state is not None:
+        start = state_numbers(state, built_in.state_names)
     model = load_run(run)
+    chosen = built_in or goal.of_run(model)
+    config = config or search.config(chosen)
+    if built_in is None and state is not None:
+        start = state_numbers(state, chosen.state_names)
     check_plan(config, chosen)
     with talking(json) as talk:
         if config.objective.terminal_value == "plans":
             talk.line(_SLOW)
         found = plan_once(
-            model, chosen, agent, start, config, seed, min_support, strict=strict, warn=warn
+            model,
+            chosen,
+            agent,
+            start,
+            config,
+            seed,
+            min_support,
+            strict=strict,
+            warn=warn,
+            noise=noise_draws,
         )
-    _show(found, f"{task}, agent {agent}", plot, json)
+    _show(found, f"{chosen.name}, agent {agent}", plot, json)
     return None if found.reason is None else 1
 
 

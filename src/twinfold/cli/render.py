@@ -149,12 +149,28 @@ def plot_rollout(path: Path, rollout: Rollout, title: str) -> None:
     save_rollout(path, curves, rollout.columns, title)
 
 
+def show_parts(console: Console, names: Any, steps: Any, noise: Any, ignorance: Any) -> None:
+    """Show what a band is made of, as standard deviations of each state column."""
+    from rich.table import Table
+
+    table = Table(
+        "step",
+        *(f"{name}: {part}" for name in names for part in ("noise", "ignorance")),
+        title="standard deviation by the noise of the world, and by what is not known",
+        title_justify="left",
+    )
+    for h, step in enumerate(steps):
+        pairs = zip(noise[h], ignorance[h], strict=True)
+        table.add_row(str(step), *(f"{value:.3g}" for pair in pairs for value in pair))
+    console.print(table)
+
+
 def _action(action: Any) -> str:
     """Return a level, or the values of all columns."""
-    values = action.tolist()
+    values = action.tolist() if hasattr(action, "tolist") else action
     if not isinstance(values, list):
         return str(values)
-    return ", ".join(f"{value:.6g}" for value in values)
+    return ", ".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in values)
 
 
 def show_policies(console: Console, records: list[dict[str, Any]]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,10 +19,11 @@ from twinfold.cli.flags import (
     check_outputs,
     fitted_format,
     numbers,
+    shown,
     state_numbers,
     whole,
 )
-from twinfold.cli.values import Place, Share
+from twinfold.cli.values import Draws, Place, Share, Steps
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class QuestionFlags:
             as well, the earliest first, separated by semicolons.
         from_last: Go on from where the agent's data ended, instead of a --state.
         actions: Its actions.
+        steps: Number of steps, in place of --actions, where the fit has no action column.
         scenario: Table of future values of the exogenous columns, with the time and, if they differ
             between agents, the agent; a single question takes its rows in the order of time.
         hold_exogenous: Hold the last values of exogenous columns where no others are given; the
@@ -51,6 +55,9 @@ class QuestionFlags:
         queries: Table of questions, .csv or .parquet.
         out: Table of answers to write, .csv or .parquet; needed with --queries.
         plot: Picture of a single answer to write: .png, .pdf, .svg or .html.
+        draws: Give so many trajectories that may be measured, with the noise of the world, in place
+            of an answer with its band; with --out or --json.
+        parts: Add what the band is made of: columns <state>_noise and <state>_ignorance.
         min_support: Give no prediction from the first step on whose support is less, but a reason.
         strict: Refuse questions far outside the range of the data, rather than warn.
         quiet: No warnings, and no sentence about the table of answers.
@@ -61,11 +68,14 @@ class QuestionFlags:
     state: Words = None
     from_last: Flag = False
     actions: Words = None
+    steps: Annotated[Steps | None, shown("none")] = None
     scenario: Place | None = None
     hold_exogenous: Flag = False
     queries: Place | None = None
     out: Place | None = None
     plot: Place | None = None
+    draws: Annotated[Draws | None, shown("none")] = None
+    parts: Flag = False
     min_support: Share | None = None
     strict: Flag = False
     quiet: Flag = False
@@ -81,7 +91,10 @@ class QuestionFlags:
         if self.from_last and self.state is not None:
             raise UsageError("--from-last stands in place of --state; give one of them")
         state = self.state or (self.from_last or None)
-        single = {"--agent": self.agent, "--state": state, "--actions": self.actions}
+        if self.steps is not None and self.actions is not None:
+            raise UsageError("--steps stands in place of --actions; give one of them")
+        actions = self.actions or self.steps
+        single = {"--agent": self.agent, "--state": state, "--actions": actions}
         missing = [flag for flag, value in single.items() if value is None]
         if self.queries is None and len(missing) == len(single):
             raise UsageError(
@@ -91,6 +104,10 @@ class QuestionFlags:
             raise UsageError(f"a single question also needs {' and '.join(missing)}")
         if self.queries is not None:
             self._check_table(self.queries, asked=len(missing) < len(single))
+        if self.draws is not None and self.out is None and not self.json:
+            raise UsageError("--draws writes a table: give --out, or --json")
+        if self.draws is not None and (self.parts or self.plot is not None):
+            raise UsageError("--draws goes without --parts and --plot, which are of a band")
         from twinfold.data.io import TABLE_SUFFIXES
         from twinfold.report.static_figures import SUFFIXES
 
@@ -126,7 +143,8 @@ def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
     place, --from-last goes on from where the agent's data ended. Actions
     are separated by commas; 0x5 is five times action 0. With several action
     columns a step is "10,1", and steps are separated by semicolons:
-    "10,1;10,0x5".
+    "10,1;10,0x5". Choices in words are written as in the data:
+    "fill,2.5x3;hold,0". A fit without actions takes --steps 5 instead.
 
     A table of questions:
 
@@ -171,7 +189,13 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     table = read_table(asked.queries, ids, used, form=form, time=time)
     scenario = _scenario(model, asked)
     answers = answer(
-        model, table, **asked.limits, scenario=scenario, hold_exogenous=asked.hold_exogenous
+        model,
+        table,
+        **asked.limits,
+        scenario=scenario,
+        hold_exogenous=asked.hold_exogenous,
+        parts=asked.parts,
+        draws=asked.draws or 0,
     )
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())
@@ -207,31 +231,41 @@ def _silent(line: str) -> None:
 
 def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.agent is not None, "checked"
-    assert asked.actions is not None, "checked"
-    from twinfold.cli.render import plot_rollout, show_rollout
+    from twinfold.cli.render import plot_rollout, show_parts, show_rollout
     from twinfold.data.io import write_table
+    from twinfold.simulation.draws import draws_table, parts_columns
     from twinfold.simulation.simulator import Simulator
 
     rows: list[Any] = []
     if asked.state is not None:
         rows = [state_numbers(text, model.roles.state) for text in asked.state.split(";")]
     *before, state = rows or [None]
-    steps = _steps(asked.actions, len(model.roles.action))
-    simulator = Simulator(model, asked.agent)
+    if model.roles.action and asked.actions is None:
+        raise UsageError("--steps is for a fit without action columns; give --actions")
+    if not model.roles.action and asked.steps is None:
+        raise UsageError("the fit has no action column: give --steps, and no --actions")
+    steps: Any = asked.steps
+    if asked.actions is not None:
+        steps = _steps(asked.actions, model.roles.kinds, words=bool(model.roles.levels))
+    simulator, parts = Simulator(model, asked.agent), ()
     scenario = _scenario(model, asked)
     if scenario is not None:
         from twinfold.simulation.known import single_scenario
 
         scenario = single_scenario(scenario, model, simulator.index)
-    rollout = simulator.rollout(
-        state,
-        steps,
-        before=before or None,
-        exogenous=scenario,
-        hold_exogenous=asked.hold_exogenous,
-        **asked.limits,
-    )
+    told: Any = {
+        "before": before or None,
+        "exogenous": scenario,
+        "hold_exogenous": asked.hold_exogenous,
+    }
+    rollout = simulator.rollout(state, steps, **told, **asked.limits)
     frame = rollout.to_frame()
+    if asked.draws is not None:
+        drawn = simulator.sample(state, steps, asked.draws, warn=_silent, noise=True, **told)
+        frame = draws_table(dict(frame.iloc[:, :2]), model.roles.state, drawn)
+    elif asked.parts:
+        parts = simulator.parts(state, steps, **told)
+        frame = frame.assign(**parts_columns(model.roles.state, tuple(frame), *parts))
     with all_or_none(asked.out, asked.plot) as drafts:
         if asked.out is not None:
             write_table(frame, drafts[asked.out])
@@ -242,31 +276,59 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
             name: getattr(rollout, name)
             for name in ("agent", "coverage", "calibrated", "simultaneous")
         }
-        print_json({**record, "prediction": frame.to_dict("list")})
+        name = "prediction" if asked.draws is None else "draws"
+        print_json({**record, name: frame.to_dict("list")})
         return
-    show_rollout(console(), rollout)
+    if asked.draws is None:
+        show_rollout(console(), rollout)
+        if parts:
+            show_parts(console(), model.roles.state, rollout.steps, *parts)
     for path in drafts:
         print(path)
 
 
-def _steps(text: str, width: int) -> np.ndarray:
-    """Read ``"1,0x3"`` (one column) or ``"1,2;0,0x3"`` (several) as ``(H,)`` or ``(H, A)``."""
+_TIMES = re.compile(r"(.*)x\s*(\d+)\s*", re.DOTALL)
+
+
+def _steps(text: str, kinds: Sequence[str], words: bool = False) -> np.ndarray:
+    """Read ``"1,0x3"`` (one column) or ``"1,2;0,0x3"`` (several) as ``(H,)`` or ``(H, A)``.
+
+    Args:
+        text: the value of the flag.
+        kinds: of each action column.
+        words: whether discrete columns may hold words: ``"fill,2.5x3;hold,0"``.
+    """
     import numpy as np
 
-    words = text.split(",") if width == 1 and ";" not in text else text.split(";")
-    steps: list[list[float]] = []
-    for word in words:
-        body, repeated, times = word.partition("x")
+    width = len(kinds)
+    parts = text.split(",") if width == 1 and ";" not in text else text.split(";")
+    steps: list[list[Any]] = []
+    for part in parts:
+        body, repeated, times = part.partition("x")
+        if words:  # a word may have an x in it
+            match = _TIMES.fullmatch(part)
+            body, repeated, times = (match[1], "x", match[2]) if match else (part, "", "")
         count = 1
         if repeated:
-            count = whole(times, f"--actions: {word!r} should be an action, or an action x times")
+            count = whole(times, f"--actions: {part!r} should be an action, or an action x times")
         if not 1 <= count <= _MOST_STEPS - len(steps):
-            raise UsageError(f"--actions: {word!r}: a question has 1 to {_MOST_STEPS} steps")
-        steps += [numbers(body, "--actions")] * count
+            raise UsageError(f"--actions: {part!r}: a question has 1 to {_MOST_STEPS} steps")
+        steps += [_values(body, kinds, words)] * count
     if any(len(step) != width for step in steps):
         raise UsageError(
             f"--actions: every step needs {width} value{'s' if width > 1 else ''}, separated by "
             "commas; steps of several values are separated by semicolons"
         )
-    actions = np.array(steps)
+    actions = np.array(steps, object if words else np.float64)
     return actions[:, 0] if width == 1 else actions
+
+
+def _values(text: str, kinds: Sequence[str], words: bool) -> list[Any]:
+    """Return the values of one step: those of discrete columns as they are, if they are words."""
+    parts = text.split(",")
+    if not words or len(parts) != len(kinds):
+        return parts if words else list(numbers(text, "--actions"))
+    return [
+        part.strip() if kind == "discrete" else numbers(part, "--actions")[0]
+        for part, kind in zip(parts, kinds, strict=True)
+    ]

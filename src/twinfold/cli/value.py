@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, Names, named_agents, shown
+from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.values import Coverage, Discount, Draws, Place, Seed, Steps, Trials
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class RolloutFlags:
         discount: Of the reward, per step.
         coverage: Of the intervals.
         seed: Of worlds, starts and policies.
+        noise: Let the noise of the world move every step, and average over it.
     """
 
     draws: Draws = 20
@@ -40,6 +42,7 @@ class RolloutFlags:
     discount: Discount = 1.0
     coverage: Coverage = 0.9
     seed: Seed = 0
+    noise: Flag = False
 
     def settings(self) -> dict[str, Any]:
         """Return them as the estimators call them."""
@@ -51,7 +54,8 @@ def value(
     run: Place,
     /,
     *,
-    task: str,
+    task: str | None = None,
+    goal: GoalFlags = GoalFlags(),
     policy: str,
     against: str | None = None,
     agent: Annotated[Names, shown(f"the first {_FEW}")] = None,
@@ -66,6 +70,7 @@ def value(
     starts.
 
       twinfold value run --task cart_pole --policy pure --against random --agent 0,1
+      twinfold value run --reward "-(glucose - 110)^2" --policy plan --against random
 
     The figures are model-based: estimates from a learned model, not from data
     of the policy. With --against, both policies act from the same starts in
@@ -74,19 +79,20 @@ def value(
     Args:
         run: Run directory of a fit.
         task: mountain_car, cart_pole or half_cheetah; gives starts, reward and end of an episode.
-        policy: random, test, pure, pure-eps-20, pure-eps-40, or plan: by the task's planner, with a
-            new plan at every step (takes minutes).
+        goal: What a policy is worth, in place of a task; starts are states of the data.
+        policy: random, or plan: with a new plan at every step (takes minutes); of a built-in task
+            also test, pure, pure-eps-20 and pure-eps-40.
         against: Another one to compare it with.
         agent: Ids of agents, separated by commas; the flag may be repeated.
         rollouts: How a policy is rolled out.
         json: Print one record per agent instead of a table.
     """
     set_up_jax()
-    from twinfold.tasks import get_task
     from twinfold.training.run_directory import load_run
 
-    chosen = get_task(task)
+    built_in = goal.built_in(task)
     model = load_run(run)
+    chosen = built_in or goal.of_run(model)
     agents = named_agents(agent, model) or model.agent_ids[:_FEW]
     with talking(json) as talk:
         if "plan" in (policy, against):

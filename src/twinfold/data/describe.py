@@ -23,15 +23,15 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         (quantiles), ``state`` and ``action`` (by column: min, max, mean, std in the column's
         units; over all rows for states, over transitions for actions), ``angle`` (the states that
         are angles), ``static`` (the same numbers over the agents with a value; only with static
-        columns), ``action_levels`` (transitions by level, discrete only), ``reward`` (the same
-        numbers), ``terminated`` and ``truncated`` (trajectories that ended so), ``gaps`` (places
-        where a trajectory is split within an agent and episode), ``left_out`` (number and first
-        ids), ``warnings``.
+        columns), ``action_levels`` (transitions by level, of discrete columns), ``reward`` (the
+        same numbers), ``terminated`` and ``truncated`` (trajectories that ended so), ``gaps``
+        (places where a trajectory is split within an agent and episode), ``left_out`` (number and
+        first ids), ``warnings``.
     """
     data = dataset.transitions()
     counts = np.bincount(data.agent, minlength=dataset.n_agents)
     step = dataset.time_step
-    actions = _actions(dataset, data.action)
+    level, amounts = _actions(dataset, data.action)
     result: dict[str, Any] = {
         "agents": dataset.n_agents,
         "transitions": len(data),
@@ -42,7 +42,7 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         },
         "state": _summaries(dataset.roles.state, dataset.state.T),
         "angle": list(dataset.roles.angle),
-        "action": _summaries(dataset.roles.action, actions),
+        "action": _summaries(list(amounts), np.array(list(amounts.values()))),
     }
     if dataset.static is not None:
         names = coded_names(dataset.roles.static, dataset.levels)
@@ -50,12 +50,12 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
     if dataset.exogenous is not None:
         names = coded_names(dataset.roles.exogenous, dataset.levels)
         result["exogenous"] = _summaries(names, dataset.exogenous.T)
-    if dataset.action_levels is not None:
-        per_level = np.bincount(data.action, minlength=len(dataset.action_levels))
-        result["action_levels"] = {
-            int(level): int(count)
-            for level, count in zip(dataset.action_levels, per_level, strict=True)
-        }
+    if level is not None:
+        code = dataset.action_code
+        whole = not dataset.roles.levels
+        names = [row[0] for row in code.levels] if whole else code.level_names
+        per_level = np.bincount(level, minlength=len(names))
+        result["action_levels"] = dict(zip(names, per_level.tolist(), strict=True))
     if dataset.reward is not None:
         result["reward"] = _summary(dataset.reward[np.isfinite(dataset.reward)])
     for role in ("terminated", "truncated"):
@@ -86,11 +86,21 @@ def _summary(values: NDArray[Any]) -> dict[str, float]:
     }
 
 
-def _actions(dataset: PanelDataset, action: NDArray[Any]) -> NDArray[Any]:
-    """Actions of the transitions in the user's units, ``(A, K)``."""
-    if dataset.action_levels is not None:
-        return dataset.action_levels[action][None, :]
-    return action.T
+def _actions(
+    dataset: PanelDataset, action: NDArray[Any]
+) -> tuple[NDArray[Any] | None, dict[str, NDArray[Any]]]:
+    """Levels of the transitions' actions ``(K,)`` or None, and their numbers ``(K,)`` by column."""
+    roles, code = dataset.roles, dataset.action_code
+    if not roles.action:
+        return None, {}
+    if roles.mixed:
+        level, amount = code.unpack(action)
+        names = [roles.action[i] for i in code.places[1]]
+        return level, dict(zip(names, amount.T, strict=True))
+    if dataset.action_levels is None:
+        return None, dict(zip(roles.action, action.T, strict=True))
+    numbers = {} if roles.levels else {roles.action[0]: dataset.action_levels[action]}
+    return action, numbers
 
 
 def _gaps(dataset: PanelDataset) -> int:

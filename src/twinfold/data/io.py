@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twinfold.data.csv_file import CsvFile, write_csv
+from twinfold.data.expression_value import with_expressions
 from twinfold.data.manifest import Manifest, StrPath, manifest_path, read_manifest
 from twinfold.data.panel import PanelDataset
 from twinfold.data.parquet_file import ParquetFile
@@ -161,7 +162,11 @@ def read_with_roles(
     opened = open_table(path, parsed_form)
     if roles is None and manifest is None:
         raise UsageError("\n".join([*_layout(opened), _no_roles(Path(path), opened.names)]))
-    parsed = Roles.parse(roles or {}) if manifest is None else _changed(manifest.roles, roles)
+    given = Roles.parse(roles or {}) if manifest is None else _changed(manifest.roles, roles)
+    try:
+        parsed = with_expressions(given, opened.names)
+    except UsageError as error:
+        raise InvalidDataError(f"{Path(path).name}: {error}") from None
     problems = list(column_problems(opened.names, parsed))
     if problems and manifest:
         name = manifest_path(path).name

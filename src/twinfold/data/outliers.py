@@ -194,7 +194,8 @@ def spike_rows(panel: PanelDataset) -> Rows:
         if name not in roles.angle:
             rows.append(spikes(panel.state[:, d], panel.agent))
     if panel.action_levels is None:
-        for values in panel.action.T:
+        amounts = panel.action_code.unpack(panel.action)[1] if roles.mixed else panel.action
+        for values in amounts.T:
             there = np.flatnonzero(np.isfinite(values))
             rows.append(there[spikes(values[there], panel.agent[there])])
     found = np.unique(np.concatenate(rows))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.actions import ActionCode
 from twinfold.data.calendars import from_counts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.levels import Levels, coded_names, decoded
@@ -125,13 +126,14 @@ class PanelDataset:
         left_out: ids of agents without a transition; their rows are not kept.
         time_step: the time between two rows of a trajectory; a ``pandas.Timedelta`` if the time
             column holds dates or durations.
-        action_levels: ``(L,)`` int64, the sorted distinct discrete actions; None if continuous.
+        action_levels: ``(L,)`` int64, the sorted distinct discrete actions, or their numbers if
+            these are in ``roles.levels``; None if an action column is continuous.
         agent: ``(R,)`` int32, index into ``agent_ids``.
         time: ``(R,)`` int64, float64, datetime64[ns] (UTC) or timedelta64[ns]; of integers that
             are dates, such as 202312, how many months, days or quarters (``dates`` has them).
         state: ``(R, D)`` float64.
         action: ``(R, A)`` float64 with NaN on last rows, or ``(R,)`` int32 index into
-            ``action_levels`` with -1 on last rows.
+            ``action_levels`` with -1 on last rows; see :mod:`twinfold.data.actions`.
         segment: ``(R,)`` int32; rows of one segment follow each other without a gap.
         reward: ``(R,)`` float64 with NaN on last rows, or None.
         terminated: ``(R,)`` bool, True where a trajectory ended by itself, or None.
@@ -174,8 +176,7 @@ class PanelDataset:
         """A short line; the arrays would fill the screen."""
         return (
             f"PanelDataset({self.n_agents} agents, {self.n_transitions} transitions, "
-            f"state {list(self.roles.state)}, {self.roles.action_type} action "
-            f"{list(self.roles.action)})"
+            f"state {list(self.roles.state)}, {self.roles.action_kind} {list(self.roles.action)})"
         )
 
     @classmethod
@@ -217,6 +218,8 @@ class PanelDataset:
         """
         import pandas as pd
 
+        from twinfold.data.action_levels import action_columns
+
         roles = self.roles
         columns: dict[str, Any] = {roles.agent: _take_ids(self.agent_ids, self.agent)}
         if roles.episode is not None and self.episode is not None:
@@ -226,12 +229,7 @@ class PanelDataset:
             times = times.dt.tz_localize("UTC").dt.tz_convert(self.time_zone)
         columns[roles.time] = times
         columns |= {name: self.state[:, d] for d, name in enumerate(roles.state)}
-        if self.action_levels is not None:
-            null = self.action < 0
-            values = self.action_levels[np.where(null, 0, self.action)]
-            columns[roles.action[0]] = pd.arrays.IntegerArray(values, null)
-        else:
-            columns |= {name: self.action[:, a] for a, name in enumerate(roles.action)}
+        columns |= action_columns(self.action_code, self.action)
         if self.exogenous is not None:
             columns |= decoded(self.exogenous, roles.exogenous, self.levels)
         for role in ("reward", "terminated", "truncated"):
@@ -255,6 +253,11 @@ class PanelDataset:
         if calendar is None or calendar == "none":
             return self.time
         return from_counts(self.time, calendar)
+
+    @property
+    def action_code(self) -> ActionCode:
+        """How the user's actions are written in ``action``."""
+        return ActionCode.of(self.roles, self.action_levels)
 
     @property
     def n_agents(self) -> int:

@@ -9,6 +9,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
     ValidationError,
     field_validator,
     model_serializer,
@@ -23,8 +26,17 @@ ActionType = Literal["discrete", "continuous"]
 Alignment = Literal["next", "same-row"]
 Calendar = Literal["month", "day", "quarter", "none"]
 Column = Annotated[str, Field(max_length=1000)]
+Level = StrictBool | StrictInt | StrictStr
+"""A value of a discrete action column."""
 
-_UNWRITTEN = {"exogenous": [], "align": "next", "calendar": None}
+_UNWRITTEN = {
+    "exogenous": [],
+    "align": "next",
+    "calendar": None,
+    "levels": [],
+    "reward_expression": None,
+    "terminated_expression": None,
+}
 # Not written where they are so: what was written before there were such roles stays the same.
 
 
@@ -35,8 +47,10 @@ class Roles(BaseModel):
         agent: column of agent ids (text or integers).
         time: column of times (integers, floats or dates); unique within agent and episode.
         state: columns of the state, D of them, in the order models and queries use.
-        action: columns of the action: one integer column if discrete, A numeric ones otherwise.
-        action_type: ``"discrete"`` or ``"continuous"``.
+        action: columns of the action: choices (integers, words or flags), amounts, or both; none
+            for a panel on which nobody acts.
+        action_type: ``"discrete"`` or ``"continuous"``, or one of them for each action column;
+            ``"none"`` without an action.
         episode: column that tells an agent's trajectories apart, if an agent has several.
         reward: column of the reward earned by the action of the same row.
         terminated: flag on the last row of a trajectory that ended by itself.
@@ -52,6 +66,12 @@ class Roles(BaseModel):
         calendar: what integer times such as 202312 are: ``"month"`` (202312), ``"day"``
             (20231231), ``"quarter"`` (20234), or ``"none"`` for numbers; told from the data when
             None.
+        levels: combinations of values of the discrete action columns that there are, unless these
+            are integers of one column: ``["fill", "drain"]``, or a list of values for each. Found
+            in the data if not given.
+        reward_expression: what a step earns, by columns
+            (:mod:`twinfold.data.expression`); None if nothing says it, or a reward column.
+        terminated_expression: whether an episode ends in a state, likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,8 +79,8 @@ class Roles(BaseModel):
     agent: Column
     time: Column
     state: tuple[Column, ...]
-    action: tuple[Column, ...]
-    action_type: ActionType
+    action: tuple[Column, ...] = ()
+    action_type: ActionType | Literal["none"] | tuple[ActionType, ...]
     episode: Column | None = None
     reward: Column | None = None
     terminated: Column | None = None
@@ -70,24 +90,66 @@ class Roles(BaseModel):
     exogenous: tuple[Column, ...] = ()
     align: Alignment = "next"
     calendar: Calendar | None = None
+    levels: tuple[tuple[Level, ...], ...] = ()
+    reward_expression: str | None = None
+    terminated_expression: str | None = None
 
     @field_validator("state", "action", "angle", "static", "exogenous", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _one_value_is_a_level(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(tuple(x) if isinstance(x, list | tuple) else (x,) for x in value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_as_one(cls, data: Any) -> Any:
+        """Nobody acts if neither columns nor a kind are given; equal kinds are one."""
+        if not isinstance(data, Mapping):
+            return data
+        action, kinds = data.get("action"), data.get("action_type")
+        if isinstance(kinds, str) and "," in kinds:
+            kinds = [word.strip() for word in kinds.split(",")]
+        if not action and kinds in (None, (), []):
+            return {**data, "action": (), "action_type": "none"}
+        if isinstance(kinds, list | tuple) and kinds and all(kind == kinds[0] for kind in kinds):
+            count = 1 if isinstance(action, str) else len(action or ())
+            kinds = kinds[0] if len(kinds) == count else tuple(kinds)
+        return {**data, "action_type": kinds} if kinds is not None else data
+
     @model_validator(mode="after")
     def _enough_columns(self) -> Roles:
         if not self.state:
             raise ValueError("state needs at least one column")
-        if not self.action:
-            raise ValueError("action needs at least one column")
-        if self.action_type == "discrete" and len(self.action) != 1:
+        if bool(self.action) == (self.action_type == "none"):
+            if self.action:
+                raise ValueError('action_type "none" is for a panel without action columns')
             raise ValueError(
-                f"a discrete action is exactly one integer column, got {len(self.action)}: "
-                f"{', '.join(self.action)}; number the combinations in one column, "
-                'or use action_type "continuous"'
+                "action needs at least one column; leave out action and action_type if nobody acts"
             )
+        if isinstance(self.action_type, tuple) and len(self.action_type) != len(self.action):
+            raise ValueError(
+                f"action_type has {len(self.action_type)} kinds for {len(self.action)} action "
+                "columns; give one for all, or one for each in their order"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _levels_of_columns(self) -> Roles:
+        count = self.kinds.count("discrete")
+        for i, level in enumerate(self.levels):
+            if len(level) != count:
+                raise ValueError(
+                    f"level {list(level)} has {len(level)} values for {count} discrete action "
+                    "columns"
+                )
+            if level in self.levels[:i]:
+                raise ValueError(f"level {list(level)} is given twice")
         return self
 
     @model_validator(mode="after")
@@ -138,6 +200,30 @@ class Roles(BaseModel):
         return {k: v for k, v in written if k not in left_out}
 
     @property
+    def kinds(self) -> tuple[ActionType, ...]:
+        """The kind of each action column."""
+        if isinstance(self.action_type, tuple):
+            return self.action_type
+        return () if self.action_type == "none" else (self.action_type,) * len(self.action)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some action columns are discrete and some are continuous."""
+        return isinstance(self.action_type, tuple)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether an action is one of some levels; without an action there is a single one."""
+        return self.action_type in ("discrete", "none")
+
+    @property
+    def action_kind(self) -> str:
+        """The kind of the action in a sentence: ``"a discrete action"``."""
+        if self.mixed:
+            return "a mixed action (" + ", ".join(self.kinds) + ")"
+        return "no action" if not self.action else f"a {self.action_type} action"
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every column used, in the order of a written table."""
         return tuple(column for column, _ in self.items())
@@ -145,8 +231,13 @@ class Roles(BaseModel):
 
 def _explain(error: ValidationError) -> Iterator[str]:
     """One readable line per thing that pydantic refused."""
+    told: set[str] = set()
     for item in error.errors()[: READING.problems]:
         name = ".".join(str(part) for part in item["loc"][:1])
+        if name in told:
+            continue
+        if name in ("action_type", "levels"):  # one fault is told for each of several types
+            told.add(name)
         if item["type"] == "missing":
             yield f"role {name!r} is missing; say which column it is"
         elif item["type"] == "extra_forbidden":

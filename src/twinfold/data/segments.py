@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.action_levels import coded_actions
 from twinfold.data.angles import looks_like_degrees
 from twinfold.data.coding import filled_forward
 from twinfold.data.columns import Mask, Numbers
@@ -17,7 +18,7 @@ from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
 from twinfold.data.levels import Levels
 from twinfold.data.outliers import spike_line
-from twinfold.data.roles import Roles
+from twinfold.data.roles import Level, Roles
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import (
     TIME_STEPS,
@@ -58,6 +59,8 @@ class Table:
     static: Floats | None = None  # (agents, C), in the order of agent_ids
     exogenous: Floats | None = None  # (R, E), NaN where there is no value
     levels: Levels = field(default_factory=dict)
+    words: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+    """Values of the discrete action columns that are no integers; ``actions`` count them."""
 
 
 class Rows(NamedTuple):
@@ -178,28 +181,21 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     order, inner = rows.order[keep], rows.inner[keep]
     acting = acting_rows(rows.order, roles)[keep]
     state = np.column_stack([numbers.values[order] for numbers in table.states])
-    action: NDArray[Any] = np.column_stack([numbers.values[order] for numbers in table.actions])
     reward = None if table.reward is None else table.reward.values[order]
+    given = [numbers.values[order] for numbers in table.actions]
+    action: NDArray[Any] = np.stack(given, axis=1) if given else np.zeros((len(order), 0))
     told = action.copy() if roles.align == "next" else np.where(inner[:, None], action, np.nan)
     action[~inner] = np.nan
     acted = action[inner]
     notes.warnings += _constant_lines(roles, state)
-    notes.warnings += action_lines(roles, acted, agent[keep][inner], acting[inner], notes)
+    notes.warnings += action_lines(
+        roles, acted, agent[keep][inner], acting[inner], notes, table.words
+    )
     notes.warnings += _degree_lines(roles, state, inner)
     notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
     told_rows = SortedRows(roles, state, told, reward, agent[keep], inner, order, acting)
     notes.warnings += fault_lines(told_rows, notes)
-    levels = None
-    if roles.action_type == "discrete":
-        distinct, index = np.unique(action[inner, 0], return_inverse=True)
-        levels = distinct.astype(np.int64)
-        action = np.full(len(order), -1, np.int32)
-        action[inner] = index
-        if len(levels) > TABLE.many_levels:
-            notes.warnings.append(
-                f"column {roles.action[0]!r} (action) has {len(levels)} distinct values; "
-                'if they are amounts rather than choices, use action type "continuous"'
-            )
+    code, levels, code_roles = coded_actions(action, inner, roles, table.words, notes)
     starts = np.r_[True, ~inner[:-1]]
     by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
     exogenous = None
@@ -212,12 +208,12 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),
         "left_out": left_out,
         "time_step": rows.time_step,
-        "roles": roles.model_copy(update={"calendar": table.times.calendar or roles.calendar}),
+        "roles": code_roles.model_copy(update={"calendar": table.times.calendar or roles.calendar}),
         "action_levels": levels,
         "agent": (np.cumsum(active) - 1)[agent[keep]].astype(np.int32),
         "time": table.times.values[order],
         "state": state,
-        "action": action,
+        "action": code,
         "segment": (np.cumsum(starts) - 1).astype(np.int32),
         "reward": None if reward is None else np.where(inner, reward, np.nan),
         "terminated": rows.flags["terminated"][keep] if roles.terminated else None,
@@ -311,8 +307,11 @@ def _spike_lines(
     notes: Notes,
 ) -> Iterator[str]:
     columns = [(name, "state", state[:, d]) for d, name in enumerate(roles.state)]
-    if roles.action_type == "continuous":
-        columns += [(name, "action", action[:, a]) for a, name in enumerate(roles.action)]
+    columns += [
+        (name, "action", action[:, a])
+        for a, (name, kind) in enumerate(zip(roles.action, roles.kinds, strict=True))
+        if kind == "continuous"
+    ]
     for name, role, values in columns:
         if name in roles.angle:
             continue

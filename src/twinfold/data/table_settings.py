@@ -26,6 +26,7 @@ class TableSettings:
         same_static: share of a static value by which the same value may differ.
         many_levels: distinct discrete actions, beyond which they may be amounts.
         most_words: levels of a column of words, at the most.
+        most_levels: of levels in words, or of several columns, beyond which they are refused.
         fewest_actions: transitions below which nothing is said of levels taken once.
         single_levels: levels taken once, of which it is said; where there are more, they are
             amounts or labels.
@@ -53,6 +54,7 @@ class TableSettings:
     same_static: float = 1e-6
     many_levels: int = 100
     most_words: int = 64
+    most_levels: int = 500
     fewest_actions: int = 10
     single_levels: int = 10
     far_angle: float = 4 * math.pi

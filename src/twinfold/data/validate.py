@@ -15,10 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.action_levels import read_actions
+from twinfold.data.actions import ActionCode
 from twinfold.data.arrow_columns import as_pandas
 from twinfold.data.calendars import calendar_line
 from twinfold.data.coding import Words, as_words, coded_words, holds_words, read_coded
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
+from twinfold.data.expression_value import expression_problems, with_expressions
 from twinfold.data.ids import (
     UNUSABLE,
     AgentId,
@@ -37,6 +40,7 @@ from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, 
 from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
 from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
+from twinfold.errors import UsageError
 from twinfold.utils.text import clipped, listed
 
 TimeStep = float | str | pd.Timedelta | None
@@ -44,7 +48,8 @@ TimeStep = float | str | pd.Timedelta | None
 _NUMBERS = {
     "state": "numbers are needed; replace it by a number",
     "reward": "numbers are needed; replace it by a number",
-    "action": "actions are numbers; code choices as integers such as 0, 1, 2",
+    "action": "an amount is a number; choices (action type discrete) are integers such as 0, 1, 2, "
+    "or words in every row",
     "static": "give a date or a duration in years or days; or words in every row",
 }
 _DROP = "drop the row: the trajectory is then split there"
@@ -87,8 +92,16 @@ def inspect(
 ) -> tuple[ValidationReport, dict[str, Any] | None]:
     """Check a table and, if it can be used, give the fields of its ``PanelDataset``."""
     df = as_pandas(df)
-    notes = Notes(df)
-    fields = _inspect(df, roles, time_step, TableFormat.parse(form), notes)
+    notes, fields = Notes(df), None
+    try:
+        roles = with_expressions(roles, df.columns)
+    except UsageError as error:
+        notes.problems.append(str(error))
+    else:
+        fields = _inspect(df, roles, time_step, TableFormat.parse(form), notes)
+    if fields is not None:
+        code = ActionCode.of(fields["roles"], fields["action_levels"])
+        notes.problems += expression_problems(code)
     report = ValidationReport(tuple(notes.problems), tuple(notes.warnings))
     return report, (fields if report.ok else None)
 
@@ -113,8 +126,9 @@ def _inspect(
     used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
         _check_numbers(columns[name], "action", numbers, used, notes, _action_advice(rows, numbers))
-    if roles.action_type == "discrete":
-        _check_whole(roles.action[0], table.actions[0].values, used, notes)
+    for name, kind, numbers in zip(roles.action, roles.kinds, table.actions, strict=True):
+        if kind == "discrete" and name not in table.words:
+            _check_whole(name, numbers.values, used, notes)
     if table.reward is not None and roles.reward is not None:
         _check_numbers(columns[roles.reward], "reward", table.reward, used, notes)
     if not used.any():
@@ -166,7 +180,7 @@ def _read(
     exogenous, more = _read_exogenous([columns[name] for name in roles.exogenous], notes)
     if broken:
         return None
-    actions = [as_numbers(columns[name]) for name in roles.action]
+    actions, words = read_actions([columns[name] for name in roles.action], roles)
     reward = None if roles.reward is None else as_numbers(columns[roles.reward])
     return Table(
         agent,
@@ -181,6 +195,7 @@ def _read(
         static,
         exogenous,
         levels | more,
+        words,
     )
 
 

@@ -25,6 +25,11 @@ class Dynamics(eqx.Module):
     def init(self, state: Float[Array, " D"]) -> Any:
         """Return the carry of a rollout from ``state`` (a model with memory adds its lags)."""
 
+    def init_by(self, state: Float[Array, " D"], key: Array) -> Any:
+        """Return the carry of a rollout with chances of its own; without noise that of ``init``."""
+        del key
+        return self.init(state)
+
     @abc.abstractmethod
     def encode(self, action: Array) -> Any:
         """Return what ``step`` needs of an action; computed for all actions before the scan."""

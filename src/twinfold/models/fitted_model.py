@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
+from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
 from twinfold.data.levels import Levels, coded_names
 from twinfold.data.panel import DataRanges
@@ -21,10 +22,12 @@ from twinfold.errors import UsageError
 from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
 from twinfold.models.factor_model import FactorModel
+from twinfold.models.learned_goal import LearnedGoal
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo
+from twinfold.models.world_noise import WorldNoise
 from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
@@ -94,7 +97,8 @@ class FittedModel:
         config: what it was fitted with.
         roles: the user's columns.
         agent_ids: the user's ids of the N agents, in the order of the factors.
-        action_levels: ``(L,)`` the user's discrete actions, or None.
+        action_levels: ``(L,)`` the user's discrete actions, or their numbers if these are in
+            ``roles.levels``; None if an action column is continuous.
         time_step: between two rows.
         ranges: of the data that the nets were trained on; plans keep to it.
         sample: of the training data; planning learns there what states are worth.
@@ -113,6 +117,9 @@ class FittedModel:
         levels: of the exogenous and static columns that are words.
         wander: ``(n, H, E)``, changes of known inputs over 1 to H steps, drawn from the data: how
             far one that is held is from what it will be; None without such inputs.
+        goal: what steps earn and where episodes end, learned from columns of the table; None if it
+            has none.
+        noise: of the world, by column, agent and state; None of a run of an earlier version.
         info: provenance and measured errors, as written to the run directory.
     """
 
@@ -134,13 +141,15 @@ class FittedModel:
     added_ranges: DataRanges | None = None
     levels: Levels = field(default_factory=dict)
     wander: Floats | None = None
+    goal: LearnedGoal | None = None
+    noise: WorldNoise | None = None
     info: RunInfo = field(default_factory=RunInfo, repr=False)
 
     def __repr__(self) -> str:
         """A short line; the arrays would fill the screen."""
         return (
             f"FittedModel({len(self.agent_ids)} agents, {self.n_members} members, rank "
-            f"{self.members.rank}, state {list(self.roles.state)}, {self.roles.action_type} action "
+            f"{self.members.rank}, state {list(self.roles.state)}, {self.roles.action_kind} "
             f"{list(self.roles.action)})"
         )
 
@@ -169,6 +178,11 @@ class FittedModel:
     def discrete(self) -> bool:
         """True if actions are levels."""
         return self.action_levels is not None
+
+    @property
+    def action_code(self) -> ActionCode:
+        """How the user's actions are written for the model."""
+        return ActionCode.of(self.roles, self.action_levels)
 
     @property
     def n_levels(self) -> int:
@@ -232,7 +246,7 @@ class FittedModel:
             standard = (changes - norm.change_mean) / norm.change_scale
             parts.append((roles.state, changes, standard))
         if action is not None and not self.discrete:
-            parts.append((roles.action, action, norm.encode_action(action)))
+            parts.append((self.action_code.names, action, norm.encode_action(action)))
         if known is not None:
             parts.append((self.known_names, known, norm.encode_known(known)))
         for names, values, standard in parts:

@@ -100,7 +100,7 @@ def outside_states(model: FittedModel, states: Floats, noun: str) -> OutOfRange:
 
 def outside_actions(model: FittedModel, actions: Floats) -> OutOfRange:
     """Which continuous actions ``(K, A)`` are outside."""
-    ranges, names = model.known_ranges, model.roles.action
+    ranges, names = model.known_ranges, model.action_code.names
     low, high = ranges.action_low, ranges.action_high
     excess = _excess(actions, low, high, RANGES.action_margin)
     return OutOfRange("action", names, actions, low, high, excess)
@@ -156,7 +156,7 @@ def agent_ranges(model: FittedModel, data: Transitions, n_agents: int) -> DataRa
 
 def no_ranges(model: FittedModel, n_agents: int) -> DataRanges:
     """The ranges of agents without data: NaN."""
-    n_state, n_action = len(model.roles.state), len(model.roles.action)
+    n_state, n_action = len(model.roles.state), len(model.ranges.action_low)
     sizes = (n_state, n_state, n_action, n_action)
     return DataRanges(*(np.full((n_agents, size), np.nan) for size in sizes))
 

@@ -20,6 +20,7 @@ from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.mpc import MPCController
 from twinfold.planning.presets import plan_config
+from twinfold.planning.run_task import acted_on
 from twinfold.policies import POLICY_NAMES, AgentPolicy, get_policy
 from twinfold.tasks.task import Task, agent_covariates
 
@@ -95,11 +96,12 @@ def make_controller(
     if policy == "plan":
         policy = plan_config(task.name, task.action_type)
     if isinstance(policy, PlanConfig):
-        stack = model.dynamics(agent, policy.objective.draws)
+        stack = acted_on(model.dynamics(agent, policy.objective.draws), task)
         objective = task_objective(policy, task, stack, model, agent)
         return MPCController(task_planner(policy, task), stack, objective)
-    if policy not in POLICY_NAMES:
-        raise UsageError(f"unknown policy {policy!r}; {one_of(VALID)}")
+    valid = VALID if task.simulated else ("random", "plan")
+    if policy not in valid:
+        raise UsageError(f"unknown policy {policy!r}; {one_of(valid)}")
     physics = average_physics(task) if policy in _FOR_ANYONE else _physics(model, task, agent)
     return PolicyController(BoundPolicy(get_policy(task, policy), physics))
 
@@ -123,15 +125,23 @@ def average_physics(task: Task) -> Any:
     return task.covariates((task.covariate_low + task.covariate_high) / 2)
 
 
-def check_action(model: FittedModel, controller: Controller, state: Array) -> None:
-    """Refuse a policy whose actions the model cannot read.
+def check_action(model: FittedModel, task: object, controller: Controller, state: Array) -> None:
+    """Refuse a policy whose actions the model, or the task that is made of it, cannot read.
 
     Raises:
         UsageError: shape or kind of the action are wrong.
     """
     key = jax.random.key(0)
     action, _ = eqx.filter_eval_shape(lambda: controller.act(controller.init(key), state, key))
-    levels, names = model.action_levels, model.roles.action
+    levels: Any = model.action_levels
+    names = model.action_code.names
+    choice = getattr(task, "choice", None)
+    if choice is not None and choice.bounds is not None:
+        shown = [choice.code.level_names[i] for i in choice.allowed]
+        amounts = [choice.code.roles.action[i] for i in choice.code.places[1]]
+        names = (*(f"preference for {name}" for name in shown), *amounts)
+    elif choice is not None:
+        levels = choice.allowed
     if levels is None:
         fits = action.shape == (len(names),)
         wanted = f"numbers of shape ({len(names)},): {', '.join(names)}"

@@ -72,6 +72,7 @@ class PolicyValue:
         discount: per step.
         seed: of starts, draws and policy.
         settings: what decided beside these.
+        noise: whether the noise of the world was in every step.
     """
 
     agent: AgentId
@@ -92,6 +93,7 @@ class PolicyValue:
     discount: float
     seed: int
     settings: ValueSettings = VALUE_SETTINGS
+    noise: bool = False
 
     @property
     def draws(self) -> Floats:

@@ -40,6 +40,7 @@ from numpy.typing import ArrayLike
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.noisy_dynamics import with_noise
 from twinfold.ope.controllers import (
     Controller,
     PolicyLike,
@@ -63,6 +64,7 @@ from twinfold.ope.estimates import (
 from twinfold.ope.posterior_rollouts import Outcomes, posterior_samples, rollout_policy
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.plan import check_fits
+from twinfold.planning.run_task import acted_on
 from twinfold.tasks.task import Task
 from twinfold.utils.seeds import check_seed
 
@@ -129,6 +131,7 @@ def policy_value(
     discount: float = 1.0,
     coverage: float = 0.9,
     seed: int = 0,
+    noise: bool = False,
 ) -> PolicyValue:
     """Return what a policy would earn with one agent, by its simulator, and how sure that is.
 
@@ -147,11 +150,12 @@ def policy_value(
         discount: per step, in (0, 1].
         coverage: of the interval, in (0, 1).
         seed: of draws, starts and the policy.
+        noise: whether the noise of the world moves every step; the value is then the mean over it.
 
     Raises:
         UsageError: an argument cannot be used; the message lists what can.
     """
-    setting = _Setting(model, task, agent, draws, discount, coverage, seed)
+    setting = _Setting(model, task, agent, draws, discount, coverage, seed, noise)
     return setting.values([policy], starts, n_starts, horizon)[0]
 
 
@@ -169,13 +173,14 @@ def compare_policies(
     discount: float = 1.0,
     coverage: float = 0.9,
     seed: int = 0,
+    noise: bool = False,
 ) -> Comparison:
     """Return how sure it is that one policy is better for an agent, by the agent's simulator.
 
     Both act from the same starts, in the same worlds, with the same random numbers: what is unknown
     of the agent mostly cancels. Arguments and errors are those of :func:`policy_value`.
     """
-    setting = _Setting(model, task, agent, draws, discount, coverage, seed)
+    setting = _Setting(model, task, agent, draws, discount, coverage, seed, noise)
     return compare(*setting.values([policy_a, policy_b], starts, n_starts, horizon))
 
 
@@ -191,6 +196,7 @@ class _Setting:
         discount: float,
         coverage: float,
         seed: int,
+        noise: bool = False,
     ) -> None:
         if isinstance(task, Task):
             check_fits(model, task)
@@ -207,7 +213,10 @@ class _Setting:
         self.model, self.task = model, task
         self.agent = model.agent_ids[model.agent_index(agent)]
         self.discount, self.coverage, self.seed = discount, coverage, seed
-        self.worlds = posterior_samples(model, agent, draws, seed)
+        worlds: Any = posterior_samples(model, agent, draws, seed)
+        if noise:
+            worlds = with_noise(worlds, model, self.agent, seed=seed)
+        self.noise, self.worlds = noise, acted_on(worlds, task)
         self.box = DataBox.of_model(model, VALUE_SETTINGS.range_margin)
         self.key_start, self.key_run = jax.random.split(jax.random.key(seed))
 
@@ -227,7 +236,7 @@ class _Setting:
             make_controller(policy, self.model, self.task, self.agent) for policy in policies
         ]
         for controller in controllers:
-            check_action(self.model, controller, given[0])
+            check_action(self.model, self.task, controller, given[0])
         return [
             self._value(policy_name(policy), controller, given, steps)
             for policy, controller in zip(policies, controllers, strict=True)
@@ -296,6 +305,7 @@ class _Setting:
             discount=self.discount,
             seed=self.seed,
             settings=VALUE_SETTINGS,
+            noise=self.noise,
         )
 
 

@@ -141,7 +141,8 @@ def rollout_policy(
         none = jnp.zeros(n_starts, jnp.int32)
         first = Outcomes(jnp.zeros(n_starts), none, jnp.zeros(n_starts, bool), none)
         alive = jnp.ones(n_starts, bool)
-        here = jax.vmap(dynamics.init)(starts), starts, memory, alive, first
+        carry = jax.vmap(dynamics.init_by)(starts, keys)
+        here = carry, starts, memory, alive, first
         begin = jnp.zeros((), jnp.int32), jnp.ones(()), here
         return jax.lax.while_loop(unfinished, advance, begin)[2][4]
 

@@ -34,4 +34,5 @@ from .objective import (
 from .plan import Plan as Plan, plan_once as plan_once
 from .planner import Evaluate as Evaluate, PlanInfo as PlanInfo, Planner as Planner
 from .presets import PAPER as PAPER, plan_config as plan_config
+from .run_task import acted_on as acted_on, run_task as run_task
 from .shooting import RandomShooting as RandomShooting, StickyShooting as StickyShooting

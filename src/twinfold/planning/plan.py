@@ -17,10 +17,12 @@ from twinfold.data.ids import AgentId
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.noisy_dynamics import with_noise
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.mpc import MPCController
 from twinfold.planning.planner import PlanInfo
+from twinfold.planning.run_task import FORBIDDEN, acted_on, unknown_effect
 from twinfold.simulation.simulator import Rollout, Simulator
 from twinfold.tasks import Task
 from twinfold.uncertainty.support import abstention
@@ -34,7 +36,7 @@ class Plan:
         task: name of the task that gave reward and termination.
         agent: the user's id.
         state: ``(D,)`` where the plan starts.
-        actions: ``(H,)`` the user's levels, or ``(H, A)``.
+        actions: ``(H,)`` the user's levels, or ``(H, A)`` his values.
         score: predicted return of the plan, terminal value included.
         config: how it was searched for.
         rollout: what the simulator predicts under the plan, and what stands behind it.
@@ -58,6 +60,7 @@ class Plan:
             "agent": self.agent,
             "state": self.state.tolist(),
             "actions": self.actions.tolist(),
+            "action_columns": list(self.rollout.action_columns),
             "score": self.score,
             "abstained": self.reason,
             "plan": self.config.model_dump(mode="json"),
@@ -76,20 +79,25 @@ def plan_once(
     *,
     strict: bool = False,
     warn: Callable[[str], None] | None = None,
+    noise: int = 0,
 ) -> Plan:
     """Return a plan for one agent from one state.
 
     Args:
         model: a run whose states and actions are those of the task.
-        task: gives reward and termination; its dynamics are not used.
+        task: gives reward and termination; its dynamics are not used. One that is made of the run
+            itself: :func:`twinfold.planning.run_task`.
         agent: the user's id.
-        state: ``(D,)``; a start of the task if None.
+        state: ``(D,)``; if None a start of the task, or where the agent's data ended if the task is
+            made of the run.
         config: how to plan.
         seed: of the planner and of the start.
         min_support: least support that each step of the plan must have; else the plan has a reason
             not to follow it.
         strict: refuse a state, or a plan with actions, outside the range of the data.
         warn: receives what is doubtful about the plan; None for ``warnings.warn``.
+        noise: draws of the noise of the world for each member, over which a plan's worth is
+            averaged; all plans have the same. 0 for none.
 
     Raises:
         UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
@@ -99,14 +107,22 @@ def plan_once(
     check_fits(model, task)
     simulator = Simulator(model, agent)
     key_start, key_plan = jax.random.split(jax.random.key(seed))
+    if state is None and not task.simulated:
+        state = simulator.last[: len(task.state_names)].tolist()
     start = _start(task, state, key_start)
     model.check_reach(start)
-    stack = model.dynamics(agent, config.objective.draws)
+    folded = model.dynamics(agent, config.objective.draws)
+    noisy = with_noise(folded, model, simulator.agent_id, noise, seed) if noise else folded
+    stack = acted_on(noisy, task)
     objective = task_objective(config, task, stack, model, agent)
     controller = MPCController(task_planner(config, task), stack, objective)
     info = _search(controller, jnp.asarray(start, jnp.float32), key_plan)
-    chosen = np.asarray(info.actions)
-    actions = chosen if model.action_levels is None else model.action_levels[chosen]
+    codes = np.asarray(info.actions)
+    if task.choice is not None:
+        codes = task.choice.taken(codes, np)
+    if float(info.score) < -FORBIDDEN / 2:
+        raise UsageError("every plan that was tried has a forbidden action; forbid less")
+    actions = model.action_code.user_values(codes)
     rollout = simulator.rollout(start, actions, warn, strict=strict)
     return Plan(
         task=task.name,
@@ -116,7 +132,7 @@ def plan_once(
         score=float(info.score),
         config=config,
         rollout=rollout,
-        reason=_reason_against(rollout, min_support),
+        reason=_reason_against(rollout, min_support) or unknown_effect(model, codes),
     )
 
 
@@ -170,12 +186,14 @@ def check_fits(model: FittedToTask, task: Task) -> None:
         UsageError: naming what differs.
     """
     source = model.info.source
+    if not task.simulated:
+        return
     if source.get("task", task.name) != task.name:
         raise UsageError(f"the run was fitted on data of {source['task']!r}, not of {task.name!r}")
     if model.roles.state != task.state_names or model.roles.action_type != task.action_type:
         raise UsageError(
             f"the run does not fit task {task.name!r}: its state is {list(model.roles.state)} with "
-            f"a {model.roles.action_type} action, the task's is {list(task.state_names)} with a "
+            f"{model.roles.action_kind}, the task's is {list(task.state_names)} with a "
             f"{task.action_type} one"
         )
     if model.action_levels is not None and list(model.action_levels) != list(

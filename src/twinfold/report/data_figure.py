@@ -103,13 +103,18 @@ def _draw_values(axis: Axes, values: NDArray[Any], name: str, unit: str, title: 
 
 
 def _draw_actions(axis: Axes, dataset: PanelDataset, action: NDArray[Any]) -> None:
-    names = dataset.roles.action
-    if dataset.action_levels is not None:
-        counts = np.bincount(action, minlength=len(dataset.action_levels))
+    names, code = dataset.roles.action, dataset.action_code
+    if dataset.roles.mixed:  # what was chosen, and not how much of it
+        action = code.unpack(action)[0]
+    if code.levels:
+        counts = np.bincount(action, minlength=len(code.levels))
         axis.bar(np.arange(len(counts)), counts, color=_FILL)
         if len(counts) <= 12:
-            axis.set_xticks(np.arange(len(counts)), [str(v) for v in dataset.action_levels])
-        _style(axis, "Actions taken", names[0], "transitions")
+            labels = [literal(name, 16) for name in code.level_names]
+            axis.set_xticks(np.arange(len(counts)), labels)
+        _style(axis, "Actions taken", names[0] if len(names) == 1 else "", "transitions")
+    elif not names:
+        _style(axis, "No actions", "", "")
     elif len(names) == 1:
         _draw_values(axis, action[:, 0], names[0], "transitions", "Actions taken")
     else:  # several columns: the range of each

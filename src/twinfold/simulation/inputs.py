@@ -5,6 +5,7 @@ Axes: Q questions, H steps, D state columns, A action columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
-from twinfold.utils.text import listed
+from twinfold.utils.text import clipped, listed
 
 Floats = NDArray[np.float64]
 
@@ -31,14 +32,6 @@ UNTOLD = (
 
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
 """Warning of a rollout that starts within the training data and leaves it."""
-
-
-def level_index(
-    levels: NDArray[np.int64], values: Floats
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Index of each value among the sorted levels, and a mask of those that are no level."""
-    index = np.minimum(np.searchsorted(levels, values), len(levels) - 1).astype(np.int32)
-    return index, levels[index] != values
 
 
 def read_state(model: FittedModel, state: Any) -> Floats:
@@ -118,32 +111,94 @@ def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
 
 
 def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The user's values and what the model takes, ``(H[, A])`` or ``(Q, H[, A])``."""
-    names = model.roles.action
-    values = _numbers(actions, "the actions")
+    """The user's values and what the model takes, ``(H[, A])`` or ``(Q, H[, A])``.
+
+    Args:
+        model: the fitted model.
+        actions: an array of the user's values; columns by name; or, of a model without actions, a
+            number of steps.
+
+    Raises:
+        UsageError: a shape or column does not fit, a value is no finite number, or a level is
+            unknown.
+    """
+    code = model.action_code
+    names = code.roles.action
+    if not names:
+        return _steps_alone(actions)
+    if isinstance(actions, Mapping) or hasattr(actions, "columns"):
+        actions = _action_columns(names, actions)
+    words = bool(code.roles.levels)
+    values = np.asarray(actions, object) if words else _numbers(actions, "the actions")
+    width = 0 if model.discrete and len(names) == 1 else len(names)
     if not model.discrete and len(names) == 1 and values.ndim == 1:
         values = values[:, None]
-    trailing = () if model.discrete else (len(names),)
-    own = values.ndim - len(trailing)
-    if own not in (1, 2) or values.shape[own:] != trailing or not values.size:
-        end = "" if model.discrete else f", {len(names)}"
-        single = "(H,)" if model.discrete else f"(H{end})"
+    own = values.ndim - (width > 0)
+    if own not in (1, 2) or (width and values.shape[own] != width) or not values.size:
+        end = f", {width}" if width else ""
+        single = f"(H{end})" if width else "(H,)"
         raise UsageError(
             f"actions of shape {values.shape}: they must be {single} or (Q, H{end}), "
             f"H steps of {', '.join(map(repr, names))}"
         )
+    if not code.levels:
+        _check_actions(values, own)
+        return values, values
+    discrete, continuous = code.places
+    given = values if width else values[..., None]
+    amounts = _numbers(given[..., continuous].tolist(), "amounts of the actions")
+    _check_actions(amounts if words else _numbers(given, "the actions"), own)
+    chosen = given[..., discrete]
+    level = code.level_of(chosen.reshape(-1, len(discrete)).tolist()).reshape(chosen.shape[:-1])
+    for where in np.argwhere(level < 0)[:1]:
+        told = ", ".join(
+            clipped(value) if words else f"{value:g}" for value in chosen[tuple(where)]
+        )
+        alone = len(names) == 1
+        known = [row[0] for row in code.levels] if alone else list(code.level_names)
+        raise UsageError(
+            f"unknown action {told} in {_place(where, own)}; the levels of "
+            f"{', '.join(repr(names[i]) for i in discrete)}: {listed(known)}"
+        )
+    codes = code.pack(level, amounts) if code.roles.mixed else level
+    return code.user_values(codes), codes
+
+
+def _steps_alone(actions: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the actions of a model on which nobody acts, of a number of steps or of ``(H, 0)``."""
+    shape = np.shape(actions)
+    if isinstance(actions, int | np.integer) and not isinstance(actions, bool):
+        shape = (int(actions), 0)
+    if len(shape) not in (2, 3) or shape[-1] or not shape[-2] > 0:
+        raise UsageError(
+            "the model has no action columns; in the place of actions give the number of steps, "
+            f"1 or more, not {clipped(actions)}"
+        )
+    return np.zeros(shape), np.zeros(shape[:-1], np.int32)
+
+
+def _action_columns(names: tuple[str, ...], actions: Any) -> Any:
+    """Return the columns of one sequence of actions, ``(H,)`` or ``(H, C)``."""
+    given = {str(name): actions[name] for name in actions.keys()}  # noqa: SIM118 (a DataFrame's)
+    for name in given:
+        if name not in names:
+            raise UsageError(
+                f"unknown action column {name!r}.{did_you_mean(name, names, 'action columns')}"
+            )
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise UsageError(f"the actions lack {', '.join(map(repr, missing))}")
+    columns = [np.asarray(given[name], object) for name in names]
+    if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns):
+        raise UsageError("the columns of the actions differ in length")
+    return columns[0] if len(names) == 1 else np.stack(columns, axis=-1)
+
+
+def _check_actions(values: Floats, own: int) -> None:
+    """Refuse actions that are no finite numbers, or too large."""
     for where in np.argwhere(_unusable(values))[:1]:
         told = _told(float(values[tuple(where)]))
         raise UsageError(f"the action of {_place(where, own)} is {told}")
-    if model.action_levels is not None:
-        index, unknown = level_index(model.action_levels, values)
-        for where in np.argwhere(unknown)[:1]:
-            raise UsageError(
-                f"unknown action {values[tuple(where)]:g} in {_place(where, own)}; "
-                f"the levels of {names[0]!r}: {listed(model.action_levels.tolist())}"
-            )
-        return model.action_levels[index], index
-    return values, values
 
 
 def outside(

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.action_levels import Words
+from twinfold.data.actions import ActionCode
 from twinfold.data.columns import Numbers, as_numbers
 from twinfold.data.ids import (
     UNHASHABLE,
@@ -28,7 +30,6 @@ from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import ticks_from_step
 from twinfold.data.times import Times, as_times
 from twinfold.models.fitted_model import FittedModel
-from twinfold.simulation.inputs import level_index
 from twinfold.utils.text import clipped, listed
 
 QUERY = "query_id"
@@ -185,33 +186,63 @@ def read_start(
 def read_actions(
     df: pd.DataFrame,
     actions: list[Numbers],
+    words: Words,
     rows: NDArray[np.intp],
     model: FittedModel,
     problems: Problems,
 ) -> NDArray[Any]:
-    """Level indices ``(R,)`` or raw values ``(R, A)``; checked in ``rows``."""
-    names = model.roles.action
-    for name, numbers in zip(names, actions, strict=True):
+    """What a model takes of the actions, ``(R,)`` or ``(R, A)``; checked in ``rows``.
+
+    Args:
+        df: the questions.
+        actions: numbers of the action columns.
+        words: what the numbers of some of them count.
+        rows: rows with an action.
+        model: the fitted model.
+        problems: receives what is wrong.
+    """
+    roles, code = model.roles, model.action_code
+    for name, numbers in zip(roles.action, actions, strict=True):
         problems.add(
             rows[numbers.null[rows]],
             f"no action in column {name!r}; only the last row of a query can do without",
         )
         part = Numbers(numbers.values[rows], numbers.null[rows], numbers.bad[rows])
         _check_values(column(df, name), "action", rows, part, problems)
+    if not roles.action:
+        return np.zeros(len(df), np.int32)
     values = np.column_stack([numbers.values for numbers in actions])
-    fine = np.isfinite(values[rows])
-    if model.action_levels is not None:
-        levels = model.action_levels
-        index, unknown = level_index(levels, values[:, 0])
-        problems.add(
-            rows[unknown[rows] & fine[:, 0]],
-            lambda row: (
-                f"unknown action {values[row, 0]:g} in column {names[0]!r}; "
-                f"the levels: {listed(levels.tolist())}"
-            ),
-        )
-        return index
-    return values
+    if not code.levels:
+        return values
+    discrete, continuous = code.places
+    level = np.zeros(len(df), np.int32)
+    fine = rows[np.isfinite(values[rows][:, discrete]).all(axis=1)]
+    given = [[_value(roles.action[i], values[row, i], words) for i in discrete] for row in fine]
+    level[fine] = code.level_of(given)
+    names = ", ".join(repr(roles.action[i]) for i in discrete)
+    shown = dict(zip(fine.tolist(), given, strict=True))
+    problems.add(
+        fine[level[fine] < 0],
+        lambda row: (
+            f"unknown action {', '.join(map(clipped, shown[row]))} in column {names}; "
+            f"the levels: {listed(_levels(code))}"
+        ),
+    )
+    level = np.maximum(level, 0)
+    return code.pack(level, values[:, continuous]) if roles.mixed else level
+
+
+def _value(name: str, value: float, words: Words) -> Any:
+    """Return a value of a discrete column as the user wrote it."""
+    if name in words:
+        return words[name][int(value)]
+    return int(value) if value.is_integer() else value
+
+
+def _levels(code: ActionCode) -> list[Any]:
+    """Return the levels as they are shown in a message."""
+    alone = len(code.roles.action) == 1
+    return [row[0] for row in code.levels] if alone else list(code.level_names)
 
 
 def _check_values(

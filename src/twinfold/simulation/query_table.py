@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import Mask, as_numbers
+from twinfold.data.action_levels import read_actions as read_action_columns
+from twinfold.data.columns import Mask
 from twinfold.data.ids import did_you_mean
 from twinfold.data.issues import (
     Notes,
@@ -123,8 +124,10 @@ def read_queries(
         ahead = np.where(ahead > 0, ahead, np.nan)  # of other queries, or twice the same time
     context = read_context(df, order, first, agent, model, problems, ahead)
     start, first_row = context.start, context.row
-    actions = [as_numbers(column(df, name)) for name in roles.action]
-    no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
+    actions, words = read_action_columns([column(df, name) for name in roles.action], roles)
+    no_action = np.zeros(len(df), bool)
+    if roles.action:
+        no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
     # A last row may have the time only.
     asked = context.ahead & ~(last & ~first & no_action)
     problems.add(
@@ -132,7 +135,7 @@ def read_queries(
         "every row holds a state, and the last one no action: nothing is asked; leave the state "
         "empty where it is to be predicted",
     )
-    action = read_actions(df, actions, order[asked], model, problems)
+    action = read_actions(df, actions, words, order[asked], model, problems)
     if strict:
         for part in asked_parts(model, start, action[order[asked]]):
             _refuse(part, order[asked] if part.noun == "action" else first_row, problems)
@@ -208,7 +211,11 @@ def _column_problems(df: pd.DataFrame, roles: Roles) -> Iterator[str]:
     form = (
         f"a table of questions has the columns {QUERY!r}, {roles.agent!r} and {roles.time!r}, "
         f"{', '.join(map(repr, roles.state))} (the state, in the first row of each query) and "
-        f"{', '.join(map(repr, roles.action))} (the action, in every row)"
+        + (
+            f"{', '.join(map(repr, roles.action))} (the action, in every row)"
+            if roles.action
+            else ""
+        )
     )
     names = [str(name) for name in df.columns]
     count = names.count(QUERY)

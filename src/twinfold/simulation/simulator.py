@@ -18,6 +18,7 @@ from twinfold.data.ids import AgentId, canonical_ids
 from twinfold.data.issues import Notes
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.noisy_rollout import noise_sd, noisy_paths
 from twinfold.models.posterior import factor_draws
 from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import rollout_factors
@@ -51,7 +52,7 @@ class Rollout:
         agent: the user's id.
         columns: names of the D state columns.
         start: ``(..., D)``, the state before the first action.
-        actions: ``(..., H)`` the user's levels, or ``(..., H, A)`` raw units.
+        actions: ``(..., H)`` the user's levels, or ``(..., H, A)`` his values.
         steps: ``(H,)``, 1 to H: ``centre[..., h, :]`` is the state after ``steps[h]`` actions.
         centre: ``(..., H, D)``, robust mean over the members, raw units.
         members: ``(M, ..., H, D)``, each from its own predictions.
@@ -65,6 +66,7 @@ class Rollout:
         support: what stands behind each step, ``(..., H)`` arrays
             (:class:`twinfold.uncertainty.support.Support`).
         agent_column: the user's name of the agent column.
+        action_columns: his names of the action columns.
     """
 
     agent: AgentId
@@ -82,6 +84,7 @@ class Rollout:
     support: Support
     simultaneous: bool = False
     agent_column: str = "agent"
+    action_columns: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """One row per predicted state.
@@ -145,7 +148,10 @@ class Simulator:
             state: ``(D,)`` or ``(Q, D)`` in raw units, in the order of the state columns; or a
                 mapping (a dict, a row or columns of a table) from their names to values. None for
                 where the agent's data ended.
-            actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is discrete;
+            actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is one discrete
+                column; of several columns ``(H, C)`` or ``(Q, H, C)`` of his values, words among
+                them, or a mapping from their names; a number of steps if there are none.
+                Of continuous columns
                 ``(H, A)`` or ``(Q, H, A)`` in raw units if it is continuous, where ``(H,)`` does
                 for a single column.
             warn: receives what is doubtful about the answer, such as a question far outside the
@@ -198,6 +204,7 @@ class Simulator:
             simultaneous=found.simultaneous,
             support=found.states.support.map(own),
             agent_column=model.roles.agent,
+            action_columns=model.roles.action,
         )
 
     def _known(
@@ -227,6 +234,43 @@ class Simulator:
                 "state"
             )
         return start
+
+    def parts(
+        self,
+        state: Mapping[str, Any] | pd.Series | ArrayLike | None,
+        actions: ArrayLike,
+        *,
+        before: ArrayLike | None = None,
+        exogenous: Any = None,
+        hold_exogenous: bool = False,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Floats, Floats]:
+        """Return what a prediction's uncertainty is made of: noise and ignorance, ``(H, D)`` each.
+
+        Both are standard deviations in raw units: of the noise of the world, were the agent known,
+        and of what is not known of nets and agent, were there no noise.
+
+        Args:
+            state: ``(D,)`` raw units, as ``rollout``.
+            actions: ``(H,)`` or ``(H, C)``, as ``rollout``.
+            before: ``(j, D)``, the states of the rows before, as ``rollout``.
+            exogenous: future values of the exogenous columns, as ``rollout``.
+            hold_exogenous: whether the last value stands where there is no other; how far it may
+                go is ignorance.
+            lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.
+
+        Raises:
+            UsageError: as ``sample``, or the run holds no noise.
+        """
+        start = self._start(state, before)
+        _, codes = read_actions(self.model, actions)
+        if start.ndim != 1 or codes.ndim != (1 if self.model.discrete else 2):
+            raise UsageError("parts takes one state and one sequence of actions")
+        known = self._known(codes[None], exogenous, hold_exogenous, lengths, None)
+        agent = np.array([self.index], np.int32)
+        ignorance = predict(self.model, agent, start[None], codes[None], known).sd[0]
+        told = None if known is None else known.value[0]
+        return noise_sd(self.model, self.index, start, codes, told), ignorance
 
     def _start(self, state: Any, before: Any) -> Floats:
         """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory."""
@@ -262,11 +306,13 @@ class Simulator:
         hold_exogenous: bool = False,
         lengths: ArrayLike | None = None,
         strict: bool = False,
+        noise: bool = False,
     ) -> Floats:
         """Draw trajectories that the agent may take: ``(n, H, D)``, raw units.
 
-        Each draw takes a member, and factors from the agent's posterior in it (its mean if the run
-        has no posterior), and predicts from there; observation noise is not added.
+        Each draw takes a member, and factors from the agent's posterior in it, and predicts from
+        there. With noise every step has that of the world as well, and every row that of its
+        measurement (:mod:`twinfold.models.world_noise`).
 
         Args:
             state: ``(D,)`` raw units, or a mapping from column names; None for where the agent's
@@ -280,6 +326,7 @@ class Simulator:
             hold_exogenous: whether the last value stands where there is no other.
             lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.
             strict: refuse a question outside the range of the data, as ``rollout``.
+            noise: whether the noise of the world is in the draws.
 
         Raises:
             UsageError: as ``rollout``; or several states or action sequences are given.
@@ -295,10 +342,14 @@ class Simulator:
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; what is drawn there is a guess")
         each = -(-n // model.n_members)
-        index = np.array([self.index])
-        factors = factor_draws(model.posterior, index, each, seed)
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, warn)
         told = None if known is None else known.value
+        if noise:
+            single = None if told is None else told[0]
+            paths = noisy_paths(model, self.index, start, codes, each, seed, single)
+            return np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n]
+        index = np.array([self.index])
+        factors = factor_draws(model.posterior, index, each, seed)
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)
         flat = np.swapaxes(drawn[:, 0], 0, 1).reshape(-1, *drawn.shape[3:])
         return flat[:n]

@@ -36,6 +36,12 @@ from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, offset_of, zone_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import is_outside
+from twinfold.simulation.draws import (
+    drawn_states,
+    draws_table,
+    parts_columns,
+    uncertainty_parts,
+)
 from twinfold.simulation.inputs import GUESS, STRAYS, UNTOLD, untold
 from twinfold.simulation.known import Future
 from twinfold.simulation.prediction import Prediction, predict_queries
@@ -66,6 +72,8 @@ def answer(
     strict: bool = False,
     scenario: pd.DataFrame | None = None,
     hold_exogenous: bool = False,
+    parts: bool = False,
+    draws: int = 0,
 ) -> pd.DataFrame:
     """Answer every question of a table.
 
@@ -85,6 +93,10 @@ def answer(
             the time, and the agent if values differ between agents.
         hold_exogenous: whether the last value stands where there is no other, by how much it varies
             widening the band.
+        parts: add ``<state>_noise`` and ``<state>_ignorance``, the standard deviations that the
+            band is made of: of the noise of the world, and of what is not known of nets and agent.
+        draws: in place of one answer give so many trajectories that may be measured, with noise:
+            the column ``draw`` and the states, and no band.
 
     Raises:
         UsageError: ``queries`` is no table.
@@ -120,7 +132,12 @@ def answer(
         roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
         roles.time: _next_times(asked, column(queries, roles.time)),
     }
-    return pd.DataFrame(taken | found.columns(roles.state, tuple(taken)), copy=False)
+    if draws:
+        return draws_table(taken, roles.state, drawn_states(model, asked, draws))
+    table = taken | found.columns(roles.state, tuple(taken))
+    if parts:
+        table |= parts_columns(roles.state, tuple(table), *uncertainty_parts(model, asked))
+    return pd.DataFrame(table, copy=False)
 
 
 def _doubts(model: FittedModel, asked: Queries, middle: Floats) -> list[Doubt]:

@@ -48,6 +48,8 @@ class Task:
         angle_names: those states that are angles, in radians.
         progress: ``(state) -> scalar``, how near a distant goal a state is, for planners whose
             plans do not reach it; None if the task has no such goal.
+        choice: what stands between a planner's action and a run's, of a task that is made of a run
+            (:mod:`twinfold.planning.run_task`); None for a task with physics of its own.
     """
 
     name: str
@@ -71,6 +73,12 @@ class Task:
     terminated: Callable[[Any], Any]
     angle_names: tuple[str, ...] = ()
     progress: Callable[[Any], Any] | None = None
+    choice: Any = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the task has true dynamics; one that is made of a run has none."""
+        return self.choice is None
 
     def covariates(self, values: Any) -> Any:
         """The covariates pytree of one agent or of many.

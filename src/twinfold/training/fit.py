@@ -32,6 +32,7 @@ from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.adaptation.input_checks import reach_problems
 from twinfold.config import FitConfig
+from twinfold.data.actions import ActionCode
 from twinfold.data.issues import counted
 from twinfold.data.outliers import spike_rows
 from twinfold.data.panel import PanelDataset
@@ -41,6 +42,7 @@ from twinfold.models.behaviour_policy import Behaviour, fit_behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.known_inputs import wander
+from twinfold.models.learned_goal import fit_goal
 from twinfold.models.linear import LinearData, LinearFit, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
@@ -49,6 +51,7 @@ from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.model_selection import Choice, Log, select_model
+from twinfold.training.noise_regression import world_noise
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
 from twinfold.training.selection_settings import SELECTION
@@ -133,14 +136,24 @@ def _check_numbers(problem: TrainingContext, roles: Roles, reserved: PanelDatase
     """Refuse, before anything is trained, what the nets could not compute with."""
     with np.errstate(over="ignore", invalid="ignore"):
         normalizer = problem.normalizer(np.arange(len(problem.data), dtype=np.int32))
-    problems = list(unit_problems(normalizer, roles.state, roles.action))
-    columns = ("state", "action", "action_type")  # others than the fit's are refused as such
+    problems = list(unit_problems(normalizer, roles.state, _action_names(roles)))
+    columns = (
+        "state",
+        "action",
+        "action_type",
+        "levels",
+    )  # others than the fit's are refused as such
     if reserved is not None and all(
         getattr(reserved.roles, x) == getattr(roles, x) for x in columns
     ):
         problems = problems or reach_problems(normalizer, reserved)
     if problems:
         raise InvalidDataError(problems)
+
+
+def _action_names(roles: Roles) -> tuple[str, ...]:
+    """Return the names of the numbers that the model takes of an action."""
+    return ActionCode(roles, roles.levels).names
 
 
 def _run_writer(
@@ -197,7 +210,7 @@ def _fit(
     begun = time.perf_counter()
     log(
         f"{dataset.n_agents} agents, {len(problem.data)} transitions, "
-        f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_type} action; "
+        f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_kind}; "
         f"{problem.config.members} members"
     )
     choice = select_model(dataset, problem, log)
@@ -208,7 +221,10 @@ def _fit(
     if dataset.static is not None:
         log(_static_line(dataset, posterior))
     members = _solved(trained.members, posterior)
-    behaviour = _behaviour(problem, trained.normalizer, members, log)
+    goal, lines = fit_goal(dataset)
+    for line in lines:
+        log(line)
+    behaviour = _behaviour(dataset, problem, trained.normalizer, members, log)
     info = _run_info(dataset, problem, choice, trained, posterior, behaviour, provenance)
     return FittedModel(
         members=members,
@@ -224,6 +240,8 @@ def _fit(
         behaviour=behaviour,
         posterior=posterior,
         sums=trained.sums,
+        goal=goal,
+        noise=world_noise(problem, trained.normalizer, members, _noise_sd(trained, posterior)),
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
@@ -277,12 +295,21 @@ def _solved(members: FactorModel, posterior: Posterior) -> FactorModel:
     return eqx.tree_at(lambda m: m.agents, members, factors)
 
 
+def _noise_sd(trained: _Trained, posterior: Posterior) -> NDArray[np.float64]:
+    """Return the noise that held-out predictions have, ``(D,)``, raw units."""
+    return np.median(posterior.prior.noise, axis=0) * trained.normalizer.target_scale
+
+
 def _behaviour(
-    problem: TrainingContext, normalizer: Normalizer, members: FactorModel, log: Log
+    dataset: PanelDataset,
+    problem: TrainingContext,
+    normalizer: Normalizer,
+    members: FactorModel,
+    log: Log,
 ) -> Behaviour | None:
     """Return the policy that the data was recorded with, learned from it; None if none is."""
     config = problem.config
-    if problem.discrete or not config.behaviour_steps:
+    if problem.discrete or dataset.roles.mixed or not config.behaviour_steps:
         return None
     factors = np.asarray(members.agents[0], np.float64)
     behaviour = fit_behaviour(

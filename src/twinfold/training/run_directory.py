@@ -16,7 +16,7 @@ from twinfold import __version__
 from twinfold.errors import RunError, TwinfoldError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_format import build_model, parse_record
-from twinfold.training.run_schema import FORMAT, VERSION, Seal, check_ids
+from twinfold.training.run_schema import FORMAT, READ, VERSION, Seal, check_ids
 from twinfold.utils.reading import READING, parse_json, problem_lines, read_json, read_regular
 from twinfold.utils.text import clipped, cut
 
@@ -33,7 +33,7 @@ def load_run(path: str | Path) -> FittedModel:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise RunError(f"{folder}/run.json was not written by twinfold")
     version = raw.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in READ:
         raise RunError(
             f"{folder} has version {clipped(version)} of the run format, this is twinfold "
             f"{__version__}, which reads version {VERSION}; fit again"

@@ -18,11 +18,13 @@ import safetensors.numpy
 
 from twinfold.data.panel import DataRanges
 from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
+from twinfold.models.learned_goal import LearnedGoal, SmoothFunction
 from twinfold.models.linear import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior
 from twinfold.models.prior import Prior
 from twinfold.models.static_prior import StaticPrior
+from twinfold.models.world_noise import WorldNoise
 from twinfold.training.run_arrays import check_arrays, packed, unpacked
 from twinfold.training.run_schema import (
     FORMAT,
@@ -66,7 +68,9 @@ def write_model(folder: Path, model: FittedModel) -> None:
         arrays |= {f"behaviour{name}": value for name, value in flatten(model.behaviour).items()}
     if model.calibration is not None:
         arrays |= {f"calibration.{k}": value for k, value in model.calibration._asdict().items()}
-    arrays |= _posterior_arrays(model.posterior)
+    arrays |= _posterior_arrays(model.posterior) | _goal_arrays(model.goal)
+    if model.noise is not None:
+        arrays |= {f"noise.{name}": value for name, value in model.noise._asdict().items()}
     if model.added_ranges is not None:
         arrays |= {f"added.{name}": value for name, value in model.added_ranges._asdict().items()}
     arrays |= {f"sums.{name}": getattr(model.sums, name) for name in ("moment", "energy")}
@@ -160,6 +164,8 @@ def build_model(record: RunRecord, agent_ids: tuple[Any, ...], arrays: Arrays) -
         recent=arrays["recent"],
         added_ranges=_ranges(arrays, "added") if "added.state_low" in arrays else None,
         calibration=_load_calibration(arrays),
+        goal=_load_goal(arrays),
+        noise=_load_noise(arrays),
         info=info,
         **{name: arrays.get(name) for name in _OPTIONAL},  # pyright: ignore[reportArgumentType]
     )
@@ -191,6 +197,35 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
         "evidence.gram": packed(evidence.gram),
         "trained": trained,
     }
+
+
+def _goal_arrays(goal: LearnedGoal | None) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    if goal is not None and goal.reward is not None:
+        found |= {f"goal.reward.{name}": value for name, value in goal.reward._asdict().items()}
+        found["goal.reward.explained"] = np.array(goal.explained)
+    if goal is not None and goal.end is not None:
+        found |= {f"goal.end.{name}": value for name, value in goal.end._asdict().items()}
+    return found
+
+
+def _load_goal(arrays: Arrays) -> LearnedGoal | None:
+    def function(part: str) -> SmoothFunction | None:
+        if f"goal.{part}.mean" not in arrays:
+            return None
+        return SmoothFunction(*(arrays[f"goal.{part}.{name}"] for name in SmoothFunction._fields))
+
+    reward, end = function("reward"), function("end")
+    if reward is None and end is None:
+        return None
+    explained = 0.0 if reward is None else float(arrays["goal.reward.explained"])
+    return LearnedGoal(reward, explained, end)
+
+
+def _load_noise(arrays: Arrays) -> WorldNoise | None:
+    if "noise.process" not in arrays:
+        return None
+    return WorldNoise(*(arrays[f"noise.{name}"] for name in WorldNoise._fields))
 
 
 def _load_calibration(arrays: Arrays) -> Calibration | None:

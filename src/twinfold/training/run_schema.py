@@ -2,10 +2,10 @@
 
 Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, E known inputs,
 A action columns, B of these continuous, L levels of a discrete action, C static columns as coded, q
-linear features, s statistics; P and Q numbers in one half of a symmetric matrix of r and of q rows.
-Sizes that nothing else says are those of the first array that has them: S states of the sample, H
-steps of the band, n reserved agents, h steps of their scores, w rows of the changes of known inputs
-and o their steps.
+linear features, s statistics, V numbers that a learned reward reads, R random features of it; P and
+Q numbers in one half of a symmetric matrix of r and of q rows. Sizes that nothing else says are
+those of the first array that has them: S states of the sample, H steps of the band, n reserved
+agents, h steps of their scores, w rows of the changes of known inputs and o their steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from twinfold.config import FitConfig
+from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId
 from twinfold.data.levels import coded_names
 from twinfold.data.roles import Roles
 from twinfold.models.behaviour_policy import Behaviour, init_behaviour
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
+from twinfold.models.learned_goal import GOAL
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.run_info import RunInfo
 from twinfold.uncertainty.holdout_statistics import STATISTICS
@@ -34,7 +36,9 @@ Arrays = Mapping[str, NDArray[Any]]
 Sealed = Literal["model.safetensors", "agents.json", "config.toml"]
 
 FORMAT = "twinfold-run"
-VERSION = 9
+VERSION = 10
+READ = (9, 10)
+"""Versions that are read; 9 had no learned goal and no noise."""
 
 
 class _Strict(BaseModel):
@@ -171,6 +175,25 @@ _OPTIONAL = {
         "wander": Entry("w o E"),
     },
     "sums.rows": {"sums.rows": Entry("N", rule="not negative")},
+    "noise.": {
+        "noise.process": Entry("D", rule="not negative"),
+        "noise.agent": Entry("N D", rule="positive"),
+        "noise.slope": Entry("D D"),
+        "noise.measured": Entry("D", rule="not negative"),
+    },
+    "goal.reward.": {
+        "goal.reward.mean": Entry("V"),
+        "goal.reward.scale": Entry("V", rule="positive"),
+        "goal.reward.random": Entry("X R"),
+        "goal.reward.weights": Entry("F"),
+        "goal.reward.explained": Entry(""),
+    },
+    "goal.end.": {
+        "goal.end.mean": Entry("D"),
+        "goal.end.scale": Entry("D", rule="positive"),
+        "goal.end.random": Entry("Y R"),
+        "goal.end.weights": Entry("G"),
+    },
     "static": {
         "static.low": Entry("C"),
         "static.high": Entry("C"),
@@ -218,8 +241,11 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
     config, info, roles = record.config, record.info, record.roles
     if len(set(roles.columns)) < len(roles.columns):
         raise ValueError("the roles in run.json name a column twice")
-    discrete = roles.action_type == "discrete"
-    n_state, n_action = len(roles.state), len(roles.action)
+    discrete = roles.discrete
+    n_state, n_action = (
+        len(roles.state),
+        1 if discrete else len(ActionCode(roles, roles.levels).names),
+    )
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
     known = arrays["normalizer.known_mean"].size if "normalizer.known_mean" in arrays else 0
     if known != len(coded_names(roles.exogenous, record.levels)) + record.uneven:
@@ -252,6 +278,10 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
         "s": len(STATISTICS),
         "P": r * (r + 1) // 2,
         "Q": q * (q + 1) // 2,
+        "V": 2 * n_state + (n_levels if discrete else n_action),
+        "X": 1 + 2 * n_state + (n_levels if discrete else n_action),
+        "Y": 1 + n_state,
+        "R": GOAL.random,
     }
 
 

@@ -316,7 +316,7 @@ def _by_column(
 ) -> list[tuple[NDArray[Any], Floats]]:
     """Actions of which one column is drawn at random, and what is predicted; by column."""
     width = ends.action.shape[2] if ends.action.ndim == 3 else 1
-    if width == 1:
+    if width == 1 or seen.roles.mixed:  # a level with another's amount may be nothing that occurs
         return []
     pairs = []
     for column in range(width):

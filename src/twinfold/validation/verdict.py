@@ -106,7 +106,9 @@ def remedy(
     counts, levels = trained_counts(model), model.action_levels
     memory = found.statistics[:, STATISTICS.index("residual autocorrelation")]
     memory = memory[~np.isnan(memory)]
-    weights = len(model.roles.state) + (len(model.roles.action) if levels is None else len(levels))
+    weights = len(model.roles.state) + (
+        len(model.ranges.action_low) if levels is None else len(levels)
+    )
     rows = int(np.median(counts)) if len(counts) else 0
     if len(memory) >= rules.fewest and np.median(memory) > rules.remembered:
         kind = "earlier values"

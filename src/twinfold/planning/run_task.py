@@ -1,0 +1,285 @@
+"""A task made of a run: the user's reward and end of an episode, actions and ranges of the data.
+
+A built-in task brings its own physics; here nothing is known of an agent but what its simulator
+predicts. Axes: D state columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from twinfold.data.actions import ActionCode
+from twinfold.data.expression_value import Expression, bind, reads
+from twinfold.data.issues import counted
+from twinfold.errors import UsageError
+from twinfold.models.dynamics import Dynamics
+from twinfold.models.fitted_model import FittedModel
+from twinfold.models.learned_goal import SmoothFunction
+from twinfold.planning.choice import ActionChoice, ChosenDynamics
+from twinfold.tasks.task import Task
+
+FORBIDDEN = 1e9
+"""What a step with a forbidden action costs: more than any plan can earn."""
+
+
+@dataclass(frozen=True)
+class RunTaskSettings:
+    """Numbers that hold where the user does not say them.
+
+    Attributes:
+        max_steps: the longest episode, in steps.
+        handful: rows that are too few to know from what an action does.
+        fewest_rows: of the data, below which nothing is said of that.
+    """
+
+    max_steps: int = 100
+    handful: int = 2
+    fewest_rows: int = 10
+
+
+RUN_TASK = RunTaskSettings()
+"""Those of every task made of a run."""
+
+
+@dataclass(frozen=True)
+class ExpressionReward:
+    """``(state, action, next_state) -> scalar``: what an expression over columns says.
+
+    Attributes:
+        reward: what a step earns.
+        forbidden: which actions cost ``FORBIDDEN``; None if none do.
+        choice: what an action is made of.
+    """
+
+    reward: Expression | Callable[..., Any]
+    forbidden: Expression | None
+    choice: ActionChoice
+
+    def __call__(self, state: Any, action: Any, next_state: Any) -> Any:
+        """Return the reward of a step."""
+        level, amount = self.choice.parts(action)
+        earned = jnp.asarray(self.reward(state, level, amount, next_state, jnp), jnp.float32)
+        if self.forbidden is not None:
+            broken = self.forbidden(state, level, amount, next_state, jnp)
+            earned = earned - jnp.where(jnp.asarray(broken) != 0, FORBIDDEN, 0.0)
+        return earned
+
+
+@dataclass(frozen=True)
+class ExpressionEnd:
+    """``(next_state) -> bool``: whether an episode ends in a state; None for never."""
+
+    ends: Expression | Callable[..., Any] | None
+
+    def __call__(self, next_state: Any) -> Any:
+        """Return whether the episode ends there."""
+        if self.ends is None:
+            return jnp.zeros((), bool)
+        return jnp.asarray(self.ends(next_state, None, None, next_state, jnp)) != 0
+
+
+def run_task(
+    model: FittedModel,
+    reward: str | None = None,
+    terminated: str | None = None,
+    *,
+    forbidden: str | None = None,
+    max_steps: int | None = None,
+) -> Task:
+    """Return a task with the states and actions of a run.
+
+    Args:
+        model: a fitted model.
+        reward: what a step earns, an expression over columns; that of the run's roles if None.
+        terminated: whether an episode ends in a state, likewise; never if nothing says it.
+        forbidden: which actions may not be taken, an expression over action columns.
+        max_steps: the longest episode; 100 if None.
+
+    Raises:
+        UsageError: the run has no actions, nothing says what is earned, an expression cannot be
+            read, or all levels are forbidden.
+    """
+    roles, code = model.roles, model.action_code
+    if not roles.action:
+        raise UsageError(
+            "the run has no action column: it predicts, and there is nothing to choose by a plan "
+            "or a policy"
+        )
+    earned, name = _reward(model, reward)
+    ends = _end(model, terminated)
+    ban = None if forbidden is None else bind(forbidden, code, "--forbid", "forbidden")
+    allowed = _allowed(model, ban)
+    choice = ActionChoice.of_model(model, allowed)
+    by_amount = ban is not None and not reads(ban) <= _discrete_columns(model)
+    low, high = choice.bounds or (None, None)
+    return Task(
+        name=name,
+        state_names=roles.state,
+        action_names=roles.action,
+        action_type="discrete" if roles.discrete else "continuous",
+        n_actions=choice.n_actions,
+        action_low=low,
+        action_high=high,
+        covariate_names=(),
+        covariate_low=np.zeros(0),
+        covariate_high=np.zeros(0),
+        test_agents=np.zeros((0, 0)),
+        max_steps=max_steps or RUN_TASK.max_steps,
+        state_low=model.ranges.state_low,
+        state_high=model.ranges.state_high,
+        make_covariates=tuple,
+        reset=_recorded(model),
+        step=_no_physics,
+        reward=ExpressionReward(earned, ban if by_amount else None, choice),
+        terminated=ExpressionEnd(ends),
+        angle_names=roles.angle,
+        choice=choice,
+    )
+
+
+def acted_on(stack: Dynamics, task: object) -> Dynamics:
+    """Return a run's simulators as whoever acts in a task sees them."""
+    choice = getattr(task, "choice", None)
+    return stack if choice is None else ChosenDynamics(stack, choice)
+
+
+def _reward(model: FittedModel, given: str | None) -> tuple[Callable[..., Any], str]:
+    """Return what a step earns, and a name for it: as given, by the roles, or learned."""
+    roles, code, goal = model.roles, model.action_code, model.goal
+    text = given if given is not None else roles.reward_expression
+    if text is not None:
+        what = "--reward" if given is not None else "the reward of the run's roles"
+        return bind(text, code, what), text
+    if goal is None or goal.reward is None:
+        raise UsageError(
+            "nothing says what is to be gained: give --reward, an expression over columns such as "
+            f'"-({roles.state[0]} - 1)^2", or the --task of a built-in one'
+        )
+    if goal.explained <= 0:
+        raise UsageError(
+            f"the reward column {roles.reward!r} cannot be told from state, action and next state: "
+            "give --reward, an expression over columns"
+        )
+    share = f"{100 * goal.explained:.0f} % of it explained"
+    return LearnedReward(code, goal.reward), f"reward column {roles.reward!r}, learned ({share})"
+
+
+def _end(model: FittedModel, given: str | None) -> Callable[..., Any] | None:
+    """Return whether an episode ends in a state: as given, by the roles, or learned."""
+    kept, goal = model.roles.terminated_expression, model.goal
+    text = given if given is not None else kept
+    if text is not None:
+        what = "--terminated" if given is not None else "the end in the run's roles"
+        return bind(text, model.action_code, what, "terminated")
+    return None if goal is None or goal.end is None else LearnedEnd(goal.end)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedReward:
+    """A learned reward, called as an expression is."""
+
+    code: ActionCode
+    function: SmoothFunction
+
+    def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any) -> Any:
+        """Return the reward of a step."""
+        action = amount
+        if self.code.roles.mixed:
+            action = self.code.pack(level, amount, xp)
+        elif level is not None:
+            action = (level[..., None] == xp.arange(len(self.code.levels))) * 1.0
+        return self.function(xp.concatenate([state, action, next_state], axis=-1), xp)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedEnd:
+    """A learned end of an episode, called as an expression is."""
+
+    function: SmoothFunction
+
+    def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any) -> Any:
+        """Return whether an episode ends in a state."""
+        return self.function(next_state, xp) > 0
+
+
+def _discrete_columns(model: FittedModel) -> set[str]:
+    return {model.roles.action[i] for i in model.action_code.places[0]}
+
+
+def _allowed(model: FittedModel, ban: Expression | None) -> list[int]:
+    """Return the levels that were seen and are not forbidden whatever the amount."""
+    seen = np.flatnonzero(level_counts(model) > 0)
+    if ban is None or not len(seen) or not reads(ban) <= _discrete_columns(model):
+        return seen.tolist()
+    broken = np.broadcast_to(np.asarray(ban(None, seen, None, None)) != 0, seen.shape)
+    if broken.all():
+        raise UsageError(f"--forbid {ban.text!r} forbids every action that was ever taken")
+    return seen[~broken].tolist()
+
+
+def level_counts(model: FittedModel) -> np.ndarray:
+    """Return how many transitions of the data took each level, ``(L,)``; empty without levels."""
+    code, norm = model.action_code, model.normalizer
+    n_levels = len(code.levels)
+    if code.roles.mixed:
+        total = float(model.sums.count.sum())
+        return np.round(norm.action_mean[:n_levels] * total)
+    size = model.sums.gram.shape[-1]
+    first = size - n_levels if model.uneven else 1 + norm.n_inputs  # linear_terms.over_step
+    places = np.arange(first, first + n_levels)
+    return np.round(model.sums.gram[:, places, places].sum(axis=0))
+
+
+def unknown_effect(model: FittedModel, codes: np.ndarray) -> str | None:
+    """Return why nothing is known of what actions do that a plan takes; None if something is.
+
+    That is so of a level that was hardly ever taken, and of an amount whose whole variation rests
+    on a handful of rows: ``K var / range^2`` is the number of rows at an end of its range that
+    would vary as much.
+
+    Args:
+        model: a fitted model.
+        codes: of the plan, ``(H,)`` or ``(H, A)``.
+    """
+    code, rows = model.action_code, float(model.sums.count.sum())
+    if rows < RUN_TASK.fewest_rows or not code.roles.action:
+        return None
+    if code.levels:
+        level = code.unpack(codes)[0] if code.roles.mixed else codes
+        counts = level_counts(model)
+        for each in np.unique(level[counts[level] <= RUN_TASK.handful]):
+            return (
+                f"the plan takes the action {code.level_names[each]}, and of what it does "
+                f"{counted(int(counts[each]), 'row')} of the data are all that is known"
+            )
+    if code.roles.discrete or code.roles.mixed:
+        return None
+    width = model.ranges.action_high - model.ranges.action_low
+    varied = rows * (model.normalizer.action_scale / np.where(width > 0, width, 1.0)) ** 2
+    for c in np.flatnonzero((width > 0) & (varied < RUN_TASK.handful + 0.5)):
+        return (
+            f"what {code.roles.action[c]!r} does rests on a handful of rows: it is the same in all "
+            "others"
+        )
+    return None
+
+
+def _recorded(model: FittedModel) -> Callable[[Any, Any], Any]:
+    """Return ``(covariates, key) -> state``: states of the data, drawn at random."""
+    states = np.asarray(model.sample.state, np.float32)
+
+    def reset(covariates: Any, key: Any) -> Any:
+        del covariates
+        return jnp.asarray(states)[jax.random.randint(key, (), 0, len(states))]
+
+    return reset
+
+
+def _no_physics(covariates: Any, state: Any, action: Any) -> Any:
+    raise UsageError("a task made of a run has no true dynamics to act in; use its simulators")
