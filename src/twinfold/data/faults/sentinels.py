@@ -45,6 +45,7 @@ def sentinel(values: Floats) -> tuple[float, int] | None:
         share = count / len(values)
         if (
             count >= FAULTS.repeated
+            and len(others) >= FAULTS.constant_beside
             and FAULTS.repeated_share <= share <= FAULTS.constant_share
             and value != 0
             and gap > FAULTS.constant_gap * span > 0
