@@ -13,7 +13,7 @@ class FaultSettings:
         fewest_rows: rows of three that follow each other, below which nothing is said of
             alignment.
         rows_per_column: rows for every column of a regression, at the least.
-        most_rows: rows that a regression is made of; of more, whole trajectories are drawn.
+        most_rows: rows that a regression is made of; of more, so many are drawn.
         ridge: of a regression on standardised columns, as a share of the rows.
         noise: share of its variance below which the rest of a column is rounding.
         gain: by how much the logarithm of the error, summed over columns, must be less with
