@@ -1,17 +1,28 @@
-"""``twinfold data``: collect, import, validate, describe."""
+"""``twinfold data``: collect, import, export, validate, describe."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
 from twinfold.cli.console import console, print_json, set_up_jax, warn
 from twinfold.cli.flags import Flag, RoleFlags, TimeStep, check_outputs
 from twinfold.cli.values import Agents, Place, Seed
-from twinfold.errors import InvalidDataError
+from twinfold.errors import InvalidDataError, UsageError
 
-app = App(name="data", help="Collect, check and describe panel data.", help_format="plaintext")
+if TYPE_CHECKING:
+    from twinfold.data.panel import PanelDataset
+
+ExportFormat = Literal["minari", "d3rlpy", "parquet"]
+
+app = App(
+    name="data",
+    help="Collect, import, export, check and describe panel data.",
+    help_format="plaintext",
+)
 
 
 @app.command
@@ -57,17 +68,22 @@ def collect(
     chosen = get_task(task)
     dataset = collect_panel(chosen, policy, agents, seed)
     save_panel(dataset, out, provenance(chosen, policy, agents, seed))
+    _tell_written(dataset, out, json)
+
+
+def _tell_written(panel: PanelDataset, out: Path, json: bool) -> None:
+    """Say what was written where."""
     if json:
         print_json(
             {
                 "out": str(out),
-                "agents": dataset.n_agents,
-                "transitions": dataset.n_transitions,
-                "fingerprint": dataset.fingerprint(),
+                "agents": panel.n_agents,
+                "transitions": panel.n_transitions,
+                "fingerprint": panel.fingerprint(),
             }
         )
     else:
-        print(f"{out}: {dataset.n_agents} agents, {dataset.n_transitions} transitions")
+        print(f"{out}: {panel.n_agents} agents, {panel.n_transitions} transitions")
 
 
 @app.command(name="import")
@@ -76,6 +92,8 @@ def import_(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
+    out: Place | None = None,
+    each: Flag = False,
     replace: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -88,16 +106,29 @@ def import_(
       twinfold data import cohort.csv
       twinfold data import cohort.csv --action dose --action-type continuous
 
+    A data set of Minari, d3rlpy or with D4RL's arrays becomes a table, with its
+    manifest:
+
+      twinfold data import main_data.hdf5 --out cohort.parquet
+
     Args:
         table: A .csv, .tsv or .parquet file, compressed text (.csv.gz, .csv.zst), or a folder of
-            Parquet files.
+            Parquet files; or a .hdf5 or .h5 file or a folder of Minari.
         columns: What is known of the columns.
+        out: Table to write, .parquet or .csv, of a data set of reinforcement learning.
+        each: Take every episode of such a set for an agent, where it does not say whose it is.
         replace: Write the manifest anew if there is one.
         json: Print a record instead of tables.
     """
     from twinfold.cli.render import show_import
     from twinfold.data.import_table import import_table
+    from twinfold.data.rl.convert import is_episodes
 
+    if is_episodes(table):
+        _import_episodes(table, out, each, json)
+        return 0
+    if out is not None:
+        raise UsageError("--out goes with a data set of Minari, d3rlpy or D4RL; a table stays")
     known = columns.known(table)
     found = import_table(table, known, columns.form.given(), replace=replace)
     written = found.report is not None and found.report.ok
@@ -116,6 +147,57 @@ def import_(
             warn(line)
         print(f"manifest: {found.place}" if written else "nothing was written")
     return 0 if written else InvalidDataError.exit_code
+
+
+def _import_episodes(source: Path, out: Path | None, each: bool, json: bool) -> None:
+    """Write a data set of reinforcement learning as a table."""
+    from twinfold.data.io import TABLE_SUFFIXES, save_panel
+    from twinfold.data.rl.convert import panel_of_episodes
+
+    if out is None:
+        raise UsageError("a data set of episodes needs --out, the table to write")
+    check_outputs({"out": TABLE_SUFFIXES}, out=out)
+    panel = panel_of_episodes(source, each=each)
+    save_panel(panel, out, {"imported": source.name})
+    _tell_written(panel, out, json)
+    for line in panel.warnings:
+        warn(line)
+
+
+@app.command
+def export(
+    table: Place,
+    /,
+    *,
+    out: Place,
+    to: ExportFormat,
+    columns: RoleFlags = RoleFlags(),
+    json: Flag = False,
+) -> None:
+    """Write a table for another library: a folder for Minari, a file for d3rlpy, or Parquet.
+
+    Trajectories become episodes; what the other format has no place for (ids,
+    names of columns, times) is kept beside, so that `data import` brings the
+    same panel back.
+
+      twinfold data export cohort.parquet --to d3rlpy --out cohort.h5
+      twinfold data export cohort.parquet --to minari --out cohort-v0
+
+    Args:
+        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        out: Place to write.
+        to: minari, d3rlpy or parquet.
+        columns: Which column is what.
+        json: Print a record instead of a sentence.
+    """
+    from twinfold.data.io import load_panel
+    from twinfold.data.rl.convert import write_episodes
+
+    suffixes = {"minari": (), "d3rlpy": (".h5", ".hdf5"), "parquet": (".parquet", ".pq")}
+    check_outputs({"out": suffixes[to]}, out=out)
+    panel = load_panel(table, columns.roles(table), form=columns.form.given())
+    write_episodes(panel, out, to)
+    _tell_written(panel, out, json)
 
 
 @app.command

@@ -17,6 +17,11 @@ from .panel import (
     PanelDataset as PanelDataset,
     Transitions as Transitions,
 )
+from .rl.convert import (
+    episode_table as episode_table,
+    panel_of_episodes as panel_of_episodes,
+    write_episodes as write_episodes,
+)
 from .roles import Roles as Roles
 from .table_format import TableFormat as TableFormat
 from .validate import ValidationReport as ValidationReport, check as check

@@ -150,7 +150,9 @@ class CsvFile:
         return df
 
     def texts(self) -> dict[str, pd.Series]:
-        """Return every column as it is written, by its name; of equal names the first.
+        """Return every column as it is written, without blanks around, by its name.
+
+        Of equal names it is the first.
 
         Raises:
             InvalidDataError: rows are not regular, or a value is no UTF-8 text.
@@ -160,7 +162,8 @@ class CsvFile:
         found: dict[str, pd.Series] = {}
         for name, column in texts:
             if name not in found:
-                found[name] = self._text(name, column).to_pandas().astype(object)
+                text = pc.utf8_trim_whitespace(self._text(name, column))
+                found[name] = text.to_pandas(strings_to_categorical=False).astype(object)
         return found
 
     def _columns(self, places: list[int]) -> list[Any]:

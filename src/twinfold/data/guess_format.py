@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from twinfold.data.columns import NULL_TEXTS, as_numbers
-from twinfold.data.csv_file import CsvFile
 from twinfold.data.faults.sentinels import KNOWN, sentinel
 from twinfold.data.table_format import TableFormat, settle_numbers
 from twinfold.data.text_source import read_text
@@ -77,11 +76,6 @@ def guess_encoding(file: Path) -> Guess | None:
     except UnicodeDecodeError as error:
         return Guess("cp1252", f"byte {error.start} is no UTF-8")
     return None
-
-
-def text_columns(opened: CsvFile) -> dict[str, pd.Series]:
-    """Return every column of a text file as it is written."""
-    return {name: series.str.strip() for name, series in opened.texts().items()}
 
 
 def guess_marks(columns: dict[str, pd.Series], separator: str) -> Guess | None:

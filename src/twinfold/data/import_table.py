@@ -22,7 +22,6 @@ from twinfold.data.guess_format import (
     guess_encoding,
     guess_marks,
     guess_missing,
-    text_columns,
 )
 from twinfold.data.guess_roles import RoleGuesses, guess_roles
 from twinfold.data.io import TABLE_SUFFIXES, open_table, read_table
@@ -161,7 +160,7 @@ def _text_format(file: Path, form: Mapping[str, Any], settings: dict[str, Guess]
         known["encoding"] = guess.value
     opened = open_table(file, TableFormat.parse(known))
     assert isinstance(opened, CsvFile), "by its suffix"
-    texts = text_columns(opened)
+    texts = opened.texts()
     settings["separator"] = Guess(opened.separator, "the most frequent one in the header")
     if not {"decimal", "thousands"} & set(known):
         guess = guess_marks(texts, opened.separator)

@@ -62,9 +62,10 @@ from twinfold.utils.programs import drop_programs
 
 
 def fit(
-    dataset: PanelDataset,
+    dataset: PanelDataset | Any,
     config: FitConfig | None = None,
     *,
+    roles: Roles | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     reserve: int | Literal["auto"] | PanelDataset = "auto",
     source: Mapping[str, Any] | None = None,
@@ -74,8 +75,9 @@ def fit(
     """Learn a simulator for every agent (PerSim, section 4).
 
     Args:
-        dataset: the panel.
+        dataset: the panel; or a data frame of any kind, with ``roles``.
         config: settings; the defaults are meant for any panel.
+        roles: which column of a frame is what; see ``PanelDataset.from_frame``.
         out: run directory to write. While the fit runs, its state is kept in ``<out>.partial``;
             an interrupted fit started again with the same data and settings goes on from there,
             to the same result.
@@ -96,6 +98,8 @@ def fit(
     drop_programs()  # of earlier fits in this process
     config = config or FitConfig()
     log = log or (lambda line: None)
+    if not isinstance(dataset, PanelDataset):
+        dataset = PanelDataset.from_frame(dataset, Roles.parse(roles or {}))
     whole = dataset
     dataset, reserved = split_reserved(whole, reserve, config.seed)
     if dataset is not whole:  # the fingerprint of the run is of the others alone

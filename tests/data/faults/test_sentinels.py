@@ -62,6 +62,9 @@ def test_declared_missing_it_is_gone() -> None:
         lambda rng, n: rng.lognormal(0, 2, n),
         lambda rng, n: rng.integers(90, 100, n),
         lambda rng, n: rng.choice([0, 50, 100], n),
+        lambda rng, n: np.where(np.arange(n) % 20 == 0, 5.0, rng.normal(5, 1, n)),  # a start
+        lambda rng, n: np.where(np.arange(n) % 20 == 0, 50.0, rng.normal(5, 1, n)),
+        lambda rng, n: rng.choice([1, 2, 4, 8], n, p=[0.3, 0.3, 0.3, 0.1]),
         lambda rng, n: np.where(np.arange(n) < 20, 0.123, rng.normal(size=n)),  # one stands still
     ],
 )

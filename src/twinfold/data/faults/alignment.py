@@ -92,13 +92,14 @@ def alignment_figures(
     """
     if not action.shape[1] or len(state) < 3:
         return None
-    middle = _middles(joined)
+    middle = _drawn(np.flatnonzero(joined[1:] & joined[:-1]) + 1)
     actions = _coded(roles, action)
     before, now, after = state[middle - 1], state[middle], state[middle + 1]
     here, below, above = (actions[middle + k] for k in (0, 1, -1))
     fine = np.isfinite(np.hstack([before, now, after, here, below, above])).all(axis=1)
-    parts = [part[fine] for part in (before, now, after, here, below, above)]
-    before, now, after, here, below, above = _drawn(parts)
+    before, now, after, here, below, above = (
+        part[fine] for part in (before, now, after, here, below, above)
+    )
     width = 1 + 2 * state.shape[1] + actions.shape[1]
     if len(now) < max(FAULTS.fewest_rows, FAULTS.rows_per_column * width):
         return None
@@ -178,7 +179,7 @@ def reward_lines(
     known = np.zeros(len(state), bool)
     known[step] = True
     rows = np.flatnonzero(known[1:-1] & known[:-2] & known[2:]) + 1
-    rows = rows[rows + 2 < len(state)]
+    rows = _drawn(rows[rows + 2 < len(state)])
     actions = _coded(roles, action)
 
     def transition(i: Any) -> Floats:
@@ -187,7 +188,7 @@ def reward_lines(
 
     inputs = [transition(rows + k) for k in (0, -1, 1)]
     fine = np.isfinite(np.hstack([*inputs, reward[rows, None]])).all(axis=1)
-    *inputs, target = _drawn([*(part[fine] for part in inputs), reward[rows][fine, None]])
+    inputs, target = [part[fine] for part in inputs], reward[rows][fine, None]
     if len(target) < max(FAULTS.fewest_rows, FAULTS.rows_per_column * (inputs[0].shape[1] + 1)):
         return
     total = float(np.var(target))
@@ -226,15 +227,11 @@ def _follows(state: Floats, action: Floats) -> NDArray[np.bool_]:
     return error < FAULTS.follows * np.var(y, axis=0)
 
 
-def _middles(joined: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Rows with a neighbour of their trajectory on both sides."""
-    return np.flatnonzero(joined[1:] & joined[:-1]) + 1
-
-
-def _drawn(parts: list[Floats]) -> list[Floats]:
-    """Every k-th row, of as many as are needed: the order is by agents, of which all count."""
-    stride = -(-len(parts[0]) // FAULTS.most_rows)
-    return [part[::stride] for part in parts] if stride > 1 else parts
+def _drawn(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return some of many rows, drawn at random, in their order."""
+    if len(rows) <= FAULTS.most_rows:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, FAULTS.most_rows, replace=False))
 
 
 def _coded(roles: Roles, action: Floats) -> Floats:

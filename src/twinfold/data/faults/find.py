@@ -50,9 +50,10 @@ def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     found = [alignment_line(roles, figures)]
     if rows.reward is not None:
         found += reward_lines(roles, rows.state, rows.action, rows.reward, inner[:-1])
+    first = np.r_[True, ~inner[:-1]]
     for name, values in zip(roles.state, rows.state.T, strict=True):
         if name not in roles.angle:
-            found.append(sentinel_line(name, "state", values, rows.order, notes))
+            found.append(sentinel_line(name, "state", values, rows.order, notes, first))
     acted, acting = rows.action[inner], rows.acting[inner]
     change = (rows.state[1:] - rows.state[:-1])[inner[:-1]]
     for name, values in zip(roles.action, acted.T, strict=True):

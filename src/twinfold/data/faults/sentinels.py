@@ -22,15 +22,26 @@ KNOWN = frozenset(
 """Numbers that are often written where there is no value."""
 
 
-def sentinel(values: Floats) -> tuple[float, int] | None:
+def sentinel(values: Floats, first: NDArray[np.bool_] | None = None) -> tuple[float, int] | None:
     """Return a number that probably stands for no value, and how often it is there.
 
     It is far from all others of its column: by half their range if it is one that is often used so
-    (-999), by their range if not; or it is repeated where hardly any other value is.
+    (-999), by their range if not; or it is repeated where hardly any other value is. Where
+    trajectories begin, a value may be repeated.
 
     Args:
         values: ``(n,)``, finite, in the order of trajectories.
+        first: ``(n,)``, whether a trajectory begins.
     """
+    found = _far(values, known=True)
+    if found is None:
+        values = values if first is None else values[~first]
+        found = _far(values, known=False)
+    return _repeated(values) if found is None else found
+
+
+def _far(values: Floats, known: bool) -> tuple[float, int] | None:
+    """An end of a column that is far from all else: a number ``known`` to be used so, or any."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 3:
         return None
@@ -39,24 +50,29 @@ def sentinel(values: Floats) -> tuple[float, int] | None:
         others = distinct[1:] if place == 0 else distinct[:-1]
         span, gap = others[-1] - others[0], abs(distinct[beside] - value)
         # -1 may be a step back beside 0 and 1: it must be as far away as a number of no renown.
-        wide = FAULTS.constant_gap if value == -1 else FAULTS.sentinel_gap
-        if value in KNOWN and count >= FAULTS.sentinel_times and gap > wide * span > 0:
-            return value, count
+        wide = FAULTS.constant_gap if value == -1 or not known else FAULTS.sentinel_gap
+        if not gap > wide * span > 0:
+            continue
         share = count / len(values)
+        often = FAULTS.repeated_share <= share <= FAULTS.constant_share
+        if known and value in KNOWN and count >= FAULTS.sentinel_times:
+            return value, count
         if (
-            count >= FAULTS.repeated
-            and FAULTS.repeated_share <= share <= FAULTS.constant_share
+            not known
             and value != 0
-            and gap > FAULTS.constant_gap * span > 0
+            and count >= FAULTS.repeated
+            and often
+            and len(others) >= FAULTS.constant_beside
         ):
             return value, count
-    return _repeated(values, distinct, counts)
+    return None
 
 
-def _repeated(
-    values: Floats, distinct: Floats, counts: NDArray[np.integer]
-) -> tuple[float, int] | None:
+def _repeated(values: Floats) -> tuple[float, int] | None:
     """A value within the range of a column in which hardly any other is there twice."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 3:
+        return None
     inner = counts[1:-1]
     most = int(np.argmax(inner)) + 1
     count, others = int(counts[most]), len(values) - int(counts[most])
@@ -71,7 +87,14 @@ def _repeated(
     return (float(distinct[most]), count) if scattered else None
 
 
-def sentinel_line(name: str, role: str, values: Floats, rows: Rows, notes: Notes) -> str | None:
+def sentinel_line(
+    name: str,
+    role: str,
+    values: Floats,
+    rows: Rows,
+    notes: Notes,
+    first: NDArray[np.bool_] | None = None,
+) -> str | None:
     """Return one line on a number of a column that probably stands for no value.
 
     Args:
@@ -80,9 +103,10 @@ def sentinel_line(name: str, role: str, values: Floats, rows: Rows, notes: Notes
         values: ``(R,)``.
         rows: ``(R,)``, the user's row of each.
         notes: names rows.
+        first: ``(R,)``, whether a trajectory begins.
     """
     fine = np.isfinite(values)
-    found = sentinel(values[fine])
+    found = sentinel(values[fine], None if first is None else first[fine])
     if found is None:
         return None
     value, count = found

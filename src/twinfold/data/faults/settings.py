@@ -13,7 +13,7 @@ class FaultSettings:
         fewest_rows: rows of three that follow each other, below which nothing is said of
             alignment.
         rows_per_column: rows for every column of a regression, at the least.
-        most_rows: rows that a regression is made of; of more, whole trajectories are drawn.
+        most_rows: rows that a regression is made of; of more, so many are drawn.
         ridge: of a regression on standardised columns, as a share of the rows.
         noise: share of its variance below which the rest of a column is rounding.
         gain: by how much the logarithm of the error, summed over columns, must be less with
@@ -32,6 +32,7 @@ class FaultSettings:
         sentinel_times: occurrences of a number that stands for no value, at the least.
         sentinel_gap: its distance from all others, in ranges of these: of one known to be used so.
         constant_gap: the same of any other number.
+        constant_beside: different values beside one, at the least.
         constant_share: share of the rows that one may make up.
         repeated: occurrences of a number within the range of a column that otherwise has few twice.
         repeated_share: share of the rows that they make up at the least.
@@ -61,6 +62,7 @@ class FaultSettings:
     sentinel_times: int = 2
     sentinel_gap: float = 0.5
     constant_gap: float = 1.0
+    constant_beside: int = 10
     constant_share: float = 0.4
     repeated: int = 5
     repeated_share: float = 0.02

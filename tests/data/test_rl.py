@@ -1,0 +1,185 @@
+"""Data sets of reinforcement learning go to panels and back without loss, by the real libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.data import PanelDataset, episode_table, panel_of_episodes
+from twinfold.data.rl.convert import write_episodes
+from twinfold.data.rl.d3rlpy_format import to_d3rlpy
+from twinfold.errors import InvalidDataError, UsageError
+
+h5py = pytest.importorskip("h5py")
+
+
+def panel(kind: str = "continuous", dates: bool = False) -> PanelDataset:
+    """Agents with two episodes, one with a gap; ids of text, static columns, a zone."""
+    rng = np.random.default_rng(0)
+    t = np.array([0, 1, 2, 3, 0, 1, 2, 0, 1, 5, 6, 7])
+    frame = pd.DataFrame({
+        "robot": ["Zoë"] * 7 + ["007"] * 5, "trial": ["e2"] * 4 + ["e10"] * 3 + ["e1"] * 5,
+        "when": pd.Timestamp("2026-10-24", tz="Europe/Berlin") + pd.to_timedelta(t, unit="h")
+        if dates else t,
+        "x": rng.normal(size=12), "y": rng.normal(size=12), "r": rng.normal(size=12),
+        "a": rng.normal(size=12) if kind == "continuous" else rng.integers(-1, 2, 12),
+        "b": rng.normal(size=12), "end": np.isin(np.arange(12), [3, 11]),
+        "cut": np.arange(12) == 6, "mass": [1.5] * 7 + [np.nan] * 5,
+    })  # fmt: skip
+    roles = {
+        "agent": "robot", "episode": "trial", "time": "when", "state": ["x", "y"],
+        "action": ["a", "b"] if kind == "continuous" else ["a"], "action_type": kind,
+        "reward": "r", "terminated": "end", "truncated": "cut", "static": ["mass"],
+    }  # fmt: skip
+    return PanelDataset.from_frame(frame, roles)
+
+
+CASES = [("continuous", False), ("discrete", True)]
+
+
+@pytest.mark.parametrize(("kind", "dates"), CASES)
+@pytest.mark.parametrize("form", ["minari", "d3rlpy", "parquet"])
+def test_a_panel_comes_back_as_it_was(tmp_path: Path, form: Any, kind: str, dates: bool) -> None:
+    if form == "minari":
+        pytest.importorskip("minari")
+    before = panel(kind, dates)
+    place = tmp_path / {"minari": "set", "d3rlpy": "set.h5", "parquet": "set.parquet"}[form]
+    write_episodes(before, place, form)
+    if form == "parquet":
+        from twinfold import load_panel
+
+        after = load_panel(place)
+    else:
+        after = panel_of_episodes(place)
+    assert after.fingerprint() == before.fingerprint()
+    assert after.roles == before.roles
+    assert after.time_zone == before.time_zone
+    np.testing.assert_array_equal(after.static, before.static)
+    if form == "minari":
+        with pytest.raises(UsageError, match="exists already"):
+            write_episodes(before, place, form)
+
+
+def test_minari_reads_what_was_written_and_is_read(tmp_path: Path) -> None:
+    minari = pytest.importorskip("minari")
+    before = panel("discrete")
+    write_episodes(before, tmp_path / "set", "minari")
+    dataset = minari.MinariDataset(tmp_path / "set" / "data")
+    assert dataset.total_episodes == 4  # a gap splits one
+    assert dataset.total_steps == before.n_transitions
+    first = next(iter(dataset.iterate_episodes([0])))
+    np.testing.assert_array_equal(first.observations, before.state[: len(first.observations)])
+    assert panel_of_episodes(dataset).fingerprint() == before.fingerprint()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what the library would rather be told
+def test_a_set_that_minari_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    minari = pytest.importorskip("minari")
+    gym = pytest.importorskip("gymnasium")
+    from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    rng = np.random.default_rng(0)
+    buffers = [
+        EpisodeBuffer(
+            id=i,
+            observations={"goal": rng.normal(size=(6, 1)), "body": rng.normal(size=(6, 2))},
+            actions=rng.normal(size=(5, 2)),
+            rewards=list(rng.normal(size=5)),
+            terminations=[False] * 4 + [i == 0],
+            truncations=[False] * 4 + [i == 1],
+            infos={},
+        )
+        for i in range(2)
+    ]
+    space = {"goal": gym.spaces.Box(-9, 9, (1,)), "body": gym.spaces.Box(-9, 9, (2,))}
+    minari.create_dataset_from_buffers(
+        "room/panel-v0", buffers, observation_space=gym.spaces.Dict(space),
+        action_space=gym.spaces.Box(-9, 9, (2,)), data_format="hdf5",
+    )  # fmt: skip
+    for source in (tmp_path / "room" / "panel-v0", minari.load_dataset("room/panel-v0")):
+        found = panel_of_episodes(source)
+        assert found.agent_ids == (0,)
+        assert found.n_transitions == 10
+        assert found.terminated is not None
+        assert found.terminated.sum() == 1
+        apart = panel_of_episodes(source, each=True)
+        assert apart.agent_ids == (0, 1)
+    np.testing.assert_array_equal(found.state[:6, 0], buffers[0].observations["body"][:, 0])
+
+
+def test_d3rlpy_reads_what_was_written_and_is_read(tmp_path: Path) -> None:
+    d3rlpy = pytest.importorskip("d3rlpy")
+    before = panel()
+    write_episodes(before, tmp_path / "set.h5", "d3rlpy")
+    with open(tmp_path / "set.h5", "rb") as file:
+        buffer = d3rlpy.dataset.ReplayBuffer.load(file, d3rlpy.dataset.InfiniteBuffer())
+    made = to_d3rlpy(before)
+    assert buffer.transition_count == made.transition_count == before.n_transitions
+    for ours, theirs in zip(buffer.episodes, made.episodes, strict=True):
+        np.testing.assert_array_equal(ours.observations, theirs.observations)
+        np.testing.assert_array_equal(ours.rewards, theirs.rewards)
+        assert ours.terminated == theirs.terminated
+    # The transitions that its algorithms learn from are ours, in its single precision.
+    data, picker = before.transitions(), d3rlpy.dataset.BasicTransitionPicker()
+    seen = [picker(e, i) for e in buffer.episodes for i in range(e.transition_count)]
+    np.testing.assert_allclose([s.observation for s in seen], data.state, rtol=1e-6)
+    np.testing.assert_allclose([s.action for s in seen], data.action, rtol=1e-6)
+    going_on = [not s.terminal for s in seen]
+    np.testing.assert_allclose(
+        [s.next_observation for s in seen if not s.terminal], data.next_state[going_on], rtol=1e-6
+    )
+    # What d3rlpy writes anew has lost ids, times and last states; the rest is there.
+    with open(tmp_path / "again.h5", "w+b") as file:
+        buffer.dump(file)
+    for source in (tmp_path / "again.h5", buffer):
+        table, roles = episode_table(source, each=True)
+        assert roles.state == ("obs_0", "obs_1")
+        assert len(table) == len(before.state) - 2
+        assert panel_of_episodes(source, each=True).n_transitions == before.n_transitions - 2
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_arrays_of_d4rl(tmp_path: Path, after: bool) -> None:
+    rng = np.random.default_rng(0)
+    state = rng.normal(size=(9, 2))
+    arrays = {"observations": state, "actions": rng.normal(size=(9, 1)),
+              "rewards": rng.normal(size=9), "terminals": np.arange(9) == 3,
+              "timeouts": np.arange(9) == 6}  # fmt: skip
+    if after:
+        arrays["next_observations"] = np.r_[state[1:], rng.normal(size=(1, 2))]
+        arrays["next_observations"][[3, 6]] = [[7.0, 8.0], [9.0, 10.0]]
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values)
+    for source in (arrays, tmp_path / "a.hdf5"):
+        found = panel_of_episodes(source)
+        assert found.n_transitions == (9 if after else 6)
+        assert found.n_segments == 3
+        if after:
+            assert found.state[4].tolist() == [7.0, 8.0]
+    assert found.terminated is not None
+    assert np.flatnonzero(found.terminated).tolist() == [4 if after else 3]
+
+
+def test_what_is_no_such_data_set_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(b"no file of HDF5")
+    with pytest.raises(InvalidDataError, match="no readable file of HDF5"):
+        panel_of_episodes(tmp_path / "a.h5")
+    with pytest.raises(UsageError, match="no such file"):
+        panel_of_episodes(tmp_path / "b.h5")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("x", data=[1.0])
+    with pytest.raises(UsageError, match="is no data set of Minari"):
+        panel_of_episodes(tmp_path / "c.h5")
+    with pytest.raises(InvalidDataError, match="no array 'rewards'"):
+        panel_of_episodes({"observations": [[1.0]], "actions": [[1.0]], "terminals": [True]})
+    with pytest.raises(InvalidDataError, match="vectors of numbers are needed"):
+        panel_of_episodes({"observations": np.zeros((2, 4, 4)), "actions": [[1.0]],
+                           "rewards": [1.0], "terminals": [True]})  # fmt: skip
+    with pytest.raises(UsageError, match="a set is no data set"):
+        panel_of_episodes({1})
