@@ -114,7 +114,7 @@ def run(case: str, seed: int) -> None:
         return
     from twinfold import PanelDataset, __version__, answer, fit
 
-    kind = case.split(",")[0]
+    kind = case.split(",", maxsplit=1)[0]
     df = rooms(seed) if kind == "rooms" else visits(seed, "even" in case, "doses" in case)
     roles, ahead = ROLES[kind], 24 if kind == "rooms" else 10
     row = df.groupby("id").cumcount(ascending=False)
