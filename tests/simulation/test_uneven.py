@@ -25,6 +25,8 @@ from twinfold import (
 )
 from twinfold.models.linear_terms import linear_features
 from twinfold.models.rollout import rollout_members
+from twinfold.simulation.known import KnownInputs
+from twinfold.simulation.substeps import acts_at_once, in_parts
 
 LINEAR = FitConfig(linear="slopes", rank=0, effort="quick", behaviour_steps=0)
 NETS = FitConfig(
@@ -223,3 +225,40 @@ def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
     told = answer(model, context, quiet)
     bare = ASKED.assign(x=np.nan)
     np.testing.assert_allclose(told["x"], answer(model, bare, quiet)["x"], rtol=1e-5)
+
+
+def test_a_step_longer_than_any_is_taken_in_parts(model: FittedModel) -> None:
+    longest = float(model.normalizer.known_high[-1] * model.time_step)
+    few = pd.DataFrame(
+        {"query_id": 1, "id": 3, "t": [0.0, 3 * longest], "x": [4.0, None], "a": [0.8, None]}
+    )
+    many = pd.DataFrame(
+        {"query_id": 1, "id": 3, "t": longest * np.arange(4.0), "x": [4.0, None, None, None]}
+    ).assign(a=[0.8, 0.8, 0.8, None])
+    one, three = answer(model, few, quiet), answer(model, many, quiet)
+    assert one["t"].tolist() == [3 * longest]
+    pd.testing.assert_frame_equal(one, three[2:].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("dose", [True, False])
+def test_what_acts_at_once_does_so_in_the_first_part_alone(dose: bool) -> None:
+    df = TABLE.copy()
+    for _, own in df.groupby("id"):
+        h, x = np.diff(own["t"]), 3.0
+        for k, row in enumerate(own.index[:-1]):
+            df.loc[row, "x"] = x
+            push = own["a"].iloc[k] * (1.0 if dose else h[k])
+            x = 0.8 * x + 0.5 * push if not dose else (x + push) * np.exp(-0.3 * h[k])
+        df.loc[own.index[-1], "x"] = x
+    found = fit(PanelDataset.from_frame(df, ROLES, time_step="variable"), LINEAR)
+    assert acts_at_once(found) is dose
+    known = KnownInputs(np.array([[9.0], [1.0]]), np.zeros(2, int))
+    codes, zero = np.array([[1.5], [0.5]]), np.zeros(1, int)
+    parts = in_parts(found, codes, known, zero, np.array([2]))
+    assert parts is not None
+    n = int(np.ceil(9.0 / found.normalizer.known_high[-1]))
+    later = 0.0 if dose else 1.5
+    assert parts.codes[:, 0].tolist() == [1.5, *[later] * (n - 1), 0.5]
+    np.testing.assert_allclose(parts.known.value[:, 0], [*[9.0 / n] * n, 1.0])
+    assert (parts.offset.tolist(), parts.length.tolist()) == ([0], [n + 1])
+    assert parts.last.tolist() == [n - 1, n]

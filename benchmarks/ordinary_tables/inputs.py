@@ -1,0 +1,196 @@
+"""Rooms with weather, and patients seen at uneven times: errors beside simple models.
+
+``rooms``: T' = T + k (outside - T) + b heat, k and b of each room's own, 120 rooms x 96 h, 24 h
+ahead, the weather known. Beside it a linear model of each room's own (the truth there) and the last
+value. ``visits``: a drug in two compartments and its effect, 150 patients x 25 visits, 0.25 to 2.5
+h apart, noise 1 %, the last 10 visits ahead; as a rate that is held between visits or as a dose at
+once. Beside it a linear model of each patient's own (change = h (c + A s + B a)), and the same
+patients seen every 1.375 h. Records go to ``results/ordinary_tables.jsonl``; what is there already
+is not run again.
+
+    python benchmarks/ordinary_tables/inputs.py run
+    python benchmarks/ordinary_tables/inputs.py table
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parent.parent.parent
+RECORDS = ROOT / "results" / "ordinary_tables.jsonl"
+CASES = ("rooms", "visits", "visits, even", "visits, doses", "visits, doses, even")
+ROLES = {
+    "rooms": {
+        "agent": "id",
+        "time": "t",
+        "state": ["temp"],
+        "action": ["heat"],
+        "action_type": "continuous",
+        "exogenous": ["outside"],
+    },
+    "visits": {
+        "agent": "id",
+        "time": "t",
+        "state": ["central", "second", "effect"],
+        "action": ["drug"],
+        "action_type": "continuous",
+    },
+}
+
+
+def main() -> None:
+    """Run what is missing, or print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--seeds", type=int, default=1, help="tables of each kind")
+    given = parser.parse_args()
+    if given.what == "run":
+        for seed in range(given.seeds):
+            for case in CASES:
+                run(case, seed)
+    table()
+
+
+def rooms(seed: int) -> pd.DataFrame:
+    """Temperatures of 120 rooms over 96 hours."""
+    rng, hour, frames = np.random.default_rng(seed), np.arange(97), []
+    for room in range(120):
+        k, b, shift = rng.uniform(0.03, 0.25), rng.uniform(0.4, 1.6), rng.normal()
+        outside = 8 + 5 * np.sin(2 * np.pi * (hour - 9 + shift) / 24)
+        outside += np.cumsum(rng.normal(0, 0.5, len(hour)))
+        temp, heat = np.empty(len(hour)), np.empty(len(hour))
+        temp[0] = rng.uniform(15, 23)
+        for h in hour:
+            heat[h] = np.clip(0.16 * (20 - temp[h]) + rng.uniform(0, 2), 0, 3)
+            if h < hour[-1]:
+                change = k * (outside[h] - temp[h]) + b * heat[h]
+                temp[h + 1] = temp[h] + change + rng.normal(0, 0.02)
+        columns = {"t": hour, "temp": temp, "outside": outside, "heat": heat}
+        frames.append(pd.DataFrame({"id": room, **columns}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def visits(seed: int, even: bool, doses: bool) -> pd.DataFrame:
+    """Drug in two compartments and its effect, 150 patients x 25 visits."""
+    from scipy.linalg import expm
+
+    rng, frames = np.random.default_rng(seed), []
+    for patient in range(150):
+        out, there, back, effect = (
+            rng.uniform(*span) for span in ((0.15, 0.5), (0.2, 0.6), (0.1, 0.4), (0.2, 1.0))
+        )
+        system = np.array([[-out - there, back, 0], [there, -back, 0], [effect, 0, -effect]])
+        gain = np.array([1 / rng.uniform(0.7, 1.4), 0, 0])
+        whole = np.zeros((4, 4))  # with the rate as a state that stays
+        whole[:3, :3], whole[:3, 3] = system, gain
+        length = np.full(24, 1.375) if even else rng.uniform(0.25, 2.5, 24)
+        drug = np.where(rng.random(25) < 0.6, rng.uniform(0, 4, 25), 0.0)
+        states = [rng.uniform(0, [4, 4, 3])]
+        for k, h in enumerate(length):
+            if doses:
+                states.append(expm(system * h) @ (states[-1] + gain * drug[k]))
+            else:
+                states.append((expm(whole * h) @ np.append(states[-1], drug[k]))[:3])
+        seen = np.array(states) * (1 + 0.01 * rng.normal(size=(25, 3)))
+        columns = dict(zip(ROLES["visits"]["state"], seen.T, strict=True))
+        times = np.append(0, np.cumsum(length))
+        frames.append(pd.DataFrame({"id": patient, "t": times, **columns, "drug": drug}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def run(case: str, seed: int) -> None:
+    """Fit and ask, unless that is done."""
+    if any(record["case"] == case and record["seed"] == seed for record in records()):
+        return
+    from twinfold import PanelDataset, __version__, answer, fit
+
+    kind = case.split(",", maxsplit=1)[0]
+    df = rooms(seed) if kind == "rooms" else visits(seed, "even" in case, "doses" in case)
+    roles, ahead = ROLES[kind], 24 if kind == "rooms" else 10
+    row = df.groupby("id").cumcount(ascending=False)
+    past, coming = df[row >= ahead], df[row <= ahead]
+    begun = time.perf_counter()
+    panel = PanelDataset.from_frame(past, roles)
+    model = fit(panel, log=lambda line: print(f"{case}: {line}", flush=True))
+    seconds = time.perf_counter() - begun
+    states = list(roles["state"])
+    asked = coming.assign(query_id=coming["id"])
+    asked.loc[row[row <= ahead] < ahead, states] = np.nan
+    asked.loc[row[row <= ahead] == 0, roles["action"]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = answer(model, asked)
+    truth = coming[row[row <= ahead] < ahead][states].to_numpy()
+    first = coming[row[row <= ahead] == ahead][states].to_numpy()
+    inside = [
+        (truth[:, d] >= found[f"{name}_lower"]) & (truth[:, d] <= found[f"{name}_upper"])
+        for d, name in enumerate(states)
+    ]
+    record = {
+        "case": case,
+        "seed": seed,
+        "twinfold": __version__,
+        "rmse": rms(found[states].to_numpy() - truth),
+        "own linear": rms(own_linear(past, coming, roles) - truth),
+        "persistence": rms(np.repeat(first, ahead, axis=0) - truth),
+        "inside": float(np.mean(inside)),
+        "uneven": model.uneven,
+        "seconds": round(seconds, 1),
+    }
+    with RECORDS.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def own_linear(past: pd.DataFrame, coming: pd.DataFrame, roles: dict[str, Any]) -> np.ndarray:
+    """Open-loop predictions of a linear change by unit of time, of each agent's own, ``(K, D)``."""
+    states, inputs = list(roles["state"]), [*roles["action"], *roles.get("exogenous", ())]
+    out = []
+    for name, own in past.groupby("id"):
+        x, h = own[states].to_numpy(), np.diff(own["t"])[:, None]
+        known = np.column_stack([np.ones(len(own)), x, own[inputs]])[:-1]
+        weights = np.linalg.lstsq(h * known, np.diff(x, axis=0), rcond=None)[0]
+        after = coming[coming["id"] == name]
+        state, told, length = x[-1], after[inputs].to_numpy(), np.diff(after["t"])
+        for k, step in enumerate(length):
+            state = state + step * np.concatenate([[1.0], state, told[k]]) @ weights
+            out.append(state)
+    return np.array(out)
+
+
+def rms(error: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(error))))
+
+
+def records() -> list[dict[str, Any]]:
+    """Those of this script."""
+    if not RECORDS.is_file():
+        return []
+    found = [json.loads(line) for line in RECORDS.read_text().splitlines()]
+    return [record for record in found if record["case"] in CASES]
+
+
+def table() -> None:
+    """Print means over seeds."""
+    print("| table | RMSE | of each agent's own linear model | no change | in the 90 % band |")
+    print("|---|---|---|---|---|")
+    for case in CASES:
+        own = [record for record in records() if record["case"] == case]
+        if own:
+            keys = ("rmse", "own linear", "persistence", "inside")
+            cells = " | ".join(f"{np.mean([record[key] for record in own]):.3g}" for key in keys)
+            print(f"| {case} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
