@@ -27,8 +27,8 @@ _EVERY_TABLE: tuple[str, ...] = (
     "and have no figure to stand beside.",
     "The paper's figures come from its own data and its own trained policies; here both were made "
     "anew from its description.",
-    "The paper's Table 3 (policies with simulated trajectories) mixes units in its header and is on "
-    "the data set random alone.",
+    "The paper's Table 3 (policies with simulated trajectories) mixes units in its header and is "
+    "on the data set random alone.",
 )
 # Oddities of the paper's tables, by kind and task; None is every task.
 _ODDITIES: dict[str, dict[str | None, tuple[str, ...]]] = {
