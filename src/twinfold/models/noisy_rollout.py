@@ -78,7 +78,7 @@ def noisy_paths(
         jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), noise.take(index)),
         jnp.asarray(begin, jnp.float32),
         jnp.asarray(np.pad(encoded, fill).astype(kind)),
-        jnp.asarray(np.pad(told, fill[:1] + [(0, 0)], mode="edge"), jnp.float32),
+        jnp.asarray(np.pad(told, [*fill[:1], (0, 0)], mode="edge"), jnp.float32),
         jax.random.split(jax.random.key(seed), (model.n_members, n_draws)),
         padded,
     )
