@@ -12,8 +12,8 @@ For agent n, in state column d and state s (standardised: z),
     sd = process_d * agent_{n,d} * exp(z . slope_d),    and of a row's measurement  measured_d
 
 where slope is zero unless the data shows that the noise depends on the state. Where times are
-uneven that is the process of a usual step, and of one of length h it has the root of h times the
-sd. What the model itself gets wrong counts as noise where nothing tells the two apart.
+uneven that is the process of a usual step, and one of length h has the root of h times the sd. What
+the model itself gets wrong counts as noise where nothing tells the two apart.
 
 Axes: N agents, K transitions, D state columns.
 """

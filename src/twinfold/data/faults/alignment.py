@@ -235,14 +235,15 @@ def _drawn(rows: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _coded(roles: Roles, action: Floats) -> Floats:
-    """Actions, those of a few levels as a column for each but the first."""
-    if roles.action_type != "discrete":
-        return action
-    values = action[:, 0]
-    levels = np.unique(values[np.isfinite(values)])
-    if not 2 < len(levels) <= FAULTS.levels:
-        return action
-    return np.where(np.isfinite(action), values[:, None] == levels[1:], np.nan).astype(np.float64)
+    """Actions, choices among a few levels as a column for each but the first."""
+    parts = [action[:, :0]]
+    for kind, values in zip(roles.kinds, action.T, strict=True):
+        column = values[:, None]
+        levels = np.unique(values[np.isfinite(values)])
+        if kind == "discrete" and 2 < len(levels) <= FAULTS.levels:
+            column = np.where(np.isfinite(column), column == levels[1:], np.nan)
+        parts.append(column.astype(np.float64))
+    return np.concatenate(parts, axis=1)
 
 
 def _errors(inputs: Floats, target: Floats) -> Floats:

@@ -46,8 +46,10 @@ class SortedRows(NamedTuple):
 def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     """Yield a line for everything that is probably wrong."""
     roles, inner = rows.roles, rows.inner
-    figures = alignment_figures(roles, rows.state, rows.action, inner[:-1])
-    found = [alignment_line(roles, figures)]
+    found: list[str | None] = []
+    if roles.action:
+        figures = alignment_figures(roles, rows.state, rows.action, inner[:-1])
+        found.append(alignment_line(roles, figures))
     if rows.reward is not None:
         found += reward_lines(roles, rows.state, rows.action, rows.reward, inner[:-1])
     first = np.r_[True, ~inner[:-1]]
