@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -177,16 +179,28 @@ def test_plans_need_future_values_or_hold_the_last(model: FittedModel) -> None:
     with pytest.raises(UsageError, match="future values of the exogenous columns are needed"):
         model.dynamics(0)
     stack, actions = model.dynamics(0, known=model.held(0)), [0.5, 2.0, 1.0]
-    import equinox as eqx
-    import jax
+    rollout = Simulator(model, 0).rollout([20.0], actions, quiet, hold_exogenous=True)
+    np.testing.assert_allclose(rollout.centre[:, 0], folded(stack, actions), rtol=1e-5)
+    held = model.holding()
+    assert folded(held.dynamics(0), actions) == folded(stack, actions)
+    np.testing.assert_array_equal(
+        Simulator(held, 0).rollout([20.0], actions, quiet).upper, rollout.upper
+    )
+    told = [[3.0, 1.0, 0.0], [5.0, 0.0, 1.0], [9.0, 0.0, 1.0]]
+    path = folded(model.dynamics(0, known=np.array(told)), actions)
+    by_name = {"outside": [3.0, 5.0, 9.0], "day": ["rest", "work", "work"]}
+    rollout = Simulator(model, 0).rollout([20.0], actions, quiet, exogenous=by_name)
+    np.testing.assert_allclose(rollout.centre[:, 0], path, rtol=1e-5)
 
+
+def folded(stack: Any, actions: list[float]) -> list[float]:
+    """Predictions of the first member of a stack, step by step."""
     one = jax.tree.map(lambda leaf: leaf[0], eqx.filter(stack, eqx.is_array))
     carry, states = one.init(jnp.array([20.0])), []
     for action in actions:
         carry, state = one.step(carry, one.encode(jnp.array([action])))
         states.append(float(state[0]))
-    rollout = Simulator(model, 0).rollout([20.0], actions, quiet, hold_exogenous=True)
-    np.testing.assert_allclose(rollout.centre[:, 0], states, rtol=1e-5)
+    return states
 
 
 def test_new_data_is_read_as_the_run_reads_it(model: FittedModel) -> None:

@@ -30,6 +30,7 @@ def plan(
     agent: Annotated[str, Parameter(allow_leading_hyphen=True)],
     state: Words = None,
     search: PlannerFlags = PlannerFlags(),
+    hold_exogenous: Flag = False,
     noise_draws: Annotated[int, takes(Values(int, ge=0, le=1000))] = 0,
     seed: Seed = 0,
     min_support: Share | None = None,
@@ -57,6 +58,8 @@ def plan(
         state: State to plan from, numbers separated by commas; if left out, where the agent's data
             ended, or a start of the built-in task.
         search: How to search for a plan.
+        hold_exogenous: Hold exogenous columns at the agent's last values; a run with such columns
+            needs it.
         noise_draws: Draws of the noise of the world per member of the ensemble, over which a plan
             is averaged; 0 plans for the typical course.
         seed: Seed of the planner, and of the start if no state is given.
@@ -79,6 +82,7 @@ def plan(
     if built_in is not None and state is not None:
         start = state_numbers(state, built_in.state_names)
     model = load_run(run)
+    model = model.holding() if hold_exogenous else model
     chosen = built_in or goal.of_run(model)
     config = config or search.config(chosen)
     if built_in is None and state is not None:

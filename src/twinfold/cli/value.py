@@ -59,6 +59,7 @@ def value(
     policy: str,
     against: str | None = None,
     agent: Annotated[Names, shown(f"the first {_FEW}")] = None,
+    hold_exogenous: Flag = False,
     rollouts: RolloutFlags = RolloutFlags(),
     json: Flag = False,
 ) -> None:
@@ -84,6 +85,8 @@ def value(
             also test, pure, pure-eps-20 and pure-eps-40.
         against: Another one to compare it with.
         agent: Ids of agents, separated by commas; the flag may be repeated.
+        hold_exogenous: Hold exogenous columns at the agents' last values; a run with such columns
+            needs it.
         rollouts: How a policy is rolled out.
         json: Print one record per agent instead of a table.
     """
@@ -92,6 +95,7 @@ def value(
 
     built_in = goal.built_in(task)
     model = load_run(run)
+    model = model.holding() if hold_exogenous else model
     chosen = built_in or goal.of_run(model)
     agents = named_agents(agent, model) or model.agent_ids[:_FEW]
     with talking(json) as talk:

@@ -22,8 +22,9 @@ from twinfold.models.normalizer import Normalizer
 class AgentDynamics(Dynamics):
     """A member folded for one agent: u (and w of few discrete levels) sit in the last layer.
 
-    The carry is the standardised state, with the changes before it if the model has a memory;
-    ``step`` returns the raw state.
+    The carry is the standardised state, with the changes before it if the model has a memory, and
+    the known inputs; beside it, where these are told step by step, the number of the step. ``step``
+    returns the raw state.
 
     Attributes:
         normalizer: standardisation, float32.
@@ -40,7 +41,8 @@ class AgentDynamics(Dynamics):
         linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
         memory: ``((k - 1) D,)``, standardised changes that led to where a rollout begins, the
             latest first; None for a model without memory.
-        known: ``(E,)``, standardised known inputs, which stay as they are; None without any.
+        known: ``(E,)``, standardised known inputs, which stay as they are, or ``(T, E)``, those of
+            every step, of which the last stay; None without any.
     """
 
     normalizer: Normalizer
@@ -55,13 +57,15 @@ class AgentDynamics(Dynamics):
     joint: bool = eqx.field(static=True, default=False)
     linear: Float[Array, "q D"] | None = None
     memory: Float[Array, " m"] | None = None
-    known: Float[Array, " E"] | None = None
+    known: Float[Array, "... E"] | None = None
 
-    def init(self, state: Float[Array, " D"]) -> Array:
+    def init(self, state: Float[Array, " D"]) -> Any:
         """The standardised state, the changes before it, and the known inputs."""
-        parts = (self.normalizer.encode_state(state), self.memory, self.known)
+        first = self.known if self.known is None or self.known.ndim == 1 else self.known[0]
+        parts = (self.normalizer.encode_state(state), self.memory, first)
         parts = [part for part in parts if part is not None]
-        return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+        carry = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
+        return carry if first is self.known else (carry, jnp.zeros((), jnp.int32))
 
     def blank_history(self) -> Array | None:
         """Return changes that are not known, ``((k - 1) D,)``; None for a model without memory."""
@@ -111,8 +115,16 @@ class AgentDynamics(Dynamics):
             self.activation,
         )
 
-    def step(self, carry: Array, code: Any) -> tuple[Array, Array]:
+    def step(self, carry: Any, code: Any) -> tuple[Any, Array]:
         """Return the new carry and the next state in raw units."""
+        if self.known is None or self.known.ndim == 1:
+            return self._step(carry, code)
+        carry, step = carry
+        told = self.known[jnp.minimum(step, len(self.known) - 1)]
+        carry, state = self._step(self.normalizer.told(carry, told), code)
+        return (carry, step + 1), state
+
+    def _step(self, carry: Array, code: Any) -> tuple[Array, Array]:
         change: Any = 0.0
         inputs = self.normalizer.inputs(carry)
         if self.linear is not None:
@@ -147,7 +159,7 @@ def fold(
     member: FactorModel,
     normalizer: Normalizer,
     factors: Float[Array, " r"],
-    known: Float[Array, " E"] | None = None,
+    known: Float[Array, "... E"] | None = None,
 ) -> AgentDynamics:
     """Fold an agent's factors (and the scale of the targets) into the last layer of a member.
 
@@ -155,7 +167,8 @@ def fold(
         member: one member.
         normalizer: the float32 one.
         factors: u, ``(r,)``.
-        known: ``(E,)``, standardised known inputs that are held; None without any.
+        known: ``(E,)``, standardised known inputs that are held, or ``(T, E)``, those of every
+            step; None without any.
     """
     n_state, n_fixed = normalizer.state_mean.shape[-1], member.n_fixed
     rank = member.rank - n_fixed

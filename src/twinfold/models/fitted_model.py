@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -117,6 +117,7 @@ class FittedModel:
         levels: of the exogenous and static columns that are words.
         wander: ``(n, H, E)``, changes of known inputs over 1 to H steps, drawn from the data: how
             far one that is held is from what it will be; None without such inputs.
+        hold: whether the last values of exogenous columns stand where no others are told.
         goal: what steps earn and where episodes end, learned from columns of the table; None if it
             has none.
         noise: of the world, by column, agent and state; None of a run of an earlier version.
@@ -141,6 +142,7 @@ class FittedModel:
     added_ranges: DataRanges | None = None
     levels: Levels = field(default_factory=dict)
     wander: Floats | None = None
+    hold: bool = False
     goal: LearnedGoal | None = None
     noise: WorldNoise | None = None
     info: RunInfo = field(default_factory=RunInfo, repr=False)
@@ -274,8 +276,20 @@ class FittedModel:
             )
         return found
 
-    def told_inputs(self, known: Floats | None) -> Float[Array, " E"] | None:
-        """Return standardised known inputs that stay as they are; a usual step if none are given.
+    def holding(self) -> FittedModel:
+        """Return the model with exogenous columns held at each agent's last values.
+
+        Plans and values of policies need them; what is predicted of a question may still be told.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if not self.roles.exogenous:
+            raise UsageError("the run has no exogenous columns: there is nothing to hold")
+        return replace(self, hold=True)
+
+    def told_inputs(self, agent: AgentId, known: Floats | None) -> Float[Array, "... E"] | None:
+        """Return standardised known inputs, the same of all steps or of each; a usual step if None.
 
         None for a model without known inputs.
 
@@ -283,11 +297,13 @@ class FittedModel:
             UsageError: exogenous columns are needed.
         """
         normalizer = self.normalizer
+        if known is None and self.roles.exogenous and self.hold:
+            known = self.held(agent)
         if known is None and self.roles.exogenous:
             raise UsageError(
                 "future values of the exogenous columns are needed "
-                f"({', '.join(map(repr, self.roles.exogenous))}): give them, or have the last ones "
-                "held"
+                f"({', '.join(map(repr, self.roles.exogenous))}): have the last ones held "
+                "(--hold-exogenous), or in Python give them to dynamics"
             )
         if not normalizer.n_known:
             return None
@@ -304,13 +320,14 @@ class FittedModel:
             draws: of the agent's factors from their posterior, for each member; then the stack has
                 M x draws members, and their spread is also what is not known of the agent. With 0
                 each member has its mean factors.
-            known: ``(E,)``, known inputs that are held, raw units (``held`` for the last ones).
+            known: ``(E,)``, known inputs that are held, raw units (``held`` for the last ones), or
+                ``(T, E)``, those of every step from the first on, of which the last are held.
 
         Raises:
             UsageError: the agent is unknown, or exogenous columns need values.
         """
         index, normalizer = self.agent_index(agent), self.normalizer.on_device()
-        told = self.told_inputs(known)
+        told = self.told_inputs(agent, known)
         if not draws:
             return _fold_all(self.members, normalizer, self.members.agents[:, index, None], told)
         factors = factor_draws(self.posterior, np.array([index]), draws)[:, 0]
@@ -333,7 +350,7 @@ def _fold_all(
     members: FactorModel,
     normalizer: Normalizer,
     factors: Float[Array, "M K r"],
-    known: Float[Array, " E"] | None = None,
+    known: Float[Array, "... E"] | None = None,
 ) -> AgentDynamics:
     """A stack of M x K members, those with the same nets next to each other."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from twinfold.data.ids import AgentId
+from twinfold.errors import UsageError
 from twinfold.models.agent_dynamics import AgentDynamics
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
@@ -83,9 +84,12 @@ def with_noise(
         seed: of the noise.
 
     Raises:
-        UsageError: the agent is unknown, or the run holds no noise.
+        UsageError: the agent is unknown, or the run holds no noise; or known inputs are told step
+            by step.
     """
     noise = noise_of(model)
+    if stack.known is not None and stack.known.ndim == 3:
+        raise UsageError("with noise, known inputs must stay as they are: hold them")
     own = noise._replace(agent=noise.agent[model.agent_index(agent)])
     arrays, static = eqx.partition(stack, eqx.is_array)
     size = draws * jax.tree.leaves(arrays)[0].shape[0]

@@ -62,12 +62,12 @@ def posterior_samples(
         agent: the user's id.
         n_samples: K.
         seed: of the draws; mirrored pairs within each member.
-        known: ``(E,)``, known inputs that are held, as ``FittedModel.dynamics``.
+        known: ``(E,)`` or ``(T, E)``, known inputs, as ``FittedModel.dynamics``.
 
     Raises:
         UsageError: the agent is unknown, or exogenous columns need values.
     """
-    told = model.told_inputs(known)
+    told = model.told_inputs(agent, known)
     index = np.array([model.agent_index(agent)])
     each = -(-n_samples // model.n_members)
     drawn = factor_draws(model.posterior, index, each, seed)[:, 0]  # (M, each, r)

@@ -214,6 +214,7 @@ class Simulator:
         import pandas as pd
 
         notes, shape = Notes(pd.DataFrame()), codes.shape[:2]
+        hold = hold or self.model.hold
         known = single_known(self.model, self.index, shape, exogenous, hold, lengths, notes)
         for line in notes.warnings:
             (warn or _warn)(line)

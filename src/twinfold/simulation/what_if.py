@@ -104,7 +104,7 @@ def answer(
             problem and counts the others.
     """
     queries = as_next(as_pandas(queries), model.roles, QUERY)
-    future = Future(scenario, hold_exogenous)
+    future = Future(scenario, hold_exogenous or model.hold)
     asked = read_queries(model, queries, strict=strict, future=future)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     for line in asked.warnings:
