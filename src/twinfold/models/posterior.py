@@ -190,6 +190,15 @@ class Posterior(NamedTuple):
         return solve(self.prior, self.evidence, self.own_prior)
 
 
+def rows_at_once(n_rows: int, n_state: int, rank: int) -> int:
+    """Return how many rows are looked at together.
+
+    One shape for all chunks, and few shapes for all tables: there are few programs then.
+    """
+    most = max(64, _VALUES // (rank * max(n_state, rank)))
+    return min(_CHUNK, 1 << (most - 1).bit_length(), 1 << (n_rows - 1).bit_length())
+
+
 def gather(
     members: FactorModel,
     normalizer: Normalizer,
@@ -217,9 +226,7 @@ def gather(
     found.count[:] = np.bincount(data.agent, minlength=n_agents)
     if not n_rows:
         return found
-    most = max(64, _VALUES // (rank * max(n_state, rank)))
-    # One shape for all chunks, and few shapes for all tables: there are few programs then.
-    size = min(_CHUNK, 1 << (most - 1).bit_length(), 1 << (n_rows - 1).bit_length())
+    size = rows_at_once(n_rows, n_state, rank)
     roots = prior_root(prior)
     chunks = [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
     for rows in chunks:  # an agent may lie in two of them

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.metrics import trimmed_mean
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.rollout import rollout_members
+from twinfold.models.posterior import features_of, rows_at_once
 from twinfold.models.world_noise import NOISE, WorldNoise, fit_noise
 from twinfold.training.ensemble import TrainingContext
 
@@ -30,7 +32,9 @@ def world_noise(
     data = problem.data
     if len(data) > NOISE.rows:
         data = data.select(np.arange(NOISE.rows * len(data) // len(data)))
-    residual = _residuals(normalizer, members, data.agent, data.start, data.action, data.next_state)
+    after = _next_states(normalizer, members, data.agent, data.start, data.action)
+    residual = normalizer.difference(data.start, data.next_state)
+    residual = residual - normalizer.difference(data.start, after)
     if normalizer.uneven and data.known is not None:
         residual /= np.sqrt(data.known[:, -1:])
     small = np.sqrt(np.square(residual).mean(axis=0))
@@ -42,18 +46,26 @@ def world_noise(
     return fit_noise(residual, standard, data.agent, follows, slope, problem.n_agents)
 
 
-def _residuals(
+def _next_states(
     normalizer: Normalizer,
     members: FactorModel,
     agent: NDArray[np.integer],
     start: Floats,
-    action: NDArray,
-    next_state: Floats,
+    action: NDArray[Any],
 ) -> Floats:
-    """Return what happened less what was predicted, ``(K, D)``, raw units."""
-    path = trimmed_mean(rollout_members(members, normalizer, agent, start, action[:, None]))[:, 0]
-    seen = normalizer.difference(start, next_state)
-    return seen - normalizer.difference(start, path)
+    """Return predictions one step ahead, ``(K, D)``, raw units."""
+    factors, n_state = np.asarray(members.agents, np.float64), len(normalizer.state_mean)
+    size = rows_at_once(len(start), n_state, members.rank)
+    found = np.empty((len(start), n_state))
+    for first in range(0, len(start), size):  # as evidence is gathered: the program is there
+        rows = slice(first, first + size)
+        features = features_of(members, normalizer, start[rows], action[rows])
+        target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[rows]])
+        carry = normalizer.carry(start[rows])
+        carry = np.broadcast_to(carry, (len(target), *carry.shape))
+        after = normalizer.advance(carry, target)
+        found[rows] = trimmed_mean(normalizer.decode_state(after))
+    return found
 
 
 def _kept(
@@ -61,22 +73,19 @@ def _kept(
     members: FactorModel,
     agent: NDArray[np.integer],
     start: Floats,
-    action: NDArray,
+    action: NDArray[Any],
 ) -> Floats:
     """Return how much of a change of a state is left in the next one, ``(D,)``: a mean slope."""
-    rows = np.linspace(0, len(start) - 1, min(len(start), 500)).astype(int)
     n_state = len(normalizer.state_mean)
-    asked = agent[rows], action[rows][:, None]
-
-    def after(shift: Floats) -> Floats:
-        moved = start[rows].copy()
-        moved[:, :n_state] += shift
-        return trimmed_mean(rollout_members(members, normalizer, asked[0], moved, asked[1]))[:, 0]
-
+    size = rows_at_once(len(start), n_state, members.rank)
+    rows = np.linspace(0, len(start) - 1, min(len(start), size)).astype(int)
     step = 0.1 * normalizer.state_scale
     found = np.empty(n_state)
     for d in range(n_state):
-        shift = np.where(np.arange(n_state) == d, step, 0.0)
-        change = (after(shift) - after(-shift))[:, d]
-        found[d] = np.median(change) / (2 * step[d])
+        ends = []
+        for sign in (1, -1):
+            moved = start[rows].copy()
+            moved[:, d] += sign * step[d]
+            ends.append(_next_states(normalizer, members, agent[rows], moved, action[rows])[:, d])
+        found[d] = np.median(ends[0] - ends[1]) / (2 * step[d])
     return found
