@@ -104,8 +104,9 @@ class Notes:
         agents = len(np.unique(self.agent[order[found]]))
         usual = step_from_ticks(step, times.values.dtype.kind)
         words = ""
-        if times.values.dtype.kind == "M" and times.zone is None:
-            words = gap_words(times.values[order[found]], times.values[order[found + 1]], step)
+        if times.values.dtype.kind == "M":
+            local = times.local
+            words = gap_words(local[order[found]], local[order[found + 1]], step)
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
             f"{100 * len(found) / pairs:.2g} % of the steps differ by more than half from the "
