@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 
 from twinfold.data import PanelDataset, TableFormat, check, load_panel, read_table, write_table
 from twinfold.data.columns import as_numbers
-from twinfold.data.table_format import number_marks, settle_numbers, settle_times
+from twinfold.data.table_format import as_written, number_marks, settle_numbers, settle_times
 from twinfold.errors import InvalidDataError, UsageError
 
 ROLES: dict[str, Any] = {
@@ -130,6 +130,16 @@ def test_times_that_do_not_fit_are_named() -> None:
     assert report.problems[0].startswith("column 't' (time): '31/01/2024' is no time at row 3")
     fine = settle_times(pd.Series([20240131, 20240201]), TableFormat(date_format="%Y%m%d"))
     assert fine.tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+
+
+def test_times_are_written_as_they_were() -> None:
+    form = TableFormat(date_format="%d.%m.%Y %H:%M", time_zone="Europe/Berlin")
+    texts = pd.Series(["24.10.2026 23:00", "25.10.2026 02:00", "25.10.2026 02:00"])
+    times = settle_times(texts, form)
+    assert times.diff().dropna().tolist() == [pd.Timedelta("3h"), pd.Timedelta("1h")]
+    assert as_written(times, form).tolist() == texts.tolist()
+    numbers = pd.Series([1, 2])
+    assert as_written(numbers, form) is numbers
 
 
 def test_bounds_are_missing_or_kept_and_said() -> None:

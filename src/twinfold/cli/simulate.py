@@ -180,15 +180,16 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.queries is not None, "checked"
     assert asked.out is not None, "checked"
     from twinfold.data.io import read_table, write_table
+    from twinfold.data.table_format import TableFormat, as_written
     from twinfold.simulation.query_columns import question_columns
     from twinfold.simulation.what_if import QUERY, answer
 
     used = question_columns(model.roles)
-    form = {**fitted_format(model), **asked.form.given()}
+    form = TableFormat.parse({**fitted_format(model), **asked.form.given()})
     ids, time = [model.roles.agent, QUERY], model.roles.time
     table = read_table(asked.queries, ids, used, form=form, time=time)
     scenario = _scenario(model, asked)
-    answers = answer(
+    answers: Any = answer(
         model,
         table,
         **asked.limits,
@@ -197,6 +198,7 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
         parts=asked.parts,
         draws=asked.draws or 0,
     )
+    answers[time] = as_written(answers[time], form)
     write_table(answers, asked.out)
     n_queries = len(answers[QUERY].unique())
     if asked.json:

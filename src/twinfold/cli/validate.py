@@ -124,15 +124,16 @@ def validate(
 
     model = load_run(run)
     table = _fitted_table(model) if data is None else data
-    found = _examine(model, table, how, columns, fitted=data is None)
-    _report(found, {**found.record, "run": str(run), "data": str(table)}, how)
+    found, doubts = _examine(model, table, how, columns, fitted=data is None)
+    beside = {"run": str(run), "data": str(table), "data_warnings": list(doubts)}
+    _report(found, {**found.record, **beside}, how)
     return _judged(found, how.gate)
 
 
 def _examine(
     model: FittedModel, table: Path, how: ValidateFlags, columns: RoleFlags, fitted: bool
-) -> Validation:
-    """Return what comes out on a table: the one that was fitted, or another."""
+) -> tuple[Validation, tuple[str, ...]]:
+    """Return what comes out on a table, fitted or other, and what is doubtful about the table."""
     from twinfold.validation.data_overlap import made_from
     from twinfold.validation.validate import validate as examine_run
 
@@ -152,7 +153,8 @@ def _examine(
             )
         groups = None if how.group is None else _groups(table, panel, how.group, form)
     said = (lambda line: None) if silent else warn
-    return examine_run(model, panel, seen=seen, groups=groups, seed=how.seed, warn=said)
+    found = examine_run(model, panel, seen=seen, groups=groups, seed=how.seed, warn=said)
+    return found, panel.warnings
 
 
 def _report(found: Validation, record: dict[str, Any], how: ValidateFlags) -> None:
@@ -208,7 +210,7 @@ def _fitted_table(model: FittedModel) -> Path:
             "the run does not say which table it was made from; give data: "
             "twinfold validate RUN DATA"
         )
-    if not Path(kept).is_file():
+    if not Path(kept).exists():
         raise UsageError(
             f"the table that the run was made from, {kept}, is not there any more; give it, or "
             "fresh data: twinfold validate RUN DATA"

@@ -32,6 +32,7 @@ Form = TableFormat | Mapping[str, Any] | None
 
 _TEXT = (".csv", ".tsv")
 _PARQUET = (".parquet", ".pq")
+_EPISODES = (".hdf5", ".h5")
 TABLE_SUFFIXES = _TEXT + _PARQUET
 """Of the tables that are written; text is also read compressed, and Parquet from a folder."""
 
@@ -220,7 +221,8 @@ def _kind(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         named = f"suffix {suffix!r}" if suffix else "no suffix"
-        raise UsageError(f"{file} has {named}; {one_of(TABLE_SUFFIXES)}")
+        hint = "; `twinfold data import` makes a table of it" if suffix in _EPISODES else ""
+        raise UsageError(f"{file} has {named}; {one_of(TABLE_SUFFIXES)}{hint}")
     return suffix
 
 
@@ -288,7 +290,8 @@ def _write(table: pa.Table, file: Path, suffix: str) -> None:
 def _no_roles(file: Path, names: Sequence[str]) -> str:
     columns = ", ".join(map(repr, names))
     return (
-        f"{file} has no manifest ({manifest_path(file).name}); say which column is what: "
+        f"{file} has no manifest ({manifest_path(file).name}); `twinfold data import` guesses one; "
+        "or say which column is what: "
         "--agent, --time, --state a,b,c, --action x, --action-type discrete|continuous, and if "
         f"there are such columns --episode, --reward, --terminated, --truncated. "
         f"The table's columns: {columns}"

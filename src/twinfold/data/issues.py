@@ -116,8 +116,9 @@ class Notes:
         agents = len(np.unique(self.agent[order[found]]))
         usual = step_from_ticks(step, times.values.dtype.kind)
         words = ""
-        if times.values.dtype.kind == "M" and times.zone is None:
-            words = gap_words(times.values[order[found]], times.values[order[found + 1]], step)
+        if times.values.dtype.kind == "M":
+            local = times.local
+            words = gap_words(local[order[found]], local[order[found + 1]], step)
         away = "differ by more than half from"
         if uneven:
             away = f"are more than {TABLE.longest:g} times"

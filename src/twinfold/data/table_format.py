@@ -211,6 +211,15 @@ def _zoned(series: pd.Series, zone: str, agent: pd.Series | None) -> pd.Series:
     return series.dt.tz_localize(zone, ambiguous=again == 0, nonexistent="shift_forward")
 
 
+def as_written(times: pd.Series, form: TableFormat) -> pd.Series:
+    """Return times as a table of a format writes them; those that are no dates as they are."""
+    if getattr(times.dtype, "kind", "O") != "M":
+        return times
+    if form.time_zone is not None and times.dt.tz is not None:
+        times = times.dt.tz_convert(form.time_zone).dt.tz_localize(None)
+    return times if form.date_format is None else times.dt.strftime(form.date_format)
+
+
 def number_marks(text: str) -> Iterator[tuple[str, str]]:
     """Yield the pairs of marks (decimal, thousands) under which a text is a number."""
     for decimal in (",", "."):

@@ -63,6 +63,14 @@ class Times:
         """The same times as plain numbers, nanoseconds for dates; these sort and subtract."""
         return self.values.view(np.int64) if self.values.dtype.kind in "mM" else self.values
 
+    @property
+    def local(self) -> NDArray[Any]:
+        """Dates as the clocks of their zone show them."""
+        if self.zone is None:
+            return self.values
+        dates = pd.DatetimeIndex(self.values, tz="UTC").tz_convert(self.zone)
+        return dates.tz_localize(None).to_numpy()
+
 
 def as_times(series: pd.Series, calendar: Calendar | None = "none") -> Times:
     """Read a column of times: numbers, dates (with or without zone), durations, or their text.

@@ -55,5 +55,7 @@ def test_other_repeated_times_are_no_change_of_the_clock() -> None:
 
 
 def test_weekends_are_said() -> None:
-    warning = check(table(pd.bdate_range("2026-01-05", periods=20)), ROLES).warnings[0]
-    assert warning.endswith("; 3 of 3 are weekends, from a Friday to the Monday after")
+    for zone in (None, "Asia/Tokyo", "America/Los_Angeles"):
+        days = pd.bdate_range("2026-01-05", periods=20, tz=zone)
+        warning = check(table(days), ROLES).warnings[0]
+        assert warning.endswith("; 3 of 3 are weekends, from a Friday to the Monday after")
