@@ -110,19 +110,20 @@ def numbers(text: str, flag: str) -> list[float]:
         raise UsageError(f"{flag} takes numbers separated by commas, not {clipped(text)}") from None
 
 
-def state_numbers(text: str, names: Sequence[str]) -> list[float]:
-    """Return the value of ``--state``: one number per state column.
+def state_rows(text: str, names: Sequence[str]) -> list[list[float]]:
+    """Return the value of ``--state``: a row or, separated by semicolons, more, the earliest first.
 
     Raises:
         UsageError: naming the columns.
     """
-    values = numbers(text, "--state")
-    if len(values) != len(names):
-        raise UsageError(
-            f"--state needs {len(names)} numbers separated by commas ({', '.join(names)}), "
-            f"not {len(values)}"
-        )
-    return values
+    rows = [numbers(part, "--state") for part in text.split(";")]
+    for values in rows:
+        if len(values) != len(names):
+            raise UsageError(
+                f"--state needs {len(names)} numbers separated by commas ({', '.join(names)}), "
+                f"not {len(values)}"
+            )
+    return rows
 
 
 @Parameter(name="*", group="Format of the table")

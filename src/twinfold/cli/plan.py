@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, Words, check_outputs, state_numbers
+from twinfold.cli.flags import Flag, Words, check_outputs, state_rows
 from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.planner_flags import PlannerFlags
 from twinfold.cli.values import Place, Seed, Share, Values, takes
@@ -56,7 +56,8 @@ def plan(
         goal: What to plan for.
         agent: Id of the agent.
         state: State to plan from, numbers separated by commas; if left out, where the agent's data
-            ended, or a start of the built-in task.
+            ended, or a start of the built-in task. For a run with a memory the rows before it as
+            well, the earliest first, separated by semicolons.
         search: How to search for a plan.
         hold_exogenous: Hold exogenous columns at the agent's last values; a run with such columns
             needs it.
@@ -78,15 +79,16 @@ def plan(
 
     built_in = goal.built_in(task)
     config = None if built_in is None else search.config(built_in)
-    start = None
+    rows: list[list[float]] | None = None
     if built_in is not None and state is not None:
-        start = state_numbers(state, built_in.state_names)
+        rows = state_rows(state, built_in.state_names)
     model = load_run(run)
     model = model.holding() if hold_exogenous else model
     chosen = built_in or goal.of_run(model)
     config = config or search.config(chosen)
     if built_in is None and state is not None:
-        start = state_numbers(state, chosen.state_names)
+        rows = state_rows(state, chosen.state_names)
+    *before, start = rows or [None]
     check_plan(config, chosen)
     with talking(json) as talk:
         if config.objective.terminal_value == "plans":
@@ -102,6 +104,7 @@ def plan(
             strict=strict,
             warn=warn,
             noise=noise_draws,
+            before=before or None,
         )
     _show(found, f"{chosen.name}, agent {agent}", plot, json)
     return None if found.reason is None else 1

@@ -20,7 +20,7 @@ from twinfold.cli.flags import (
     fitted_format,
     numbers,
     shown,
-    state_numbers,
+    state_rows,
     whole,
 )
 from twinfold.cli.values import Draws, Place, Share, Steps
@@ -240,7 +240,7 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
 
     rows: list[Any] = []
     if asked.state is not None:
-        rows = [state_numbers(text, model.roles.state) for text in asked.state.split(";")]
+        rows = state_rows(asked.state, model.roles.state)
     *before, state = rows or [None]
     if model.roles.action and asked.actions is None:
         raise UsageError("--steps is for a fit without action columns; give --actions")

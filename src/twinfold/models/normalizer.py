@@ -164,6 +164,15 @@ class Normalizer(eqx.Module):
             parts.append(self._known(given, start.shape[:-1], xp).astype(parts[0].dtype))
         return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-1)
 
+    def memory_of(self, start: Any) -> Any:
+        """Return the standardised changes before a start, ``(..., (k - 1) D)``, as it is carried.
+
+        Args:
+            start: as :meth:`carry`.
+        """
+        n_state = self.state_mean.shape[-1]
+        return self.carry(start)[..., n_state : n_state + self.n_memory]
+
     def _known(self, given: Any, shape: tuple[int, ...], xp: Any) -> Any:
         """Return standardised known inputs ``(*shape, E)``, the usual ones where none are given."""
         usual = xp.zeros(self.n_known)

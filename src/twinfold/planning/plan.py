@@ -80,6 +80,7 @@ def plan_once(
     strict: bool = False,
     warn: Callable[[str], None] | None = None,
     noise: int = 0,
+    before: Sequence[Sequence[float]] | None = None,
 ) -> Plan:
     """Return a plan for one agent from one state.
 
@@ -98,6 +99,8 @@ def plan_once(
         warn: receives what is doubtful about the plan; None for ``warnings.warn``.
         noise: draws of the noise of the world for each member, over which a plan's worth is
             averaged; all plans have the same. 0 for none.
+        before: ``(j, D)``, the rows before the state, the earliest first, for a model with a
+            memory. Where the agent's data ended its memory is known.
 
     Raises:
         UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
@@ -107,11 +110,14 @@ def plan_once(
     check_fits(model, task)
     simulator = Simulator(model, agent)
     key_start, key_plan = jax.random.split(jax.random.key(seed))
-    if state is None and not task.simulated:
-        state = simulator.last[: len(task.state_names)].tolist()
-    start = _start(task, state, key_start)
+    goes_on = state is None and not task.simulated  # from where the agent's data ended
+    start = simulator.last if goes_on else _start(task, state, key_start)
+    if before is not None:
+        start = simulator.start_of(None if state is None else start, before)
+    told, start = start, start[: len(task.state_names)]
     model.check_reach(start)
     folded = model.dynamics(agent, config.objective.draws)
+    folded = folded.with_history(model.normalizer.memory_of(told))
     noisy = with_noise(folded, model, simulator.agent_id, noise, seed) if noise else folded
     stack = acted_on(noisy, task)
     objective = task_objective(config, task, stack, model, agent)
@@ -123,7 +129,9 @@ def plan_once(
     if float(info.score) < -FORBIDDEN / 2:
         raise UsageError("every plan that was tried has a forbidden action; forbid less")
     actions = model.action_code.user_values(codes)
-    rollout = simulator.rollout(start, actions, warn, strict=strict)
+    rollout = simulator.rollout(
+        None if goes_on else start, actions, warn, before=before, strict=strict
+    )
     return Plan(
         task=task.name,
         agent=simulator.agent_id,

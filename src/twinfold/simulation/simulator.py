@@ -263,7 +263,7 @@ class Simulator:
         Raises:
             UsageError: as ``sample``, or the run holds no noise.
         """
-        start = self._start(state, before)
+        start = self.start_of(state, before)
         _, codes = read_actions(self.model, actions)
         if start.ndim != 1 or codes.ndim != (1 if self.model.discrete else 2):
             raise UsageError("parts takes one state and one sequence of actions")
@@ -273,8 +273,16 @@ class Simulator:
         told = None if known is None else known.value[0]
         return noise_sd(self.model, self.index, start, codes, told), ignorance
 
-    def _start(self, state: Any, before: Any) -> Floats:
-        """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory."""
+    def start_of(self, state: Any, before: Any) -> Floats:
+        """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory.
+
+        Args:
+            state: as :meth:`rollout`; where the agent's data ended if None.
+            before: as :meth:`rollout`.
+
+        Raises:
+            UsageError: they do not fit the model, or each other.
+        """
         if state is None:
             if before is not None:
                 raise UsageError("rows before the state go with a state; give it too")
@@ -289,7 +297,7 @@ class Simulator:
 
         ``(Q, D)`` or ``(Q, W)``, ``(Q, H[, A])`` as given and as the model takes them.
         """
-        start = self._start(state, before)
+        start = self.start_of(state, before)
         given, codes = read_actions(self.model, actions)
         single = start.ndim == 1 and codes.ndim == (1 if self.model.discrete else 2)
         return *pair(start, given, codes, self.model), single
@@ -333,7 +341,7 @@ class Simulator:
             UsageError: as ``rollout``; or several states or action sequences are given.
         """
         model = self.model
-        start = self._start(state, before)
+        start = self.start_of(state, before)
         _, codes = read_actions(model, actions)
         if start.ndim != 1 or codes.ndim != (1 if model.discrete else 2):
             raise UsageError("sample takes one state and one sequence of actions")
