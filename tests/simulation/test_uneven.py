@@ -262,3 +262,25 @@ def test_what_acts_at_once_does_so_in_the_first_part_alone(dose: bool) -> None:
     np.testing.assert_allclose(parts.known.value[:, 0], [*[9.0 / n] * n, 1.0])
     assert (parts.offset.tolist(), parts.length.tolist()) == ([0], [n + 1])
     assert parts.last.tolist() == [n - 1, n]
+
+
+def test_a_question_from_friday_to_monday_is_answered() -> None:
+    rng, frames = np.random.default_rng(4), []
+    for name in ("a", "b", "c", "d"):
+        days = pd.bdate_range("2026-01-05", periods=40)
+        push, x = rng.normal(size=40), [rng.normal()]
+        for k, h in enumerate(np.diff(days.to_numpy()) // np.timedelta64(1, "D")):
+            state = x[-1]
+            for _ in range(int(h)):  # a push lasts over the weekend
+                state = 0.8 * state + 0.3 * push[k]
+            x.append(state)
+        frames.append(pd.DataFrame({"id": name, "t": days, "x": x, "a": push}))
+    df: Any = pd.concat(frames, ignore_index=True)
+    model = fit(PanelDataset.from_frame(df, ROLES), LINEAR)
+    assert model.uneven
+    assert model.time_step == pd.Timedelta("1D")
+    question = {"query_id": 1, "id": "a", "t": ["2026-03-06", "2026-03-09"], "x": [1.0, None]}
+    found = answer(model, pd.DataFrame(question).assign(a=[0.5, None]), lambda line: None)
+    assert found["t"].tolist() == ["2026-03-09"]
+    expected = 0.8**3 + 0.3 * 0.5 * (1 + 0.8 + 0.8**2)
+    np.testing.assert_allclose(found["x"], expected, atol=0.05)
