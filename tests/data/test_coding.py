@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
+from twinfold.baselines.cadm_training import unlimited_normalizer
 from twinfold.data.coding import as_words, filled_forward, holds_words, read_coded
+from twinfold.data.io import load_panel, save_panel
 from twinfold.data.issues import Notes
 from twinfold.data.levels import coded_names, decoded
 from twinfold.data.panel import PanelDataset
 from twinfold.data.validate import check
+from twinfold.errors import UsageError
 
 ROLES: dict[str, Any] = {
     "agent": "id",
@@ -108,6 +112,30 @@ def test_a_panel_keeps_exogenous_and_static_words(table: Any) -> None:
     some = panel.select_agents(["q"])
     np.testing.assert_array_equal(some.transitions().known, data.known[4:])
     assert panel.fingerprint() != PanelDataset.from_frame(table, ROLES).fingerprint()
+
+
+def test_a_manifest_keeps_the_roles_and_that_times_are_uneven(table: Any, tmp_path: Path) -> None:
+    table["t"] = np.tile([0.0, 0.3, 1.0, 2.9, 3.1], 2)
+    roles = {**ROLES, "exogenous": ["day", "warm"], "static": "site"}
+    panel = PanelDataset.from_frame(table, roles, time_step="variable")
+    for name in ("p.csv", "p.parquet"):
+        save_panel(panel, tmp_path / name)
+        again = load_panel(tmp_path / name)
+        assert again.uneven
+        assert again.levels == panel.levels
+        assert again.fingerprint() == panel.fingerprint()
+        np.testing.assert_array_equal(again.transitions().known, panel.transitions().known)
+    assert not load_panel(tmp_path / "p.csv", time_step="regular").uneven
+
+
+def test_methods_that_cannot_use_known_inputs_refuse_them(table: Any) -> None:
+    roles = {**ROLES, "exogenous": "warm"}
+    with pytest.raises(UsageError, match=r"cannot use exogenous columns \('warm'\)"):
+        unlimited_normalizer(PanelDataset.from_frame(table, roles))
+    uneven = PanelDataset.from_frame(table, ROLES, time_step="variable")
+    with pytest.raises(UsageError, match='read the data with the time step "regular"'):
+        unlimited_normalizer(uneven)
+    unlimited_normalizer(PanelDataset.from_frame(table, ROLES))
 
 
 def test_all_faults_of_exogenous_columns_are_said_at_once(table: pd.DataFrame) -> None:

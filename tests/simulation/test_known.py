@@ -175,6 +175,25 @@ def test_a_word_never_seen_is_unknown_and_said(model: FittedModel) -> None:
     assert ((found["temp"] > low) & (found["temp"] < high)).all()
 
 
+def test_weather_as_it_never_was_is_answered_and_said(model: FittedModel) -> None:
+    asked, lines = questions(), []
+    asked.loc[asked.hour == HOURS + 2, "outside"] = 99.0
+    answer(model, asked, lines.append)
+    assert any(
+        "12 exogenous values of 12 queries lie far outside the range of the data" in line
+        and "'outside' is 99, the data has" in line
+        for line in lines
+    )
+    with pytest.raises(
+        InvalidDataError, match="the exogenous value 'outside' is out of range: 99;"
+    ):
+        answer(model, asked, lines.append, strict=True)
+    rollout = Simulator(model, 0).rollout
+    days = {"outside": [2.0, 99.0], "day": ["rest", "rest"]}
+    with pytest.raises(UsageError, match="the exogenous value 'outside' of step 1 is out of range"):
+        rollout([20.0], [1.0, 1.0], exogenous=days, strict=True)
+
+
 def test_plans_need_future_values_or_hold_the_last(model: FittedModel) -> None:
     with pytest.raises(UsageError, match="future values of the exogenous columns are needed"):
         model.dynamics(0)

@@ -127,6 +127,7 @@ def unlimited_normalizer(dataset: PanelDataset) -> Normalizer:
     The published method has none: predictions may leave the data.
     """
     angles = [dataset.roles.state.index(name) for name in dataset.roles.angle]
+    dataset.refuse_known_inputs()
     found = fit_normalizer(dataset.transitions(), angles)
     endless = np.full(len(dataset.roles.state), np.inf)
     return eqx.tree_at(

@@ -65,9 +65,10 @@ def experience_of(dataset: PanelDataset, task: Task) -> Experience:
         task: gives reward and end; its dynamics are not used.
 
     Raises:
-        UsageError: states or actions are not those of the task.
+        UsageError: states or actions are not those of the task, or there are other inputs.
     """
     _check(dataset, task)
+    dataset.refuse_known_inputs()
     found = dataset.transitions()
     state, next_state = found.state.astype(np.float32), found.next_state.astype(np.float32)
     levels = dataset.action_levels

@@ -315,6 +315,21 @@ class PanelDataset:
         parts = [length] if self.exogenous is None else [self.exogenous, length]
         return np.column_stack(parts)
 
+    def refuse_known_inputs(self) -> None:
+        """Refuse data with exogenous columns or uneven times, of a method that cannot use them.
+
+        Raises:
+            UsageError: the data has any.
+        """
+        if self.exogenous is not None:
+            names = ", ".join(map(repr, self.roles.exogenous))
+            raise UsageError(f"this method cannot use exogenous columns ({names}); leave them out")
+        if self.uneven:
+            raise UsageError(
+                "this method takes all steps to be alike; read the data with the time step "
+                '"regular"'
+            )
+
     def agent_index(self, ids: Iterable[AgentId]) -> Ints:
         """Indices ``(n,)`` of agents by the user's ids.
 

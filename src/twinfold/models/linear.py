@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from twinfold.config import Kind
 from twinfold.data.panel import Transitions
 from twinfold.models.linear_terms import action_features, over_step
+from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 
 Floats = NDArray[np.float64]
@@ -288,6 +289,10 @@ def rollout_linear(
         n_levels: L of a discrete action, 0 for continuous ones.
         known: ``(S, H, E)``, known inputs of each step, raw units; those of the start if None.
     """
+    parts = in_parts(normalizer, action, known)
+    if parts is not None:
+        whole = rollout_linear(normalizer, coefficients, state, parts.action, n_levels, parts.known)
+        return parts.ends(whole)
     standard, path = normalizer.carry(state), []
     for h in range(action.shape[1]):
         if known is not None:

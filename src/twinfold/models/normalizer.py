@@ -86,6 +86,7 @@ class Normalizer(eqx.Module):
         change_mean, change_scale: ``(D,)``, of the changes of a model with memory, raw units.
         known_mean, known_scale: ``(E,)``, of the known inputs.
         known_low, known_high: ``(E,)``, their range in training, raw units.
+        known_at_once: whether actions do at once what they do, where times are uneven; 1 or 0.
         angles: columns that are angles, J of them.
         history: k, rows that the model reads; 1 for a model without memory.
         uneven: whether the last of the known inputs is the length of the step.
@@ -110,6 +111,7 @@ class Normalizer(eqx.Module):
     known_scale: Any = eqx.field(default_factory=_none)
     known_low: Any = eqx.field(default_factory=_none)
     known_high: Any = eqx.field(default_factory=_none)
+    known_at_once: Any = 0.0
     angles: tuple[int, ...] = eqx.field(static=True, default=())
     history: int = eqx.field(static=True, default=1)
     uneven: bool = eqx.field(static=True, default=False)

@@ -29,7 +29,8 @@ class RangeSettings:
 
     Attributes:
         action_margin: share of its range by which a continuous action may leave it without a word.
-        state_margin: share of its range by which a state may leave it without a word.
+        state_margin: share of its range by which a state, or an exogenous column, may leave it
+            without a word.
         rounding: share of a value by which it may differ: float32 never leads out of the range.
     """
 
@@ -104,6 +105,17 @@ def outside_actions(model: FittedModel, actions: Floats) -> OutOfRange:
     low, high = ranges.action_low, ranges.action_high
     excess = _excess(actions, low, high, RANGES.action_margin)
     return OutOfRange("action", names, actions, low, high, excess)
+
+
+def outside_known(model: FittedModel, known: Floats) -> OutOfRange:
+    """Which exogenous columns of known inputs ``(K, E)`` are outside; steps may have any length."""
+    names = model.known_names[: known.shape[1] - model.uneven]
+    known, low, high = (
+        values[..., : len(names)]
+        for values in (known, model.normalizer.known_low, model.normalizer.known_high)
+    )
+    excess = _excess(known, low, high, RANGES.state_margin)
+    return OutOfRange("exogenous value", names, known, low, high, excess)
 
 
 def out_of_range(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import POSTERIOR, Posterior, factor_draws
 
@@ -81,6 +82,11 @@ def rollout_members(
     Returns:
         ``(M, Q, H, D)`` float64, raw units: the states after each action.
     """
+    parts = in_parts(normalizer, actions, known)
+    if parts is not None:
+        return parts.ends(
+            rollout_members(members, normalizer, agent, state, parts.action, parts.known)
+        )
     n_queries, horizon = actions.shape[:2]
     n_members, n_state = len(members.agents), len(normalizer.state_mean)
     out = np.empty((n_members, n_queries, horizon, n_state))

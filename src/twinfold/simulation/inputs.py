@@ -16,13 +16,22 @@ from twinfold.data.memory import turned
 from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.ranges import OutOfRange, out_of_range, outside_actions, outside_states
+from twinfold.models.ranges import (
+    OutOfRange,
+    out_of_range,
+    outside_actions,
+    outside_known,
+    outside_states,
+)
 from twinfold.utils.text import clipped, listed
 
 Floats = NDArray[np.float64]
 
 GUESS = "such an answer is a guess, and its support says so"
 """Warning of questions outside the range of the data."""
+
+FIRST = "first state"
+"""What a row of the first states is called."""
 
 UNTOLD = (
     "what came before is not told: the model reads several rows, and its band holds for questions "
@@ -202,14 +211,21 @@ def _check_actions(values: Floats, own: int) -> None:
 
 
 def outside(
-    model: FittedModel, start: Floats, codes: NDArray[Any], *, single: bool, strict: bool
+    model: FittedModel,
+    start: Floats,
+    codes: NDArray[Any],
+    known: Floats | None = None,
+    *,
+    single: bool,
+    strict: bool,
 ) -> str | None:
-    """One line on first states ``(Q, D)`` and actions ``(Q, H[, A])`` far outside the data.
+    """One line on first states ``(Q, D)`` and what acts ``(Q, H, ...)`` far outside the data.
 
     Args:
         model: the fitted model.
         start: first states, raw units.
         codes: level indices, which are never outside, or raw units.
+        known: ``(Q, H, E)``, known inputs, raw units; None for none.
         single: whether there is one question, which then needs no number.
         strict: refuse them.
 
@@ -219,11 +235,12 @@ def outside(
     horizon = codes.shape[1]
 
     def where(part: OutOfRange, row: int) -> str:
-        if part.noun != "action":
+        if part.noun == FIRST:
             return "" if single else f"question {row}"
         return _place(np.array([row % horizon] if single else [*divmod(row, horizon)]), 2 - single)
 
-    parts = asked_parts(model, start, codes.reshape(-1, *codes.shape[2:]))
+    told = None if known is None else known.reshape(-1, known.shape[-1])
+    parts = asked_parts(model, start, codes.reshape(-1, *codes.shape[2:]), told)
     line = out_of_range(parts, where)
     if line is None or not strict:
         return line
@@ -236,11 +253,17 @@ def outside(
     )
 
 
-def asked_parts(model: FittedModel, start: Floats, codes: NDArray[Any]) -> list[OutOfRange]:
-    """Which first states ``(Q, D)`` and actions ``(K,)`` or ``(K, A)`` are outside the data."""
-    start = start[:, : len(model.roles.state)]
-    parts = [outside_states(model, start, "first state")]
-    return parts if model.discrete else [*parts, outside_actions(model, codes)]
+def asked_parts(
+    model: FittedModel, start: Floats, codes: NDArray[Any], known: Floats | None = None
+) -> list[OutOfRange]:
+    """Which first states ``(Q, D)``, actions ``(K[, A])`` and known inputs ``(K, E)`` are outside.
+
+    All parts but that of the first states have a row for every action.
+    """
+    parts = [outside_states(model, start[:, : len(model.roles.state)], FIRST)]
+    if not model.discrete:
+        parts.append(outside_actions(model, codes))
+    return parts if known is None else [*parts, outside_known(model, known)]
 
 
 def pair(

@@ -19,7 +19,6 @@ from twinfold.models.known_inputs import draws_of
 from twinfold.models.posterior import POSTERIOR
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.simulation.known import KnownInputs
-from twinfold.simulation.substeps import in_parts
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
     SUPPORT,
@@ -165,13 +164,6 @@ def predict_queries(
         length: ``(Q,)``, how many they are.
         known: ``(K,)``, known inputs; None for a model without any.
     """
-    parts = in_parts(model, codes, known, offset, length)
-    if parts is not None:
-        found = predict_queries(
-            model, agent, start, parts.codes, parts.offset, parts.length, parts.known
-        )
-        states = (values[parts.last] for values in found[:3])
-        return Prediction(*states, found.support.map(lambda values: values[parts.last]))
     n_state = len(model.roles.state)
     out = [np.empty((len(codes), n_state)) for _ in range(3)]
     lengths, kind = np.unique(length, return_inverse=True)

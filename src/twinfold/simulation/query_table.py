@@ -31,7 +31,7 @@ from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range
 from twinfold.simulation.context import read_context
-from twinfold.simulation.inputs import asked_parts
+from twinfold.simulation.inputs import FIRST, asked_parts
 from twinfold.simulation.known import Future, KnownInputs, read_known
 from twinfold.simulation.query_columns import (
     QUERY,
@@ -136,9 +136,6 @@ def read_queries(
         "empty where it is to be predicted",
     )
     action = read_actions(df, actions, words, order[asked], model, problems)
-    if strict:
-        for part in asked_parts(model, start, action[order[asked]]):
-            _refuse(part, order[asked] if part.noun == "action" else first_row, problems)
     length = np.bincount(codes[order[asked]], minlength=len(first_row))
     offset = np.cumsum(length) - length
     next_row = np.where(last, -1, np.roll(order, -1))[asked]
@@ -146,6 +143,10 @@ def read_queries(
     known = read_known(
         df, order[asked], offset, whose, times, next_row, model, future or Future(), problems
     )
+    if strict:
+        told = None if known is None else known.value
+        for part in asked_parts(model, start, action[order[asked]], told):
+            _refuse(part, first_row if part.noun == FIRST else order[asked], problems)
     _stop(problems)
     return Queries(
         order=order[asked],
@@ -184,16 +185,17 @@ def outside_line(model: FittedModel, df: pd.DataFrame, asked: Queries) -> str | 
     ids, notes = column(df, QUERY), Notes(df)
 
     def row_of(part: OutOfRange) -> NDArray[np.intp]:
-        return asked.order if part.noun == "action" else asked.first_row
+        return asked.first_row if part.noun == FIRST else asked.order
 
     def owners(part: OutOfRange, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        return query[rows] if part.noun == "action" else rows
+        return rows if part.noun == FIRST else query[rows]
 
     def where(part: OutOfRange, row: int) -> str:
         place = int(row_of(part)[row])
         return f"query {clipped(ids.iloc[place])}, {notes.row(place)}"
 
-    parts = asked_parts(model, asked.start, asked.codes)
+    told = None if asked.known is None else asked.known.value
+    parts = asked_parts(model, asked.start, asked.codes, told)
     return out_of_range(parts, where, owners, "query")
 
 

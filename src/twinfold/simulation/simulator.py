@@ -176,11 +176,12 @@ class Simulator:
         """
         model = self.model
         start, given, codes, single = self._questions(state, actions, before)
-        far = outside(model, start, codes, single=single, strict=strict)
-        if far is not None:
-            (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
         agent = np.full(len(start), self.index, np.int32)
         known = self._known(codes, exogenous, hold_exogenous, lengths, warn)
+        told = None if known is None else known.value
+        far = outside(model, start, codes, told, single=single, strict=strict)
+        if far is not None:
+            (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
         found = predict(model, agent, start, codes, known)
         for line in _doubts(model, start, found, min_support):
             (warn or _warn)(f"agent {self.agent_id!r}: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
-from twinfold.models.linear import LinearFit
+from twinfold.models.linear import LinearFit, linear_data
 from twinfold.models.linear_terms import LinearTerms
+from twinfold.models.long_steps import acts_at_once
 from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
 from twinfold.training.factor_regression import solve_factors
 from twinfold.training.head_refinement import refine_heads
@@ -101,7 +103,12 @@ class TrainingContext(NamedTuple):
         data = self.data.select(rows)
         direct = erratic_columns(data) if self.config.direct and not self.uneven else ()
         direct = [d for d in direct if d not in self.angles]
-        return fit_normalizer(data, self.angles, direct, self.uneven)
+        found = fit_normalizer(data, self.angles, direct, self.uneven)
+        if not self.uneven:
+            return found
+        sums = linear_data(found, data, self.n_agents, self.n_levels)
+        at_once = acts_at_once(sums.gram.sum(axis=0), sums.moment.sum(axis=0), sums.n_inputs)
+        return dataclasses.replace(found, known_at_once=np.array(float(at_once)))
 
 
 def train_members(

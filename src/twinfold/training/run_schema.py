@@ -171,6 +171,7 @@ _OPTIONAL = {
         "normalizer.known_scale": Entry("E", rule="positive"),
         "normalizer.known_low": Entry("E"),
         "normalizer.known_high": Entry("E"),
+        "normalizer.known_at_once": Entry(""),
         "sample.known": Entry("S E"),
         "wander": Entry("w o E"),
     },

@@ -208,7 +208,7 @@ class Trials:
             own = linear.coefficients(held.agent)
             paths.append(rollout_linear(norm, own, held.start, held.action, n_levels, held.known))
             errors.append(fold.rmse(paths[-1]))
-            agent, before, action, after = one_steps(held)
+            agent, before, action, after = one_steps(held, norm)
             phi = linear_features_of(norm, norm.carry(before), action, n_levels)
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
             noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
@@ -343,7 +343,7 @@ class Trials:
 
 def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
     """Return the robust scale ``(D,)`` of errors of one step, in target standard deviations."""
-    agent, before, action, after = one_steps(fold.held)
+    agent, before, action, after = one_steps(fold.held, fold.normalizer)
     features = features_of(stack, fold.normalizer, before, action)
     factors = np.asarray(stack.agents, np.float64)[:, agent]
     target = fold.normalizer.encode_target(before, after)
@@ -352,10 +352,16 @@ def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
 
 
 def one_steps(
-    held: Windows,
+    held: Windows, normalizer: Normalizer
 ) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
-    """Return agents, states, actions and next states of single steps, all or a sample."""
+    """Return agents, states, actions and next states of single steps, all or a sample.
+
+    Where times are uneven those longer than any in training are left out, unless all are.
+    """
     mask = held.mask
+    if normalizer.uneven and held.known is not None:
+        usual = mask & (held.known[..., -1] <= normalizer.known_high[-1])
+        mask = usual if usual.any() else mask
     before = held.before[mask]
     rows = np.arange(len(before))[:: -(-len(before) // SELECTION.noise_sample)]
     agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]

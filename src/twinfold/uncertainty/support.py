@@ -127,6 +127,8 @@ def path_support(
     finite = np.asarray(np.isfinite(flat).all(axis=1))
     safe = np.where(finite[:, None], flat, model.normalizer.state_mean)
     told = None if known is None else known.reshape(-1, known.shape[-1])
+    if told is not None and model.uneven:  # longer steps are taken in parts
+        told = np.minimum(told, np.append(np.full(told.shape[1] - 1, np.inf), _longest(model)))
     safe = start_of(safe, model.normalizer.n_memory, told)
     away = _distance(trained.tree, _inputs(model, safe, codes))
     apart, own = _members(model, who, safe, codes)
@@ -138,6 +140,11 @@ def path_support(
     basis = np.where(own >= SUPPORT.own_data, OWN, BORROWED)
     basis = np.where(score < SUPPORT.unsupported, UNSUPPORTED, basis).astype(np.int8)
     return Support(score, own, basis)
+
+
+def _longest(model: FittedModel) -> float:
+    """Return the length of the longest step of the training data, in usual ones."""
+    return float(model.normalizer.known_high[-1])
 
 
 def own_share(prior: Prior, evidence: Evidence, features: Floats, agent: NDArray[Any]) -> Floats:
