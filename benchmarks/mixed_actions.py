@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,10 +60,10 @@ def tanks(n_agents: int, n_rows: int, seed: int, noise: float) -> pd.DataFrame:
     return pd.concat(parts).sort_values(["tank", "t"], ignore_index=True)
 
 
-def own_linear(seen: pd.DataFrame, ahead: pd.DataFrame, weight: float) -> NDArray[np.float64]:
+def own_linear(seen: Any, ahead: Any, weight: float) -> NDArray[np.float64]:
     """Return predictions ``(N, 20)`` by ridge of each tank's rows, rolled out."""
 
-    def features(level: NDArray[np.float64], rows: pd.DataFrame) -> NDArray[np.float64]:
+    def features(level: NDArray[np.float64], rows: Any) -> NDArray[np.float64]:
         chosen = (rows["mode"].to_numpy()[:, None] == np.array(MODES)) * 1.0
         amount = chosen * rows["amount"].to_numpy()[:, None]
         return np.column_stack([np.ones(len(rows)), level, chosen[:, 1:], amount])
@@ -82,7 +83,7 @@ def own_linear(seen: pd.DataFrame, ahead: pd.DataFrame, weight: float) -> NDArra
     return np.array(paths)
 
 
-def questions(seen: pd.DataFrame, ahead: pd.DataFrame) -> pd.DataFrame:
+def questions(seen: Any, ahead: Any) -> Any:
     """Return one question per tank: from the last row seen, under the actions that followed."""
     rows = pd.concat([seen.groupby("tank").tail(1), ahead]).sort_values(["tank", "t"])
     rows = rows.groupby("tank").head(AHEAD)
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    table = tanks(given.agents, given.rows, given.seed, given.noise)
+    table: Any = tanks(given.agents, given.rows, given.seed, given.noise)
     last = table["t"].max() - AHEAD
     seen, ahead = table[table["t"] <= last], table[table["t"] > last]
     truth = ahead["level"].to_numpy().reshape(-1, AHEAD)

@@ -159,11 +159,13 @@ def test_a_column_with_a_sign_in_its_name_is_a_column() -> None:
 def test_packing_and_unpacking_are_inverse(data: st.DataObject) -> None:
     n_levels, width = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
     names = tuple(f"u{i}" for i in range(width))
-    roles = Roles(
-        **{**BASE, "state": ("x",)},
-        action=("m", *names),
-        action_type=("discrete", *["continuous"] * width),
-        levels=tuple((f"l{i}",) for i in range(n_levels)),
+    roles = Roles.parse(
+        {
+            **BASE,
+            "action": ["m", *names],
+            "action_type": ["discrete", *["continuous"] * width],
+            "levels": [f"l{i}" for i in range(n_levels)],
+        }
     )
     code = ActionCode(roles, roles.levels)
     level = np.array(data.draw(st.lists(st.integers(0, n_levels - 1), min_size=1, max_size=4)))

@@ -146,7 +146,7 @@ def _idle(panel: PanelDataset) -> NDArray[np.bool_]:
     """Return the rows ``(R,)`` without an action, the last ones of trajectories."""
     if panel.action_levels is not None:
         return panel.action < 0
-    return np.isnan(panel.action).any(axis=1)
+    return np.asarray(np.isnan(panel.action).any(axis=1))
 
 
 def step_doubts(model: FittedModel, panel: PanelDataset, warn: Warn) -> None:

@@ -193,7 +193,7 @@ def action_columns(code: ActionCode, action: NDArray[Any]) -> dict[str, Any]:
     roles = code.roles
     if not roles.discrete and not roles.mixed:
         return {name: action[:, a] for a, name in enumerate(roles.action)}
-    null = action < 0 if roles.discrete else np.isnan(action).any(axis=1)
+    null = np.asarray(action < 0 if roles.discrete else np.isnan(action).any(axis=1))
     safe = np.where(null if roles.discrete else null[:, None], 0, action)
     values = code.user_values(safe, one=False)
     found: dict[str, Any] = {}
@@ -206,5 +206,6 @@ def action_columns(code: ActionCode, action: NDArray[Any]) -> dict[str, Any]:
         elif all(type(value) is bool for value in column):
             found[name] = pd.arrays.BooleanArray(column.astype(bool), null)
         else:
-            found[name] = pd.Series(np.where(null, None, column), dtype="str")
+            column[null] = None
+            found[name] = pd.Series(column, dtype="str")
     return found

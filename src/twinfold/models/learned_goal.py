@@ -137,7 +137,9 @@ def fit_goal(dataset: PanelDataset) -> tuple[LearnedGoal | None, list[str]]:
 def _codes(dataset: PanelDataset, rows: NDArray[np.intp]) -> Floats:
     """Return actions as numbers ``(K, V)``: levels as 0 and 1."""
     action = dataset.action[rows]
-    return action if dataset.action_levels is None else np.eye(len(dataset.action_levels))[action]
+    if dataset.action_levels is None:
+        return action.astype(np.float64)
+    return np.eye(len(dataset.action_levels))[action.astype(np.int32)]
 
 
 def _pairs(n_inputs: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -184,7 +186,7 @@ def _ridge(phi: Floats, y: Floats, penalty: float, weight: Floats | None = None)
         return np.zeros(phi.shape[1])
     free = np.r_[1e-9, np.ones(phi.shape[1] - 1)] * penalty * len(phi)
     weighted = phi if weight is None else phi * weight[:, None]
-    return np.linalg.solve(weighted.T @ phi + np.diag(free), weighted.T @ y)
+    return np.asarray(np.linalg.solve(weighted.T @ phi + np.diag(free), weighted.T @ y), np.float64)
 
 
 def _fit_end(dataset: PanelDataset) -> tuple[SmoothFunction | None, str]:

@@ -96,23 +96,6 @@ def noise_of(model: FittedModel) -> WorldNoise:
     return model.noise
 
 
-def noise_sd(
-    model: FittedModel,
-    agent: int,
-    start: Floats,
-    codes: NDArray[Any],
-    known: Floats | None = None,
-    n_draws: int = 64,
-) -> Floats:
-    """Return the part of a prediction's standard deviation that is noise, ``(H, D)``, raw units.
-
-    Arguments as of ``noisy_paths``.
-    """
-    paths = noisy_paths(model, agent, start, codes, n_draws, known=known, mean=True)
-    with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
-        return np.sqrt(np.median(paths.var(axis=1), axis=0))
-
-
 @functools.partial(jax.jit, static_argnames="n_steps")
 def _roll(
     members: FactorModel,

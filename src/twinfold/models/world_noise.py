@@ -57,7 +57,7 @@ NOISE = NoiseSettings()
 
 
 class WorldNoise(NamedTuple):
-    """The noise of a run's data; see the module.
+    """The noise of a run's data; see the module. Arrays of NumPy, or of JAX in compiled code.
 
     Attributes:
         process: ``(D,)``, raw units.
@@ -66,10 +66,10 @@ class WorldNoise(NamedTuple):
         measured: ``(D,)``, raw units.
     """
 
-    process: Floats
-    agent: Floats
-    slope: Floats
-    measured: Floats
+    process: Any
+    agent: Any
+    slope: Any
+    measured: Any
 
     def take(self, agents: NDArray[np.integer]) -> WorldNoise:
         """Return the noise of some agents."""

@@ -13,48 +13,104 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.noisy_rollout import noise_sd, noisy_paths
+from twinfold.models.noisy_rollout import noisy_paths
 from twinfold.simulation.known import KnownInputs
 from twinfold.simulation.prediction import predict
 from twinfold.simulation.query_table import Queries
+from twinfold.simulation.substeps import in_parts
 
 Floats = NDArray[np.float64]
 
+NOISE_DRAWS = 64
+"""Draws of each member from which the size of the noise is told."""
 
-def drawn_states(model: FittedModel, asked: Queries, n_draws: int, seed: int = 0) -> Floats:
-    """Return draws of what may be measured, ``(n, K, D)``, by ``noisy_paths``.
+
+def noisy_question(
+    model: FittedModel,
+    agent: int,
+    start: Floats,
+    codes: NDArray[Any],
+    known: KnownInputs | None,
+    n_draws: int,
+    seed: int = 0,
+    *,
+    mean: bool = False,
+) -> Floats:
+    """Return what ``noisy_paths`` does, with steps longer than any in the data in parts.
 
     Args:
         model: the fitted model.
-        asked: the questions.
-        n_draws: n; members take turns.
+        agent: index.
+        start: ``(D,)`` or ``(W,)``, raw units.
+        codes: ``(H,)`` or ``(H, A)``.
+        known: ``(H,)``, known inputs; None for a model without any.
+        n_draws: of each member.
         seed: of the draws.
+        mean: take the agent's mean factors for the true ones.
     """
-    each, parts = -(-n_draws // model.n_members), []
-    for q, codes, known in _each(asked):
-        told = known if known is None else known.value[0]
-        agent, start = int(asked.agent[q]), asked.start[q]
-        paths = noisy_paths(model, agent, start, codes, each, seed, told)
-        parts.append(np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n_draws])
-    return np.concatenate(parts, axis=1)
+    parts = in_parts(model, codes, known, np.zeros(1, np.intp), np.array([len(codes)]))
+    if parts is not None:
+        codes, known = parts.codes, parts.known
+    told = None if known is None else known.value
+    paths = noisy_paths(model, agent, start, codes, n_draws, seed, told, mean=mean)
+    return paths if parts is None else paths[:, :, parts.last]
+
+
+def drawn_question(
+    model: FittedModel,
+    agent: int,
+    start: Floats,
+    codes: NDArray[Any],
+    known: KnownInputs | None,
+    n_draws: int,
+    seed: int = 0,
+) -> Floats:
+    """Return draws of what may be measured, ``(n, H, D)``; members take turns.
+
+    Arguments as of ``noisy_question``, but for ``n_draws``, which is n.
+    """
+    each = -(-n_draws // model.n_members)
+    paths = noisy_question(model, agent, start, codes, known, each, seed)
+    return np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n_draws]
+
+
+def parts_of_question(
+    model: FittedModel,
+    agent: int,
+    start: Floats,
+    codes: NDArray[Any],
+    known: KnownInputs | None,
+) -> tuple[Floats, Floats]:
+    """Return the standard deviations of noise and of ignorance, ``(H, D)`` each, raw units.
+
+    Arguments as of ``noisy_question``.
+    """
+    paths = noisy_question(model, agent, start, codes, known, NOISE_DRAWS, mean=True)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
+        noise = np.sqrt(np.median(paths.var(axis=1), axis=0))
+    whole = None if known is None else known.take(np.arange(len(codes))[None])
+    asked = np.array([agent], np.int32), start[None], codes[None]
+    return noise, predict(model, *asked, whole).sd[0]
+
+
+def drawn_states(model: FittedModel, asked: Queries, n_draws: int, seed: int = 0) -> Floats:
+    """Return draws of what may be measured, ``(n, K, D)``, of all questions."""
+    drawn = [drawn_question(model, *question, n_draws, seed) for question in _each(asked)]
+    return np.concatenate(drawn, axis=1)
 
 
 def uncertainty_parts(model: FittedModel, asked: Queries) -> tuple[Floats, Floats]:
     """Return the standard deviations of noise and of ignorance, ``(K, D)`` each, raw units."""
-    noise, ignorance = [], []
-    for q, codes, known in _each(asked):
-        agent, start = asked.agent[[q]], asked.start[q]
-        told = None if known is None else known.value[0]
-        noise.append(noise_sd(model, int(agent[0]), start, codes, told))
-        ignorance.append(predict(model, agent, start[None], codes[None], known).sd[0])
+    noise, ignorance = zip(*(parts_of_question(model, *q) for q in _each(asked)), strict=True)
     return np.concatenate(noise), np.concatenate(ignorance)
 
 
-def _each(asked: Queries) -> Iterator[tuple[int, NDArray[Any], KnownInputs | None]]:
-    """Give every query's number, its actions ``(H[, A])`` and its known inputs ``(1, H)``."""
+def _each(asked: Queries) -> Iterator[tuple[int, Floats, NDArray[Any], KnownInputs | None]]:
+    """Give every question's agent, start, actions ``(H[, A])`` and known inputs ``(H,)``."""
     for q, (first, steps) in enumerate(zip(asked.offset, asked.length, strict=True)):
         rows = np.arange(first, first + steps)
-        yield q, asked.codes[rows], None if asked.known is None else asked.known.take(rows[None])
+        known = None if asked.known is None else asked.known.take(rows)
+        yield int(asked.agent[q]), asked.start[q], asked.codes[rows], known
 
 
 def parts_columns(

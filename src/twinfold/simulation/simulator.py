@@ -18,10 +18,10 @@ from twinfold.data.ids import AgentId, canonical_ids
 from twinfold.data.issues import Notes
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.noisy_rollout import noise_sd, noisy_paths
 from twinfold.models.posterior import factor_draws
 from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import rollout_factors
+from twinfold.simulation.draws import drawn_question, parts_of_question
 from twinfold.simulation.inputs import (
     GUESS,
     STRAYS,
@@ -269,10 +269,8 @@ class Simulator:
         if start.ndim != 1 or codes.ndim != (1 if self.model.discrete else 2):
             raise UsageError("parts takes one state and one sequence of actions")
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, None)
-        agent = np.array([self.index], np.int32)
-        ignorance = predict(self.model, agent, start[None], codes[None], known).sd[0]
-        told = None if known is None else known.value[0]
-        return noise_sd(self.model, self.index, start, codes, told), ignorance
+        single = None if known is None else known.take(0)
+        return parts_of_question(self.model, self.index, start, codes, single)
 
     def start_of(self, state: Any, before: Any) -> Floats:
         """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory.
@@ -355,9 +353,8 @@ class Simulator:
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, warn)
         told = None if known is None else known.value
         if noise:
-            single = None if told is None else told[0]
-            paths = noisy_paths(model, self.index, start, codes, each, seed, single)
-            return np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n]
+            single = None if known is None else known.take(0)
+            return drawn_question(model, self.index, start, codes, single, n, seed)
         index = np.array([self.index])
         factors = factor_draws(model.posterior, index, each, seed)
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)
