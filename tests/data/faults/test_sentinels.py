@@ -90,6 +90,19 @@ def test_minus_one_among_levels() -> None:
     assert len(said(frame, action_type="discrete")) == 1
 
 
+def test_rewards_and_static_columns_are_looked_at() -> None:
+    frame = table(600)
+    frame["age"] = 40.0 + frame["id"]
+    frame.loc[frame["id"].isin([3, 7]), "age"] = -9
+    frame["r"] = np.random.default_rng(1).normal(size=600)
+    frame.loc[[5, 100, 203], "r"] = -999
+    lines = said(frame, static=["age"], reward="r")
+    assert [line.split(",")[0] for line in lines] == [
+        "column 'r' (reward): -999 in 3 rows", "column 'age' (static): -9 in 2 rows"
+    ]  # fmt: skip
+    assert "first at row 60, agent 3" in lines[1]
+
+
 def test_a_handful_of_rows() -> None:
     frame = table()
     frame["a"] = 0.0

@@ -28,6 +28,7 @@ class SortedRows(NamedTuple):
         action: ``(R, A)``, that of a trajectory's last row included where the table has one.
         reward: ``(R,)``, or None.
         agent: ``(R,)``, whose.
+        static: ``(N, C)`` of all agents, or None.
         inner: ``(R,)``, whether a row is followed by the next one of its trajectory.
         order: ``(R,)``, the user's row.
         acting: ``(R,)``, the user's row in which the action stands.
@@ -38,6 +39,7 @@ class SortedRows(NamedTuple):
     action: Floats
     reward: Floats | None
     agent: NDArray[Any]
+    static: Floats | None
     inner: NDArray[np.bool_]
     order: NDArray[Any]
     acting: NDArray[Any]
@@ -61,5 +63,12 @@ def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     for name, values in zip(roles.action, acted.T, strict=True):
         line = sentinel_line(name, "action", values, acting, notes)
         found.append(line or level_line(name, values, change, acting, notes))
+    if rows.reward is not None:
+        earned = np.where(inner, rows.reward, np.nan)
+        found.append(sentinel_line(str(roles.reward), "reward", earned, rows.acting, notes))
+    if rows.static is not None:
+        owner, begins = np.unique(rows.agent, return_index=True)
+        for name, values in zip(roles.static, rows.static[owner].T, strict=True):
+            found.append(sentinel_line(name, "static", values, rows.order[begins], notes))
     found += handful_lines(roles.action, acted, rows.agent[inner], acting, notes)
     yield from (line for line in found if line is not None)
