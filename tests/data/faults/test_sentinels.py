@@ -41,6 +41,26 @@ def test_a_number_far_from_all_others_is_named(value: float) -> None:
     ]
 
 
+def test_a_number_beyond_all_bounds_is_one_where_it_is_repeated() -> None:
+    frame = table()
+    frame.loc[[19, 39], "x"] = 9.969209968386869e36
+    (problem,) = check(frame, ROLES).problems
+    assert "give --missing 9.969209968386869e+36; else correct it" in problem
+    told = check(frame, ROLES, form={"missing": ["9.969209968386869e+36"]})
+    assert not any("too large" in line for line in told.problems)
+
+
+def test_zeros_among_measurements() -> None:
+    frame = table()
+    frame.loc[3::10, "x"] = 0.0
+    frame["x"] -= 0.5 * (frame["x"] > 0)  # within the range
+    frame.loc[5::20, "x"] = -1 - frame.index[5::20] / 100
+    assert said(frame)[0].startswith("column 'x' (state): 0 in 21 rows, first at row 3, agent 0")
+    frame["a"] = np.where(np.arange(200) % 10 == 3, 0.0, frame["a"])  # of what is done it is usual
+    frame["x"] = table()["x"]
+    assert said(frame) == []
+
+
 def test_declared_missing_it_is_gone() -> None:
     frame = table()
     frame.loc[[19, 39], "a"] = -999  # of last rows, which need no action
