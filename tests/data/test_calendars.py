@@ -15,18 +15,21 @@ from twinfold.data.calendars import find_calendar, from_counts, is_date, to_coun
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
 }  # fmt: skip
-FORMS = {"month": ("M", "%Y%m"), "day": ("D", "%Y%m%d"), "quarter": ("Q", "%Yq")}
+FORMS = {"month": ("M", "%Y%m"), "day": ("D", "%Y%m%d"), "quarter": ("Q", "%Yq"), "week": ("W", "")}
 
 
 def integers(calendar: str, start: str, periods: int) -> Any:
     span = pd.period_range(start, periods=periods, freq=FORMS[calendar][0])
     if calendar == "quarter":
         return (span.year * 10 + span.quarter).to_numpy()
+    if calendar == "week":
+        iso = span.to_timestamp().isocalendar()
+        return (iso.year * 100 + iso.week).to_numpy(np.int64)
     return span.strftime(FORMS[calendar][1]).astype(np.int64).to_numpy()
 
 
 @pytest.mark.parametrize("calendar", FORMS)
-@given(year=st.integers(1800, 1970), periods=st.integers(10, 900))
+@given(year=st.integers(1800, 1970), periods=st.integers(60, 900))
 def test_counts_agree_with_pandas(calendar: Any, year: int, periods: int) -> None:
     times = integers(calendar, f"{year}-03", periods)
     assert find_calendar(times) == calendar
@@ -39,7 +42,8 @@ def test_counts_agree_with_pandas(calendar: Any, year: int, periods: int) -> Non
 @pytest.mark.parametrize(
     "times",
     [np.arange(2000, 2030), np.arange(20231, 20260), np.arange(202300, 202400), [202301, 202302],
-     np.arange(20231201, 20231240), [0, 1, 2], np.arange(10**6, 10**6 + 50), [20231, 20232, 20233]],
+     np.arange(20231201, 20231240), [0, 1, 2], np.arange(202310, 202340),
+     np.arange(10**6, 10**6 + 50), [20231, 20232, 20233]],
 )  # fmt: skip
 def test_numbers_are_no_dates(times: Any) -> None:
     assert find_calendar(np.asarray(times, np.int64)) is None

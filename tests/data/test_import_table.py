@@ -103,6 +103,32 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     assert found.roles["state"] == ["level"]
 
 
+def test_words_exogenous_columns_and_a_panel_without_actions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = table().drop(columns=["dose", "note", "unit"])
+    frame["mode"] = rng.choice(["fill", "drain"], len(frame))
+    frame["amount"] = rng.normal(size=len(frame))
+    frame["weekday"] = np.array(["Mon", "Tue", "Wed"])[frame["day"] % 3]
+    frame["outside"] = np.sin(frame["day"]).round(4)
+    frame["site"] = np.where(frame["patient"] < "P3", "north", "south")
+    frame["comment"] = [f"row {i}" for i in range(len(frame))]
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.roles == {
+        "agent": "patient", "time": "day", "state": ["level"], "action": ["mode", "amount"],
+        "action_type": ["discrete", "continuous"], "static": ["weight", "site"],
+        "exogenous": ["weekday", "outside"],
+    }  # fmt: skip
+    assert found.columns["comment"] == ("", "72 different words")
+    assert load_panel(tmp_path / "a.csv").n_transitions == 66
+    frame.drop(columns=["mode", "amount"]).to_csv(tmp_path / "b.csv", index=False)
+    assert import_table(tmp_path / "b.csv").missing == ("action",)
+    found = import_table(tmp_path / "b.csv", {"action": [], "action_type": "none"})
+    assert found.report is not None
+    assert found.report.ok
+    assert "action_type" not in found.settings
+
+
 def test_a_table_with_problems_gets_no_manifest(tmp_path: Path) -> None:
     frame = table()
     frame = pd.concat([frame, frame.iloc[:1]])

@@ -150,6 +150,10 @@ def test_bounds_are_missing_or_kept_and_said() -> None:
         "column 'x': 2 censored values such as '<0.05', first at row 4, agent 'Zoë', taken as "
         "missing"
     )
+    words = frame.copy()
+    words.loc[11, "x"] = "BLQ"
+    assert "column 'x': 3 censored values" in check(words, ROLES).warnings[0]
+    assert "'BLQ' is no number" in check(words, ROLES, form={"censored": True}).problems[0]
     panel = PanelDataset.from_frame(frame, ROLES, form={"censored": True})
     assert panel.state[:, 0].tolist()[12] == 0.05  # sorted: agent 007 first
     assert panel.state[:, 0].tolist()[1] == 1e4
@@ -177,11 +181,13 @@ def test_a_wrong_format_is_told(form: dict[str, Any], words: str) -> None:
 
 def test_ids_are_joined_on_request() -> None:
     frame = plain()
-    frame["id"] = ["A7"] * 4 + [" a7 "] * 4 + ["A07"] * 4 + ["B"] * 4
+    frame["id"] = ["A7"] * 4 + [" a7\u200b "] * 4 + ["A07"] * 4 + ["B"] * 4
     frame.loc[8:11, "t"] = ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-04"]
     frame["u"] = frame["u"].fillna(0)
     apart = check(frame, ROLES).warnings
-    assert any("'A7', ' a7 ', 'A07' look alike and are taken for 3 agents" in w for w in apart)
+    assert any(
+        "'A7', ' a7\\u200b ', 'A07' look alike and are taken for 3 agents" in w for w in apart
+    )
     panel = PanelDataset.from_frame(frame, ROLES, form={"join_ids": True})
     assert panel.agent_ids == ("A7", "B")
 

@@ -92,6 +92,7 @@ def import_(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
+    no_action: Flag = False,
     out: Place | None = None,
     each: Flag = False,
     replace: Flag = False,
@@ -115,6 +116,7 @@ def import_(
         table: A .csv, .tsv or .parquet file, compressed text (.csv.gz, .csv.zst), or a folder of
             Parquet files; or a .hdf5 or .h5 file or a folder of Minari.
         columns: What is known of the columns.
+        no_action: Nobody acts: the run will predict and nothing else.
         out: Table to write, .parquet or .csv, of a data set of reinforcement learning.
         each: Take every episode of such a set for an agent, where it does not say whose it is.
         replace: Write the manifest anew if there is one.
@@ -130,6 +132,8 @@ def import_(
     if out is not None:
         raise UsageError("--out goes with a data set of Minari, d3rlpy or D4RL; a table stays")
     known = columns.known(table)
+    if no_action:
+        known |= {"action": [], "action_type": "none"}
     found = import_table(table, known, columns.form.given(), replace=replace)
     written = found.report is not None and found.report.ok
     if json:
@@ -138,7 +142,9 @@ def import_(
         show_import(console(), found)
     problems = [] if found.report is None else list(found.report.problems)
     problems += [
-        f"no column could be told to be the {role}: give --{role}" for role in found.missing
+        f"no column could be told to be the {role}: give --{role}"
+        + (", or --no-action if nobody acts" if role == "action" else "")
+        for role in found.missing
     ]
     if not json:
         for line in problems:

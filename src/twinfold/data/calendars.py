@@ -1,7 +1,7 @@
 """Integer times that are dates: 202312 is followed by 202401, and not by 202313.
 
-Such a time is counted: months, days or quarters, so that the step is one of them all over. What
-users see is the integer again.
+Such a time is counted: months, days, quarters or weeks, so that the step is one of them all over.
+What users see is the integer again.
 """
 
 from __future__ import annotations
@@ -35,18 +35,23 @@ class CalendarSettings:
 CALENDAR = CalendarSettings()
 """Those of every table."""
 
-NAMES = {"month": "months (YYYYMM)", "day": "days (YYYYMMDD)", "quarter": "quarters (YYYYQ)"}
+NAMES = {
+    "month": "months (YYYYMM)",
+    "day": "days (YYYYMMDD)",
+    "quarter": "quarters (YYYYQ)",
+    "week": "weeks (YYYYWW)",
+}
 """What the times of a calendar are called."""
 
-_SCALE = {"month": 100, "day": 10_000, "quarter": 10}
+_SCALE = {"month": 100, "day": 10_000, "quarter": 10, "week": 100}
 _PARTS = {"month": 12, "quarter": 4}
 
 
 def find_calendar(times: NDArray[Any]) -> Calendar | None:
     """Return the calendar of a column of integers; None if they are numbers.
 
-    All must be dates of it. Months and quarters, which few numbers are not, must besides go past
-    the end of a year, or be six digits of at least three months.
+    All must be dates of it, and there must be three. Quarters and weeks, which many numbers could
+    be, must besides go past the end of a year.
 
     Args:
         times: ``(R,)``.
@@ -54,17 +59,18 @@ def find_calendar(times: NDArray[Any]) -> Calendar | None:
     if times.dtype.kind != "i" or not len(times):
         return None
     low, high = int(times.min()), int(times.max())
-    for calendar in ("month", "day", "quarter"):
-        if not _digits_fit(low, high, calendar):
-            continue
-        distinct = np.unique(times)
+    calendars: tuple[Calendar, ...] = ("month", "day", "quarter", "week")
+    fitting: list[Calendar] = [
+        calendar for calendar in calendars if _digits_fit(low, high, calendar)
+    ]
+    distinct = np.unique(times) if fitting else times
+    for calendar in fitting:
         if len(distinct) < CALENDAR.fewest or not is_date(distinct, calendar).all():
-            return None
+            continue
         counts = to_counts(distinct, calendar)
         turn = (counts[1:] - counts[:-1] == 1) & (distinct[1:] - distinct[:-1] != 1)
-        if calendar == "quarter" and not turn.any():
-            return None
-        return calendar
+        if calendar in ("month", "day") or turn.any():
+            return calendar
     return None
 
 
@@ -73,6 +79,10 @@ def is_date(times: Whole, calendar: Calendar) -> NDArray[np.bool_]:
     if calendar == "day":
         counts, fine = _days(times)
         return fine & (_from_days(counts) == times)
+    if calendar == "week":
+        part = times % 100
+        known = np.where((times > 0) & (part >= 1) & (part <= 53), times, 197001)
+        return (known == times) & (_from_weeks(_weeks(known)) == known)
     part = times % _SCALE[calendar]
     return (times > 0) & (part >= 1) & (part <= _PARTS[calendar])
 
@@ -81,6 +91,8 @@ def to_counts(times: Whole, calendar: Calendar) -> Whole:
     """Return dates as how many months, days or quarters they are after a first one."""
     if calendar == "day":
         return _days(times)[0]
+    if calendar == "week":
+        return _weeks(times)
     year, part = np.divmod(times, _SCALE[calendar])
     return year * _PARTS[calendar] + part - 1
 
@@ -90,6 +102,8 @@ def from_counts(counts: NDArray[Any], calendar: Calendar) -> Whole:
     whole = np.rint(counts).astype(np.int64)
     if calendar == "day":
         return _from_days(whole)
+    if calendar == "week":
+        return _from_weeks(whole)
     year, part = np.divmod(whole, _PARTS[calendar])
     return year * _SCALE[calendar] + part + 1
 
@@ -97,8 +111,9 @@ def from_counts(counts: NDArray[Any], calendar: Calendar) -> Whole:
 def calendar_line(column: str, counts: Whole, calendar: Calendar) -> str:
     """Return one line that says what integer times are taken for, at a turn of the year."""
     year = from_counts(counts.max(keepdims=True), calendar)[0] // _SCALE[calendar]
-    last = {"month": 12, "day": 1231, "quarter": 4}[calendar] + year * _SCALE[calendar]
-    after = from_counts(to_counts(np.array([last]), calendar) + 1, calendar)[0]
+    first = {"month": 1, "day": 101, "quarter": 1, "week": 1}[calendar]
+    turn = to_counts(np.array([(year + 1) * _SCALE[calendar] + first]), calendar)
+    last, after = from_counts(np.append(turn - 1, turn), calendar)
     return (
         f"column {column!r} (time): integers are read as {NAMES[calendar]}: {last} is followed by "
         f"{after}; --calendar none takes them for numbers"
@@ -126,3 +141,18 @@ def _from_days(days: Whole) -> Whole:
     year, part = np.divmod(month.astype(np.int64), 12)
     day = (date - month.astype("datetime64[D]")).astype(np.int64) + 1
     return (year + 1970) * 10_000 + (part + 1) * 100 + day
+
+
+def _weeks(times: Whole) -> Whole:
+    """Weeks since 1970, by their Monday, of 202352: week 1 of ISO 8601 has the 4th of January."""
+    year, week = np.divmod(times, 100)
+    fourth = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64) + 3
+    monday = fourth - (fourth + 3) % 7  # 1970 began on a Thursday
+    return (monday + 3) // 7 + week - 1
+
+
+def _from_weeks(weeks: Whole) -> Whole:
+    thursday = (7 * weeks).astype("datetime64[D]")  # whose year is that of the week
+    year = thursday.astype("datetime64[Y]")
+    day = (thursday - year.astype("datetime64[D]")).astype(np.int64)
+    return (year.astype(np.int64) + 1970) * 100 + day // 7 + 1

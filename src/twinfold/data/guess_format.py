@@ -124,7 +124,8 @@ def guess_missing(columns: dict[str, pd.Series], marks: tuple[str, str] = (".", 
     for name, values in numeric.items():
         known = values[pd.notna(values)]
         told = sentinel(known)
-        if told is None or told[0] not in KNOWN or told[0] == -1:
+        # Others may be numbers of agents or years: the checks tell of them, once roles are known.
+        if told is None or told[0] not in KNOWN or -10 < told[0] < 1000:
             continue
         others = [n for n, v in numeric.items() if n != name and (v == told[0]).any()]
         if all(sentinel(v := numeric[n][pd.notna(numeric[n])]) == told or

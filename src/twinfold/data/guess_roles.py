@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from twinfold.data.angles import wrap
+from twinfold.data.coding import as_words, holds_words
 from twinfold.data.columns import as_numbers
-from twinfold.data.roles import Roles
 from twinfold.data.times import as_times
 from twinfold.utils.text import clipped
 
@@ -33,8 +33,8 @@ _TIMES = (
     "seconds step t tick time timestamp timestep visit week year"
 )
 _ACTIONS = (
-    "a act action amount amt command control cooling dosage dose heating input insulin setpoint "
-    "steering throttle torque treatment u valve"
+    "a act action amount amt command control cooling dosage dose heating input insulin mode "
+    "setpoint steering throttle torque treatment u valve"
 )
 
 
@@ -63,6 +63,7 @@ class RoleGuessSettings:
 
     Attributes:
         levels: distinct whole numbers of an action that is a choice, at most.
+        words: distinct words of a column of words, at most.
         named: points of a name for agent or time.
         apart: points of a pair that tells all rows apart; of one that tells most, as many less.
         ordered: points of a pair whose times go up within agents as rows stand.
@@ -71,6 +72,7 @@ class RoleGuessSettings:
     """
 
     levels: int = 10
+    words: int = 50
     named: float = 2.0
     apart: float = 4.0
     ordered: float = 1.0
@@ -99,7 +101,7 @@ class RoleGuesses:
             for role, value in given.items()
             if role in _COLUMNS
             for name in ([value] if isinstance(value, str) else value)
-        }
+        }  # a reward may be an expression: it is no column then
 
     def take(self, role: str, name: str, reason: str) -> None:
         """Give a column a role, unless the user has named its columns."""
@@ -125,6 +127,7 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
         given: roles that the user has named; they are kept.
     """
     found = RoleGuesses(given)
+    found.why = {name: why for name, why in found.why.items() if name in columns}
     for name in found.open(columns):
         if name.startswith("Unnamed") or name in ("", "rownames"):
             found.why[name] = ("", "numbers of rows")
@@ -146,8 +149,10 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
         values = rows.of(columns[name])
         if rows.constant(values):
             found.take("static", name, "the same in all rows of an agent")
-        elif "exogenous" in Roles.model_fields and rows.common(values):
+        elif rows.common(values):
             found.take("exogenous", name, "the same for all agents at a time")
+        elif holds_words(columns[name]):
+            found.why[name] = ("", "words that change within agents: an action, or exogenous?")
         else:
             found.take("state", name, "a number that changes within agents")
     _settings(found, columns, rows)
@@ -176,7 +181,10 @@ class _Sorted:
         self.same = np.diff(whose[self.order]) == 0
 
     def of(self, series: pd.Series) -> Any:
-        """A column's numbers, sorted."""
+        """A column's numbers, sorted; of words their codes."""
+        if holds_words(series):
+            code = as_words(series).code.astype(np.float64)
+            return np.where(code < 0, np.nan, code)[self.order]
         return as_numbers(series).values[self.order]
 
     def constant(self, values: Any) -> bool:
@@ -268,8 +276,12 @@ def _of_no_use(series: pd.Series, rows: _Sorted) -> str | None:
     numbers = as_numbers(series)
     if numbers.null.all():
         return "it is empty"
+    if holds_words(series):
+        count = len(as_words(series).levels)
+        return None if 1 < count <= ROLE_GUESS.words else f"{count} different words"
     if numbers.bad.any():
-        return f"text, such as {clipped(series.iloc[int(np.argmax(numbers.bad))])}"
+        value = series.iloc[int(np.argmax(numbers.bad))]
+        return f"text among numbers, such as {clipped(value)}"
     values = numbers.values[~numbers.null]
     if values.min() == values.max():
         return f"constant ({values[0]:g})"
@@ -296,17 +308,22 @@ def _settings(found: RoleGuesses, columns: Columns, rows: _Sorted) -> None:
     actions = [roles["action"]] if isinstance(roles.get("action"), str) else roles.get("action", [])
     states = [roles["state"]] if isinstance(roles.get("state"), str) else roles.get("state", [])
     if actions and "action_type" not in given:
-        roles["action_type"] = "continuous"
-        if len(actions) == 1:
-            levels = np.unique(rows.of(columns[actions[0]]))
-            levels = levels[~np.isnan(levels)]
-            whole = np.all(levels == np.floor(levels)) and np.all(np.diff(levels) == 1)
-            if whole and len(levels) <= ROLE_GUESS.levels:
-                roles["action_type"] = "discrete"
+        kinds = [_kind(columns[name]) for name in actions]
+        roles["action_type"] = kinds[0] if len(set(kinds)) == 1 else kinds
     if "angle" not in given:
         angles = [name for name in states if _is_angle(name, rows.of(columns[name]), rows)]
         if angles:
             roles["angle"] = angles
+
+
+def _kind(series: pd.Series) -> str:
+    """Whether a column of an action holds choices (words, flags, a few codes) or amounts."""
+    if holds_words(series):
+        return "discrete"
+    levels = np.unique(as_numbers(series).values)
+    levels = levels[~np.isnan(levels)]
+    whole = np.all(levels == np.floor(levels)) and np.all(np.diff(levels) == 1)
+    return "discrete" if whole and len(levels) <= ROLE_GUESS.levels else "continuous"
 
 
 def _is_angle(name: str, values: Any, rows: _Sorted) -> bool:

@@ -28,6 +28,7 @@ UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
 
 _DIGITS = re.compile("([0-9]+)")
 _ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _SHORTENED = re.compile(r"[0-9][.,][0-9]+[eE]\+?[0-9]{2,}")
 
 
@@ -118,8 +119,9 @@ def is_shortened(value: AgentId) -> bool:
 
 
 def _alike_key(text: str) -> str:
-    """Return a text without case, blanks around it, forms of letters and leading zeros."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    """Return a text without case, blanks, forms of letters, what is not seen, and zeros ahead."""
+    plain = text if text.isascii() else _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    plain = plain.casefold()
     return _ZEROS.sub("", " ".join(plain.split()))
 
 

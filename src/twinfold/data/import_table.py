@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twinfold.data.coding import as_words, holds_words
 from twinfold.data.columns import as_numbers
 from twinfold.data.csv_file import CsvFile
 from twinfold.data.faults.alignment import AlignmentFigures, alignment_figures
@@ -202,13 +203,14 @@ def _checked(
     file: Path, guesses: RoleGuesses, time: Any, settings: dict[str, Guess], form: TableFormat
 ) -> Imported:
     """The guesses with what the checks and the alignment say of them."""
-    needed = ("agent", "time", "state", "action", "action_type")
     roles = guesses.roles
-    missing = tuple(name for name in needed[:-1] if not roles.get(name))
+    needed = ["agent", "time", "state"]
+    needed += [] if roles.get("action_type") == "none" else ["action"]
+    missing = tuple(name for name in needed if not roles.get(name))
     if missing:
         return Imported(file, guesses.why, settings, roles, form, missing=missing)
     if "action_type" not in guesses.given:
-        why = "whole numbers without a gap" if roles["action_type"] == "discrete" else "amounts"
+        why = "words, flags or whole numbers without a gap are discrete; amounts are not"
         settings["action_type"] = Guess(roles["action_type"], why)
     if "angle" in roles and "angle" not in guesses.given:
         settings["angle"] = Guess(roles["angle"], "named so, and wraps around")
@@ -220,7 +222,7 @@ def _checked(
     ids = [name for name in (parsed.agent, parsed.episode) if name is not None]
     frame = read_table(file, ids, parsed.columns, form=form, time=parsed.time)
     figures = _alignment(frame, parsed)
-    if "align" not in guesses.given:
+    if "align" not in guesses.given and (parsed.action or parsed.exogenous):
         settings["align"] = _align(guesses, figures)
         if settings["align"].value != "next":
             roles["align"] = settings["align"].value
@@ -231,7 +233,7 @@ def _checked(
 def _align(guesses: RoleGuesses, figures: AlignmentFigures | None) -> Guess:
     """Where actions stand, by what is empty, or by figures."""
     for name, (role, why) in guesses.why.items():
-        if role == "action" and why.startswith("empty"):
+        if role in ("action", "exogenous") and why.startswith("empty"):
             first = "first" in why
             return Guess("same-row" if first else "next", f"{name!r} is {why}")
     if figures is None:
@@ -250,8 +252,17 @@ def _alignment(frame: Any, roles: Roles) -> AlignmentFigures | None:
     ticks = as_times(frame[roles.time], roles.calendar).ticks
     order = np.lexsort((ticks, codes))
     joined = np.diff(codes[order]) == 0
-    state, action = (
-        np.column_stack([as_numbers(frame[name]).values[order] for name in names])
-        for names in (roles.state, roles.action)
-    )
-    return alignment_figures(roles.model_copy(update={"align": "next"}), state, action, joined)
+    state = np.column_stack([as_numbers(frame[name]).values[order] for name in roles.state])
+    names = roles.action or roles.exogenous
+    inputs = [_codes(frame[name])[order] for name in names]
+    kinds = roles.kinds or ("continuous",) * len(names)
+    action = np.column_stack(inputs) if inputs else np.zeros((len(order), 0))
+    return alignment_figures(roles.state, kinds, state, action, joined)
+
+
+def _codes(series: Any) -> Any:
+    """A column's numbers; of words their codes."""
+    if not holds_words(series):
+        return as_numbers(series).values
+    code = as_words(series).code.astype(np.float64)
+    return np.where(code < 0, np.nan, code)

@@ -148,8 +148,8 @@ def number_advice(value: Any, advice: str) -> str:
     """Return what to do about a value that is no number: a comma is told from other text."""
     if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
         return (
-            "a decimal comma? give --decimal , if all numbers are written so; else write it with a "
-            "point, as in 0.5, and nothing between thousands"
+            "a decimal comma? give --decimal , if all numbers are written so (or --thousands , if "
+            "it stands between thousands); else write it as in 0.5"
         )
     return advice
 

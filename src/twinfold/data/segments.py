@@ -193,7 +193,19 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     )
     notes.warnings += _degree_lines(roles, state, inner)
     notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
-    told_rows = SortedRows(roles, state, told, reward, agent[keep], inner, order, acting)
+    told_rows = SortedRows(
+        roles=roles,
+        state=state,
+        action=told,
+        reward=reward,
+        agent=agent[keep],
+        static=table.static,
+        exogenous=None if table.exogenous is None else table.exogenous[order],
+        levels=table.levels,
+        inner=inner,
+        order=order,
+        acting=acting,
+    )
     notes.warnings += fault_lines(told_rows, notes)
     code, levels, code_roles = coded_actions(action, inner, roles, table.words, notes)
     starts = np.r_[True, ~inner[:-1]]

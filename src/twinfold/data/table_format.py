@@ -22,6 +22,7 @@ from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import problem_lines
 
 _BOUND = re.compile(rf"[<>≤≥]=?\s*([+-]?{DECIMAL}(?:e[+-]?[0-9]+)?)", re.IGNORECASE)
+_UNDETECTED = re.compile(r"[<>≤≥]?\s*(?:[lu]?lo[dq]|b[lq]?[lq]|bloq|bdl|nd)", re.IGNORECASE)
 _BLANKS = "[ \u00a0\u202f\u2009]"  # what stands between thousands where a blank does
 
 
@@ -36,7 +37,8 @@ class TableFormat(BaseModel):
         time_zone: of local times, such as ``Europe/Berlin``; where its clock repeats an hour, the
             first of two rows of an agent with one time comes first.
         missing: texts and numbers that stand for no value, besides blanks and ``NA``; never of ids.
-        censored: take a text such as ``<0.05`` as its bound; as missing otherwise.
+        censored: take a text such as ``<0.05`` as its bound; as missing otherwise, as are words
+            such as ``BLQ`` and ``<LOD``, which have no bound.
         encoding: of a text file.
         join_ids: take ids that differ in case, blanks, forms of letters or leading zeros only
             for one.
@@ -150,6 +152,8 @@ def settle_numbers(series: pd.Series, form: TableFormat) -> Settled:
             if bound is not None:
                 censored[i] = True
                 new = bound.group(1) if form.censored else None
+            elif not form.censored and _UNDETECTED.fullmatch(text):
+                censored[i], new = True, None
             elif not form.plain_numbers and not says_null(text):
                 new = _plain(text, form)
         changed |= new is not value

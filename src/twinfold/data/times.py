@@ -83,15 +83,15 @@ def as_times(series: pd.Series, calendar: Calendar | None = "none") -> Times:
     """
     times = _as_times(series)
     values, fine = times.values, ~times.null & ~times.bad
-    if values.dtype.kind == "f" and fine.any() and not fine.all():  # integers beside missing ones
-        whole = values[fine]
-        values = whole.astype(np.int64) if np.all(whole == np.floor(whole)) else values
-    elif values.dtype.kind == "i":
-        values = values[fine]
-    if values.dtype.kind != "i":
+    if values.dtype.kind not in "if" or calendar == "none":
         return times
+    values = values[fine]
+    if values.dtype.kind == "f":  # integers beside missing ones, or written with a point
+        if np.any(values != np.floor(values)) or np.any(np.abs(values) > LARGEST_EXACT):
+            return times
+        values = values.astype(np.int64)
     found = find_calendar(values) if calendar is None else calendar
-    if found is None or found == "none":
+    if found is None:
         return times
     dates = is_date(values, found)
     bad = times.bad.copy()

@@ -336,6 +336,10 @@ def _check_size(column: str, role: str, values: NDArray[np.float64], notes: Note
     if large.any():
         what = f"{values[np.argmax(large)]:g} is too large"
         advice = f"correct it, or change the column's unit: {TABLE.largest:g} is the most"
+        if large.sum() > 1 and len(set(values[large])) == 1:
+            advice = (
+                f"if it stands for no value, give --missing {values[large][0]!s}; else {advice}"
+            )
         notes.bad_rows(column, role, what, large, advice)
         return
     known = values[~np.isnan(values)]

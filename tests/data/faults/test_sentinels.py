@@ -41,6 +41,26 @@ def test_a_number_far_from_all_others_is_named(value: float) -> None:
     ]
 
 
+def test_a_number_beyond_all_bounds_is_one_where_it_is_repeated() -> None:
+    frame = table()
+    frame.loc[[19, 39], "x"] = 9.969209968386869e36
+    (problem,) = check(frame, ROLES).problems
+    assert "give --missing 9.969209968386869e+36; else correct it" in problem
+    told = check(frame, ROLES, form={"missing": ["9.969209968386869e+36"]})
+    assert not any("too large" in line for line in told.problems)
+
+
+def test_zeros_among_measurements() -> None:
+    frame = table()
+    frame.loc[3::10, "x"] = 0.0
+    frame["x"] -= 0.5 * (frame["x"] > 0)  # within the range
+    frame.loc[5::20, "x"] = -1 - frame.index[5::20] / 100
+    assert said(frame)[0].startswith("column 'x' (state): 0 in 21 rows, first at row 3, agent 0")
+    frame["a"] = np.where(np.arange(200) % 10 == 3, 0.0, frame["a"])  # of what is done it is usual
+    frame["x"] = table()["x"]
+    assert said(frame) == []
+
+
 def test_declared_missing_it_is_gone() -> None:
     frame = table()
     frame.loc[[19, 39], "a"] = -999  # of last rows, which need no action
@@ -88,6 +108,19 @@ def test_minus_one_among_levels() -> None:
     assert said(frame, action_type="discrete") == []
     frame["a"] = rng.integers(-1, 3, 400)  # with levels 0, 1, 2 it is no step back
     assert len(said(frame, action_type="discrete")) == 1
+
+
+def test_rewards_and_static_columns_are_looked_at() -> None:
+    frame = table(600)
+    frame["age"] = 40.0 + frame["id"]
+    frame.loc[frame["id"].isin([3, 7]), "age"] = -9
+    frame["r"] = np.random.default_rng(1).normal(size=600)
+    frame.loc[[5, 100, 203], "r"] = -999
+    lines = said(frame, static=["age"], reward="r")
+    assert [line.split(",")[0] for line in lines] == [
+        "column 'r' (reward): -999 in 3 rows", "column 'age' (static): -9 in 2 rows"
+    ]  # fmt: skip
+    assert "first at row 60, agent 3" in lines[1]
 
 
 def test_a_handful_of_rows() -> None:

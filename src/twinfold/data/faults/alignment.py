@@ -16,7 +16,7 @@ Axes: K rows whose neighbours on both sides are known, D state columns, A action
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,20 +80,26 @@ class AlignmentFigures(NamedTuple):
 
 
 def alignment_figures(
-    roles: Roles, state: Floats, action: Floats, joined: NDArray[np.bool_]
+    names: Sequence[str],
+    kinds: Sequence[str],
+    state: Floats,
+    action: Floats,
+    joined: NDArray[np.bool_],
 ) -> AlignmentFigures | None:
     """Return what regressions say of where actions stand; None where there are too few rows.
 
     Args:
-        roles: the user's columns.
+        names: of the state columns.
+        kinds: of the action columns, ``"discrete"`` or ``"continuous"``.
         state: ``(R, D)``, sorted rows.
-        action: ``(R, A)``, as they stand in the table, that of last rows included.
+        action: ``(R, A)``, as they stand in the table, that of last rows included; choices as
+            codes. Exogenous columns may stand here as well.
         joined: ``(R - 1,)``, whether a row is followed by the next one of its trajectory.
     """
     if not action.shape[1] or len(state) < 3:
         return None
     middle = _drawn(np.flatnonzero(joined[1:] & joined[:-1]) + 1)
-    actions = _coded(roles, action)
+    actions = _coded(kinds, action)
     before, now, after = state[middle - 1], state[middle], state[middle + 1]
     here, below, above = (actions[middle + k] for k in (0, 1, -1))
     fine = np.isfinite(np.hstack([before, now, after, here, below, above])).all(axis=1)
@@ -121,7 +127,7 @@ def alignment_figures(
     shares = [float(np.exp(0.5 * log[best])) for log in logs]
     return AlignmentFigures(
         len(now),
-        [name for name, there in zip(roles.state, known, strict=True) if there][best],
+        [name for name, there in zip(names, known, strict=True) if there][best],
         *shares,
         late_gain=float(np.sum(logs[0] - logs[1])),
         early_gain=float(np.sum(logs[0] - logs[2])),
@@ -131,22 +137,23 @@ def alignment_figures(
 
 
 def alignment_line(roles: Roles, figures: AlignmentFigures | None) -> str | None:
-    """Return one line on actions that seem to stand in another row; None if they do not."""
+    """Return one line on inputs that seem to stand in another row; None if they do not."""
     if figures is None:
         return None
-    what = f"column{'s' if len(roles.action) > 1 else ''} {', '.join(map(repr, roles.action))}"
+    names, role = (roles.action, "action") if roles.action else (roles.exogenous, "exogenous")
+    what = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))} ({role})"
     before = (
         f"the error of {figures.column!r} one step ahead is {figures.as_is:.2f} of that without "
-        "any action as they stand"
+        f"{'any action' if roles.action else 'them'} as they stand"
     )
     if figures.probably_late:
         advice = (
-            "if an action stands in the row of its outcome, give --align same-row"
+            "if an input stands in the row of its outcome, give --align same-row"
             if roles.align == "next"
             else "twice shifted? give --align next, or correct the table"
         )
         return (
-            f"{what} (action) probably one row late: {before}, and {figures.late:.2f} with each "
+            f"{what} probably one row late: {before}, and {figures.late:.2f} with each "
             f"moved one row up; {advice}"
         )
     if figures.probably_early:
@@ -157,7 +164,7 @@ def alignment_line(roles: Roles, figures: AlignmentFigures | None) -> str | None
             "they act a row later than they are given"
         )
         return (
-            f"{what} (action) probably one row early: {before}, and {figures.early:.2f} with each "
+            f"{what} probably one row early: {before}, and {figures.early:.2f} with each "
             f"moved one row down; {advice}"
         )
     return None
@@ -180,7 +187,7 @@ def reward_lines(
     known[step] = True
     rows = np.flatnonzero(known[1:-1] & known[:-2] & known[2:]) + 1
     rows = _drawn(rows[rows + 2 < len(state)])
-    actions = _coded(roles, action)
+    actions = _coded(roles.kinds, action)
 
     def transition(i: Any) -> Floats:
         parts = np.hstack([state[i], actions[i], state[i + 1]])
@@ -234,10 +241,10 @@ def _drawn(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(0).choice(rows, FAULTS.most_rows, replace=False))
 
 
-def _coded(roles: Roles, action: Floats) -> Floats:
+def _coded(kinds: Sequence[str], action: Floats) -> Floats:
     """Actions, choices among a few levels as a column for each but the first."""
     parts = [action[:, :0]]
-    for kind, values in zip(roles.kinds, action.T, strict=True):
+    for kind, values in zip(kinds, action.T, strict=True):
         column = values[:, None]
         levels = np.unique(values[np.isfinite(values)])
         if kind == "discrete" and 2 < len(levels) <= FAULTS.levels:

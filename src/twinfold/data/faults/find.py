@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from twinfold.data.faults.alignment import alignment_figures, alignment_line, reward_lines
 from twinfold.data.faults.sentinels import handful_lines, level_line, sentinel_line
 from twinfold.data.issues import Notes
+from twinfold.data.levels import Levels, coded_names
 from twinfold.data.roles import Roles
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,9 @@ class SortedRows(NamedTuple):
         action: ``(R, A)``, that of a trajectory's last row included where the table has one.
         reward: ``(R,)``, or None.
         agent: ``(R,)``, whose.
+        static: ``(N, C)`` of all agents, coded, or None.
+        exogenous: ``(R, E)``, coded, or None.
+        levels: of the static and exogenous columns that are words.
         inner: ``(R,)``, whether a row is followed by the next one of its trajectory.
         order: ``(R,)``, the user's row.
         acting: ``(R,)``, the user's row in which the action stands.
@@ -38,6 +42,9 @@ class SortedRows(NamedTuple):
     action: Floats
     reward: Floats | None
     agent: NDArray[Any]
+    static: Floats | None
+    exogenous: Floats | None
+    levels: Levels
     inner: NDArray[np.bool_]
     order: NDArray[Any]
     acting: NDArray[Any]
@@ -46,10 +53,11 @@ class SortedRows(NamedTuple):
 def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     """Yield a line for everything that is probably wrong."""
     roles, inner = rows.roles, rows.inner
-    found: list[str | None] = []
-    if roles.action:
-        figures = alignment_figures(roles, rows.state, rows.action, inner[:-1])
-        found.append(alignment_line(roles, figures))
+    inputs, kinds = rows.action, roles.kinds
+    if not roles.action and rows.exogenous is not None:
+        inputs, kinds = rows.exogenous, ("continuous",) * rows.exogenous.shape[1]
+    figures = alignment_figures(roles.state, kinds, rows.state, inputs, inner[:-1])
+    found = [alignment_line(roles, figures)]
     if rows.reward is not None:
         found += reward_lines(roles, rows.state, rows.action, rows.reward, inner[:-1])
     first = np.r_[True, ~inner[:-1]]
@@ -61,5 +69,25 @@ def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     for name, values in zip(roles.action, acted.T, strict=True):
         line = sentinel_line(name, "action", values, acting, notes)
         found.append(line or level_line(name, values, change, acting, notes))
+    if rows.reward is not None:
+        earned = np.where(inner, rows.reward, np.nan)
+        found.append(sentinel_line(str(roles.reward), "reward", earned, rows.acting, notes))
+    found += _beside(rows, notes)
     found += handful_lines(roles.action, acted, rows.agent[inner], acting, notes)
     yield from (line for line in found if line is not None)
+
+
+def _beside(rows: SortedRows, notes: Notes) -> Iterator[str | None]:
+    """Yield lines on static and exogenous columns; those of words have levels, and no numbers."""
+    owner, begins = np.unique(rows.agent, return_index=True)
+    parts = (
+        ("static", rows.roles.static, rows.static, owner, rows.order[begins]),
+        ("exogenous", rows.roles.exogenous, rows.exogenous, slice(None), rows.order),
+    )
+    for role, columns, values, chosen, where in parts:
+        if values is None:
+            continue
+        names = coded_names(columns, rows.levels)
+        for name, column in zip(names, values[chosen].T, strict=True):
+            if name in columns:
+                yield sentinel_line(name, role, column, where, notes)

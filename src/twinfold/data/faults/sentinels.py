@@ -22,7 +22,9 @@ KNOWN = frozenset(
 """Numbers that are often written where there is no value."""
 
 
-def sentinel(values: Floats, first: NDArray[np.bool_] | None = None) -> tuple[float, int] | None:
+def sentinel(
+    values: Floats, first: NDArray[np.bool_] | None = None, zero: bool = False
+) -> tuple[float, int] | None:
     """Return a number that probably stands for no value, and how often it is there.
 
     It is far from all others of its column: by half their range if it is one that is often used so
@@ -32,12 +34,13 @@ def sentinel(values: Floats, first: NDArray[np.bool_] | None = None) -> tuple[fl
     Args:
         values: ``(n,)``, finite, in the order of trajectories.
         first: ``(n,)``, whether a trajectory begins.
+        zero: whether 0 may be one, within the range of a column: not of what is done or earned.
     """
     found = _far(values, known=True)
     if found is None:
         values = values if first is None else values[~first]
         found = _far(values, known=False)
-    return _repeated(values) if found is None else found
+    return _repeated(values, zero) if found is None else found
 
 
 def _far(values: Floats, known: bool) -> tuple[float, int] | None:
@@ -68,7 +71,7 @@ def _far(values: Floats, known: bool) -> tuple[float, int] | None:
     return None
 
 
-def _repeated(values: Floats) -> tuple[float, int] | None:
+def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
     """A value within the range of a column in which hardly any other is there twice."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 3:
@@ -78,7 +81,7 @@ def _repeated(values: Floats) -> tuple[float, int] | None:
     count, others = int(counts[most]), len(values) - int(counts[most])
     if (
         count < max(FAULTS.repeated, FAULTS.repeated_share * len(values))
-        or distinct[most] == 0
+        or (distinct[most] == 0 and not zero)
         or len(distinct) - 1 < FAULTS.distinct_share * others
     ):
         return None
@@ -106,7 +109,7 @@ def sentinel_line(
         first: ``(R,)``, whether a trajectory begins.
     """
     fine = np.isfinite(values)
-    found = sentinel(values[fine], None if first is None else first[fine])
+    found = sentinel(values[fine], None if first is None else first[fine], role == "state")
     if found is None:
         return None
     value, count = found
