@@ -88,7 +88,7 @@ def plan(
     config = config or search.config(chosen)
     if built_in is None and state is not None:
         rows = state_rows(state, chosen.state_names)
-    *before, start = rows or [None]
+    start = None if rows is None else rows[-1]
     check_plan(config, chosen)
     with talking(json) as talk:
         if config.objective.terminal_value == "plans":
@@ -104,7 +104,7 @@ def plan(
             strict=strict,
             warn=warn,
             noise=noise_draws,
-            before=before or None,
+            before=rows[:-1] if rows and len(rows) > 1 else None,
         )
     _show(found, f"{chosen.name}, agent {agent}", plot, json)
     return None if found.reason is None else 1

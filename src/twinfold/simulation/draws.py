@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.long_steps import in_parts
 from twinfold.models.noisy_rollout import noisy_paths
 from twinfold.simulation.known import KnownInputs
 from twinfold.simulation.prediction import predict
 from twinfold.simulation.query_table import Queries
-from twinfold.simulation.substeps import in_parts
 
 Floats = NDArray[np.float64]
 
@@ -48,12 +48,12 @@ def noisy_question(
         seed: of the draws.
         mean: take the agent's mean factors for the true ones.
     """
-    parts = in_parts(model, codes, known, np.zeros(1, np.intp), np.array([len(codes)]))
-    if parts is not None:
-        codes, known = parts.codes, parts.known
     told = None if known is None else known.value
+    parts = None if told is None else in_parts(model.normalizer, codes[None], told[None])
+    if parts is not None:
+        codes, told = parts.action[0], parts.known[0]
     paths = noisy_paths(model, agent, start, codes, n_draws, seed, told, mean=mean)
-    return paths if parts is None else paths[:, :, parts.last]
+    return paths if parts is None else paths[:, :, parts.last[0]]
 
 
 def drawn_question(
