@@ -112,12 +112,14 @@ def fit_goal(dataset: PanelDataset) -> tuple[LearnedGoal | None, list[str]]:
     rewarded = dataset.reward is not None and roles.reward_expression is None
     ended = dataset.terminated is not None and roles.terminated_expression is None
     if not (rewarded or ended) or not roles.action:
-        return None, lines
+        return None, lines  # without actions nothing is planned
     first = np.flatnonzero(dataset.segment[1:] == dataset.segment[:-1])
+    whole = np.isfinite(dataset.state).all(axis=1)
+    first = first[whole[first] & whole[first + 1]]
     rows = np.random.default_rng(5).permutation(len(first))
     first = np.sort(first[rows[: GOAL.rows]])
     reward, end, explained = None, None, 0.0
-    if rewarded and dataset.reward is not None:
+    if rewarded and dataset.reward is not None and len(first):
         inputs = np.concatenate(
             [dataset.state[first], _codes(dataset, first), dataset.state[first + 1]], axis=1
         )
@@ -194,9 +196,10 @@ def _fit_end(dataset: PanelDataset) -> tuple[SmoothFunction | None, str]:
     assert dataset.terminated is not None
     name = dataset.roles.terminated
     reached = np.flatnonzero(dataset.segment[1:] == dataset.segment[:-1]) + 1
+    reached = reached[np.isfinite(dataset.state[reached]).all(axis=1)]
     ends = dataset.terminated[reached]
     count = int(ends.sum())
-    if count < GOAL.fewest_ends:
+    if count < GOAL.fewest_ends:  # of states without holes
         return None, (
             f"column {name!r} has {counted(count, 'end')}, too few to learn where an episode "
             "ends: plans take it that none does"

@@ -52,13 +52,18 @@ class NoisyDynamics(Dynamics):
         before, key = carry
         norm = self.inner.normalizer
         now, chance = jax.random.split(_key(key))
-        _, state = self.inner.step(before, code)
-        sd = self.noise.sd(self.noise.agent, before[: len(state)], jnp)
+        after, state = self.inner.step(before, code)
+        stepwise = isinstance(after, tuple)  # known inputs of every step, and its number
+        whole, old = (after[0], before[0]) if stepwise else (after, before)
+        old = norm.told(old, norm.known_of(whole))
+        sd = self.noise.sd(self.noise.agent, old[: len(state)], jnp)
         if norm.uneven:  # over a longer step there is more of it
-            sd = sd * jnp.sqrt(jnp.maximum(before[-1], 0.0))
+            sd = sd * jnp.sqrt(jnp.maximum(old[-1], 0.0))
         state = state + sd * jax.random.normal(chance, state.shape)
         standard = jnp.clip(norm.encode_state(state), norm.low, norm.high)
-        return (norm.moved(before, standard), _bits(now)), norm.decode_state(standard)
+        moved = norm.moved(old, standard)
+        following = (moved, after[1]) if stepwise else moved
+        return (following, _bits(now)), norm.decode_state(standard)
 
 
 def _key(key: Array) -> Array:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import factor_draws
 from twinfold.models.world_noise import WorldNoise
@@ -53,6 +54,10 @@ def noisy_paths(
     Raises:
         UsageError: the run holds no noise.
     """
+    parts = in_parts(model.normalizer, codes[None], None if known is None else known[None])
+    if parts is not None:  # steps longer than any in the data
+        whole = (parts.action[0], n_draws, seed, parts.known[0])
+        return noisy_paths(model, agent, start, *whole, mean=mean)[:, :, parts.last[0]]
     noise = noise_of(model)
     model.check_reach(start, codes, known)
     index = np.array([agent])

@@ -71,6 +71,13 @@ class WorldNoise(NamedTuple):
     slope: Any
     measured: Any
 
+    @classmethod
+    def even(cls, process: Floats, n_agents: int) -> WorldNoise:
+        """Return the same noise of the process for all agents and states, ``(D,)``."""
+        size = len(process)
+        ones, none = np.ones((n_agents, size)), np.zeros((size, size))
+        return cls(np.asarray(process, np.float64), ones, none, np.zeros(size))
+
     def take(self, agents: NDArray[np.integer]) -> WorldNoise:
         """Return the noise of some agents."""
         return self._replace(agent=self.agent[agents])

@@ -25,37 +25,6 @@ NOISE_DRAWS = 64
 """Draws of each member from which the size of the noise is told."""
 
 
-def noisy_question(
-    model: FittedModel,
-    agent: int,
-    start: Floats,
-    codes: NDArray[Any],
-    known: KnownInputs | None,
-    n_draws: int,
-    seed: int = 0,
-    *,
-    mean: bool = False,
-) -> Floats:
-    """Return what ``noisy_paths`` does, with steps longer than any in the data in parts.
-
-    Args:
-        model: the fitted model.
-        agent: index.
-        start: ``(D,)`` or ``(W,)``, raw units.
-        codes: ``(H,)`` or ``(H, A)``.
-        known: ``(H,)``, known inputs; None for a model without any.
-        n_draws: of each member.
-        seed: of the draws.
-        mean: take the agent's mean factors for the true ones.
-    """
-    told = None if known is None else known.value
-    parts = None if told is None else in_parts(model.normalizer, codes[None], told[None])
-    if parts is not None:
-        codes, told = parts.action[0], parts.known[0]
-    paths = noisy_paths(model, agent, start, codes, n_draws, seed, told, mean=mean)
-    return paths if parts is None else paths[:, :, parts.last[0]]
-
-
 def drawn_question(
     model: FittedModel,
     agent: int,
@@ -67,10 +36,17 @@ def drawn_question(
 ) -> Floats:
     """Return draws of what may be measured, ``(n, H, D)``; members take turns.
 
-    Arguments as of ``noisy_question``, but for ``n_draws``, which is n.
+    Args:
+        model: the fitted model.
+        agent: index.
+        start: ``(D,)`` or ``(W,)``, raw units.
+        codes: ``(H,)`` level indices or ``(H, A)`` raw units.
+        known: ``(H,)``, known inputs; None for a model without any.
+        n_draws: n.
+        seed: of the draws.
     """
-    each = -(-n_draws // model.n_members)
-    paths = noisy_question(model, agent, start, codes, known, each, seed)
+    each, told = -(-n_draws // model.n_members), None if known is None else known.value
+    paths = noisy_paths(model, agent, start, codes, each, seed, told)
     return np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n_draws]
 
 
@@ -83,9 +59,10 @@ def parts_of_question(
 ) -> tuple[Floats, Floats]:
     """Return the standard deviations of noise and of ignorance, ``(H, D)`` each, raw units.
 
-    Arguments as of ``noisy_question``.
+    Arguments as of ``drawn_question``.
     """
-    paths = noisy_question(model, agent, start, codes, known, NOISE_DRAWS, mean=True)
+    told = None if known is None else known.value
+    paths = noisy_paths(model, agent, start, codes, NOISE_DRAWS, known=told, mean=True)
     with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
         noise = np.sqrt(np.median(paths.var(axis=1), axis=0))
     whole = None if known is None else known.take(np.arange(len(codes))[None])

@@ -30,20 +30,26 @@ def world_noise(
             model was fitted to are too small, and are scaled up to it.
     """
     data = problem.data
-    if len(data) > NOISE.rows:
-        data = data.select(np.arange(NOISE.rows * len(data) // len(data)))
+    if len(data) > NOISE.rows:  # the first steps of all agents, as far as they will go
+        steps = int(np.searchsorted(np.cumsum(np.bincount(data.step)), NOISE.rows, side="right"))
+        data = data.select(np.flatnonzero(data.step < max(steps, 2))[: NOISE.rows])
     after = _next_states(normalizer, members, data.agent, data.start, data.action)
     residual = normalizer.difference(data.start, data.next_state)
     residual = residual - normalizer.difference(data.start, after)
     if normalizer.uneven and data.known is not None:
         residual /= np.sqrt(data.known[:, -1:])
-    small = np.sqrt(np.square(residual).mean(axis=0))
-    residual *= np.maximum(noise / np.maximum(small, 1e-300), 1.0)
+    standard = normalizer.encode_state(data.state)
+    whole = np.isfinite(residual).all(axis=1) & np.isfinite(standard).all(axis=1)
+    if not whole.any():
+        return WorldNoise.even(noise, problem.n_agents)
     follows = np.zeros(len(data), bool)
     follows[1:] = (data.segment[1:] == data.segment[:-1]) & (np.diff(data.step) == 1)
+    follows[1:] &= whole[:-1]  # rows with holes are left out, and nothing follows them
+    residual, standard, follows = residual[whole], standard[whole], follows[whole]
+    small = np.sqrt(np.square(residual).mean(axis=0))
+    residual *= np.maximum(noise / np.maximum(small, 1e-300), 1.0)
     slope = _kept(normalizer, members, data.agent, data.start, data.action)
-    standard = normalizer.encode_state(data.state)
-    return fit_noise(residual, standard, data.agent, follows, slope, problem.n_agents)
+    return fit_noise(residual, standard, data.agent[whole], follows, slope, problem.n_agents)
 
 
 def _next_states(
@@ -87,5 +93,6 @@ def _kept(
             moved = start[rows].copy()
             moved[:, d] += sign * step[d]
             ends.append(_next_states(normalizer, members, agent[rows], moved, action[rows])[:, d])
-        found[d] = np.median(ends[0] - ends[1]) / (2 * step[d])
+        change = ends[0] - ends[1]
+        found[d] = np.median(change[np.isfinite(change)]) / (2 * step[d])
     return found
