@@ -94,6 +94,15 @@ def test_alignment_is_told_by_what_is_empty(tmp_path: Path) -> None:
     assert found.settings["align"].value == "same-row"
 
 
+def test_bounds_among_numbers_are_no_words(tmp_path: Path) -> None:
+    frame = table().astype({"level": object})
+    frame.loc[11::12, "level"] = "<0.05"  # in all last rows
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv", form={"censored": True})
+    assert found.roles["state"] == ["level"]
+    assert read_manifest(tmp_path / "a.csv").table_format.censored  # pyright: ignore
+
+
 def test_what_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     table().rename(columns={"dose": "given"}).to_csv(tmp_path / "a.csv", index=False)
     found = import_table(tmp_path / "a.csv")

@@ -37,7 +37,7 @@ def adapt(
 
     Args:
         run: Run directory of a fit.
-        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        table: A .csv, .tsv or .parquet file, or a folder of Parquet; one row per agent and time.
         out: Run directory to write; it must not exist.
         columns: Which column is what, if not as in the fit.
         strict: Refuse data far outside the range of the run's, rather than warn.

@@ -190,7 +190,7 @@ def export(
       twinfold data export cohort.parquet --to minari --out cohort-v0
 
     Args:
-        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        table: A .csv, .tsv or .parquet file, or a folder of Parquet; one row per agent and time.
         out: Place to write.
         to: minari, d3rlpy or parquet.
         columns: Which column is what.
@@ -224,7 +224,7 @@ def validate(
           --state weight,glucose --action dose --action-type continuous
 
     Args:
-        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        table: A .csv, .tsv or .parquet file, or a folder of Parquet; one row per agent and time.
         columns: Which column is what.
         time_step: Time between two rows, or auto, regular, variable, as in `twinfold fit`.
         json: Print a record instead of lines.
@@ -268,7 +268,7 @@ def describe(
       twinfold data describe cohort.parquet --plot coverage.png
 
     Args:
-        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        table: A .csv, .tsv or .parquet file, or a folder of Parquet; one row per agent and time.
         columns: Which column is what.
         time_step: Time between two rows, or auto, regular, variable, as in `twinfold fit`.
         plot: Picture of the coverage to write: .png, .pdf or .svg.

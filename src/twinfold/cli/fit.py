@@ -69,7 +69,7 @@ def fit(
     again, to the same result.
 
     Args:
-        table: A .csv, .tsv or .parquet file, one row per agent and time.
+        table: A .csv, .tsv or .parquet file, or a folder of Parquet; one row per agent and time.
         out: Run directory to write; it must not exist.
         config: TOML file with settings, such as a run's config.toml; flags win over it.
         reserve: Agents that the nets must not see, drawn at random, to calibrate the band on; auto

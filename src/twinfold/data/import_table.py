@@ -28,7 +28,7 @@ from twinfold.data.guess_roles import RoleGuesses, guess_roles
 from twinfold.data.io import TABLE_SUFFIXES, open_table, read_table
 from twinfold.data.manifest import Manifest, StrPath, manifest_path
 from twinfold.data.roles import Roles
-from twinfold.data.table_format import TableFormat
+from twinfold.data.table_format import TableFormat, settle_numbers
 from twinfold.data.text_source import unpacked_name
 from twinfold.data.times import as_times
 from twinfold.data.validate import ValidationReport, check
@@ -137,9 +137,11 @@ def guess_table(path: StrPath, roles: Mapping[str, Any], form: Mapping[str, Any]
     columns: dict[str, Any] = {
         name: frame[name] for name in dict.fromkeys(frame.columns) if _once(frame, name)
     }
+    ids = (roles.get("agent"), roles.get("episode"), roles.get("time"))
+    bounded = parsed.model_copy(update={"censored": True})  # <0.05 is no empty place
     for name, series in columns.items():
-        if name in (roles.get("agent"), roles.get("episode")):
-            columns[name] = series.astype(object)
+        if name not in ids:
+            columns[name] = settle_numbers(series, bounded).series
     if parsed.date_format is None:
         told = _date_format(columns, roles)
         if told is not None:

@@ -96,6 +96,15 @@ class Notes:
             f"{self.row(first)}; {advice}"
         )
 
+    def unusual_steps(self, order: NDArray[Any], unusual: Mask, times: Times, step: float) -> None:
+        """What explains steps of unusual length, if weekends or a clock do."""
+        found = np.flatnonzero(unusual)
+        if times.values.dtype.kind == "M" and len(found):
+            local = times.local
+            words = gap_words(local[order[found]], local[order[found + 1]], step)
+            if words:
+                self.warnings.append(f"of the unusual steps {words.removeprefix('; ')}")
+
     def gaps(
         self,
         order: NDArray[Any],

@@ -108,6 +108,8 @@ def trajectories(
         )
         step = 1.0
     uneven, joined = _joined(gaps, same, step, str(word), kind, notes)
+    if uneven and str(word) == "auto":
+        notes.unusual_steps(order, same & (gaps > 0) & ~joins(gaps, step), table.times, step)
     notes.gaps(order, same & (gaps != 0) & ~joined, int(same.sum()), table.times, step, uneven)
     flags = {role: flag[order] for role, flag in table.flags.items()}
     joined, flags = _break_at_flags(flags, joined, order, roles, notes)
