@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.long_steps import in_parts
 from twinfold.models.noisy_rollout import noisy_paths
 from twinfold.simulation.known import KnownInputs
 from twinfold.simulation.prediction import predict
