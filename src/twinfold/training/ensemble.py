@@ -92,7 +92,7 @@ class TrainingContext(NamedTuple):
     def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
         """Return the length of the second phase of training, 0 if no trajectory is long enough."""
         config = self.config
-        if config.unroll == 1 or not len(unbroken(self.data, rows, config.unroll)):
+        if config.unroll == 1 or not len(path_starts(self.data, rows, config.unroll)):
             return 0
         return config.unroll_steps
 
@@ -136,6 +136,7 @@ def train_members(
         inputs=jnp.asarray(inputs, jnp.float32),
         action=jnp.asarray(codes, jnp.int32 if problem.discrete else jnp.float32),
         target=jnp.asarray(normalizer.encode_target(data.state, data.next_state), jnp.float32),
+        weight=None if data.weight is None else jnp.asarray(data.weight, jnp.float32),
     )
 
     def init(job: MemberJob) -> FactorModel:
@@ -149,7 +150,7 @@ def train_members(
                 jnp.arange(config.unroll, dtype=jnp.int32),
                 normalizer.on_device(),
             ),
-            unbroken(data, rows, config.unroll),
+            path_starts(data, rows, config.unroll),
         )
     members, losses = run_jobs(
         jobs, train_data, rows, init, config, problem.progress, problem.writer, what, unroll
@@ -202,6 +203,15 @@ def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray
     first = rows[: len(last)]
     whole = (last - first == length - 1) & (data.segment[first] == data.segment[last])
     return first[whole]
+
+
+def path_starts(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+    """Return the rows that predictions over several steps are trained from: ``unbroken`` ones.
+
+    Nothing is filled in where one begins: it would be taken for the truth all the way.
+    """
+    found = unbroken(data, rows, length)
+    return found[data.complete[found]]
 
 
 def stacked(members: list[FactorModel]) -> FactorModel:
