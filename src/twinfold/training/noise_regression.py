@@ -28,6 +28,9 @@ def world_noise(
             model was fitted to are too small, and are scaled up to it.
     """
     data = problem.data
+    observed = data.complete & (True if data.counted is None else data.counted.all(axis=1))
+    if NOISE.fewest <= observed.sum() < len(data):  # what was filled in has another noise
+        data = data.select(observed)
     if len(data) > NOISE.rows:
         data = data.select(np.arange(NOISE.rows * len(data) // len(data)))
     residual = _residuals(normalizer, members, data.agent, data.start, data.action, data.next_state)
