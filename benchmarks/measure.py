@@ -93,7 +93,7 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
     from twinfold.data.panel import DataRanges
     from twinfold.models.factor_model import init_factor_model
     from twinfold.models.fitted_model import DataSample, FittedModel
-    from twinfold.models.linear import LinearData
+    from twinfold.models.linear_sums import LinearData
     from twinfold.models.normalizer import Normalizer
     from twinfold.models.posterior import Posterior
 

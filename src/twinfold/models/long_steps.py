@@ -9,6 +9,7 @@ Axes: S paths, H steps, P parts of them, A action columns, E known inputs, q lin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,22 +69,26 @@ def in_parts(normalizer: Normalizer, action: NDArray[Any], known: Floats | None)
     return Parts(acted, told, ends - 1)
 
 
-def acts_at_once(gram: Floats, moment: Floats, n_inputs: int) -> bool:
+def acts_at_once(sums: Iterable[tuple[Floats, Floats]], n_inputs: int) -> bool:
     """Return whether actions do at once what they do, rather than by the length of the step.
 
     Args:
-        gram: ``(q, q)``, sums of phi phi^T of all agents.
-        moment: ``(q, D)``, of phi y^T.
+        sums: ``(q, q)``, of phi phi^T over all agents, and ``(q, D)``, of phi y^T; of each column
+            of the target where these have rows of their own.
         n_inputs: I, of the linear features.
     """
-    q = len(gram)
+    known = list(sums)
+    q = len(known[0][0])
     base = 1 + n_inputs + action_features(q, n_inputs, uneven=True)
     at_once = np.arange(q) >= 2 * base
     by_length = ~at_once & (np.arange(q) % base > n_inputs)
 
     def explained(left_out: NDArray[np.bool_]) -> float:
         used = np.flatnonzero(~left_out)
-        system = gram[np.ix_(used, used)] + 1e-6 * np.eye(len(used))
-        return float(np.sum(moment[used] * np.linalg.solve(system, moment[used])))
+        total = 0.0
+        for gram, moment in known:
+            system = gram[np.ix_(used, used)] + 1e-6 * np.eye(len(used))
+            total += float(np.sum(moment[used] * np.linalg.solve(system, moment[used])))
+        return total
 
     return explained(by_length) > explained(at_once)

@@ -35,6 +35,7 @@ class NoiseSettings:
 
     Attributes:
         rows: most transitions that are looked at.
+        fewest: transitions without a missing value, from which on the others are left aside.
         reach: largest standardised state at which the noise still changes with it.
         evident: gain in log-likelihood, by which a dependence on the state has to show.
         certain: standard errors by which residuals have to undo each other, to be of measurement.
@@ -44,6 +45,7 @@ class NoiseSettings:
     """
 
     rows: int = 20_000
+    fewest: int = 50
     reach: float = 2.5
     evident: float = 8.0
     certain: float = 4.0

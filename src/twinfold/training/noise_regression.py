@@ -30,6 +30,9 @@ def world_noise(
             model was fitted to are too small, and are scaled up to it.
     """
     data = problem.data
+    observed = data.complete & (True if data.counted is None else data.counted.all(axis=1))
+    if NOISE.fewest <= observed.sum() < len(data):  # what was filled in has another noise
+        data = data.select(observed)
     if len(data) > NOISE.rows:  # the first steps of all agents, as far as they will go
         steps = int(np.searchsorted(np.cumsum(np.bincount(data.step)), NOISE.rows, side="right"))
         data = data.select(np.flatnonzero(data.step < max(steps, 2))[: NOISE.rows])
