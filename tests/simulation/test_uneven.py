@@ -238,7 +238,10 @@ def test_a_step_longer_than_any_is_taken_in_parts(model: FittedModel) -> None:
     one, three = answer(model, few, quiet), answer(model, many, quiet)
     assert one["t"].tolist() == [3 * longest]
     np.testing.assert_allclose(one["x"], three["x"][2:], rtol=1e-6)
-    assert one["support"][0] > 0.5
+    assert float(one["support"].to_numpy()[0]) > 0.5
+    lengths = [3 * longest, 0.5 * longest]
+    draws = Simulator(model, 3).sample([4.0], [0.8, 0.8], 20, 0, lambda line: None, lengths=lengths)
+    assert draws.shape == (20, 2, 1)
 
 
 @pytest.mark.parametrize("dose", [True, False])

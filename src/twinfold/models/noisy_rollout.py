@@ -60,6 +60,11 @@ def noisy_paths(
         return noisy_paths(model, agent, start, *whole, mean=mean)[:, :, parts.last[0]]
     noise = noise_of(model)
     model.check_reach(start, codes, known)
+    parts = in_parts(model.normalizer, codes[None], None if known is None else known[None])
+    if parts is not None:
+        acted, told = parts.action[0], parts.known[0]
+        paths = noisy_paths(model, agent, start, acted, n_draws, seed, told, mean=mean)
+        return paths[:, :, parts.last[0]]
     index = np.array([agent])
     if mean:
         middle = np.asarray(model.members.agents)[:, agent]
