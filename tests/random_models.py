@@ -21,7 +21,7 @@ from twinfold.data.panel import DataRanges, PanelDataset, Transitions
 from twinfold.data.roles import Roles
 from twinfold.models.factor_model import FactorModel, init_factor_model, structures
 from twinfold.models.fitted_model import DataSample, FittedModel
-from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts

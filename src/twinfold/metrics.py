@@ -253,7 +253,9 @@ def mad_std(paths: Floats) -> Floats:
 
 
 def robust_scale(
-    error: NDArray[np.floating], target: NDArray[np.floating] | None
+    error: NDArray[np.floating],
+    target: NDArray[np.floating] | None,
+    weight: NDArray[np.floating] | None = None,
 ) -> NDArray[np.floating]:
     """Scale of the errors of each column, not that of the few that are gross: ``(D,)``.
 
@@ -265,7 +267,16 @@ def robust_scale(
     Args:
         error: ``(K, D)``.
         target: ``(K, D)``, what was to be predicted; None for the median alone.
+        weight: ``(K, D)``, the variance of an error is that of weight 1 divided by it; those of
+            weight 0 do not count, and a column of which none counts has scale 1. None for all 1.
     """
+    if weight is not None:
+        found = np.ones(error.shape[1])
+        for d in np.flatnonzero((weight > 0).any(axis=0)):
+            counted = weight[:, d] > 0
+            own = (error[counted, d] * np.sqrt(weight[counted, d]))[:, None]
+            found[d] = robust_scale(own, None if target is None else target[counted, d, None])[0]
+        return found
     usual = 1.4826 * np.median(np.abs(error), axis=0)
     if target is None:
         return usual

@@ -678,3 +678,41 @@ def test_the_policy_takes_a_new_agent_for_what_its_data_says(
     for k in range(4):
         slope, offset = np.polyfit(agents[0, :12, k], read[:12, k], 1)
         np.testing.assert_allclose(slope * agents[0, 12:, k] + offset, read[12:, k], atol=1e-3)
+
+
+def with_holes(panel: PanelDataset, share: float = 0.3) -> PanelDataset:
+    state = panel.state.copy()
+    state[np.random.default_rng(0).random(state.shape) < share] = np.nan
+    return replace(panel, state=state)
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_rows_with_holes_count_by_their_observed_columns(
+    random_model: Build, courses: Any, options: dict[str, Any]
+) -> None:
+    model = random_model(posterior=True, **options)
+    panel = newcomers(model, courses, [30, 20])
+    holes = with_holes(panel)
+    found, whole = (adapt(model, x, warn=ignore) for x in (holes, panel))
+    n_state = panel.state.shape[1]
+    evidence = known(found).evidence
+    data = holes.transitions()
+    assert data.weight is not None
+    expected = np.bincount(data.agent, (data.weight > 0).sum(axis=1))
+    np.testing.assert_array_equal(evidence.values(n_state)[-2:], expected)
+    np.testing.assert_array_equal(evidence.count, known(whole).evidence.count)
+    assert np.isfinite(np.asarray(found.members.agents)).all()
+    # More is known of the agents than before, and less than with all values there.
+    size = [np.trace(covariance(x)[0, -1]) for x in (model, found, whole)][1:]
+    assert size[1] <= size[0] * (1 + 1e-9)
+    assert found.sums.by_column
+    np.testing.assert_array_equal(found.recent[:-2], model.recent)
+    assert np.isfinite(found.recent[-2:, :n_state]).all()
+    # Agents of before are not touched, to the last bit; and what is forgotten is gone.
+    before, after = (
+        np.asarray(x.members.agents)[:, : len(model.agent_ids)] for x in (model, found)
+    )
+    np.testing.assert_array_equal(before, after)
+    again = forget(found, panel.agent_ids)
+    assert again.agent_ids == model.agent_ids
+    assert known(again).evidence.missing.sum() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 from twinfold.adaptation.adapt import adapt
 from twinfold.adaptation.online import Tracker
 from twinfold.errors import UsageError
+from twinfold.models.filling import FILLING
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior, solve
 
@@ -140,7 +142,7 @@ STATE = [0.1, 0.2, 0.3]
         ((STATE, 6, STATE), "unknown action 6; the levels: -1, 0, 5, 7"),
         ((STATE, "left", STATE), "unknown action 'left'"),
         ((STATE, np.nan, STATE), "unknown action nan"),
-        (([0.1, np.nan, 0.3], 5, STATE), "agent 'u3': a value of the transition is not finite"),
+        (([0.1, -np.inf, 0.3], 5, STATE), "agent 'u3': a value of the transition is not finite"),
         ((STATE, 5, [0.1, np.inf, 0.3]), "not finite"),
         ((["x", 0.2, 0.3], 5, STATE), r"a state must be numbers, not \['x', 0.2, 0.3\]"),
         (([0.1, 1e40, 0.3], 5, STATE), "agent 'u3': 's1' is 1e.40, .* too far to compute with"),
@@ -176,3 +178,41 @@ def test_continuous_actions_are_checked_too(random_model: Build) -> None:
         tracker.observe(STATE, [0.1, 1e20], STATE)
     tracker.observe(STATE, [0.1, 0.2], STATE)
     assert tracker.evidence.count.tolist() == [13]
+
+
+def test_what_is_missing_counts_nowhere_and_what_is_predicted_stands_for_it(
+    random_model: Build,
+) -> None:
+    """Against the same transitions with what stands for the holes, terms of these left out."""
+    model = random_model(posterior=True)
+    path = [[0.1, 0.2, 0.3], [0.2, np.nan, 0.1], [0.3, 0.1, np.nan], [0.1, 0.0, 0.2]]
+    tracker = Tracker(model, "new")
+    for before, after in itertools.pairwise(path):
+        tracker.observe(before, 5, after)
+    assert tracker.evidence.count.tolist() == [3]
+    assert tracker.evidence.missing.tolist() == [2]
+    assert np.isfinite(tracker.factors).all()
+    known = tracker.updated()
+    assert known.sums.by_column
+    some = 1 / (1 + FILLING.handed_on)  # a step from what was predicted one step before
+    np.testing.assert_allclose(known.sums.counts[-1], [1 + 2 * some, 2 * some, 1 + some])
+    # The second column was not observed after the first step: its terms are those of two steps.
+    alone = Tracker(model, "other")
+    alone.observe(path[0], 5, path[1])
+    assert alone.evidence.missing.tolist() == [1]
+    full = Tracker(model, "full")
+    guess = alone._recent[:3]
+    full.observe(path[0], 5, guess)
+    target = full._sums.moment[0] - alone._sums.moment[0]
+    np.testing.assert_allclose(target[:, [0, 2]], 0, atol=1e-12)
+    assert np.abs(target[:, 1]).max() > 0
+    np.testing.assert_array_equal(known.recent[-1], path[-1])
+
+
+def test_a_state_that_is_not_known_at_all_hardly_counts(random_model: Build) -> None:
+    model = random_model(posterior=True)
+    blind, seeing = Tracker(model, "a"), Tracker(model, "b")
+    blind.observe([np.nan] * 3, 5, STATE)
+    seeing.observe(model.normalizer.state_mean, 5, STATE)
+    size = [np.abs(tracker.evidence.gram).max() for tracker in (blind, seeing)]
+    assert size[0] < 1e-3 * size[1]

@@ -45,7 +45,6 @@ CASES: list[tuple[str, Callable[[Frame], Frame], list[str]]] = [
     ("null time", put("t", 1, None), ["'t' (time): no time at row 1, agent 'a'"]),
     ("text time", put("t", 1, "noon"), ["'noon' is no time at row 1"]),
     ("no times", lambda df: df.assign(t=np.nan), ["every time is missing"]),
-    ("NaN", put("p/bar", 3, np.nan), ["'p/bar' (state): NaN", "at row 3, agent 'a'"]),
     ("infinity", put("p/bar", 6, -np.inf), ["infinity at row 6, agent 'c'"]),
     ("text", put("p/bar", 6, "n. v."), ["'n. v.' is no number at row 6, agent 'c'"]),
     ("empty state", lambda df: df.assign(**{"p/bar": np.nan}), ["every value is missing"]),

@@ -12,17 +12,15 @@ from twinfold.data.panel import Transitions
 from twinfold.models.linear import (
     ALIKE,
     KINDS,
-    LinearData,
     Part,
     Ratio,
     best_ridge,
     fit_average,
     fit_linear,
-    linear_data,
-    linear_features_of,
     ratios,
     rollout_linear,
 )
+from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
 from twinfold.models.normalizer import Normalizer, fit_normalizer
 
 N_AGENTS, N_ROWS = 6, 20

@@ -43,7 +43,7 @@ def evidence_of(prior: Prior, features: Any, target: Any) -> Evidence:
     z, residual = whitened(prior, 0, prior_root(prior)[0], features, target, no_wall)
     gram, moment = np.einsum("kdr,kds->rs", z, z), np.einsum("kdr,kd->r", z, residual)
     energy, count = np.square(residual).sum(), np.array([len(z)])
-    return Evidence(gram[None, None], moment[None, None], np.array([[energy]]), count)
+    return Evidence(gram[None, None], moment[None, None], np.array([[energy]]), count, 0 * count)
 
 
 def in_units(prior: Prior, mean: Any, covariance: Any) -> tuple[Any, Any]:

@@ -217,6 +217,7 @@ def evidence_of(rng: np.random.Generator, n_agents: int, n_members: int = 2, ran
         rng.integers(-9, 9, (*shape, rank)).astype(float),
         rng.integers(0, 9, shape).astype(float),
         rng.integers(0, 9, n_agents),
+        rng.integers(0, 9, n_agents),
     )
 
 
@@ -319,6 +320,7 @@ def test_the_misfit_is_the_mean_squared_residual_and_at_least_one(random_model: 
         np.einsum("mkdr,md,mkd->mr", z, weight, y)[:, None],
         np.einsum("mkd,md,mkd->m", y, weight, y)[:, None],
         np.array([6]),
+        np.array([0]),
     )
     left = np.einsum("md,mkd->m", weight, (y - np.einsum("mkdr,mr->mkd", z, shift)) ** 2)
     np.testing.assert_allclose(
@@ -428,6 +430,7 @@ def rows_of(rng: Any, factors: Any, noise: float, n_rows: int) -> Evidence:
         np.einsum("mnkr,mnk->mnr", z, y),
         np.square(y).sum(axis=2),
         np.full(n_agents, n_rows),
+        np.zeros(n_agents, np.int64),
     )
 
 
@@ -538,10 +541,10 @@ def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
 
 def test_one_gross_error_does_not_set_the_noise_at_walls() -> None:
     error = np.random.default_rng(0).normal(size=(400, 1))
-    usual = empirical._trimmed_rms(error)
+    usual = empirical._trimmed_rms(error, None)
     assert usual == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.1)
     error[7] = 1e6
-    assert empirical._trimmed_rms(error) == pytest.approx(usual, rel=0.02)
+    assert empirical._trimmed_rms(error, None) == pytest.approx(usual, rel=0.02)
 
 
 def test_a_limit_that_is_the_usual_value_is_no_wall(random_model: Build, courses: Any) -> None:
@@ -624,3 +627,59 @@ def test_own_share_is_the_variance_that_own_data_took_away(
         rows = data.agent == n
         alone = own_share(prior, found, z, np.full(len(data), n))
         np.testing.assert_allclose(mixed[rows], alone[rows], rtol=1e-9)
+
+
+def masked(data: Transitions, seed: int = 0) -> Transitions:
+    rng = np.random.default_rng(seed)
+    shape = data.next_state.shape
+    weight = np.where(rng.random(shape) < 0.4, 0.0, rng.uniform(0.2, 1.0, shape))
+    return dataclasses.replace(data, weight=weight, present=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_what_was_not_observed_is_in_no_sum(
+    random_model: Build, courses: Any, reference: Any, options: dict[str, Any]
+) -> None:
+    """Against a loop over the observed terms alone, whatever stands for the others."""
+    model = random_model(posterior=True, **options)
+    panel = courses.panel(model, [7, 0, 4, 3, 5], courses.factors(model))
+    data = masked(courses.transitions(model, panel))
+    assert data.weight is not None
+    n_agents = panel.n_agents
+    other = np.where(data.weight > 0, data.next_state, data.next_state + 0.3)
+    for rows in (data, dataclasses.replace(data, next_state=other)):
+        found = gather(model.members, model.normalizer, known(model).prior, rows, n_agents)
+        assert found.missing.sum() == (data.weight == 0).sum()
+        np.testing.assert_array_equal(
+            found.values(data.state.shape[1]),
+            np.bincount(data.agent, (data.weight > 0).sum(axis=1), n_agents),
+        )
+        for m in range(model.n_members):
+            gram, moment = np.zeros_like(found.gram[m]), np.zeros_like(found.moment[m])
+            for k in range(len(data)):
+                n, z = data.agent[k], reference.features(model, m, data.state[k], data.action[k])
+                prior, norm = known(model).prior, model.normalizer
+                left = norm.encode_target(data.state[k], data.next_state[k]) - z @ prior.mean[m]
+                covariance = np.linalg.inv(prior.precision[m])
+                seen = np.where(data.weight[k] > 0, data.next_state[k], np.nan)
+                limited = prior.at_wall(norm.encode_state(seen[None]))[0]
+                usual = (prior.limit_noise if limited else prior.noise)[m]
+                for d in np.flatnonzero(data.weight[k]):
+                    noise = usual[d] / np.sqrt(data.weight[k, d])
+                    deviation = np.sqrt(z[d] @ covariance @ z[d] + noise**2)
+                    w = min(1.0, 3 * deviation / abs(left[d])) / noise**2
+                    gram[n] += w * np.outer(z[d], z[d])
+                    moment[n] += w * left[d] * z[d]
+            np.testing.assert_allclose(found.gram[m], gram, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(found.moment[m], moment, rtol=1e-4, atol=1e-3)
+
+
+def test_the_misfit_counts_observed_values_alone(random_model: Build) -> None:
+    prior = known(random_model(posterior=True)).prior
+    rank, n_state = prior.mean.shape[1], prior.noise.shape[1]
+    evidence = Evidence.none(len(prior.mean), 1, rank)
+    evidence.count[:], evidence.energy[:] = 4, 40.0
+    nothing = np.zeros((len(prior.mean), 1, rank))
+    np.testing.assert_allclose(misfit(prior, evidence, nothing), 10 / n_state)
+    evidence.missing[:] = 4 * n_state - 2
+    np.testing.assert_allclose(misfit(prior, evidence, nothing), 20.0)

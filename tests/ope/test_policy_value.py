@@ -22,7 +22,7 @@ from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import FactorModel, Layer
 from twinfold.models.fitted_model import DataSample, FittedModel
-from twinfold.models.linear import LinearData
+from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, factor_draws
 from twinfold.models.prior import Prior

@@ -99,7 +99,7 @@ def test_a_question_without_a_state_goes_on_from_where_the_data_ended(model: Fit
 def test_where_nothing_is_known_a_state_is_asked_for(model: FittedModel) -> None:
     model = replace(model, recent=np.full_like(model.recent, np.nan))
     table = question("q", "u2", np.full((1, 3), np.nan), [5, 7])
-    with pytest.raises(InvalidDataError, match="query 'q', row 0: no first state: column 's0'"):
+    with pytest.raises(InvalidDataError, match="row 0: no first state: 's0' and 's1' and 's2' have"):
         answer(model, table, doubt)
     with pytest.raises(UsageError, match="agent 'u2' has no data that a prediction could go on"):
         Simulator(model, "u2").rollout(None, [5], doubt)
@@ -136,15 +136,15 @@ def test_rows_before_have_the_columns_of_the_state(model: FittedModel) -> None:
     simulator, context = Simulator(model, "u1"), states(model, 3)
     with pytest.raises(UsageError, match=r"shape \(2, 2\): it must be \(j, D\), D = 3"):
         simulator.rollout(context[0], [5], doubt, before=context[1:, :2])
-    with pytest.raises(UsageError, match="in the rows before the state, 's2' is nan"):
-        simulator.rollout(context[0], [5], doubt, before=[[0.0, 0.0, np.nan]])
+    with pytest.raises(UsageError, match="in the rows before the state, 's2' is inf"):
+        simulator.rollout(context[0], [5], doubt, before=[[0.0, 0.0, np.inf]])
     with pytest.raises(UsageError, match="go with a state"):
         simulator.rollout(None, [5], doubt, before=context[1:])
 
 
 def test_a_state_below_a_gap_is_no_context(model: FittedModel) -> None:
     table = question("q", "u2", states(model, 4), [5, 7])
-    table.loc[1, "s1"] = np.nan
+    table.loc[1, STATES] = np.nan
     with pytest.raises(InvalidDataError, match=r"row 2.*: a state below a row that lacks one"):
         answer(model, table, doubt)
     both = states(model, 2)

@@ -32,8 +32,8 @@ def only(model: FittedModel, *members: int) -> FittedModel:
     stack = jax.tree.map(lambda leaf: leaf[index], model.members)
     known = model.posterior
     assert known is not None
-    prior, (gram, moment, energy, count), trained = known[:3]
-    evidence = type(known.evidence)(gram[index], moment[index], energy[index], count)
+    prior, (gram, moment, energy, *counts), trained = known[:3]
+    evidence = type(known.evidence)(gram[index], moment[index], energy[index], *counts)
     of_members = type(prior)(*(x[index] for x in prior[:-1]), walls=prior.walls)
     own = type(known)(of_members, evidence, trained)
     return dataclasses.replace(model, members=stack, posterior=own)
@@ -170,7 +170,8 @@ def test_levels_are_the_users(small_cart_pole: FittedModel) -> None:
         ({"x": 0.0}, [1], "lacks 'x_dot', 'theta', 'theta_dot'"),
         ({**START, "tehta": 1.0}, [1], "unknown state column 'tehta'. Did you mean 'theta'?"),
         ([0, 0, 0], [1], r"shape \(3,\): it must be \(4,\) or \(Q, 4\)"),
-        ([0, 0, np.nan, 0], [1], "state 'theta' is nan"),
+        ([np.nan] * 4, [1], "state 'x' is nan"),
+        ([0, 0, np.inf, np.nan], [1], "state 'theta' is inf"),
         ([0, 0, "up", 0], [1], "must be numbers"),
         (START, [], "shape \\(0,\\)"),
         (START, [[[1]]], r"must be \(H,\) or \(Q, H\)"),

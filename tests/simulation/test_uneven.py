@@ -161,7 +161,7 @@ def test_folded_for_an_agent_it_predicts_the_same(
 
 
 def test_linear_features_of_a_step_are_those_on_the_host(model: FittedModel) -> None:
-    from twinfold.models.linear import linear_features_of
+    from twinfold.models.linear_sums import linear_features_of
 
     norm, start = model.normalizer, np.array([[1.5, 0.4], [3.0, 2.2]])
     action = np.array([[0.3], [1.9]])

@@ -329,8 +329,6 @@ CART_CASES: list[tuple[str, Callable[[Frame], Frame], str]] = [
      "query 'q1', row 5: unknown agent 77. Did you mean '7'? The agents: 0, 1, 2,"),
     ("two agents", put("agent_id", 7, 1),
      "query 'q2', row 7: several agents: 1 here, 14 in row 6; a query has one agent"),
-    ("no state", put("theta", 5, np.nan),
-     "query 'q1', row 5: no first state: column 'theta' has no value"),
     ("text state", put("theta", 6, "up"), "query 'q2', row 6: column 'theta' (state): 'up' is no"),
     ("infinite state", put("theta", 6, np.inf), "query 'q2', row 6: column 'theta' (state): infin"),
     ("null action", put("action", 2, None), "query 'q0', row 2: no action in column 'action'"),
@@ -393,13 +391,13 @@ def test_the_form_is_explained_with_a_missing_column(
 def test_all_mistakes_are_told_at_once(small_continuous: FittedModel, tanks: Frame) -> None:
     tanks.loc[1, "in flow"] = 8.0
     tanks.loc[2, "heat;kW"] = np.nan
-    tanks.loc[4, "level"] = np.nan
+    tanks.loc[4, "level"] = np.inf
     tanks.loc[5, "tank no."] = "T-1"
     with pytest.raises(InvalidDataError) as error:
         answer(small_continuous, tanks)
     lines = "\n".join(error.value.problems)
     assert "query 3, row 5: unknown agent 'T-1'. Did you mean 'T-001/é'?" in lines
-    assert "query 3, row 4: no first state: column 'level'" in lines
+    assert "query 3, row 4: column 'level' (state): infinity" in lines
     assert "query 20, row 2: no action in column 'heat;kW'" in lines
     assert "out of range" not in lines
 

@@ -130,7 +130,7 @@ def test_a_state_that_seldom_changes_does_not_outweigh_the_others(
     (found,) = factor_regression.solve_factors([start], data, every(data))
     with pytest.MonkeyPatch.context() as patch:
         median = factor_regression.robust_scale
-        patch.setattr(factor_regression, "robust_scale", lambda error, _: median(error, None))
+        patch.setattr(factor_regression, "robust_scale", lambda e, target, w: median(e, None))
         (naive,) = factor_regression.solve_factors([start], data, every(data))
     error, worse = (np.abs(np.asarray(x.agents[:3]) - TRUE[:3]).max() for x in (found, naive))
     assert error < 0.7 * worse
@@ -181,3 +181,21 @@ def test_a_part_of_the_rows_gives_the_scale_of_the_residuals(
     (part,) = factor_regression.solve_factors([start], data, every(data))
     np.testing.assert_allclose(part.agents, whole.agents, atol=0.05)
     assert not np.array_equal(part.agents, whole.agents)
+
+
+def test_what_was_not_observed_does_not_matter() -> None:
+    start = member()
+    data = sample(start, noise=0.1)
+    weight = np.random.default_rng(2).random(data.target.shape) < 0.6
+    masked = data._replace(weight=jnp.asarray(weight, jnp.float32))
+    parts = [masked._replace(target=jnp.where(weight, data.target, x)) for x in (0.0, 50.0)]
+    solve = factor_regression.solve_factors
+    found = [solve([start], part, every(part))[0].agents for part in parts]
+    np.testing.assert_array_equal(*found)
+    assert np.abs(np.asarray(found[0])[:3] - TRUE[:3]).max() < 0.3
+    whole = data._replace(weight=jnp.ones_like(data.target))
+    one, two = (
+        factor_regression.solve_factors([start], part, every(part))[0].agents
+        for part in (data, whole)
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)

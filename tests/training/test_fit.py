@@ -696,3 +696,56 @@ def test_the_number_of_cores_changes_nothing(
         assert_same(fit(tiny, TINY), uninterrupted)
     finally:
         os.sched_setaffinity(0, cores)
+
+
+def holes_of(panel: PanelDataset, share: float = 0.3) -> PanelDataset:
+    df = panel.to_frame()
+    rng = np.random.default_rng(0)
+    for name in panel.roles.state:
+        df[name] = df[name].mask(rng.random(len(df)) < share)
+    return PanelDataset.from_frame(df, panel.roles)
+
+
+def test_a_table_with_holes_goes_through_all_that_a_run_can_do(tmp_path: Path) -> None:
+    from twinfold.adaptation.adapt import adapt
+    from twinfold.validation.validate import validate
+
+    own = coefficients(24)
+    rng = np.random.default_rng(1)
+    rows = []
+    for n in range(24):
+        state = rng.normal(size=2)
+        for t in range(25):
+            action = rng.normal()
+            rows.append((n, t, *state, action if t < 24 else np.nan))
+            state = respond(own[n], state, action)
+    df = pd.DataFrame(rows, columns=["pump", "t", "flow", "pressure", "speed"])
+    whole = PanelDataset.from_frame(df, ROLES)
+    panel = holes_of(whole)
+    some, others = reserve(panel, 4)
+    model = fit(some, FitConfig(rank=0, behaviour_steps=0), out=tmp_path / "run", reserve=others)
+    again = load_run(tmp_path / "run")
+    assert again.sums.by_column
+    np.testing.assert_array_equal(again.sums.gram, model.sums.gram)
+    np.testing.assert_array_equal(
+        again.posterior.evidence.missing, model.posterior.evidence.missing
+    )
+    assert again.posterior.evidence.missing.sum() > 0
+    full = fit(whole, FitConfig(rank=0, behaviour_steps=0), reserve=0)
+    error = []
+    start, actions = np.array([[0.5, -0.5]] * 20), rng.normal(size=(20, 10, 1))
+    for fitted in (model, full):
+        agents = fitted.agent_indices(some.agent_ids)
+        paths = trimmed_mean(
+            rollout_members(fitted.members, fitted.normalizer, agents, start, actions)
+        )
+        state, true = start, []
+        for h in range(10):
+            state = respond(own[list(some.agent_ids)], state, actions[:, h, 0])
+            true.append(state)
+        error.append(np.sqrt(np.mean((paths - np.stack(true, axis=1)) ** 2)))
+    assert error[0] < 3 * error[1] + 0.02
+    report = validate(model, holes_of(whole, 0.2), seed=0)
+    assert report.verdict is not None
+    added = adapt(again, holes_of(whole.select_agents([3]), 0.5), warn=lambda line: None)
+    assert np.isfinite(np.asarray(added.members.agents)).all()

@@ -109,3 +109,18 @@ def test_a_member_that_diverged_does_not_stop_the_others() -> None:
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, truth)
     found = refine_heads([broken, member(1, joint=False, discrete=True)], data, rows, 1)
     assert np.isfinite(rms(found[1], data))
+
+
+def test_every_column_is_solved_for_by_its_own_rows() -> None:
+    truth = member(0, joint=True, discrete=True)
+    data = data_of(truth, noise=0.02)
+    rows = np.arange(len(data.agent), dtype=np.int32)
+    weight = np.random.default_rng(4).random(data.target.shape) < 0.6
+    hidden = jnp.where(weight, data.target, 9.0)
+    off = eqx.tree_at(lambda m: m.head.weight, truth, truth.head.weight * 1.3)
+    part = data._replace(target=hidden, weight=jnp.asarray(weight, jnp.float32))
+    (found,) = refine_heads([off], part, rows, 1)
+    assert rms(found, data) < 0.2 * rms(off, data)
+    whole = data._replace(weight=jnp.ones_like(data.target))
+    one, two = (refine_heads([off], x, rows, 1)[0] for x in (data, whole))
+    np.testing.assert_allclose(one.head.weight, two.head.weight, rtol=2e-3, atol=2e-4)

@@ -93,3 +93,52 @@ def test_errors_of_angles_are_the_short_way_round() -> None:
         pytest.approx(0, abs=1e-6),
     ]
     assert paths[0, 0, 1] == -3.0  # nobody's array was changed
+
+
+def holes(share: float = 0.4, number: int = 40, horizon: int = 5) -> tuple[Fold, Any, Any]:
+    """A fold with values that were not observed, the predictions, and which values count."""
+    rng = np.random.default_rng(0)
+    mask = np.arange(horizon) < rng.integers(2, horizon + 1, number)[:, None]
+    mask[0] = True
+    truth = rng.normal(size=(number, horizon, 2))
+    fold = fold_of(np.where(mask[..., None], truth, 0), mask)
+    weight = (rng.random(truth.shape) >= share) * 0.7
+    weight[:, 0, 0] = 1.0
+    held = fold.held._replace(weight=weight)
+    return fold._replace(held=held), 0 * truth, held.counted
+
+
+def test_only_observed_values_count_in_errors_and_band() -> None:
+    fold, paths, counted = holes()
+    away = fold._replace(
+        held=fold.held._replace(next_state=np.where(counted, fold.held.next_state, 1e3))
+    )
+    squares = np.where(counted, fold.held.next_state**2, 0)
+    for one in (fold, away):
+        rmse = one.rmse(paths)
+        expected = np.sqrt(squares.sum(axis=(1, 2)) / counted.sum(axis=(1, 2)))
+        np.testing.assert_allclose(rmse, expected)
+        steps = counted.any(axis=2)
+        by_step = squares.sum(axis=2) / np.maximum(counted.sum(axis=2), 1)
+        np.testing.assert_allclose(
+            error_by_horizon([one], [paths]),
+            np.sqrt((by_step * steps).sum(axis=0) / steps.sum(axis=0)),
+            rtol=1e-3,
+        )
+        band = held_out_band([one], [paths], 0.8)
+        held = (np.abs(one.held.next_state) <= band * (1 + 1e-12)) | ~counted
+        assert held.all(axis=(1, 2)).sum() == int(np.ceil(41 * 0.8))
+        assert np.all(np.diff(band, axis=0) >= 0)
+
+
+def test_a_column_that_was_never_observed_has_no_limits_and_one_seen_late_those_of_then() -> None:
+    fold, paths, _ = holes(0.0)
+    weight = fold.held.weight.copy()
+    weight[:, :2, 1] = 0
+    late = held_out_band([fold._replace(held=fold.held._replace(weight=weight))], [paths], 0.8)
+    assert np.isfinite(late).all()
+    np.testing.assert_array_equal(late[0, 1], late[2, 1])
+    weight[..., 1] = 0
+    never = held_out_band([fold._replace(held=fold.held._replace(weight=weight))], [paths], 0.8)
+    assert np.isfinite(never[:, 0]).all()
+    assert np.isinf(never[:, 1]).all()

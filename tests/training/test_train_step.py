@@ -289,3 +289,28 @@ def test_a_start_within_an_epoch_goes_on_where_the_stream_is() -> None:
     rows = np.arange(77, dtype=np.int32)
     whole = np.concatenate([batches(0, 0, s, rows, 3) for s in (0, CHUNK)])
     np.testing.assert_array_equal(batches(0, 0, 123, rows, 3), whole[123 : 123 + CHUNK])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_targets_without_weight_do_not_move_a_member(several: bool) -> None:
+    """Whatever stands for a missing value, training is the same; and weights scale the loss."""
+    data, unroll = unrolled(3)
+    unroll = unroll if several else None
+    weight = jnp.asarray(np.random.default_rng(1).random(data.target.shape) < 0.6, jnp.float32)
+    weight = weight.at[:3].set(1.0)
+    rows = jnp.zeros((4, 1, 3), jnp.int32)
+    model = fresh(0, discrete=not jnp.issubdtype(data.action.dtype, jnp.floating))
+    hidden = jnp.where(weight > 0, data.target, 7.0) if not several else data.target
+    found = [
+        chunk([model], data._replace(target=target, weight=weight), rows, unroll=unroll)
+        for target in (data.target, hidden)
+    ]
+    np.testing.assert_array_equal(found[0][0].vector, found[1][0].vector)
+    full, none = (
+        chunk([model], data._replace(weight=w), rows, unroll=unroll)
+        for w in (jnp.ones_like(weight), jnp.zeros_like(weight))
+    )
+    plain = chunk([model], data, rows, unroll=unroll)
+    np.testing.assert_allclose(full[1], plain[1], rtol=1e-6)
+    np.testing.assert_allclose(full[0].vector, plain[0].vector, rtol=1e-5, atol=1e-6)
+    assert float(none[1][0]) == 0.0

@@ -11,12 +11,13 @@ import pytest
 
 from twinfold import FittedModel
 from twinfold.adaptation.adapt import adapt
-from twinfold.models.linear import LinearData, fit_linear, linear_data, rollout_linear
+from twinfold.models.linear import fit_linear, rollout_linear
+from twinfold.models.linear_sums import LinearData, linear_data
+from twinfold.models.own_linear import own_deviations
 from twinfold.uncertainty.controls import (
     CONSTANT,
     CONTROLS,
     SIMPLE,
-    own_deviations,
     shrunk_means,
     totals,
 )

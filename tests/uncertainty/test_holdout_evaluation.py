@@ -183,7 +183,13 @@ def statistics(residual: Any, **more: Any) -> dict[str, float]:
         "controls": {name: np.ones(1) for name in CONTROLS},
     } | more
     values = holdout_statistics(
-        residual, given["scores"], mask, given["rmse"], given["controls"], shortest=4
+        residual,
+        given["scores"],
+        mask,
+        given["rmse"],
+        given["controls"],
+        shortest=4,
+        counted=given.get("counted"),
     )
     return dict(zip(STATISTICS, values[0], strict=True))
 
@@ -232,3 +238,37 @@ def test_the_correlation_is_pearson_s() -> None:
     x, y = rng.normal(size=(2, 9))
     assert _correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert _correlation(np.ones(9), y) == 0
+
+
+def test_statistics_of_observed_values_are_those_of_the_rest_left_out() -> None:
+    rng = np.random.default_rng(0)
+    residual = rng.normal(size=(1, 300, 2))
+    counted = rng.random(residual.shape) < 0.6
+    hidden = np.where(counted, residual, 1e3)
+    found = statistics(hidden[0], counted=counted)
+    assert found["residual scale"] == pytest.approx(
+        np.log(np.sqrt(np.mean(residual[counted] ** 2))), abs=1e-9
+    )
+    for name in STATISTICS[2:5]:
+        assert abs(found[name]) < 0.2, name
+    once = np.broadcast_to((np.arange(4) == 1)[:, None], (1, 4, 2))
+    alone = statistics(hidden[0, :4], counted=once)
+    assert np.isnan(alone["residual autocorrelation"])
+
+
+def test_ends_with_holes_are_judged_by_what_was_observed(random_model: Build, courses: Any) -> None:
+    model = random_model(posterior=True)
+    panel = newcomers(model, courses, (12, 8, 10))
+    state = panel.state.copy()
+    rng = np.random.default_rng(0)
+    state[rng.random(state.shape) < 0.3] = np.nan
+    found = evaluate_holdout(model, replace(panel, state=state))
+    counted = found.ends.counted
+    assert np.isfinite(found.rmse).all()
+    assert np.isfinite(found.scores[found.ends.mask]).all()
+    np.testing.assert_array_equal(np.isnan(found.error), found.ends.mask[..., None] & ~counted)
+    assert np.isfinite(found.residual[counted]).all()
+    squares = np.where(counted, found.error**2, 0).sum(axis=(1, 2))
+    np.testing.assert_allclose(found.rmse, np.sqrt(squares / counted.sum(axis=(1, 2))), rtol=1e-6)
+    for values in found.controls.values():
+        assert np.isfinite(values).all()

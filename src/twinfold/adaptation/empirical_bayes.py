@@ -113,8 +113,8 @@ def _trained_prior(
     linear: LinearFit | None,
 ) -> Prior:
     """Return the prior by the trained factors, with the noise of held-out data if that is more."""
-    residual, target = _residuals(members, normalizer, data)
-    scale = np.stack([robust_scale(error, target) for error in residual])
+    residual, target, weight = _residuals(members, normalizer, data)
+    scale = np.stack([robust_scale(error, target, weight) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
     noise = np.maximum(scale, 0.0 if held_out is None else held_out)
     n_fixed, variance = members.n_fixed, None
@@ -132,11 +132,11 @@ def _with_limits(
 ) -> Prior:
     """Return the prior with the hard limits of the data, and with the noise of what ends there."""
     prior = prior._replace(walls=_walls(normalizer, data))
-    limited = prior.at_wall(normalizer.encode_state(data.next_state))
+    limited = prior.at_wall(normalizer.encode_state(data.truth))
     if not limited.any():
         return prior
-    residual, _ = _residuals(members, normalizer, data.select(limited))
-    there = np.stack([_trimmed_rms(error) for error in residual])
+    residual, _, weight = _residuals(members, normalizer, data.select(limited))
+    there = np.stack([_trimmed_rms(error, weight) for error in residual])
     there = np.where(np.isfinite(there), there, np.inf)
     return prior._replace(limit_noise=np.maximum(prior.noise, there))
 
@@ -226,7 +226,7 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
     A limit that many end at is no wall but what usually happens (a flag that is mostly 0): the nets
     have learned it, and the other columns of these transitions tell agents apart.
     """
-    standard = normalizer.encode_state(data.next_state)
+    standard = normalizer.encode_state(data.truth)  # what was not observed is at no wall
     walls, nowhere = np.stack([normalizer.low, normalizer.high]), no_walls(standard.shape[1])
     at = np.stack([standard <= walls[0], standard >= walls[1]])  # (2, K, D)
     while at.any(axis=(0, 2)).mean() > POSTERIOR.limit_share:  # all together, not each by itself
@@ -237,8 +237,8 @@ def _walls(normalizer: Normalizer, data: Transitions) -> Floats:
 
 def _residuals(
     members: FactorModel, normalizer: Normalizer, data: Transitions
-) -> tuple[Floats, Floats]:
-    """Return residuals ``(M, K, D)`` and targets ``(K, D)`` of a sample, standardised."""
+) -> tuple[Floats, Floats, Floats | None]:
+    """Return residuals ``(M, K, D)`` of a sample, targets and weights ``(K, D)``, standardised."""
     factors = np.asarray(members.agents, np.float64)
     some = data.select(np.arange(len(data))[:: max(1, -(-len(data) // POSTERIOR.noise_sample))])
     target = normalizer.encode_target(some.state, some.next_state)
@@ -248,10 +248,16 @@ def _residuals(
         features = features_of(members, normalizer, some.start[part], some.action[part])
         predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, some.agent[part]])
         found.append(target[part] - predicted)
-    return np.concatenate(found, axis=1), target
+    return np.concatenate(found, axis=1), target, some.weight
 
 
-def _trimmed_rms(error: NDArray[np.floating]) -> Floats:
-    """Return the root mean square, ``(D,)``, of all but the largest of errors ``(K, D)``."""
+def _trimmed_rms(error: NDArray[np.floating], weight: Floats | None) -> Floats:
+    """Return the root mean square, ``(D,)``, of all but the largest of errors ``(K, D)``.
+
+    Those of weight 0 do not count; a column of which none counts has none.
+    """
+    if weight is not None:
+        columns = [error[weight[:, d] > 0, d, None] for d in range(error.shape[1])]
+        return np.array([_trimmed_rms(x, None)[0] if len(x) else 0.0 for x in columns])
     size = np.sort(np.abs(np.asarray(error, np.float64)), axis=0)
     return np.sqrt(np.square(size[: math.ceil(POSTERIOR.limit_quantile * len(size))]).mean(axis=0))

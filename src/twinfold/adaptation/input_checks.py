@@ -171,7 +171,7 @@ def range_doubts(
     Raises:
         InvalidDataError: ``strict``, and something does.
     """
-    parts = [outside_states(model, data.state, "state")]
+    parts = [outside_states(model, data.observed, "state")]
     if model.action_levels is None:
         parts.append(outside_actions(model, np.asarray(data.action, np.float64)))
 

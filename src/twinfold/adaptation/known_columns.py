@@ -55,6 +55,13 @@ def with_known(model: FittedModel, panel: PanelDataset, data: Transitions) -> Tr
     return replace(data, known=parts[0], known_after=parts[1])
 
 
+def known_rows(model: FittedModel, panel: PanelDataset) -> Floats | None:
+    """Return known inputs of a panel's rows as the model reads them, ``(R, E)``; None for none."""
+    if not model.normalizer.n_known:
+        return None
+    return _aligned(model, panel, panel.known_inputs(), len(panel.agent))
+
+
 def _aligned(model: FittedModel, panel: PanelDataset, values: Floats | None, size: int) -> Floats:
     """Return known inputs ``(K, E)`` in the order of the model's; unknown words are the mean."""
     names = coded_names(panel.roles.exogenous, panel.levels)

@@ -15,8 +15,9 @@ from twinfold.data.levels import coded_names
 from twinfold.data.memory import start_of, with_memory
 from twinfold.data.panel import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
+from twinfold.models.filling import FILLING
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import far_text, unreachable
 from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
 from twinfold.models.prior import prior_root
@@ -31,7 +32,8 @@ class Tracker:
     """One agent followed transition by transition.
 
     Each observation takes well under a millisecond. The answer is that of ``adapt`` with all of the
-    observations at once, in any order; for a model with memory in the order of time.
+    observations at once, in any order; for a model with memory in the order of time. Values may be
+    missing: those count nowhere, and what is predicted of them stands for them in the next step.
 
     Attributes:
         model: the model as it was.
@@ -71,6 +73,7 @@ class Tracker:
         self._recent = np.full(model.recent.shape[1], np.nan)
         if index >= 0:
             self._recent = model.recent[index].copy()
+        self._age = np.where(np.isnan(self._recent[: len(model.roles.state)]), np.inf, 0.0)
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, Any]) -> Floats | None:
         """Return the agent's static columns, ``(1, C)``."""
@@ -105,15 +108,15 @@ class Tracker:
         """Add one transition.
 
         Args:
-            state: ``(D,)`` raw units, in the order of the state columns.
+            state: ``(D,)`` raw units, in the order of the state columns; NaN where missing.
             action: a level of the user's, or ``(A,)`` raw units.
-            next_state: ``(D,)``.
+            next_state: ``(D,)``, likewise.
             known: ``(E,)``, known inputs as ``FittedModel.known_names`` lists them; needed if there
                 are exogenous columns.
 
         Raises:
-            UsageError: a shape does not fit, a value is not finite or too far from the model's
-                data to compute with, or a level is unknown; nothing has changed then.
+            UsageError: a shape does not fit, a value is infinite or too far from the model's data
+                to compute with, or a level is unknown; nothing has changed then.
         """
         model = self.model
         n_state = len(model.roles.state)
@@ -121,17 +124,35 @@ class Tracker:
         if len(before) != n_state or len(after) != n_state:
             raise UsageError(f"a state needs {n_state} values: {', '.join(model.roles.state)}")
         code = _action(model, action)
-        if not (np.isfinite(before).all() and np.isfinite(after).all() and np.isfinite(code).all()):
+        if np.isinf([*before, *after]).any() or not np.isfinite(code).all():
             raise UsageError(f"agent {self.agent_id!r}: a value of the transition is not finite")
         try:
             model.check_reach(np.stack([before, after]), code)
         except UsageError as error:
             raise UsageError(f"agent {self.agent_id!r}: {error}") from None
-        memory, told = self._memory(before), self._told(known)
+        self._add(before, code, after, self._told(known))
+
+    def _add(self, given: Floats, code: NDArray[Any], after: Floats, told: Floats | None) -> None:
+        """Add one transition whose values have been checked; NaN where one is missing.
+
+        Args:
+            given: ``(D,)``.
+            code: ``(1,)`` or ``(1, A)``.
+            after: ``(D,)``.
+            told: ``(E,)``, known inputs.
+        """
+        model = self.model
+        before, age = self._standing_for(given)
+        memory, present, lacks = self._memory(before), ~np.isnan(given), np.isnan(after)
         start = start_of(before, model.normalizer.n_memory, told)
         if memory is not None:
             start = with_memory(before, memory, told)
-        found = self._evidence(start, code, after)
+        weight = None
+        if lacks.any() or not present.all():
+            doubt = 0.0 if present.all() else FILLING.handed_on * age.max()
+            weight = np.where(lacks, 0.0, max(1 / (1 + doubt), FILLING.unknown))[None]
+            after = np.where(lacks, self._predicted(start, code), after)
+        found = self._evidence(start, code, after, weight)
         one = Transitions(
             agent=np.zeros(1, np.int32),
             state=before[None],
@@ -142,16 +163,19 @@ class Tracker:
             memory=None if memory is None else memory[None],
             known=None if told is None else told[None],
             known_after=None if told is None else told[None],
+            present=None if weight is None else present[None],
+            weight=weight,
         )
         new = linear_data(model.normalizer, one, 1, model.n_levels)
         alone = np.zeros(1, np.int64)
         self.evidence = self.evidence.add(alone, found)
         self._sums = self._sums.add(alone, new)
-        states = np.stack([before, after])
+        states = np.concatenate([one.observed, one.truth])
         acted = code if model.action_levels is None else np.full((1, 1), np.nan)
-        both = DataRanges(states.min(axis=0), states.max(axis=0), acted[0], acted[0])
+        both = DataRanges(np.fmin(*states), np.fmax(*states), acted[0], acted[0])
         self._seen = self._seen.union(both)
         self._recent = last_starts(one, 1, model.roles, model.uneven)[0]
+        self._age = np.where(lacks, age + 1, 0.0)
 
     def _told(self, known: ArrayLike | None) -> Floats | None:
         """Return known inputs ``(E,)``, those of a usual step if none are given; None without any.
@@ -169,6 +193,26 @@ class Tracker:
             raise UsageError(f"known inputs need {len(names)} finite values: {', '.join(names)}")
         return values
 
+    def _standing_for(self, given: Floats) -> tuple[Floats, Floats]:
+        """Return a state ``(D,)`` without holes, and how many steps ago each column was observed.
+
+        Where it goes on from the last one, what was predicted there stands for what is missing;
+        else the last known value, or the mean of all agents.
+        """
+        known, last = ~np.isnan(given), self._recent[: len(given)]
+        goes_on = np.array_equal(given[known], last[known])
+        mean = self.model.normalizer.state_mean
+        filled = np.where(known, given, np.where(np.isnan(last), mean, last))
+        age = np.where(known, 0.0, self._age if goes_on else np.inf)
+        return filled, age
+
+    def _predicted(self, start: Floats, code: NDArray[Any]) -> Floats:
+        """Return the next state, ``(D,)`` raw units, that what is known of the agent predicts."""
+        norm = self.model.normalizer
+        features = features_of(self.model.members, norm, start[None], code)[:, 0]
+        target = np.median(np.einsum("mdr,mr->md", features, self.factors), axis=0)
+        return norm.decode_state(norm.advance(norm.carry(start), target))
+
     def _memory(self, before: Floats) -> Floats | None:
         """Return the changes that led to a state, ``(m D,)``: those observed, if it goes on there.
 
@@ -181,8 +225,16 @@ class Tracker:
         last = self._recent[n_state : n_state + n_memory]
         return last if goes_on else np.full(n_memory, np.nan)
 
-    def _evidence(self, before: Floats, code: NDArray[Any], after: Floats) -> Evidence:
+    def _evidence(
+        self, before: Floats, code: NDArray[Any], after: Floats, weight: Floats | None
+    ) -> Evidence:
         """Return what one transition says.
+
+        Args:
+            before: ``(W,)``.
+            code: ``(1,)`` or ``(1, A)``.
+            after: ``(D,)``.
+            weight: ``(1, D)``, as of ``Transitions``.
 
         Raises:
             UsageError: it is nothing that can be computed with.
@@ -191,14 +243,18 @@ class Tracker:
         start = before[: len(after)]
         features = features_of(self.model.members, norm, before[None], code)
         target = norm.encode_target(before[None], after[None])
-        limited = prior.at_wall(norm.encode_state(after[None]))
+        seen = after if weight is None else np.where(weight[0] > 0, after, np.nan)
+        limited = prior.at_wall(norm.encode_state(seen[None]))
         found = Evidence.none(len(features), 1, features.shape[-1])
         for m in range(len(features)):
-            z, residual = whitened(prior, m, self._roots[m], features[m], target, limited)
+            z, residual = whitened(
+                prior, m, self._roots[m], features[m], target, limited, None, weight
+            )
             found.gram[m, 0] = z[0].T @ z[0]
             found.moment[m, 0] = z[0].T @ residual[0]
             found.energy[m, 0] = residual[0] @ residual[0]
         found.count[:] = 1
+        found.missing[:] = 0 if weight is None else int((weight == 0).sum())
         if not all(np.isfinite(part[prior.sound]).all() for part in found[:3]):
             raise UsageError(
                 f"agent {self.agent_id!r}: the transition from {start.tolist()} to "

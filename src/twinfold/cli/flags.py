@@ -178,6 +178,8 @@ class RoleFlags:
             an expression over state columns.
         truncated: Column of flags: true on the last row of a trajectory that was cut off.
         angle: Those state columns that are angles in radians, separated by commas.
+        carried: Those state columns that are carried forward from a slower measurement, separated
+            by commas; a value that repeats the one before is taken as missing.
         static: Columns that describe an agent and never change, numbers or words (age, size, site);
             what they say of new agents is learned too.
         exogenous: Columns that are measured, and neither predicted nor chosen, numbers or words
@@ -199,6 +201,7 @@ class RoleFlags:
     terminated: Words = None
     truncated: str | None = None
     angle: Names = None
+    carried: Names = None
     static: Names = None
     exogenous: Names = None
     align: Annotated[Alignment | None, shown("next")] = None

@@ -21,7 +21,7 @@ from twinfold.data.ids import UNHASHABLE
 Mask = NDArray[np.bool_]
 
 NULL_TEXTS = frozenset(
-    ["", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nat", "#na"]
+    ["", ".", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nat", "#na"]
 )
 """Texts read as "no value" in number, flag and time columns (lower case). Never in id columns."""
 

@@ -192,7 +192,8 @@ def spike_rows(panel: PanelDataset) -> Rows:
     roles, rows = panel.roles, [np.zeros(0, np.intp)]
     for d, name in enumerate(roles.state):
         if name not in roles.angle:
-            rows.append(spikes(panel.state[:, d], panel.agent))
+            known = np.flatnonzero(~np.isnan(panel.state[:, d]))
+            rows.append(known[spikes(panel.state[known, d], panel.agent[known])])
     if panel.action_levels is None:
         amounts = panel.action_code.unpack(panel.action)[1] if roles.mixed else panel.action
         for values in amounts.T:

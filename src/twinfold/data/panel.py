@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.actions import ActionCode
 from twinfold.data.calendars import from_counts
+from twinfold.data.filled import Filled, interpolated
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.levels import Levels, coded_names, decoded
 from twinfold.data.memory import changes_before, with_memory
@@ -77,6 +78,10 @@ class Transitions:
             NaN where they are not known. None for a model without memory.
         known: ``(K, E)``, known inputs during each transition; None without such inputs.
         known_after: ``(K, E)``, those in the row of ``next_state``.
+        present: ``(K, D)`` bool, which values of ``state`` were observed; what was not is filled
+            in. None if all were, as ``weight``.
+        weight: ``(K, D)`` in [0, 1], how much each column of ``next_state`` counts: nothing where
+            it was not observed, less where what is filled in ``state`` makes it uncertain.
     """
 
     agent: Ints
@@ -88,6 +93,8 @@ class Transitions:
     memory: Floats | None = None
     known: Floats | None = None
     known_after: Floats | None = None
+    present: NDArray[np.bool_] | None = None
+    weight: Floats | None = None
 
     def __len__(self) -> int:
         """K, the number of transitions."""
@@ -107,8 +114,33 @@ class Transitions:
             self.next_state[rows],
             self.segment[rows],
             self.step[rows],
-            *(x if x is None else x[rows] for x in (self.memory, self.known, self.known_after)),
+            *(
+                None if part is None else part[rows]
+                for part in (self.memory, self.known, self.known_after, self.present, self.weight)
+            ),
         )
+
+    @property
+    def counted(self) -> NDArray[np.bool_] | None:
+        """Which values of ``next_state`` were observed, ``(K, D)``; None if all were."""
+        return None if self.weight is None else self.weight > 0
+
+    @property
+    def observed(self) -> Floats:
+        """States ``(K, D)``, NaN where they were not observed."""
+        return self.state if self.present is None else np.where(self.present, self.state, np.nan)
+
+    @property
+    def truth(self) -> Floats:
+        """Next states ``(K, D)``, NaN where they were not observed."""
+        if self.weight is None:
+            return self.next_state
+        return np.where(self.weight > 0, self.next_state, np.nan)
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Of which transitions the whole ``state`` was observed, ``(K,)``."""
+        return np.ones(len(self), bool) if self.present is None else self.present.all(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +163,7 @@ class PanelDataset:
         agent: ``(R,)`` int32, index into ``agent_ids``.
         time: ``(R,)`` int64, float64, datetime64[ns] (UTC) or timedelta64[ns]; of integers that
             are dates, such as 202312, how many months, days or quarters (``dates`` has them).
-        state: ``(R, D)`` float64.
+        state: ``(R, D)`` float64; NaN where a value is missing.
         action: ``(R, A)`` float64 with NaN on last rows, or ``(R,)`` int32 index into
             ``action_levels`` with -1 on last rows; see :mod:`twinfold.data.actions`.
         segment: ``(R,)`` int32; rows of one segment follow each other without a gap.
@@ -148,6 +180,8 @@ class PanelDataset:
         uneven: whether times are uneven, so that the length of a step is an input.
         time_zone: time zone of the user's time column; None if it has none.
         warnings: what was noticed when the table was read, one line each.
+        filled: what stands for missing values where a model reads them; None for what is
+            interpolated, or if none is missing.
     """
 
     roles: Roles
@@ -171,6 +205,7 @@ class PanelDataset:
     levels: Levels = field(default_factory=dict)
     uneven: bool = False
     warnings: tuple[str, ...] = field(default=(), repr=False)
+    filled: Filled | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """A short line; the arrays would fill the screen."""
@@ -284,20 +319,27 @@ class PanelDataset:
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
         segment, memory, known = self.segment[first], None, self.known_inputs()
+        state, present, weight, missing = self.state, None, None, self.missing
+        if missing is not None:
+            state, trust = self.filled or interpolated(self)
+            present = ~missing[first]
+            weight = np.where(missing[first + 1], 0.0, trust[first])
         if history > 1:
             above = first - starts[segment]
             length = known[:, -1] if known is not None and self.uneven else None
-            memory = changes_before(self.state, first, above, history, self.roles, length)
+            memory = changes_before(state, first, above, history, self.roles, length)
         return Transitions(
             agent=self.agent[first],
-            state=self.state[first],
+            state=state[first],
             action=self.action[first],
-            next_state=self.state[first + 1],
+            next_state=state[first + 1],
             segment=segment,
             step=(first - starts[segment]).astype(np.int32),
             memory=memory,
             known=None if known is None else known[first],
             known_after=None if known is None else known[first + 1],
+            present=present,
+            weight=weight,
         )
 
     def known_inputs(self) -> Floats | None:
@@ -329,6 +371,12 @@ class PanelDataset:
                 "this method takes all steps to be alike; read the data with the time step "
                 '"regular"'
             )
+
+    @property
+    def missing(self) -> NDArray[np.bool_] | None:
+        """Which values of ``state`` are missing, ``(R, D)``; None if none is."""
+        missing = np.isnan(self.state)
+        return missing if missing.any() else None
 
     def agent_index(self, ids: Iterable[AgentId]) -> Ints:
         """Indices ``(n,)`` of agents by the user's ids.
@@ -387,6 +435,7 @@ class PanelDataset:
             exogenous=take(self.exogenous),
             static=None if self.static is None else self.static[index],
             warnings=(),
+            filled=None if self.filled is None else self.filled.take(rows),
         )
 
     def without_rows(self, rows: NDArray[np.integer]) -> PanelDataset:
@@ -419,6 +468,7 @@ class PanelDataset:
             truncated=take(self.truncated),
             episode=take(self.episode),
             exogenous=take(self.exogenous),
+            filled=None if self.filled is None else self.filled.take(np.flatnonzero(kept)),
         )
 
     def data_ranges(self) -> DataRanges:
@@ -428,7 +478,7 @@ class PanelDataset:
             low, high = levels[:1], levels[-1:]
         else:
             low, high = np.nanmin(self.action, axis=0), np.nanmax(self.action, axis=0)
-        return DataRanges(self.state.min(axis=0), self.state.max(axis=0), low, high)
+        return DataRanges(np.nanmin(self.state, axis=0), np.nanmax(self.state, axis=0), low, high)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the roles and of every value in a used column but static ones.
@@ -443,8 +493,8 @@ class PanelDataset:
         place[by_name] = np.arange(self.n_agents)
         rows = np.argsort(place[self.agent], kind="stable")
         # Without such columns as before there were those roles: old records still hold.
-        newer = {name for name in ("angle", "exogenous") if not getattr(self.roles, name)}
-        absent = {"static", "calendar", *newer}
+        later = ("angle", "carried", "exogenous")
+        absent = {"static", "calendar", *(name for name in later if not getattr(self.roles, name))}
         digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
         counts = np.bincount(self.agent, minlength=self.n_agents)
         for i in by_name:

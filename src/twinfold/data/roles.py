@@ -56,6 +56,8 @@ class Roles(BaseModel):
         terminated: flag on the last row of a trajectory that ended by itself.
         truncated: flag on the last row of a trajectory that was cut off.
         angle: those state columns that are angles, in radians; they may wrap around or count on.
+        carried: those state columns whose values are carried forward from a slower measurement: a
+            value that repeats the one before is taken as missing.
         static: columns that describe an agent and never change: quantities such as its age or
             size, or words such as its site; they say something of an agent before it has any data.
         exogenous: columns that are measured, and neither predicted nor chosen, numbers or words:
@@ -86,6 +88,7 @@ class Roles(BaseModel):
     terminated: Column | None = None
     truncated: Column | None = None
     angle: tuple[Column, ...] = ()
+    carried: tuple[Column, ...] = ()
     static: tuple[Column, ...] = ()
     exogenous: tuple[Column, ...] = ()
     align: Alignment = "next"
@@ -94,7 +97,7 @@ class Roles(BaseModel):
     reward_expression: str | None = None
     terminated_expression: str | None = None
 
-    @field_validator("state", "action", "angle", "static", "exogenous", mode="before")
+    @field_validator("state", "action", "angle", "carried", "static", "exogenous", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -153,12 +156,13 @@ class Roles(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _angles_are_states(self) -> Roles:
-        for i, name in enumerate(self.angle):
-            if name not in self.state:
-                raise ValueError(f"angle {name!r} is not a state column; {one_of(self.state)}")
-            if name in self.angle[:i]:
-                raise ValueError(f"angle {name!r} is given twice; name each column once")
+    def _these_are_states(self) -> Roles:
+        for role, given in (("angle", self.angle), ("carried", self.carried)):
+            for i, name in enumerate(given):
+                if name not in self.state:
+                    raise ValueError(f"{role} {name!r} is not a state column; {one_of(self.state)}")
+                if name in given[:i]:
+                    raise ValueError(f"{role} {name!r} is given twice; name each column once")
         return self
 
     @classmethod

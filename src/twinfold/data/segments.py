@@ -14,6 +14,7 @@ from twinfold.data.angles import looks_like_degrees
 from twinfold.data.coding import filled_forward
 from twinfold.data.columns import Mask, Numbers
 from twinfold.data.faults.find import SortedRows, fault_lines
+from twinfold.data.holes import carried_line, hole_lines, without_repeats
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, counted, some
 from twinfold.data.levels import Levels
@@ -44,7 +45,7 @@ class Table:
     """The used columns as arrays, in the order of the user's rows, ``(R,)`` each.
 
     ``agent`` and ``episode`` are indices into their ids; ``flags`` holds those of ``terminated``
-    and ``truncated`` that the table has.
+    and ``truncated`` that the table has; of ``dropped`` rows another one says all.
     """
 
     agent: NDArray[np.int64]
@@ -61,6 +62,7 @@ class Table:
     levels: Levels = field(default_factory=dict)
     words: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
     """Values of the discrete action columns that are no integers; ``actions`` count them."""
+    dropped: Mask | None = None  # rows that are joined with others
 
 
 class Rows(NamedTuple):
@@ -90,6 +92,8 @@ def trajectories(
 ) -> Rows:
     """Sort the rows and find which follow each other; notes duplicates, gaps and early flags."""
     order, episode, episode_ids = _sort(table)
+    if table.dropped is not None:
+        order = order[~table.dropped[order]]
     agent, episode = table.agent[order], episode[order]
     same = (agent[1:] == agent[:-1]) & (episode[1:] == episode[:-1])
     gaps = differences(table.times.ticks[order])
@@ -183,12 +187,15 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     order, inner = rows.order[keep], rows.inner[keep]
     acting = acting_rows(rows.order, roles)[keep]
     state = np.column_stack([numbers.values[order] for numbers in table.states])
+    state = without_repeats(roles.state, roles.carried, state, inner)
     reward = None if table.reward is None else table.reward.values[order]
     given = [numbers.values[order] for numbers in table.actions]
     action: NDArray[Any] = np.stack(given, axis=1) if given else np.zeros((len(order), 0))
     told = action.copy() if roles.align == "next" else np.where(inner[:, None], action, np.nan)
     action[~inner] = np.nan
     acted = action[inner]
+    notes.warnings += hole_lines(roles.state, state, order, notes)
+    notes.warnings += _carried_lines(roles, state, inner)
     notes.warnings += _constant_lines(roles, state)
     notes.warnings += action_lines(
         roles, acted, agent[keep][inner], acting[inner], notes, table.words
@@ -296,8 +303,8 @@ def _break_at_flags(
 
 def _degree_lines(roles: Roles, state: NDArray[Any], inner: Mask) -> Iterator[str]:
     for name in roles.angle:
-        values = state[:, roles.state.index(name)]
-        if looks_like_degrees(values, inner):
+        values, joined = _observed(state[:, roles.state.index(name)], inner)
+        if looks_like_degrees(values, joined):
             yield (
                 f"column {name!r} (angle) looks like degrees (from {values.min():.6g} to "
                 f"{values.max():.6g}, with jumps of about 360); angles are in radians: multiply it "
@@ -307,8 +314,22 @@ def _degree_lines(roles: Roles, state: NDArray[Any], inner: Mask) -> Iterator[st
 
 def _constant_lines(roles: Roles, state: NDArray[Any]) -> Iterator[str]:
     for name, values in zip(roles.state, state.T, strict=True):
-        if np.all(values == values[0]):
-            yield f"column {name!r} (state) is constant ({values[0]:.6g})"
+        low, high = np.nanmin(values), np.nanmax(values)
+        if low == high:
+            yield f"column {name!r} (state) is constant ({low:.6g})"
+
+
+def _carried_lines(roles: Roles, state: NDArray[Any], inner: Mask) -> Iterator[str]:
+    for name, values in zip(roles.state, state.T, strict=True):
+        line = carried_line(name, values, inner)
+        if line is not None:
+            yield line
+
+
+def _observed(values: Floats, inner: Mask) -> tuple[Floats, Mask]:
+    """Return the values that are not missing, and which of them the next one follows at once."""
+    known = ~np.isnan(values)
+    return values[known], (inner & np.r_[known[1:], False])[known]
 
 
 def _spike_lines(
@@ -329,7 +350,8 @@ def _spike_lines(
     for name, role, values in columns:
         if name in roles.angle:
             continue
-        used = slice(None) if role == "state" else inner
-        line = spike_line(name, role, values, agent[used], order[used], notes)
+        used = ~np.isnan(values) if role == "state" else inner
+        known = values[used] if role == "state" else values
+        line = spike_line(name, role, known, agent[used], order[used], notes)
         if line is not None:
             yield line

@@ -38,6 +38,12 @@ class TableSettings:
         copies: of a table in memory while it is checked, at the least; a larger one is refused.
         read_at_once: bytes of a Parquet file that are read before it is looked at whether they,
             and what was read before, are too many.
+        carried_runs: runs of equal values below which nothing is said of a column carried forward.
+        carried_length: rows of the usual run of equal values, from which on a column seems carried
+            forward.
+        carried_share: share of its rows that repeat the row before, at the least.
+        carried_distinct: share of the runs whose values are distinct, at the least; of levels that
+            come back it is small.
         head: bytes of a text file that are read where the names of its columns are wanted only.
     """
 
@@ -63,6 +69,10 @@ class TableSettings:
     rounding: float = 1e-3
     copies: int = 4
     read_at_once: int = 2**27
+    carried_runs: int = 10
+    carried_length: float = 3.0
+    carried_share: float = 0.6
+    carried_distinct: float = 0.5
     head: int = 2**20
 
 

@@ -22,6 +22,7 @@ from twinfold.data.calendars import calendar_line
 from twinfold.data.coding import Words, as_words, coded_words, holds_words, read_coded
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.expression_value import expression_problems, with_expressions
+from twinfold.data.holes import agents_without_values
 from twinfold.data.ids import (
     UNUSABLE,
     AgentId,
@@ -35,6 +36,7 @@ from twinfold.data.ids import (
     unusable_ids,
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
+from twinfold.data.joined_rows import join_rows
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
 from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
@@ -121,6 +123,7 @@ def _inspect(
         notes.censored(name, df.iloc[:, _positions(df, name)[0]], rows, form.censored)
     if table is None:
         return None
+    table = join_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
     used = np.zeros(len(df), bool)
     used[acting_rows(rows.order, roles)] = rows.inner
@@ -169,6 +172,9 @@ def _read(
     states = [as_numbers(columns[name]) for name in roles.state]
     for name, numbers in zip(roles.state, states, strict=True):
         _check_numbers(columns[name], "state", numbers, np.ones(len(agent), bool), notes)
+    if not notes.problems:
+        state = np.column_stack([numbers.values for numbers in states])
+        notes.problems += agents_without_values(roles.state, state, agent, agent_ids)
     flags = {
         role: _read_flags(columns[name], role, notes)
         for role, name in (("terminated", roles.terminated), ("truncated", roles.truncated))
@@ -309,7 +315,7 @@ def _check_numbers(
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"
         notes.bad_rows(column, role, what, missing, absent)
-    else:
+    elif role != "state":  # what is missing there is masked
         notes.bad_rows(column, role, "NaN (no value)", missing, absent)
     infinite = np.isinf(numbers.values) & used
     notes.bad_rows(column, role, "infinity", infinite, f"correct it, or {_DROP}")

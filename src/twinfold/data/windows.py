@@ -32,6 +32,9 @@ class Windows(NamedTuple):
         memory: ``(S, H, m D)``, changes before each true state, the latest first; None for a
             model without memory.
         known: ``(S, H, E)``, known inputs of each step; None without such inputs.
+        weight: ``(S, H, D)``, of each value of ``next_state`` as what follows from the state before
+            it, 0 where it was not observed; None if all count alike.
+        present: ``(S, H, D)`` bool, which values of the states before were observed; None likewise.
     """
 
     agent: NDArray[np.int32]
@@ -41,6 +44,26 @@ class Windows(NamedTuple):
     mask: NDArray[np.bool_]
     memory: Floats | None = None
     known: Floats | None = None
+    weight: Floats | None = None
+    present: NDArray[np.bool_] | None = None
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which values were to be predicted: observed ones within the window, ``(S, H, D)``."""
+        mask = np.broadcast_to(self.mask[..., None], self.next_state.shape)
+        return mask if self.weight is None else mask & (self.weight > 0)
+
+    @property
+    def steps(self) -> NDArray[np.bool_]:
+        """At which steps something was observed, ``(S, H)``."""
+        return self.mask if self.weight is None else self.counted.any(axis=-1)
+
+    @property
+    def truth(self) -> Floats:
+        """What followed, ``(S, H, D)``; NaN where it was not observed, zero beyond the window."""
+        if self.weight is None:
+            return self.next_state
+        return np.where(self.counted | ~self.mask[..., None], self.next_state, np.nan)
 
     @property
     def start(self) -> Floats:
@@ -58,6 +81,12 @@ class Windows(NamedTuple):
     def n_transitions(self) -> int:
         """Transitions in all windows together."""
         return int(self.mask.sum())
+
+    def take(self, chosen: NDArray[np.bool_]) -> Windows:
+        """Some of the windows, by a mask ``(S,)``."""
+        if chosen.all():
+            return self
+        return Windows(*(None if part is None else part[chosen] for part in self))
 
     @classmethod
     def cut(
@@ -86,7 +115,10 @@ class Windows(NamedTuple):
             padded(data.action),
             padded(data.next_state),
             mask,
-            *(x if x is None else padded(x) for x in (data.memory, data.known)),
+            *(
+                None if part is None else padded(part)
+                for part in (data.memory, data.known, data.weight, data.present)
+            ),
         )
 
 
@@ -103,7 +135,7 @@ def split_ends(
 
     Returns:
         What comes before, and the ends; an agent with a single transition has no end, unless it is
-        among ``whole``.
+        among ``whole``, nor has one of which nothing was observed there.
     """
     last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
     length = data.step[last] + 1  # of the trajectory up to there
@@ -112,6 +144,8 @@ def split_ends(
     last, length = last[length > 0], length[length > 0]
     first = last - length + 1
     ends = Windows.cut(data, first, length, horizon)
+    some = ends.counted.any(axis=(1, 2))
+    first, ends = first[some], ends.take(some)
     kept = np.ones(len(data), bool)
     kept[(first[:, None] + np.arange(horizon))[ends.mask]] = False
     return data.select(kept), ends
@@ -222,4 +256,5 @@ def _even_windows(data: Transitions, longest: int, most: int, rng: np.random.Gen
     if len(first) > most:
         kept = np.sort(rng.choice(len(first), most, replace=False))
         first, length = first[kept], length[kept]
-    return Windows.cut(data, first, length, int(length.max(initial=0)))
+    windows = Windows.cut(data, first, length, int(length.max(initial=0)))
+    return windows.take(windows.counted.any(axis=(1, 2)))

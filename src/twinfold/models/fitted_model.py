@@ -23,7 +23,7 @@ from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.learned_goal import LearnedGoal
-from twinfold.models.linear import LinearData
+from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo

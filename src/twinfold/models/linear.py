@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.config import Kind
-from twinfold.data.panel import Transitions
-from twinfold.models.linear_terms import action_features, over_step
+from twinfold.models.linear_sums import LinearData, linear_features_of
 from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 
@@ -137,115 +136,6 @@ def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio
     return [ALIKE]
 
 
-class LinearData(NamedTuple):
-    """Sums over the transitions of each agent, all that a linear fit needs.
-
-    Attributes:
-        gram: ``(N, q, q)``, of phi phi^T.
-        moment: ``(N, q, D)``, of phi y^T.
-        energy: ``(N, D)``, of y^2.
-        still: ``(q, D)``, the coefficients that leave the state as it is.
-        n_inputs: I, of a state, of its memory and of known inputs.
-        n_memory: of these, those of the memory.
-        n_known: of these, the known inputs, the last ones.
-        rows: ``(N,)``, transitions of each agent where times are uneven, else None: the first of
-            the features is 1 then, and counts them.
-    """
-
-    gram: Floats
-    moment: Floats
-    energy: Floats
-    still: Floats
-    n_inputs: int
-    n_memory: int = 0
-    n_known: int = 0
-    rows: Floats | None = None
-
-    @classmethod
-    def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
-        """The sums of agents without data."""
-        n_state = len(normalizer.state_mean)
-        n_action = n_levels or len(normalizer.action_mean)
-        q = 1 + normalizer.n_inputs + n_action
-        if normalizer.uneven:
-            q = 2 * q + n_action
-        return cls.of(
-            normalizer,
-            np.zeros((n_agents, q, q)),
-            np.zeros((n_agents, q, n_state)),
-            np.zeros((n_agents, n_state)),
-            np.zeros(n_agents) if normalizer.uneven else None,
-        )
-
-    @classmethod
-    def of(
-        cls,
-        normalizer: Normalizer,
-        gram: Floats,
-        moment: Floats,
-        energy: Floats,
-        rows: Floats | None = None,
-    ) -> LinearData:
-        """Sums that are known, with what follows from the normalizer."""
-        still = no_change(normalizer, gram.shape[-1])
-        sizes = normalizer.n_inputs, normalizer.n_memory, normalizer.n_known
-        return cls(gram, moment, energy, still, *sizes, rows)
-
-    @property
-    def count(self) -> Floats:
-        """``(N,)``, transitions of each agent."""
-        return self.gram[:, 0, 0] if self.rows is None else self.rows
-
-    @property
-    def kinds(self) -> NDArray[np.intp]:
-        """Return ``(q,)``, the field of ``Ratio`` that each linear feature is of.
-
-        What agents make of known inputs differs as what they make of the state does.
-        """
-        n_action = action_features(self.gram.shape[-1], self.n_inputs, self.rows is not None)
-        of_state = self.n_inputs - self.n_memory - self.n_known
-        level, state, action, memory = range(4)
-        sizes = [1, of_state, self.n_memory, self.n_known, n_action]
-        base = np.repeat([level, state, memory, state, action], sizes)
-        return base if self.rows is None else np.r_[base, base, np.full(n_action, action)]
-
-    def features(self, memory: bool) -> NDArray[np.intp]:
-        """Numbers of the linear features: all, or those that are not of the memory."""
-        return np.flatnonzero(memory | (self.kinds != Ratio._fields.index("memory")))
-
-    def take(self, agents: NDArray[np.integer]) -> LinearData:
-        """The sums of some agents."""
-        return self._replace(
-            gram=self.gram[agents],
-            moment=self.moment[agents],
-            energy=self.energy[agents],
-            rows=None if self.rows is None else self.rows[agents],
-        )
-
-    def join(self, other: LinearData) -> LinearData:
-        """The sums of these agents and of further ones."""
-        return self._replace(
-            gram=np.concatenate([self.gram, other.gram]),
-            moment=np.concatenate([self.moment, other.moment]),
-            energy=np.concatenate([self.energy, other.energy]),
-            rows=None if self.rows is None else np.concatenate([self.rows, other.count]),
-        )
-
-    def add(self, agents: NDArray[np.integer], other: LinearData) -> LinearData:
-        """These sums and further ones of some of the agents, ``other`` in the order of these."""
-        found = self._replace(
-            gram=self.gram.copy(),
-            moment=self.moment.copy(),
-            energy=self.energy.copy(),
-            rows=None if self.rows is None else self.rows.copy(),
-        )
-        for mine, theirs in zip(found[:3], other[:3], strict=True):
-            np.add.at(mine, agents, theirs)
-        if found.rows is not None:
-            np.add.at(found.rows, agents, other.count)
-        return found
-
-
 class LinearFit(NamedTuple):
     """A linear model of all agents.
 
@@ -304,56 +194,6 @@ def rollout_linear(
     return np.stack(path, axis=1)
 
 
-def linear_features_of(
-    normalizer: Normalizer, standard: Floats, action: NDArray[Any], n_levels: int
-) -> Floats:
-    """Phi ``(K, q)`` of standardised states and raw actions; ``n_levels`` is 0 for continuous."""
-    inputs = normalizer.inputs(standard)
-    code = np.eye(n_levels)[action] if n_levels else normalizer.encode_action(action)
-    base = np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1)
-    return over_step(base, inputs[:, -1:], code) if normalizer.uneven else base
-
-
-def no_change(normalizer: Normalizer, n_features: int) -> Floats:
-    """``(q, D)``: the coefficients that leave the state as it is."""
-    n_state = len(normalizer.state_mean)
-    shared = np.zeros((n_features, n_state))
-    direct = 1 - normalizer.keep
-    shared[0] = (direct * normalizer.state_mean - normalizer.target_mean) / normalizer.target_scale
-    plain = [d for d in range(n_state) if d not in normalizer.angles]
-    for place, d in enumerate(plain):  # an angle is never predicted itself
-        shared[1 + place, d] = direct[d] * normalizer.state_scale[d] / normalizer.target_scale[d]
-    return shared
-
-
-def linear_data(
-    normalizer: Normalizer, data: Transitions, n_agents: int, n_levels: int
-) -> LinearData:
-    """The sums that every linear fit is made from.
-
-    Args:
-        normalizer: float64, on the host.
-        data: transitions, those of an agent next to each other.
-        n_agents: N.
-        n_levels: L of a discrete action, 0 for continuous ones.
-    """
-    standard = normalizer.carry(data.start)
-    phi = linear_features_of(normalizer, standard, data.action, n_levels)
-    y = normalizer.encode_target(data.state, data.next_state)
-    found = LinearData.none(normalizer, n_agents, n_levels)
-    gram, moment, energy = found[:3]
-    # Rows of an agent are next to each other: from one bound to the next.
-    bounds = np.flatnonzero(np.r_[True, data.agent[1:] != data.agent[:-1], True]) if len(y) else []
-    for start, stop in itertools.pairwise(bounds):
-        rows, n = slice(start, stop), data.agent[start]
-        gram[n] += phi[rows].T @ phi[rows]
-        moment[n] += phi[rows].T @ y[rows]
-        energy[n] += np.square(y[rows]).sum(axis=0)
-        if found.rows is not None:
-            found.rows[n] += stop - start
-    return found
-
-
 def _ridge(gram: Floats, moment: Floats, strength: float) -> Floats:
     """Weights ``(q, D)``; the intercept, first, is free."""
     penalty = np.full(len(gram), strength)
@@ -368,14 +208,15 @@ def best_ridge(data: LinearData) -> float:
         return 1.0
     fold = np.random.default_rng(17).permutation(len(active)) % min(LINEAR.folds, len(active))
     loss = np.zeros(len(_RIDGES))
-    total, moments = data.gram[active].sum(axis=0), data.moment[active].sum(axis=0)
-    for out in range(fold.max() + 1):
-        left = active[fold == out]
-        gram, moment = data.gram[left].sum(axis=0), data.moment[left].sum(axis=0)
-        for k, strength in enumerate(_RIDGES):
-            weights = _ridge(total - gram, moments - moment, float(strength))
-            # |Y - XW|^2 less |Y|^2, from the sums alone.
-            loss[k] += np.sum(weights * (gram @ weights)) - 2 * np.sum(weights * moment)
+    for _, part in data.parts():
+        total, moments = part.gram[active].sum(axis=0), part.moment[active].sum(axis=0)
+        for out in range(fold.max() + 1):
+            left = active[fold == out]
+            gram, moment = part.gram[left].sum(axis=0), part.moment[left].sum(axis=0)
+            for k, strength in enumerate(_RIDGES):
+                weights = _ridge(total - gram, moments - moment, float(strength))
+                # |Y - XW|^2 less |Y|^2, from the sums alone.
+                loss[k] += np.sum(weights * (gram @ weights)) - 2 * np.sum(weights * moment)
     return float(_RIDGES[np.argmin(loss)])
 
 
@@ -399,22 +240,31 @@ def fit_linear(
     if kind == "no change":
         return _finished(data, data.still, ALIKE)
     read = data.features(memory)[: 1 if "drift" in kind else None]
-    gram, moment = data.gram[:, read][:, :, read], data.moment[:, read]
     ridge = best_ridge(data) if ridge is None else ridge
-    variance, chosen = _own(data, ratio)
-    if len(chosen):
-        # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
-        cross = data.gram[:, read][:, :, chosen]
-        inner = data.gram[:, chosen][:, :, chosen] + np.diag(1 / variance[chosen])
-        solved = np.linalg.solve(inner, np.swapaxes(cross, 1, 2))  # (N, o, q)
-        whole = (gram - cross @ solved).sum(axis=0)
-        right = (moment - np.swapaxes(solved, 1, 2) @ data.moment[:, chosen]).sum(axis=0)
-        beta = _ridge(whole, right, ridge)
-    else:
-        beta = _ridge(gram.sum(axis=0), moment.sum(axis=0), ridge)
     shared = np.zeros((q, n_state))
-    shared[read] = beta
+    for columns, part in data.parts():
+        shared[read, columns] = _shared(part, read, ridge, *_own(data, ratio))
     return _finished(data, shared, ratio)
+
+
+def _shared(
+    data: LinearData,
+    read: NDArray[np.integer],
+    ridge: float,
+    variance: Floats,
+    chosen: NDArray[np.integer],
+) -> Floats:
+    """Return the coefficients of some features ``read`` that all agents share, ``(q', D)``."""
+    gram, moment = data.gram[:, read][:, :, read], data.moment[:, read]
+    if not len(chosen):
+        return _ridge(gram.sum(axis=0), moment.sum(axis=0), ridge)
+    # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
+    cross = data.gram[:, read][:, :, chosen]
+    inner = data.gram[:, chosen][:, :, chosen] + np.diag(1 / variance[chosen])
+    solved = np.linalg.solve(inner, np.swapaxes(cross, 1, 2))  # (N, o, q)
+    whole = (gram - cross @ solved).sum(axis=0)
+    right = (moment - np.swapaxes(solved, 1, 2) @ data.moment[:, chosen]).sum(axis=0)
+    return _ridge(whole, right, ridge)
 
 
 def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = None) -> LinearFit:
@@ -452,6 +302,22 @@ def _finished(data: LinearData, shared: Floats, ratio: Ratio) -> LinearFit:
     """With the agents' own deviations from what is shared, and the noise, from the sums alone."""
     n_agents, _, n_state = data.moment.shape
     variance, chosen = _own(data, ratio)
+    deviation, noise = np.zeros_like(data.moment), np.empty(n_state)
+    for columns, part in data.parts():
+        own, sigma = _deviations(part, shared[:, columns], variance, chosen)
+        deviation[:, chosen, columns], noise[columns] = own, sigma
+    own = tuple((int(i), d) for d in range(n_state) for i in chosen)
+    factors = np.ones((n_agents, 1 + len(own)))
+    for k, (i, d) in enumerate(own):
+        factors[:, 1 + k] = deviation[:, i, d]
+    spread = np.array([variance[i] * noise[d] ** 2 for i, d in own])
+    return LinearFit(shared, own, spread, factors, noise)
+
+
+def _deviations(
+    data: LinearData, shared: Floats, variance: Floats, chosen: NDArray[np.integer]
+) -> tuple[Floats, Floats]:
+    """Return the agents' own deviations ``(N, o, D)`` in ``chosen`` features, and the noise."""
     cross, deviation = data.gram[:, chosen], np.zeros_like(data.moment)
     if len(chosen):
         inner = cross[..., chosen] + np.diag(1 / variance[chosen])
@@ -461,9 +327,4 @@ def _finished(data: LinearData, shared: Floats, ratio: Ratio) -> LinearFit:
     squared += (whole * (data.gram @ whole)).sum(axis=(0, 1))
     count = max(float(data.count.sum()), 1.0)
     noise = np.maximum(np.sqrt(np.maximum(squared, 0.0) / count), LINEAR.floor)
-    own = tuple((int(i), d) for d in range(n_state) for i in chosen)
-    factors = np.ones((n_agents, 1 + len(own)))
-    for k, (i, d) in enumerate(own):
-        factors[:, 1 + k] = deviation[:, i, d]
-    spread = np.array([variance[i] * noise[d] ** 2 for i, d in own])
-    return LinearFit(shared, own, spread, factors, noise)
+    return deviation[:, chosen], noise

@@ -17,7 +17,7 @@ change goes to zero with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,8 @@ class NormalizerSettings:
         reachable: largest standardised value that nets are given. In float32, which ends at 3e38,
             their sums and products of anything larger may be infinite.
         rounding: of sums and differences in double precision, as a share, with a wide margin.
+        pairs: of consecutive observed values of a column with missing ones, from which on its
+            changes are known by these alone.
     """
 
     at_limit: int = 5
@@ -57,6 +59,7 @@ class NormalizerSettings:
     flat: float = 1e-2
     reachable: float = 1e12
     rounding: float = 1e-12
+    pairs: int = 20
 
 
 NORMALIZER = NormalizerSettings()
@@ -289,36 +292,38 @@ def fit_normalizer(
         direct: columns of which the next value is predicted instead of the difference.
         uneven: whether the last of the known inputs is the length of the step.
 
-    The normalizer has a memory if the transitions have one.
+    The normalizer has a memory if the transitions have one. Only what was observed counts.
     """
-    mean, scale = _moments(data.state, data.state, 1.0)
-    turning = data.state[:, list(angles)]
+    state, next_state, paired = _observed(data)
+    mean, scale = _moments(state, state, 1.0)
+    turning = state[:, list(angles)]
     waves = np.concatenate([np.sin(turning), np.cos(turning)], axis=1)
     # About the mean direction: the same, however many turns a trajectory has counted.
-    middle = np.arctan2(*np.split(waves.mean(axis=0), 2))
+    middle = np.arctan2(*np.split(_by_column(np.mean, waves), 2))
     mean[list(angles)] = middle
     scale[list(angles)] = _moments(wrap(turning - middle), turning, 1.0)[1]
     keep = np.ones(len(mean))
     keep[list(direct)] = 0.0
     # Where every difference is the same, what a model makes of it must not add up in a rollout.
-    change = _change(data.state, data.next_state, keep, angles)
-    target_mean, target_scale = _moments(change, data.state, NORMALIZER.still * scale)
+    change = np.where(paired, _change(data.state, data.next_state, keep, angles), np.nan)
+    target_mean, target_scale = _moments(change, state, NORMALIZER.still * scale)
     if uneven:  # a step of no length is no change
-        size = np.sqrt(np.square(change).mean(axis=0))
+        size = np.sqrt(_by_column(np.mean, np.square(change)))
         target_mean, target_scale = 0 * size, np.where(size > 0, size, NORMALIZER.still * scale)
-    least = (change.min(axis=0) - target_mean) / target_scale
-    most = (change.max(axis=0) - target_mean) / target_scale
+    least = (_by_column(np.min, change) - target_mean) / target_scale
+    most = (_by_column(np.max, change) - target_mean) / target_scale
     reach = NORMALIZER.reach * (most - least)
     if np.issubdtype(data.action.dtype, np.floating):
         action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
         action_mean = action_scale = np.zeros(0)
     plain = _change(data.state, data.next_state, np.ones(len(mean)), angles)
+    plain = np.where(paired, plain, np.nan)
     if uneven and data.known is not None:
         plain = plain / data.known[:, -1:]
-    change_mean, change_scale = _moments(plain, data.state, NORMALIZER.still * scale)
+    change_mean, change_scale = _moments(plain, state, NORMALIZER.still * scale)
     n_memory = 0 if data.memory is None else data.memory.shape[1]
-    low, high = _limits(data.next_state)
+    low, high = _limits(next_state)
     low[list(angles)], high[list(angles)] = -np.inf, np.inf
     return Normalizer(
         state_mean=mean,
@@ -328,8 +333,8 @@ def fit_normalizer(
         target_scale=target_scale,
         target_low=least - reach,
         target_high=most + reach,
-        wave_mean=waves.mean(axis=0),
-        wave_scale=np.maximum(waves.std(axis=0), NORMALIZER.flat),
+        wave_mean=_by_column(np.mean, waves),
+        wave_scale=np.maximum(_by_column(np.std, waves), NORMALIZER.flat),
         action_mean=action_mean,
         action_scale=action_scale,
         low=(low - mean) / scale,
@@ -402,18 +407,47 @@ def unit_problems(
 
 def erratic_columns(data: Transitions) -> tuple[int, ...]:
     """State columns of which the mean is a better guess of the next value than no change."""
-    change = (data.next_state - data.state).std(axis=0)
-    return tuple(np.flatnonzero(change > data.next_state.std(axis=0)).tolist())
+    _, next_state, paired = _observed(data)
+    change = _by_column(np.std, np.where(paired, data.next_state - data.state, np.nan))
+    return tuple(np.flatnonzero(change > _by_column(np.std, next_state)).tolist())
+
+
+def _observed(data: Transitions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return states and next states ``(K, D)``, NaN where missing, and where a change is known.
+
+    Where hardly ever two values of a column follow each other, its changes are those from what
+    stands for a missing value.
+    """
+    if data.present is None or data.counted is None:
+        return data.state, data.next_state, np.ones(data.state.shape, bool)
+    state = _or_all(data.present, data.state)
+    next_state = _or_all(data.counted, data.next_state)
+    both = data.present & data.counted
+    enough = both.sum(axis=0) >= NORMALIZER.pairs
+    paired = np.where(enough, both, data.counted)
+    return state, next_state, np.where(paired.any(axis=0), paired, True)
+
+
+def _or_all(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return ``values`` with NaN where not known, but in columns of which nothing is."""
+    return np.where(known | ~known.any(axis=0), values, np.nan)
+
+
+def _by_column(statistic: Callable[..., Any], values: np.ndarray) -> np.ndarray:
+    """Return a statistic of the values of each column, those that are NaN left out."""
+    if not np.isnan(values).any():
+        return statistic(values, axis=0)
+    return np.array([statistic(column[~np.isnan(column)]) for column in values.T])
 
 
 def _moments(
     values: np.ndarray, source: np.ndarray, if_constant: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale of columns that were computed from the columns of ``source``."""
-    mean = values.mean(axis=0)
-    scale = values.std(axis=0)
+    mean, scale = _by_column(np.mean, values), _by_column(np.std, values)
     # Rounding alone gives a constant column a tiny spread, relative to what it was computed from.
-    constant = scale <= NORMALIZER.rounding * np.abs(source).max(axis=0, initial=0)
+    largest = np.nanmax(np.abs(source), axis=0, initial=0)
+    constant = scale <= NORMALIZER.rounding * largest
     return mean, np.where(constant, if_constant, scale)
 
 
@@ -421,7 +455,8 @@ def _limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low = np.full(values.shape[1], -np.inf)
     high = np.full(values.shape[1], np.inf)
     for d in range(values.shape[1]):
-        distinct, counts = np.unique(values[:, d], return_counts=True)
+        known = values[~np.isnan(values[:, d]), d]
+        distinct, counts = np.unique(known, return_counts=True)
         if len(distinct) < 2:
             continue
         for limit, end, order in ((low, 0, counts), (high, -1, counts[::-1])):

@@ -10,7 +10,10 @@ held-out errors. An agent's data enters by sums over its transitions alone (W = 
     G = sum Z^T W Z,   b = sum Z^T W (y - Z mu),   c = sum (y - Z mu)^T W (y - Z mu)
 
     u | data ~ N(mu + (Lambda + G)^-1 b,  phi (Lambda + G)^-1)
-    phi = max(1, RSS / (D k)),   RSS = c - 2 b^T d + d^T G d,   d = E[u] - mu
+    phi = max(1, RSS / K),   RSS = c - 2 b^T d + d^T G d,   d = E[u] - mu
+
+with K the observed values: D of each transition, less what is missing. A value that was not
+observed adds to no sum.
 
 So data can come in any order and in any parts, and an agent can be forgotten. phi says how much
 worse an agent fits than the noise allows: data that contradicts itself, or the model, makes the
@@ -69,12 +72,14 @@ class Evidence(NamedTuple):
         moment: ``(M, N, r)``, b.
         energy: ``(M, N)``, c.
         count: ``(N,)`` int64, transitions.
+        missing: ``(N,)`` int64, values of these that were not observed.
     """
 
     gram: Floats
     moment: Floats
     energy: Floats
     count: NDArray[np.int64]
+    missing: NDArray[np.int64]
 
     @classmethod
     def none(cls, n_members: int, n_agents: int, rank: int) -> Evidence:
@@ -84,7 +89,12 @@ class Evidence(NamedTuple):
             np.zeros((n_members, n_agents, rank)),
             np.zeros((n_members, n_agents)),
             np.zeros(n_agents, np.int64),
+            np.zeros(n_agents, np.int64),
         )
+
+    def values(self, n_state: int) -> NDArray[np.int64]:
+        """Return how many values of ``n_state`` columns were observed of each agent, ``(N,)``."""
+        return self.count * n_state - self.missing
 
     def take(self, agents: NDArray[np.integer] | slice) -> Evidence:
         """Return what is known of some agents."""
@@ -93,6 +103,7 @@ class Evidence(NamedTuple):
             self.moment[:, agents],
             self.energy[:, agents],
             self.count[agents],
+            self.missing[agents],
         )
 
     def join(self, other: Evidence) -> Evidence:
@@ -102,6 +113,7 @@ class Evidence(NamedTuple):
             np.concatenate([self.moment, other.moment], axis=1),
             np.concatenate([self.energy, other.energy], axis=1),
             np.concatenate([self.count, other.count]),
+            np.concatenate([self.missing, other.missing]),
         )
 
     def minus(self, other: Evidence) -> Evidence:
@@ -111,6 +123,7 @@ class Evidence(NamedTuple):
             self.moment - other.moment,
             self.energy - other.energy,
             self.count - other.count,
+            self.missing - other.missing,
         )
 
     def from_mean(self, move: Floats) -> Evidence:
@@ -121,7 +134,7 @@ class Evidence(NamedTuple):
 
     def copy(self) -> Evidence:
         """Arrays of its own."""
-        return Evidence(self.gram.copy(), self.moment.copy(), self.energy.copy(), self.count.copy())
+        return Evidence(*(part.copy() for part in self))
 
     def add(self, agents: NDArray[np.integer], other: Evidence) -> Evidence:
         """With more data of some agents, each named once."""
@@ -129,6 +142,7 @@ class Evidence(NamedTuple):
         for mine, theirs in zip(total[:3], other[:3], strict=True):
             mine[:, agents] += theirs
         total.count[agents] += other.count
+        total.missing[agents] += other.missing
         return total
 
 
@@ -165,6 +179,7 @@ class Posterior(NamedTuple):
             POSTERIOR.certain * away,
             POSTERIOR.certain * np.square(away).sum(axis=-1),
             np.ones(n_agents, np.int64),
+            np.zeros(n_agents, np.int64),
         )
         noise = np.ones((n_members, n_state))
         precision = np.tile(identity, (n_members, 1, 1))
@@ -224,6 +239,8 @@ def gather(
     n_state, rank = data.state.shape[1], prior.mean.shape[1]
     found = Evidence.none(n_members, n_agents, rank)
     found.count[:] = np.bincount(data.agent, minlength=n_agents)
+    if data.counted is not None:
+        np.add.at(found.missing, data.agent, (~data.counted).sum(axis=1))
     if not n_rows:
         return found
     size = rows_at_once(n_rows, n_state, rank)
@@ -241,12 +258,13 @@ def gather(
             action = np.pad(action, [(0, fill)] + [(0, 0)] * (action.ndim - 1))
         features = np.asarray(_features(members, inputs, action))[:, : len(target)]
         agent = data.agent[rows]
-        limited = prior.at_wall(normalizer.encode_state(data.next_state[rows]))
+        counted = None if data.weight is None else data.weight[rows]
+        limited = prior.at_wall(normalizer.encode_state(data.truth[rows]))
         starts = np.flatnonzero(np.r_[True, agent[1:] != agent[:-1]])
         for m in range(n_members):
             own = None if factors is None else factors[m, agent]
             z, residual = whitened(
-                prior, m, roots[m], features[m].astype(np.float64), target, limited, own
+                prior, m, roots[m], features[m].astype(np.float64), target, limited, own, counted
             )
             turned = np.swapaxes(z, 1, 2)
             sums = (turned @ z, (turned @ residual[..., None])[..., 0], (residual**2).sum(axis=1))
@@ -266,6 +284,7 @@ def whitened(
     target: Floats,
     limited: NDArray[np.bool_],
     factors: Floats | None = None,
+    counted: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Features ``(K, D, r)`` and residuals from the prior mean ``(K, D)``, in units of the noise.
 
@@ -283,8 +302,12 @@ def whitened(
         target: y, ``(K, D)``.
         limited: ``(K,)``, whether a transition ends at a wall.
         factors: ``(K, r)``, of each transition's agent; None for the prior's prediction.
+        counted: ``(K, D)``, by how much the variance of each target's noise is more: divided by
+            it; 0 where the target was not observed. None for all 1.
     """
     noise = np.where(limited[:, None], prior.limit_noise[member], prior.noise[member])
+    if counted is not None:
+        noise = noise / np.sqrt(np.where(counted > 0, counted, 1.0))
     residual = target - features @ prior.mean[member]
     variance = np.square(features @ root).sum(axis=-1)
     if factors is None:
@@ -296,6 +319,8 @@ def whitened(
     weight = np.minimum(1.0, PRIOR.huber * deviation / np.maximum(distance, 1e-300))
     weight = np.minimum(weight, PRIOR.leverage / np.maximum(variance / noise**2, 1.0))
     scale = np.sqrt(weight) / noise
+    if counted is not None:
+        scale = np.where(counted > 0, scale, 0.0)
     return features * scale[..., None], residual * scale
 
 
@@ -332,7 +357,7 @@ def misfit(prior: Prior, evidence: Evidence, shift: Floats) -> Floats:
     """
     explained = np.einsum("mnr,mnr->mn", evidence.moment, shift)
     quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
-    values = np.maximum(evidence.count * prior.noise.shape[1], 1)
+    values = np.maximum(evidence.values(prior.noise.shape[1]), 1)
     return np.maximum((evidence.energy - 2 * explained + quadratic) / values, 1.0)
 
 

@@ -157,7 +157,7 @@ def agent_ranges(model: FittedModel, data: Transitions, n_agents: int) -> DataRa
     Discrete actions have none: a level that is not known is refused.
     """
     found = no_ranges(model, n_agents)
-    for states in (data.state, data.next_state):
+    for states in (data.observed, data.truth):
         np.fmin.at(found.state_low, data.agent, states)
         np.fmax.at(found.state_high, data.agent, states)
     if model.action_levels is None:

@@ -60,7 +60,7 @@ def read_context(
     """
     names, begin = model.roles.state, np.flatnonzero(first)
     null = np.stack([as_numbers(column(df, name)).null for name in names], axis=1)[order]
-    holds: NDArray[np.bool_] = np.all(~null, axis=1)
+    holds: NDArray[np.bool_] = np.any(~null, axis=1)
     n_rows = _context_rows(holds, begin) if model.history > 1 else np.ones_like(begin)
     place = begin + n_rows - 1
     row = order[place]
@@ -76,9 +76,14 @@ def read_context(
         used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
         rows = np.concatenate([order[place[used > k] - k] for k in range(1, model.history)])
         read_start(df, rows, model.roles, problems)  # their values are checked as well
-        values = [as_numbers(column(df, name)).values for name in names]
+        columns = [as_numbers(column(df, name)).values for name in names]
+        values = np.stack(columns, axis=1)[order]
+        for k in range(1, model.history):  # what a row lacks, an earlier one may tell
+            above = values[np.where(used > k, place - k, place)]
+            own = start[:, : len(names)]
+            own[...] = np.where(np.isnan(own), above, own)
         start[~goes_on, len(names) :] = changes_before(
-            np.stack(values, axis=1)[order],
+            values,
             place[~goes_on],
             used[~goes_on] - 1,
             model.history,

@@ -44,7 +44,7 @@ STRAYS = "the prediction goes far outside the training data; from there on it is
 
 
 def read_state(model: FittedModel, state: Any) -> Floats:
-    """``(D,)`` or ``(Q, D)``."""
+    """``(D,)`` or ``(Q, D)``; NaN where some values of a state are missing."""
     names = model.roles.state
     if hasattr(state, "keys"):
         given = {str(name): state[name] for name in state.keys()}  # noqa: SIM118 (a DataFrame's)
@@ -67,7 +67,8 @@ def read_state(model: FittedModel, state: Any) -> Floats:
             f"a state of shape {values.shape}: it must be ({len(names)},) or (Q, {len(names)}), "
             f"one value per column {', '.join(map(repr, names))}"
         )
-    for where in np.argwhere(_unusable(values))[:1]:
+    some = ~np.isnan(values).all(axis=-1, keepdims=True)  # some of its values may be missing
+    for where in np.argwhere(_unusable(values) & ~(some & np.isnan(values)))[:1]:
         told = _told(float(values[tuple(where)]))
         raise UsageError(f"the state {names[where[-1]]!r} is {told}")
     return values
@@ -106,7 +107,7 @@ def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
         )
     if rows.shape[:-2] != state.shape[:-1]:
         raise UsageError(f"{len(state)} states, but rows before {len(rows)} of them")
-    for where in np.argwhere(_unusable(rows))[:1]:
+    for where in np.argwhere(_unusable(rows) & ~np.isnan(rows))[:1]:
         told = _told(float(rows[tuple(where)]))
         raise UsageError(
             f"in the rows before the state, {model.roles.state[where[-1]]!r} is {told}"

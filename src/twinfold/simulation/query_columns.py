@@ -169,16 +169,19 @@ def read_agents(
 def read_start(
     df: pd.DataFrame, first_row: NDArray[np.intp], roles: Roles, problems: Problems
 ) -> NDArray[np.float64]:
-    """State in the first row of each query, ``(Q, D)``."""
+    """State in the first row of each query, ``(Q, D)``; NaN where one of its values is missing."""
     start = np.empty((len(first_row), len(roles.state)))
-    for d, name in enumerate(roles.state):
-        series = column(df, name).iloc[first_row]
-        numbers = as_numbers(series)
+    columns = [as_numbers(column(df, name).iloc[first_row]) for name in roles.state]
+    problems.add(
+        first_row[np.logical_and.reduce([numbers.null for numbers in columns])],
+        f"no first state: {' and '.join(map(repr, roles.state))} have no value in the query's first "
+        "row by time"
+        if len(roles.state) > 1
+        else f"no first state: column {roles.state[0]!r} has no value in the query's first row by "
+        "time",
+    )
+    for d, (name, numbers) in enumerate(zip(roles.state, columns, strict=True)):
         start[:, d] = numbers.values
-        problems.add(
-            first_row[numbers.null],
-            f"no first state: column {name!r} has no value in the query's first row by time",
-        )
         _check_values(column(df, name), "state", first_row, numbers, problems)
     return start
 

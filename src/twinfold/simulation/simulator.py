@@ -35,6 +35,7 @@ from twinfold.simulation.inputs import (
 )
 from twinfold.simulation.known import KnownInputs, single_known
 from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
+from twinfold.simulation.start_holes import complete_start
 from twinfold.uncertainty.support import Support, abstention
 
 if TYPE_CHECKING:
@@ -176,13 +177,16 @@ class Simulator:
         """
         model = self.model
         start, given, codes, single = self._questions(state, actions, before)
-        agent = np.full(len(start), self.index, np.int32)
+        who = np.full(len(start), self.index, np.int32)
+        start, lacking = complete_start(model, who, start)
+        for _, line in lacking:
+            (warn or _warn)(f"agent {self.agent_id!r}: {line}")
         known = self._known(codes, exogenous, hold_exogenous, lengths, warn)
         told = None if known is None else known.value
         far = outside(model, start, codes, told, single=single, strict=strict)
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
-        found = predict(model, agent, start, codes, known)
+        found = predict(model, who, start, codes, known)
         for line in _doubts(model, start, found, min_support):
             (warn or _warn)(f"agent {self.agent_id!r}: {line}")
 
@@ -346,6 +350,10 @@ class Simulator:
             raise UsageError("sample takes one state and one sequence of actions")
         if n < 1:
             raise UsageError(f"the number of draws must be at least 1, not {n}")
+        whole, lacking = complete_start(model, np.array([self.index]), start[None])
+        start = whole[0]
+        for _, line in lacking:
+            (warn or _warn)(f"agent {self.agent_id!r}: {line}")
         far = outside(model, start[None], codes[None], single=True, strict=strict)
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; what is drawn there is a guess")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import datetime
 import functools
 import warnings
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,6 +49,7 @@ from twinfold.simulation.prediction import Prediction, predict_queries
 from twinfold.simulation.query_columns import QUERY, column
 from twinfold.simulation.query_table import Queries, outside_line, read_queries
 from twinfold.simulation.simulator import Warn
+from twinfold.simulation.start_holes import complete_start
 from twinfold.uncertainty.support import abstention
 from twinfold.utils.text import MESSAGE, clipped
 
@@ -106,6 +108,8 @@ def answer(
     queries = as_next(as_pandas(queries), model.roles, QUERY)
     future = Future(scenario, hold_exogenous or model.hold)
     asked = read_queries(model, queries, strict=strict, future=future)
+    start, lacking = complete_start(model, asked.agent, asked.start)
+    asked = replace(asked, start=start)
     warn = warn or functools.partial(warnings.warn, stacklevel=2)
     for line in asked.warnings:
         warn(line)
@@ -121,7 +125,7 @@ def answer(
     found = predict_queries(
         model, asked.agent, asked.start, asked.codes, asked.offset, asked.length, asked.known
     )
-    doubts = _doubts(model, asked, found.middle)
+    doubts = lacking + _doubts(model, asked, found.middle)
     if min_support is not None:
         doubts += _abstentions(asked, found, min_support)
     for hit, what in doubts:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
-from twinfold.models.linear import LinearFit, linear_data
+from twinfold.models.linear import LinearFit
+from twinfold.models.linear_sums import linear_data
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.long_steps import acts_at_once
 from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
@@ -94,7 +95,7 @@ class TrainingContext(NamedTuple):
     def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
         """Return the length of the second phase of training, 0 if no trajectory is long enough."""
         config = self.config
-        if config.unroll == 1 or not len(unbroken(self.data, rows, config.unroll)):
+        if config.unroll == 1 or not len(path_starts(self.data, rows, config.unroll)):
             return 0
         return config.unroll_steps
 
@@ -143,6 +144,7 @@ def train_members(
         inputs=jnp.asarray(inputs, jnp.float32),
         action=jnp.asarray(codes, jnp.int32 if problem.discrete else jnp.float32),
         target=jnp.asarray(normalizer.encode_target(data.state, data.next_state), jnp.float32),
+        weight=None if data.weight is None else jnp.asarray(data.weight, jnp.float32),
     )
 
     def init(job: MemberJob) -> FactorModel:
@@ -156,7 +158,7 @@ def train_members(
                 jnp.arange(config.unroll, dtype=jnp.int32),
                 normalizer.on_device(),
             ),
-            unbroken(data, rows, config.unroll),
+            path_starts(data, rows, config.unroll),
         )
     members, losses = run_jobs(
         jobs, train_data, rows, init, config, problem.progress, problem.writer, what, unroll
@@ -209,6 +211,15 @@ def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray
     first = rows[: len(last)]
     whole = (last - first == length - 1) & (data.segment[first] == data.segment[last])
     return first[whole]
+
+
+def path_starts(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+    """Return the rows that predictions over several steps are trained from: ``unbroken`` ones.
+
+    Nothing is filled in where one begins: it would be taken for the truth all the way.
+    """
+    found = unbroken(data, rows, length)
+    return found[data.complete[found]]
 
 
 def stacked(members: list[FactorModel]) -> FactorModel:

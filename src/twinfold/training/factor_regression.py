@@ -79,6 +79,7 @@ def _solve(
     sample = rows[:: -(-len(rows) // REGRESSION.scale_sample)]
     n_sample = len(sample)
     target = np.asarray(data.target)[sample]
+    counted = None if data.weight is None else np.asarray(data.weight)[sample]
     sample = np.append(sample, np.full(-n_sample % size, sample[-1], np.int32))
 
     factors = np.asarray(member.agents, np.float64)
@@ -92,7 +93,7 @@ def _solve(
         )
         # Until the factors have been solved for once, nothing says what cannot be explained.
         explained = target if turn else None
-        scale = np.maximum(robust_scale(residual[:n_sample], explained), REGRESSION.floor)
+        scale = np.maximum(robust_scale(residual[:n_sample], explained, counted), REGRESSION.floor)
         gram = np.tile(precision, (len(factors), 1, 1))  # (N, r, r)
         # Solved for the change: what is summed in float32 is small then.
         moment = (mean - factors) @ precision  # (N, r)
@@ -146,8 +147,9 @@ def _moments(
     target = data.target[rows]
     residual = target - jnp.einsum("kdr,kr->kd", features, factors[data.agent[rows]])
     scale = scale.astype(jnp.float32)
-    distance = jnp.maximum(jnp.abs(residual), 1e-12)
-    weight = jnp.minimum(1.0, REGRESSION.huber * scale / distance) / scale**2
+    counted = 1.0 if data.weight is None else data.weight[rows]
+    distance = jnp.maximum(jnp.abs(residual) * jnp.sqrt(counted), 1e-12)
+    weight = counted * jnp.minimum(1.0, REGRESSION.huber * scale / distance) / scale**2
     weighted = features * (weight * real[:, None])[..., None]
     outer = jnp.einsum("kdr,kds->krs", weighted, features)
     product = jnp.einsum("kdr,kd->kr", weighted, residual)

@@ -40,10 +40,12 @@ from twinfold.data.roles import Roles
 from twinfold.errors import InvalidDataError
 from twinfold.models.behaviour_policy import Behaviour, fit_behaviour
 from twinfold.models.factor_model import FactorModel
+from twinfold.models.filling import filled_in
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.known_inputs import wander
 from twinfold.models.learned_goal import fit_goal
-from twinfold.models.linear import LinearData, LinearFit, linear_data
+from twinfold.models.linear import LinearFit
+from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer, unit_problems
 from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
@@ -105,7 +107,7 @@ def fit(
     if dataset is not whole:  # the fingerprint of the run is of the others alone
         source = {**(source or {}), "fingerprint": whole.fingerprint()}
     provenance = {"fingerprint": dataset.fingerprint(), "source": dict(source or {})}
-    clean = without_spikes(dataset, log)
+    clean = filled_in(without_spikes(dataset, log))
     data = clean.transitions()
     problem = TrainingContext.of(clean, data, config, progress)
     _check_numbers(problem, clean.roles, reserved)

@@ -18,6 +18,7 @@ omega Huber's weights; then the factors are solved for (``refit``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,6 +28,7 @@ import scipy.linalg
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
+from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel, hidden_layers
 from twinfold.training.factor_regression import solve_factors
 from twinfold.training.regression_settings import REGRESSION
@@ -90,32 +92,56 @@ def _solve_head(member: FactorModel, data: TrainData, rows: NDArray[np.int32]) -
     residual = residual[: len(rows)]
     if not np.isfinite(residual).all():
         return member  # it diverged: there is nothing to polish
-    scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=0), REGRESSION.floor)
-    distance = np.sqrt(np.square(residual / scale).mean(axis=1))
-    weight = np.minimum(1.0, REGRESSION.huber / np.maximum(distance, 1e-12))
-    weight = np.append(weight, np.zeros(chunks.size - len(rows)))
+    scale, weight = _weights(residual, None if data.weight is None else data.weight[rows])
+    weight = np.append(weight, np.zeros((chunks.size - len(rows), weight.shape[1])), axis=0)
     residual = np.append(residual, np.zeros((chunks.size - len(rows), n_state)), axis=0)
 
-    gram, moment = np.zeros((len(head), len(head))), np.zeros_like(head)
-    for n, chunk in enumerate(chunks):
-        part = slice(n * size, (n + 1) * size)
-        root = np.sqrt(weight[part])[:, None]
-        weighted = design(chunk) * root
-        gram += weighted.T @ weighted
-        moment += weighted.T @ (residual[part] * root)
     ridge = np.square(scale) / max(float(np.square(head).mean()), 1e-12)
-    diagonal = np.diag_indices(len(gram))
-    own = gram[diagonal].copy()
-    for d in range(n_state):
-        gram[diagonal] = own + ridge[d] + 1e-12 * own.mean()  # the last keeps it definite
-        factor = scipy.linalg.cho_factor(gram, lower=True, check_finite=False)
-        head[:, d] += scipy.linalg.cho_solve(factor, moment[:, d], check_finite=False)
+    # Columns that count in the same rows share a gram.
+    for k in range(weight.shape[1]):
+        columns = np.arange(n_state) if weight.shape[1] == 1 else np.array([k])
+        gram, moment = np.zeros((len(head), len(head))), np.zeros((len(head), len(columns)))
+        for n, chunk in enumerate(chunks):
+            part = slice(n * size, (n + 1) * size)
+            root = np.sqrt(weight[part, k])[:, None]
+            weighted = design(chunk) * root
+            gram += weighted.T @ weighted
+            moment += weighted.T @ (residual[part][:, columns] * root)
+        diagonal = np.diag_indices(len(gram))
+        own = gram[diagonal].copy()
+        for place, d in enumerate(columns):
+            gram[diagonal] = own + ridge[d] + 1e-12 * own.mean()  # the last keeps it definite
+            factor = scipy.linalg.cho_factor(gram, lower=True, check_finite=False)
+            head[:, d] += scipy.linalg.cho_solve(factor, moment[:, place], check_finite=False)
     layered = head.reshape(-1, rank, n_state).transpose(0, 2, 1).reshape(-1, n_state * rank)
     return eqx.tree_at(
         lambda m: (m.head.weight, m.head.bias),
         member,
         (jnp.asarray(layered[:-1], jnp.float32), jnp.asarray(layered[-1], jnp.float32)),
     )
+
+
+def _weights(residual: Floats, counted: Any) -> tuple[Floats, Floats]:
+    """Return the robust scale of each column ``(D,)``, and the weights of rows.
+
+    Args:
+        residual: ``(K, D)``.
+        counted: ``(K, D)``, how much each target counts; None if all count alike.
+
+    Returns:
+        Weights ``(K, 1)`` of all columns, or ``(K, D)``.
+    """
+    if counted is None:
+        scale = np.maximum(1.4826 * np.median(np.abs(residual), axis=0), REGRESSION.floor)
+        distance = np.sqrt(np.square(residual / scale).mean(axis=1))
+        weight = np.minimum(1.0, REGRESSION.huber / np.maximum(distance, 1e-12))
+        return scale, weight[:, None]
+    counted = np.asarray(counted, np.float64)
+    scale = np.maximum(robust_scale(residual, None, counted), REGRESSION.floor)
+    squares = counted * np.square(residual / scale)
+    distance = np.sqrt(squares.sum(axis=1) / np.maximum((counted > 0).sum(axis=1), 1))
+    weight = np.minimum(1.0, REGRESSION.huber / np.maximum(distance, 1e-12))
+    return scale, weight[:, None] * counted
 
 
 @jax.jit

@@ -20,6 +20,11 @@ def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
     for fold, own in zip(folds, paths, strict=True):
         mask = fold.held.mask
         error = fold.difference(own) / fold.normalizer.state_scale
+        if fold.held.weight is not None:  # steps at which something was observed
+            counted = fold.held.counted
+            mask = counted.any(axis=-1)
+            error = np.where(counted, error, 0.0)
+            error *= np.sqrt(counted.shape[-1] / np.maximum(counted.sum(axis=-1), 1))[..., None]
         squared = np.minimum((error**2).mean(axis=-1), SELECTION.worst**2)
         squared = np.where(mask, np.nan_to_num(squared, nan=SELECTION.worst**2), 0.0)
         total[: mask.shape[1]] += squared.sum(axis=0)
@@ -45,14 +50,15 @@ def held_out_band(
     for fold, own, sd in zip(folds, paths, unknown, strict=True):
         squared = np.square(fold.difference(own)) - np.square(quantile * sd)
         error = np.sqrt(np.maximum(np.where(np.isfinite(squared), squared, np.inf), 0.0))
-        error[~fold.held.mask] = np.nan
+        error[~fold.held.counted] = np.nan
         room = [(0, 0), (0, horizon - error.shape[1]), (0, 0)]
         errors.append(np.pad(error, room, constant_values=np.nan))
     error = np.concatenate(errors)  # (n, H, D)
     width = np.stack([_conformal(step, coverage) for step in np.swapaxes(error, 0, 1)])
     # Where hardly any step errs, but whole windows do.
-    width = np.where(width > 0, width, _conformal(np.nanmax(error, axis=1), coverage))
-    width = np.maximum.accumulate(width, axis=0)
+    most = np.fmax.reduce(error, axis=1)
+    width = np.where(width == 0, _conformal(most, coverage), width)
+    width = _known_before(np.fmax.accumulate(width, axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):  # of a column that never errs
         scores = np.nanmax(np.where(width > 0, error / width, 0.0), axis=(1, 2))
         width = np.where(width > 0, width * _conformal(scores[:, None], coverage), 0.0)
@@ -62,6 +68,23 @@ def held_out_band(
 
 
 def _conformal(values: Floats, coverage: float) -> Floats:
-    """Return each column's quantile of split conformal prediction; NaN is left out."""
-    known = np.sort(values[~np.isnan(values[:, 0])], axis=0)
-    return known[min(len(known), int(np.ceil((len(known) + 1) * coverage))) - 1]
+    """Return each column's quantile of split conformal prediction; NaN is left out.
+
+    NaN for a column without any value.
+    """
+    known = np.sort(values, axis=0)  # NaN comes last
+    count = (~np.isnan(values)).sum(axis=0)
+    rank = np.minimum(count, np.ceil((count + 1) * coverage).astype(int))
+    found = np.take_along_axis(known, np.maximum(rank - 1, 0)[None], axis=0)[0]
+    return np.where(count > 0, found, np.nan)
+
+
+def _known_before(width: Floats) -> Floats:
+    """Return widths ``(H, D)`` with those of steps at which nothing was observed yet.
+
+    They are those of the first step at which something was; infinite where nothing ever was.
+    """
+    first = np.argmax(~np.isnan(width), axis=0)
+    ahead = np.arange(len(width))[:, None] < first
+    width = np.where(ahead, np.take_along_axis(width, first[None], axis=0), width)
+    return np.where(np.isnan(width), np.inf, width)

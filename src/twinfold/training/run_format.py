@@ -19,7 +19,7 @@ import safetensors.numpy
 from twinfold.data.panel import DataRanges
 from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
 from twinfold.models.learned_goal import LearnedGoal, SmoothFunction
-from twinfold.models.linear import LinearData
+from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior
 from twinfold.models.prior import Prior
@@ -190,13 +190,16 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
     if static is not None and values is not None:
         described = {f"static.{name}": value for name, value in static._asdict().items()}
         described["static_values"] = values
-    return {
+    arrays = {
         **described,
         **{f"prior.{name}": value for name, value in prior._asdict().items()},
         **{f"evidence.{name}": value for name, value in evidence._asdict().items()},
         "evidence.gram": packed(evidence.gram),
         "trained": trained,
     }
+    if not evidence.missing.any():
+        del arrays["evidence.missing"]
+    return arrays
 
 
 def _goal_arrays(goal: LearnedGoal | None) -> dict[str, np.ndarray]:
@@ -237,12 +240,14 @@ def _load_calibration(arrays: Arrays) -> Calibration | None:
 def _load_posterior(arrays: Arrays) -> Posterior:
     prior = Prior(*(arrays[f"prior.{name}"] for name in Prior._fields))
     gram = unpacked(arrays["evidence.gram"], prior.mean.shape[-1])
-    others = (arrays[f"evidence.{name}"] for name in Evidence._fields[1:])
+    moment, energy, count = (arrays[f"evidence.{name}"] for name in Evidence._fields[1:4])
+    missing = arrays.get("evidence.missing", np.zeros_like(count))
     values = arrays.get("static_values")
     static = None
     if values is not None:
         static = StaticPrior(*(arrays[f"static.{name}"] for name in StaticPrior._fields))
-    return Posterior(prior, Evidence(gram, *others), arrays["trained"], static, values)
+    evidence = Evidence(gram, moment, energy, count, missing)
+    return Posterior(prior, evidence, arrays["trained"], static, values)
 
 
 def _load_sums(arrays: Arrays, normalizer: Normalizer) -> LinearData:

@@ -38,7 +38,7 @@ Sealed = Literal["model.safetensors", "agents.json", "config.toml"]
 FORMAT = "twinfold-run"
 VERSION = 10
 READ = (9, 10)
-"""Versions that are read; 9 had no learned goal and no noise."""
+"""Versions that are read; 9 had no learned goal, no noise and no missing values."""
 
 
 class _Strict(BaseModel):
@@ -161,6 +161,7 @@ _CONTINUOUS = {"sample.action": Entry("S A")}
 # Groups of arrays that a model may lack: all of a group, or none.
 _OPTIONAL = {
     "band": {"band": Entry("H D", rule="widths")},
+    "evidence.missing": {"evidence.missing": Entry("N", "int64", "not negative")},
     "calibration.": {
         "calibration.scores": Entry("n h", rule="scores"),
         "calibration.statistics": Entry("n s", rule="any"),
@@ -338,6 +339,10 @@ def schema_of(arrays: Arrays, size: dict[str, int], nets: dict[str, Any]) -> dic
     for prefix, group in _OPTIONAL.items():
         if any(name.startswith(prefix) for name in arrays):
             schema |= group
+    if arrays["sums.gram"].ndim == 3:  # every column has rows of its own
+        schema["sums.gram"] = Entry("N D Q", rule="half of positive")
+        if "sums.rows" in arrays:
+            schema["sums.rows"] = Entry("N D", rule="not negative")
     for name, like in nets.items():
         of_member = name.startswith("members")
         words = ["M"] if of_member else []

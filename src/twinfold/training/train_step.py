@@ -85,12 +85,14 @@ class TrainData(NamedTuple):
         inputs: ``(K, I)``, what the state net reads.
         action: ``(K, A)``, or ``(K,)`` level index.
         target: ``(K, D)``.
+        weight: ``(K, D)``, of each target, 0 where it was not observed; None if all count alike.
     """
 
     agent: Int[Array, " K"]
     inputs: Float[Array, "K I"]
     action: Array
     target: Float[Array, "K D"]
+    weight: Float[Array, "K D"] | None = None
 
 
 class Unroll(NamedTuple):
@@ -152,7 +154,8 @@ def _step_error(model: FactorModel, data: TrainData, rows: Int[Array, " B"]) -> 
     """
     factors = model.agents[data.agent[rows]]  # (B, r), gathered, never one-hot
     predicted = jax.vmap(model)(factors, data.inputs[rows], data.action[rows])
-    return _huber(predicted - data.target[rows])
+    weight = None if data.weight is None else data.weight[rows]
+    return _huber(predicted - data.target[rows], weight)
 
 
 def _path_error(
@@ -176,17 +179,20 @@ def _path_error(
         guess = normalizer.advance(guess, predicted)
         true = normalizer.advance(true, data.target[place])
         away = (guess - true)[:, : len(unit)]  # of the states, not of what is remembered
-        return (guess, true), _huber(away * unit)
+        counted = None if data.weight is None else jnp.sign(data.weight[place])
+        return (guess, true), _huber(away * unit, counted)
 
     start = unroll.state[rows]
     _, errors = jax.lax.scan(one_step, (start, start), unroll.offsets)
     return errors.mean()
 
 
-def _huber(error: Array) -> Float[Array, ""]:
+def _huber(error: Array, weight: Array | None) -> Float[Array, ""]:
+    """Return the mean over all targets; those of weight 0 add nothing to it."""
     distance = jnp.abs(error)
     inside = jnp.minimum(distance, REGRESSION.outlier)
-    return jnp.mean(inside * (2 * distance - inside))
+    loss = inside * (2 * distance - inside)
+    return jnp.mean(loss if weight is None else weight * loss)
 
 
 def _pull(model: FactorModel, shrinkage: Array) -> Float[Array, ""]:

@@ -27,17 +27,15 @@ from twinfold.models.factor_model import FactorModel, Structure
 from twinfold.models.linear import (
     ALIKE,
     Kind,
-    LinearData,
     LinearFit,
     Part,
     Ratio,
     best_ridge,
     fit_average,
     fit_linear,
-    linear_data,
-    linear_features_of,
     rollout_linear,
 )
+from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, features_of
 from twinfold.models.rollout import posterior_paths, rollout_members
@@ -75,8 +73,13 @@ class Fold(NamedTuple):
 
     def rmse(self, paths: Floats) -> Floats:
         """Return the RMSE of each window ``(S,)`` over steps, in standard deviations."""
-        mask = self.held.mask
+        mask, counted = self.held.mask, self.held.counted
         error = self.difference(paths) / self.normalizer.state_scale
+        if self.held.weight is not None:  # of what was observed
+            squared = np.nan_to_num(error**2, nan=np.inf, posinf=np.inf)
+            squared = np.where(counted, squared, 0.0).sum(axis=(1, 2))
+            rmse = np.sqrt(squared / counted.sum(axis=(1, 2)))
+            return np.clip(rmse, SELECTION.best, SELECTION.worst)
         squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
         rmse = np.sqrt(squared.sum(axis=1) / mask.sum(axis=1))
         return np.clip(rmse, SELECTION.best, SELECTION.worst)
@@ -208,10 +211,11 @@ class Trials:
             own = linear.coefficients(held.agent)
             paths.append(rollout_linear(norm, own, held.start, held.action, n_levels, held.known))
             errors.append(fold.rmse(paths[-1]))
-            agent, before, action, after = one_steps(held, norm)
+            agent, before, action, after, weight = one_steps(held, norm)
             phi = linear_features_of(norm, norm.carry(before), action, n_levels)
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
-            noises.append(robust_scale(norm.encode_target(before, after) - predicted, None))
+            left = norm.encode_target(before, after) - predicted
+            noises.append(robust_scale(left, None, weight))
         noise = np.sqrt(np.square(noises).mean(axis=0))
 
         def unknown() -> list[Floats]:
@@ -343,18 +347,19 @@ class Trials:
 
 def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
     """Return the robust scale ``(D,)`` of errors of one step, in target standard deviations."""
-    agent, before, action, after = one_steps(fold.held, fold.normalizer)
+    agent, before, action, after, weight = one_steps(fold.held, fold.normalizer)
     features = features_of(stack, fold.normalizer, before, action)
     factors = np.asarray(stack.agents, np.float64)[:, agent]
     target = fold.normalizer.encode_target(before, after)
     error = np.abs(target - np.einsum("mkdr,mkr->mkd", features, factors))
-    return np.asarray(robust_scale(error.reshape(-1, error.shape[-1]), None), np.float64)
+    weight = None if weight is None else np.tile(weight, (len(error), 1))
+    return np.asarray(robust_scale(error.reshape(-1, error.shape[-1]), None, weight), np.float64)
 
 
 def one_steps(
     held: Windows, normalizer: Normalizer
-) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats]:
-    """Return agents, states, actions and next states of single steps, all or a sample.
+) -> tuple[NDArray[np.integer], Floats, NDArray[Any], Floats, Floats | None]:
+    """Return agents, states, actions, next states and weights of single steps, or of a sample.
 
     Where times are uneven those longer than any in training are left out, unless all are.
     """
@@ -365,7 +370,8 @@ def one_steps(
     before = held.before[mask]
     rows = np.arange(len(before))[:: -(-len(before) // SELECTION.noise_sample)]
     agent = np.broadcast_to(held.agent[:, None], mask.shape)[mask][rows]
-    return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows]
+    weight = None if held.weight is None else held.weight[mask][rows]
+    return agent, before[rows], held.action[mask][rows], held.next_state[mask][rows], weight
 
 
 def _key(config: FitConfig, candidate: Candidate) -> str:

@@ -23,8 +23,10 @@ from twinfold.data.angles import wrap
 from twinfold.data.panel import Transitions
 from twinfold.data.windows import Windows
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear import LinearData, fit_linear, linear_features_of
+from twinfold.models.linear import fit_linear
+from twinfold.models.linear_sums import LinearData, linear_features_of
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.own_linear import own_deviations
 
 Floats = NDArray[np.float64]
 
@@ -43,14 +45,12 @@ class ControlSettings:
     """Numbers that the controls are made by.
 
     Attributes:
-        kappas: variances of agents' deviations in units of the noise's; 0: agents are alike.
         recent_rows: rows up to the starts of the ends, from which on the mean of all needs no help
             of older ones.
         reach: times the range of what was seen that a control may leave it by.
-        rounding: of sums of squares, as a share: less cannot be told from nothing.
+        rounding: of a variance: less cannot be told from nothing.
     """
 
-    kappas: tuple[float, ...] = (0.0, *(10.0 ** np.arange(-4, 3.5, 0.5)).tolist())
     recent_rows: int = 10
     reach: float = 1.0
     rounding: float = 1e-12
@@ -177,38 +177,14 @@ def shrunk_means(count: Floats, total: Floats, squares: Floats) -> tuple[Floats,
 
 def drifts(sums: LinearData) -> Floats:
     """Return each agent's average change per step, shrunk, ``(N, D)``, in units of the target."""
-    still = sums.gram @ sums.still  # of phi and the target of no change
-    total = sums.moment[:, 0] - still[:, 0]
-    cross = np.einsum("qd,nqd->nd", sums.still, 2 * sums.moment - still)
-    return shrunk_means(sums.count, total, np.maximum(sums.energy - cross, 0.0))[0]
-
-
-def own_deviations(sums: LinearData, pooled: Floats) -> Floats:
-    """Return what each agent's weights add to the pooled ones, ``(N, q, D)``.
-
-    Of an agent with sums G and r (moments of what the pooled model leaves),
-
-        D_n = (G + I / kappa)^-1 r
-        log L(kappa) = -1/2 [K log(sum e_n(kappa) / K) + sum log det(I + kappa G_n)]
-
-    with e_n the penalised squares that are left and K the transitions.
-    """
-    left = sums.moment - sums.gram @ pooled
-    energy = sums.energy - np.einsum("qd,nqd->nd", pooled, sums.moment + left)
-    values, vectors = np.linalg.eigh(sums.gram)  # (N, q), (N, q, q)
-    values = np.maximum(values, 0.0)
-    turned = np.einsum("nqk,nqd->nkd", vectors, left)
-    rows = max(float(sums.count.sum()), 1.0)
-    rounding = CONTROL_SETTINGS.rounding
-    least = rounding * np.maximum(sums.energy.sum(axis=0), rounding)
-    loss, kappas = [], np.array(CONTROL_SETTINGS.kappas)
-    for kappa in kappas:
-        explained = np.square(turned) * (kappa / (1 + kappa * values))[..., None]
-        squares = np.maximum(energy.sum(axis=0) - explained.sum(axis=(0, 1)), least)
-        loss.append(rows * np.log(squares / rows) + np.log1p(kappa * values).sum())
-    kappa = kappas[np.argmin(loss, axis=0)]  # (D,)
-    weight = kappa / (1 + kappa * values[..., None])
-    return np.einsum("nqk,nkd->nqd", vectors, weight * turned)
+    found = np.empty_like(sums.energy)
+    for columns, part in sums.parts():
+        still = part.gram @ part.still  # of phi and the target of no change
+        total = part.moment[:, 0] - still[:, 0]
+        cross = np.einsum("qd,nqd->nd", part.still, 2 * part.moment - still)
+        squares = np.maximum(part.energy - cross, 0.0)
+        found[:, columns] = shrunk_means(part.count, total, squares)[0]
+    return found
 
 
 def totals(

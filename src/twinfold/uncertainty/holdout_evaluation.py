@@ -23,7 +23,7 @@ from twinfold.data.panel import PanelDataset, Transitions
 from twinfold.data.windows import Windows, split_ends
 from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear import LinearData, linear_data
+from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.posterior import Posterior, features_of, gather
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.uncertainty.controls import States, simple_controls
@@ -82,11 +82,12 @@ class HoldoutResult(NamedTuple):
         model: of the panel's agents alone, as they were known.
         middle: ``(S, H, D)``, predicted, raw units.
         width: ``(S, H, D)``, half-width of the uncalibrated band.
-        error: ``(S, H, D)``, in standard deviations of the state.
+        error: ``(S, H, D)``, in standard deviations of the state; NaN where nothing was observed.
         rmse: ``(S,)``, over steps and columns.
         controls: by name (``controls.CONTROLS``), ``(S,)`` like ``rmse``.
         by_horizon: by name, "model" included, ``(S, H)`` root mean square over columns.
-        residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end.
+        residual: ``(S, H, D)``, of one step, in units of the noise; NaN beyond the end, and where
+            nothing was observed.
         scores: ``(S, H)``, by ``trajectory_scores``.
         statistics: ``(S, len(STATISTICS))``, by ``holdout_statistics``; NaN where an end is too
             short.
@@ -145,7 +146,7 @@ def evaluate_holdout(
     seen = as_known(model, panel, match, before, refit_from_prefix)
     paths, unknown = predict_paths(seen, ends.agent, ends.start, ends.action, ends.known)
     middle, width, _ = uncalibrated_band(seen, paths, 1 + np.arange(paths.shape[2]), unknown)
-    error, scale = _difference(model, middle, ends.next_state), model.normalizer.state_scale
+    error, scale = _difference(model, middle, ends.truth), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
     predicted = simple_controls(
         seen, before, ends, _kept_states(model, match), _other_sums(model, match)
@@ -155,9 +156,9 @@ def evaluate_holdout(
     others += _by_column(seen, ends, drawn) if columns else []
     redrawn = [_redrawn(seen, ends, middle, *pair) for pair in others]
     by_horizon = _by_horizon(model, ends, predicted | {"model": middle})
-    overall = {name: _overall(values, ends.mask) for name, values in by_horizon.items()}
+    overall = {name: _overall(values, _shares(ends)) for name, values in by_horizon.items()}
     rmse, residual = overall.pop("model"), _residuals(seen, ends)
-    scores = trajectory_scores(error, width, ends.mask)
+    scores = trajectory_scores(error, width, ends.mask, _counted(ends))
     return HoldoutResult(
         match=match,
         data=data,
@@ -172,7 +173,9 @@ def evaluate_holdout(
         by_horizon=by_horizon,
         residual=residual,
         scores=scores,
-        statistics=holdout_statistics(residual, scores, ends.mask, rmse, overall, HOLDOUT.shortest),
+        statistics=holdout_statistics(
+            residual, scores, ends.mask, rmse, overall, HOLDOUT.shortest, _counted(ends)
+        ),
         disagreement=_overall(_rms(mad_std(paths) / scale), ends.mask),
         redrawn=redrawn[0],
         redrawn_columns=tuple(redrawn[1:]),
@@ -204,7 +207,8 @@ def as_known(
     both = own.copy()
     for mine, theirs in zip(both[:3], evidence[:3], strict=True):
         mine[:, known] = theirs[:, place[known]]
-    both.count[known] = evidence.count[place[known]]
+    for mine, theirs in zip(both[3:], evidence[3:], strict=True):
+        mine[known] = theirs[place[known]]
     flags = np.zeros(n_agents, bool)
     flags[known] = trained[place[known]]
     values = None
@@ -218,10 +222,7 @@ def as_known(
         # Known agents are examined as they are known, whatever the panel says of them.
         values[known] = whole.values[place[known]]
     sums = linear_data(model.normalizer, before, n_agents, model.n_levels)
-    for mine, theirs in zip(sums[:3], model.sums[:3], strict=True):
-        mine[known] = theirs[place[known]]
-    if sums.rows is not None:
-        sums.rows[known] = model.sums.count[place[known]]
+    sums = sums.put(known, model.sums.take(place[known]))
     posterior = Posterior(prior, both, flags, whole.static, values)
     factors = posterior.solve()[0]
     factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
@@ -253,7 +254,7 @@ def _by_horizon(
     """Return the errors of predictions over columns, by name, ``(S, H)`` each."""
     scale = model.normalizer.state_scale
     return {
-        name: _rms(_difference(model, values, ends.next_state) / scale)
+        name: _rms(_difference(model, values, ends.next_state) / scale, _counted(ends))
         for name, values in predicted.items()
     }
 
@@ -263,7 +264,8 @@ def _redrawn(
 ) -> Redrawn:
     """Return what becomes of predictions ``middle`` under other actions: ``path``."""
     scale, truth = seen.normalizer.state_scale, ends.next_state
-    error = _overall(_rms(_difference(seen, path, truth) / scale), ends.mask)
+    error = _rms(_difference(seen, path, truth) / scale, _counted(ends))
+    error = _overall(error, _shares(ends))
     with np.errstate(invalid="ignore"):  # of a member that diverged
         away = _difference(seen, path - middle + truth, truth)
     moved = _overall(_rms(away / scale), ends.mask)
@@ -363,6 +365,7 @@ def _residuals(seen: FittedModel, ends: Windows) -> Floats:
     norm, mask = seen.normalizer, ends.mask
     prior = seen.posterior.prior
     state = ends.before[mask]
+    weight = None if ends.weight is None else ends.weight[mask]
     action, after = ends.action[mask], ends.next_state[mask]
     agent = np.broadcast_to(ends.agent[:, None], mask.shape)[mask]
     factors = np.asarray(seen.members.agents, np.float64)
@@ -377,19 +380,40 @@ def _residuals(seen: FittedModel, ends: Windows) -> Floats:
         middle = np.median(predicted[known] if known.any() else predicted, axis=0)
         out[part] = norm.encode_target(state[part], after[part]) - middle
     found = np.full((*mask.shape, after.shape[1]), np.nan)
-    there = prior.at_wall(norm.encode_state(after))
+    there = prior.at_wall(norm.encode_state(ends.truth[mask]))
     usual, at_walls = (np.median(noise, axis=0) for noise in (prior.noise, prior.limit_noise))
     found[mask] = out / np.where(there[:, None], at_walls, usual)
+    if weight is not None:  # noise is larger by what is filled in where a step starts
+        found[mask] *= np.sqrt(np.where(weight > 0, weight, np.nan))
     return found
 
 
-def _rms(error: Floats) -> Floats:
+def _counted(ends: Windows) -> NDArray[np.bool_] | None:
+    """Return which values were observed, ``(S, H, D)``; None if all were."""
+    return None if ends.weight is None else ends.counted
+
+
+def _shares(ends: Windows) -> NDArray[Any]:
+    """Return how much each step counts, ``(S, H)``: the share of its columns that was observed."""
+    return ends.mask if ends.weight is None else ends.counted.mean(axis=-1)
+
+
+def _rms(error: Floats, counted: NDArray[np.bool_] | None = None) -> Floats:
+    """Return the root mean square over columns, those that are counted."""
     with np.errstate(over="ignore", invalid="ignore"):
-        value = np.sqrt(np.square(error).mean(axis=-1))
+        squares = np.square(error)
+        if counted is None:
+            value = np.sqrt(squares.mean(axis=-1))
+        else:
+            total = np.where(counted, squares, 0.0).sum(axis=-1)
+            value = np.sqrt(total / np.maximum(counted.sum(axis=-1), 1))
     most = HOLDOUT.most_error
     return np.clip(np.nan_to_num(value, nan=most, posinf=most), HOLDOUT.least_error, most)
 
 
-def _overall(by_step: Floats, mask: NDArray[np.bool_]) -> Floats:
+def _overall(by_step: Floats, mask: NDArray[Any]) -> Floats:
+    """Return the root mean square over the steps of a mask, or by their shares ``(S, H)``."""
+    if mask.dtype != bool:
+        return np.sqrt((mask * by_step**2).sum(axis=1) / mask.sum(axis=1))
     squared = np.where(mask, by_step**2, 0.0).sum(axis=1)
     return np.sqrt(squared / np.maximum(mask.sum(axis=1), 1))

@@ -40,6 +40,7 @@ def holdout_statistics(
     rmse: Floats,
     controls: dict[str, Floats],
     shortest: int,
+    counted: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Return the statistics of S ends, ``(S, len(STATISTICS))``; NaN where an end is too short.
 
@@ -50,10 +51,15 @@ def holdout_statistics(
         rmse: ``(S,)``, of the model.
         controls: by name, ``(S,)`` like ``rmse``.
         shortest: steps from which autocorrelation, trend and growth are defined.
+        counted: ``(S, H, D)``, which values were observed; None if all were.
     """
     out = np.full((len(mask), len(STATISTICS)), np.nan)
     for s, length in enumerate(mask.sum(axis=1)):
         r = residual[s, :length]
+        if counted is not None and not counted[s, :length].all():
+            known = counted[s, :length]
+            out[s, :5] = _of_observed(r, known, scores[s, length - 1], shortest)
+            continue
         size = np.sqrt(np.square(r).mean(axis=1))
         out[s, 0] = _log(np.sqrt(np.square(size).mean()))
         out[s, 1] = _log(scores[s, length - 1])
@@ -65,6 +71,28 @@ def holdout_statistics(
             out[s, 4] = _log(later) - _log(earlier)
     out[:, 5] = np.log(rmse) - np.log(controls["other actions"])
     out[:, 6] = np.log(rmse) - np.log(controls["average agent"])
+    return out
+
+
+def _of_observed(r: Floats, known: NDArray[np.bool_], score: float, shortest: int) -> Floats:
+    """Return the first five statistics of an end ``(H, D)`` of which some values are missing."""
+    out = np.full(5, np.nan)
+    out[0], out[1] = _log(np.sqrt(np.mean(r[known] ** 2))), _log(score)
+    steps = np.arange(len(r), dtype=np.float64)
+    both = known[1:] & known[:-1]
+    columns = [d for d in range(r.shape[1]) if both[:, d].sum() + 1 >= shortest]
+    if columns:
+        pairs = [(r[1:, d][both[:, d]], r[:-1, d][both[:, d]]) for d in columns]
+        out[2] = np.mean([_correlation(*pair) for pair in pairs])
+    columns = [d for d in range(r.shape[1]) if known[:, d].sum() >= shortest]
+    if columns:
+        trends = [_correlation(r[known[:, d], d], steps[known[:, d]]) for d in columns]
+        out[3] = max(abs(trend) for trend in trends)
+    half = len(r) // 2
+    parts = [r[half:][known[half:]], r[:half][known[:half]]]
+    if len(r) >= shortest and all(len(part) for part in parts):
+        later, earlier = (np.sqrt(np.mean(part**2)) for part in parts)
+        out[4] = _log(later) - _log(earlier)
     return out
 
 

@@ -128,16 +128,23 @@ def promised_steps(model: FittedModel) -> int:
     return next((h for h in steps if math.isfinite(conformal_factor(scores, coverage, h)[0])), 0)
 
 
-def trajectory_scores(error: Floats, width: Floats, mask: NDArray[np.bool_]) -> Floats:
+def trajectory_scores(
+    error: Floats,
+    width: Floats,
+    mask: NDArray[np.bool_],
+    counted: NDArray[np.bool_] | None = None,
+) -> Floats:
     """S_i(h), ``(S, H)``: NaN beyond the mask, infinite where a prediction is not finite.
 
     Args:
         error: ``(S, H, D)``.
         width: ``(S, H, D)``, half-widths of the uncalibrated band.
         mask: ``(S, H)``.
+        counted: ``(S, H, D)``, which values were observed: the others do not count; None for all.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(error) / width
+        ratio = ratio if counted is None else np.where(counted, ratio, 0.0)
     ratio = np.where(np.abs(error) == 0, 0.0, ratio)  # nothing is wrong, however narrow the band
     ratio = np.where(np.isnan(ratio), np.inf, ratio).max(axis=-1)
     return np.where(mask, np.maximum.accumulate(ratio, axis=1), np.nan)

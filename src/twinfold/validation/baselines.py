@@ -235,7 +235,7 @@ def as_promised(
 
     # No further ahead than the fit looked: errors grow with the horizon.
     reach = len(own.get("rmse_by_horizon") or found.ends.mask[0])
-    mask = found.ends.mask[:, :reach]
+    mask = found.ends.steps[:, :reach]
     count = np.maximum(mask.sum(axis=1), 1)
     ours, still = (
         np.median(np.sqrt(np.where(mask, squares[:, :reach], 0).sum(axis=1) / count))
@@ -279,7 +279,7 @@ def break_even(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -
     at which tomorrow resembles yesterday is no end of what can be predicted. It limits how far to
     ask, and is no verdict.
     """
-    mask = found.ends.mask
+    mask = found.ends.steps
     control = best_simple(found) if len(mask) else "persistence"
     reach = int((mask.sum(axis=0) >= min(rules.fewest, len(mask))).sum())
     width = max(rules.season, reach // 4)

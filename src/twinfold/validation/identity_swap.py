@@ -48,7 +48,7 @@ def same_agents(
     whole, early = evidence_of(data), evidence_of(data.select(_earlier(data)))
     parts = [_energy(model, part) for part in (whole, early, whole.minus(early))]
     names = [agent_ids[int(n)] for n in known]
-    size = np.maximum(whole.count * prior.noise.shape[1], 1)
+    size = np.maximum(whole.values(prior.noise.shape[1]), 1)
     return mistaken(
         parts[0], place[known], names, model.agent_ids, size, np.stack(parts[1:]), rules
     )
@@ -69,7 +69,7 @@ def _energy(model: FittedModel, evidence: Evidence) -> Floats:
     for m in range(len(shift)):
         turned = np.einsum("srq,nq->snr", evidence.gram[m], shift[m])
         energy[m] += np.einsum("snr,nr->sn", turned, shift[m])
-    size = np.maximum(evidence.count * prior.noise.shape[1], 1)
+    size = np.maximum(evidence.values(prior.noise.shape[1]), 1)
     return np.median(np.maximum(energy, 0.0), axis=0) / size[:, None]
 
 

@@ -90,6 +90,8 @@ def residual_structure(found: HoldoutResult, rules: ValidationThresholds = THRES
     """Check that a quadratic function of state and action explains little of one-step residuals."""
     name = "residuals against state and action"
     x, y = _design(found), found.residual[found.ends.mask]
+    whole = ~np.isnan(y).any(axis=1)  # of steps of which some column was not observed nothing
+    x, y = x[whole], y[whole]
     n, q = x.shape
     least = rules.rows_per_weight * q
     if n <= least:

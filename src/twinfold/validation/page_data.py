@@ -27,10 +27,13 @@ def pictures(
     responses: model_checks.Responses,
 ) -> dict[str, Any]:
     """Return what the page draws: errors by horizon, calibration, worst agents, support."""
-    mask = found.ends.mask
+    mask, steps = found.ends.mask, found.ends.steps
     reach = int((mask.sum(axis=0) > 0).sum())
     by_horizon = {
-        name: [float(np.median(values[mask[:, h], h])) for h in range(reach)]
+        name: [
+            _number(np.median(values[steps[:, h], h])) if steps[:, h].any() else None
+            for h in range(reach)
+        ]
         for name, values in found.by_horizon.items()
         if name not in ("other actions",)
     }
@@ -112,7 +115,7 @@ def _worst(
                 "agent": panel.agent_ids[found.agent[s]],
                 "score": _number(last[s]),
                 "columns": list(model.roles.state),
-                "truth": found.ends.next_state[s, part].tolist(),
+                "truth": _numbers(found.ends.truth[s, part]),
                 "predicted": _numbers(found.middle[s, part]),
                 "lower": _numbers(lower),
                 "upper": _numbers(upper),

@@ -1,0 +1,110 @@
+"""Rows of one agent and time that complement each other: a dose row and a sample row.
+
+Many tables have a row for each event: one says what was given, another what was measured, at the
+same time, with what the other says left empty. They are one row of a trajectory.
+
+Axes: R rows of the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinfold.data.columns import Mask, Numbers
+from twinfold.data.issues import Notes, counted
+from twinfold.data.roles import Roles
+
+if TYPE_CHECKING:
+    from twinfold.data.segments import Table
+
+
+def join_rows(table: Table, roles: Roles, notes: Notes) -> Table:
+    """Return the table with rows that complement each other joined in the first of them; says so.
+
+    Rows of one agent, episode and time are joined if no state, action or reward has a value in two
+    of them. Where that happens, an action without a value is none: zero.
+    """
+    group = _groups(table)
+    count = np.bincount(group)[group]
+    if count.max(initial=1) == 1:
+        return table
+    values = [*table.states, *table.actions, *([] if table.reward is None else [table.reward])]
+    held = np.stack([~numbers.null for numbers in values], axis=1)  # (R, columns)
+    times = np.zeros((int(group.max()) + 1, held.shape[1]), np.int64)
+    np.add.at(times, group, held)
+    joined = (count > 1) & (times <= 1).all(axis=1)[group] & (times.sum(axis=1) > 0)[group]
+    if not joined.any():
+        return table
+    first = np.full(len(times), len(group))
+    np.minimum.at(first, group, np.arange(len(group)))
+    keeper = np.where(joined, first[group], np.arange(len(group)))
+    dropped = keeper != np.arange(len(group))
+    row = int(np.argmax(dropped))
+    notes.warnings.append(
+        f"{counted(int(dropped.sum()), 'row')} joined with another of the same agent and time that "
+        f"holds what it lacks, first {notes.row(row)} with {notes.of(int(keeper[row]))}"
+    )
+
+    def merged(numbers: Numbers) -> Numbers:
+        found = Numbers(numbers.values.copy(), numbers.null.copy(), numbers.bad.copy())
+        rows = np.flatnonzero(dropped & ~numbers.null)
+        for part, given in zip(
+            (found.values, found.null, found.bad),
+            (numbers.values, numbers.null, numbers.bad),
+            strict=True,
+        ):
+            part[keeper[rows]] = given[rows]
+        return found
+
+    flags = {role: flag.copy() for role, flag in table.flags.items()}
+    for flag in flags.values():
+        np.logical_or.at(flag, keeper, flag.copy())
+    actions = [merged(numbers) for numbers in table.actions]
+    if roles.action_type == "continuous":
+        actions = [
+            _none_is_zero(name, numbers, joined & ~dropped, dropped, notes)
+            for name, numbers in zip(roles.action, actions, strict=True)
+        ]
+    return replace(
+        table,
+        states=[merged(numbers) for numbers in table.states],
+        actions=actions,
+        reward=None if table.reward is None else merged(table.reward),
+        flags=flags,
+        dropped=dropped,
+    )
+
+
+def _groups(table: Table) -> NDArray[np.int64]:
+    """Return the number of each row's agent, episode and time, ``(R,)``; rows without are alone."""
+    ticks = table.times.ticks
+    order = np.lexsort((ticks, table.episode, table.agent))
+    same = np.zeros(len(order), bool)
+    same[1:] = (
+        (table.agent[order][1:] == table.agent[order][:-1])
+        & (table.episode[order][1:] == table.episode[order][:-1])
+        & (ticks[order][1:] == ticks[order][:-1])
+        & (table.agent[order][1:] >= 0)
+    )
+    group = np.empty(len(order), np.int64)
+    group[order] = np.cumsum(~same) - 1
+    return group
+
+
+def _none_is_zero(
+    name: str, numbers: Numbers, joined: Mask, dropped: Mask, notes: Notes
+) -> Numbers:
+    """Return an action with zero where a row has none, if joined rows say that rows may lack it."""
+    lacking = numbers.null & ~dropped
+    if not lacking.any() or not (joined & ~numbers.null).any():
+        return numbers
+    row = int(np.argmax(lacking))
+    notes.warnings.append(
+        f"column {name!r} (action) has no value in {counted(int(lacking.sum()), 'row')}, first "
+        f"{notes.of(row)}: taken as zero, as of rows that only tell what was measured"
+    )
+    return Numbers(np.where(lacking, 0.0, numbers.values), numbers.null & ~lacking, numbers.bad)
