@@ -64,11 +64,9 @@ def join_rows(table: Table, roles: Roles, notes: Notes) -> Table:
     for flag in flags.values():
         np.logical_or.at(flag, keeper, flag.copy())
     actions = [merged(numbers) for numbers in table.actions]
-    if roles.action_type == "continuous":
-        actions = [
-            _none_is_zero(name, numbers, joined & ~dropped, dropped, notes)
-            for name, numbers in zip(roles.action, actions, strict=True)
-        ]
+    for a, (name, kind) in enumerate(zip(roles.action, roles.kinds, strict=True)):
+        if kind == "continuous":
+            actions[a] = _none_is_zero(name, actions[a], joined & ~dropped, dropped, notes)
     return replace(
         table,
         states=[merged(numbers) for numbers in table.states],

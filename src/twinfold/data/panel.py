@@ -373,6 +373,11 @@ class PanelDataset:
             )
 
     @property
+    def whole(self) -> Floats:
+        """The states ``(R, D)`` with what stands for missing values."""
+        return self.state if self.missing is None else (self.filled or interpolated(self)).state
+
+    @property
     def missing(self) -> NDArray[np.bool_] | None:
         """Which values of ``state`` are missing, ``(R, D)``; None if none is."""
         missing = np.isnan(self.state)

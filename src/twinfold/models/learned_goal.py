@@ -121,7 +121,7 @@ def fit_goal(dataset: PanelDataset) -> tuple[LearnedGoal | None, list[str]]:
     reward, end, explained = None, None, 0.0
     if rewarded and dataset.reward is not None and len(first):
         inputs = np.concatenate(
-            [dataset.state[first], _codes(dataset, first), dataset.state[first + 1]], axis=1
+            [dataset.whole[first], _codes(dataset, first), dataset.whole[first + 1]], axis=1
         )
         reward, explained = _fit_reward(inputs, dataset.reward[first], dataset.agent[first])
         share = 100 * explained
@@ -215,8 +215,9 @@ def _fit_end(dataset: PanelDataset) -> tuple[SmoothFunction | None, str]:
     drawn = np.random.default_rng(6).permutation(others)[: GOAL.rows]
     rows = np.concatenate([reached[ends][: GOAL.rows], reached[drawn]])
     y = np.r_[np.ones(min(count, GOAL.rows)), np.zeros(len(drawn))]
-    blank = _blank(dataset.state[rows])
-    phi, weights = blank.features(dataset.state[rows]), blank.weights
+    state = dataset.whole[rows]
+    blank = _blank(state)
+    phi, weights = blank.features(state), blank.weights
     for _ in range(GOAL.sweeps):  # Newton steps, as weighted least squares
         odds = np.clip(phi @ weights, -15, 15)
         p = 1 / (1 + np.exp(-odds))

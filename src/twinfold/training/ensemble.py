@@ -107,6 +107,7 @@ class TrainingContext(NamedTuple):
         found = fit_normalizer(data, self.angles, direct, self.uneven)
         if not self.uneven:
             return found
+        data = dataclasses.replace(data, weight=None)  # of all columns together
         sums = linear_data(found, data, self.n_agents, self.n_levels)
         at_once = acts_at_once(sums.gram.sum(axis=0), sums.moment.sum(axis=0), sums.n_inputs)
         return dataclasses.replace(found, known_at_once=np.array(float(at_once)))
