@@ -125,7 +125,7 @@ def records() -> list[dict[str, Any]]:
 
 def table() -> None:
     """Print means over seeds."""
-    print("| noise | error, all values | with 35 % missing | times | of the median agent | held out |")
+    print("| noise | all values there | 35 % missing | times | of the median agent | held out |")
     print("|---|---|---|---|---|---|")
     for noise in sorted({record["noise"] for record in records()}):
         parts = [

@@ -32,7 +32,7 @@ def agents_without_values(
     known = (~np.isnan(state)).any(axis=1) & (agent >= 0)
     has = np.bincount(agent[known], minlength=len(ids)) > 0
     there = np.bincount(agent[agent >= 0], minlength=len(ids)) > 0
-    bare = [ids[n] for n in np.flatnonzero(there & ~has)]
+    bare = [ids[int(n)] for n in np.flatnonzero(there & ~has)]
     if bare:
         columns = ", ".join(map(repr, names))
         yield (

@@ -36,7 +36,8 @@ def join_rows(table: Table, roles: Roles, notes: Notes) -> Table:
     held = np.stack([~numbers.null for numbers in values], axis=1)  # (R, columns)
     times = np.zeros((int(group.max()) + 1, held.shape[1]), np.int64)
     np.add.at(times, group, held)
-    joined = (count > 1) & (times <= 1).all(axis=1)[group] & (times.sum(axis=1) > 0)[group]
+    disjoint = (times.max(axis=1) <= 1) & (times.sum(axis=1) > 0)
+    joined = (count > 1) & disjoint[group]
     if not joined.any():
         return table
     first = np.full(len(times), len(group))

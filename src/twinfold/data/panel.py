@@ -107,6 +107,7 @@ class Transitions:
 
     def select(self, rows: NDArray[Any]) -> Transitions:
         """The transitions of a boolean mask ``(K,)`` or of an index array, in that order."""
+        parts: list[Any] = [self.memory, self.known, self.known_after, self.present, self.weight]
         return Transitions(
             self.agent[rows],
             self.state[rows],
@@ -114,10 +115,7 @@ class Transitions:
             self.next_state[rows],
             self.segment[rows],
             self.step[rows],
-            *(
-                None if part is None else part[rows]
-                for part in (self.memory, self.known, self.known_after, self.present, self.weight)
-            ),
+            *(None if part is None else part[rows] for part in parts),
         )
 
     @property
@@ -140,7 +138,8 @@ class Transitions:
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Of which transitions the whole ``state`` was observed, ``(K,)``."""
-        return np.ones(len(self), bool) if self.present is None else self.present.all(axis=1)
+        whole: Any = np.ones(len(self), bool) if self.present is None else self.present.all(axis=1)
+        return whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,8 @@ class Windows(NamedTuple):
     @property
     def steps(self) -> NDArray[np.bool_]:
         """At which steps something was observed, ``(S, H)``."""
-        return self.mask if self.weight is None else self.counted.any(axis=-1)
+        found: Any = self.mask if self.weight is None else self.counted.any(axis=-1)
+        return found
 
     @property
     def truth(self) -> Floats:
@@ -82,11 +83,13 @@ class Windows(NamedTuple):
         """Transitions in all windows together."""
         return int(self.mask.sum())
 
-    def take(self, chosen: NDArray[np.bool_]) -> Windows:
-        """Some of the windows, by a mask ``(S,)``."""
+    def observed(self) -> Windows:
+        """The windows in which something was observed."""
+        chosen: Any = self.steps.any(axis=1)
         if chosen.all():
             return self
-        return Windows(*(None if part is None else part[chosen] for part in self))
+        parts: list[Any] = [None if part is None else part[chosen] for part in self]
+        return Windows(*parts)
 
     @classmethod
     def cut(
@@ -144,8 +147,7 @@ def split_ends(
     last, length = last[length > 0], length[length > 0]
     first = last - length + 1
     ends = Windows.cut(data, first, length, horizon)
-    some = ends.counted.any(axis=(1, 2))
-    first, ends = first[some], ends.take(some)
+    first, ends = first[ends.steps.any(axis=1)], ends.observed()
     kept = np.ones(len(data), bool)
     kept[(first[:, None] + np.arange(horizon))[ends.mask]] = False
     return data.select(kept), ends
@@ -257,4 +259,4 @@ def _even_windows(data: Transitions, longest: int, most: int, rng: np.random.Gen
         kept = np.sort(rng.choice(len(first), most, replace=False))
         first, length = first[kept], length[kept]
     windows = Windows.cut(data, first, length, int(length.max(initial=0)))
-    return windows.take(windows.counted.any(axis=(1, 2)))
+    return windows.observed()

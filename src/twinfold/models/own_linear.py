@@ -112,7 +112,7 @@ def own_linear(sums: LinearData, mean: Floats, spread: Floats | None = None) -> 
     gram = sums.split().gram  # (N, D, q, q)
     rows = sums.split().counts  # (N, D)
     moment, mean = np.swapaxes(sums.moment, 1, 2), mean.T  # (N, D, q), (D, q)
-    spread = np.full(mean.shape, OWN.spread) if spread is None else spread
+    spread = np.full(mean.shape, OWN.spread) if spread is None else np.array(spread)
     most = np.maximum(sums.energy.sum(axis=0), OWN.rounding)
     least = OWN.rounding * most / np.maximum(rows.sum(axis=0), 1.0)
     weights = still_open = np.zeros(0)
@@ -130,7 +130,7 @@ def own_linear(sums: LinearData, mean: Floats, spread: Floats | None = None) -> 
         spread = np.square(own - shift).mean(axis=0) / noise[:, None]
         spread = spread + np.einsum("ndqq->dq", still_open) / len(own)
         mean = mean + shift
-    return OwnLinear(np.swapaxes(weights, 1, 2), still_open, mean.T, spread)
+    return OwnLinear(np.swapaxes(weights, 1, 2), still_open, mean.T, np.asarray(spread))
 
 
 def _typical(squares: Floats, free: Floats) -> Floats:

@@ -134,7 +134,8 @@ class Evidence(NamedTuple):
 
     def copy(self) -> Evidence:
         """Arrays of its own."""
-        return Evidence(*(part.copy() for part in self))
+        parts: list[Any] = [part.copy() for part in self]
+        return Evidence(*parts)
 
     def add(self, agents: NDArray[np.integer], other: Evidence) -> Evidence:
         """With more data of some agents, each named once."""

@@ -169,11 +169,12 @@ def read_agents(
 def read_start(
     df: pd.DataFrame, first_row: NDArray[np.intp], roles: Roles, problems: Problems
 ) -> NDArray[np.float64]:
-    """State in the first row of each query, ``(Q, D)``; NaN where one of its values is missing."""
+    """State in the first row of each query, ``(Q, D)``; NaN where it lacks a value."""
     start = np.empty((len(first_row), len(roles.state)))
     columns = [as_numbers(column(df, name).iloc[first_row]) for name in roles.state]
+    nothing = np.all([numbers.null for numbers in columns], axis=0)
     problems.add(
-        first_row[np.logical_and.reduce([numbers.null for numbers in columns])],
+        first_row[nothing],
         f"no first state: {' and '.join(map(repr, roles.state))} have no value in the query's first "
         "row by time"
         if len(roles.state) > 1

@@ -18,11 +18,10 @@ def error_by_horizon(folds: list[Fold], paths: list[Floats]) -> list[float]:
     horizon = max(fold.held.mask.shape[1] for fold in folds)
     total, count = np.zeros(horizon), np.zeros(horizon)
     for fold, own in zip(folds, paths, strict=True):
-        mask = fold.held.mask
+        mask = fold.held.steps
         error = fold.difference(own) / fold.normalizer.state_scale
-        if fold.held.weight is not None:  # steps at which something was observed
+        if fold.held.weight is not None:
             counted = fold.held.counted
-            mask = counted.any(axis=-1)
             error = np.where(counted, error, 0.0)
             error *= np.sqrt(counted.shape[-1] / np.maximum(counted.sum(axis=-1), 1))[..., None]
         squared = np.minimum((error**2).mean(axis=-1), SELECTION.worst**2)
@@ -56,7 +55,7 @@ def held_out_band(
     error = np.concatenate(errors)  # (n, H, D)
     width = np.stack([_conformal(step, coverage) for step in np.swapaxes(error, 0, 1)])
     # Where hardly any step errs, but whole windows do.
-    most = np.fmax.reduce(error, axis=1)
+    most = np.asarray(np.fmax.reduce(error, axis=1))
     width = np.where(width == 0, _conformal(most, coverage), width)
     width = _known_before(np.fmax.accumulate(width, axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):  # of a column that never errs
