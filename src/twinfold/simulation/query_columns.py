@@ -173,13 +173,12 @@ def read_start(
     start = np.empty((len(first_row), len(roles.state)))
     columns = [as_numbers(column(df, name).iloc[first_row]) for name in roles.state]
     nothing = np.all([numbers.null for numbers in columns], axis=0)
+    if len(roles.state) == 1:
+        what = f"column {roles.state[0]!r} has"
+    else:
+        what = f"{' and '.join(map(repr, roles.state))} have"
     problems.add(
-        first_row[nothing],
-        f"no first state: {' and '.join(map(repr, roles.state))} have no value in the query's "
-        "first row by time"
-        if len(roles.state) > 1
-        else f"no first state: column {roles.state[0]!r} has no value in the query's first row by "
-        "time",
+        first_row[nothing], f"no first state: {what} no value in the query's first row by time"
     )
     for d, (name, numbers) in enumerate(zip(roles.state, columns, strict=True)):
         start[:, d] = numbers.values

@@ -107,6 +107,7 @@ class TrainingContext(NamedTuple):
         found = fit_normalizer(data, self.angles, direct, self.uneven)
         if not self.uneven:
             return found
+        data = dataclasses.replace(data, weight=None)  # of all columns together
         sums = linear_data(found, data, self.n_agents, self.n_levels)
         of_all = [(part.gram.sum(axis=0), part.moment.sum(axis=0)) for _, part in sums.parts()]
         at_once = acts_at_once(of_all, sums.n_inputs)

@@ -37,11 +37,11 @@ def world_noise(
         steps = int(np.searchsorted(np.cumsum(np.bincount(data.step)), NOISE.rows, side="right"))
         data = data.select(np.flatnonzero(data.step < max(steps, 2))[: NOISE.rows])
     after = _next_states(normalizer, members, data.agent, data.start, data.action)
-    residual = normalizer.difference(data.start, data.next_state)
+    residual = normalizer.difference(data.start, data.truth)
     residual = residual - normalizer.difference(data.start, after)
     if normalizer.uneven and data.known is not None:
         residual /= np.sqrt(data.known[:, -1:])
-    standard = normalizer.encode_state(data.state)
+    standard = normalizer.encode_state(data.observed)
     whole = np.isfinite(residual).all(axis=1) & np.isfinite(standard).all(axis=1)
     if not whole.any():
         return WorldNoise.even(noise, problem.n_agents)
