@@ -92,6 +92,8 @@ def test_alignment_is_told_by_what_is_empty(tmp_path: Path) -> None:
     found = import_table(tmp_path / "a.csv")
     assert found.columns["feed"] == ("action", "empty in the first row of each trajectory")
     assert found.settings["align"].value == "same-row"
+    found = import_table(tmp_path / "a.csv", {"action": ["feed"]}, replace=True)  # named or not
+    assert found.roles["align"] == "same-row"
 
 
 def test_bounds_among_numbers_are_no_words(tmp_path: Path) -> None:

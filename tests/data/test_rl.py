@@ -64,6 +64,33 @@ def test_a_panel_comes_back_as_it_was(tmp_path: Path, form: Any, kind: str, date
             write_episodes(before, place, form)
 
 
+@pytest.mark.parametrize("kind", ["words", "mixed", "none"])
+@pytest.mark.parametrize("form", ["minari", "d3rlpy"])
+def test_words_amounts_exogenous_columns_and_uneven_times(
+    tmp_path: Path, form: Any, kind: str
+) -> None:
+    if form == "minari":
+        pytest.importorskip("minari")
+    rng, n = np.random.default_rng(0), 60
+    frame = pd.DataFrame({
+        "id": np.repeat(["a", "b", "c"], 20), "t": np.tile(np.cumsum(rng.uniform(0.2, 2, 20)), 3),
+        "x": rng.normal(size=n), "mode": rng.choice(["fill", "drain"], n),
+        "amount": rng.normal(size=n), "day": rng.choice(["Mon", "Tue"], n),
+        "rain": rng.normal(size=n), "site": np.repeat(["north", "south", "north"], 20),
+    })  # fmt: skip
+    acts = {"words": ["mode"], "mixed": ["mode", "amount"], "none": []}[kind]
+    kinds = {"words": "discrete", "mixed": ["discrete", "continuous"], "none": "none"}[kind]
+    roles = {"agent": "id", "time": "t", "state": ["x"], "action": acts, "action_type": kinds,
+             "exogenous": ["day", "rain"], "static": ["site"]}  # fmt: skip
+    before = PanelDataset.from_frame(frame, roles)
+    assert before.uneven
+    write_episodes(before, tmp_path / "set.h5", form)
+    after = panel_of_episodes(tmp_path / "set.h5")
+    assert after.fingerprint() == before.fingerprint()
+    assert (after.roles, after.levels, after.uneven) == (before.roles, before.levels, True)
+    np.testing.assert_array_equal(after.static, before.static)
+
+
 def test_minari_reads_what_was_written_and_is_read(tmp_path: Path) -> None:
     minari = pytest.importorskip("minari")
     before = panel("discrete")

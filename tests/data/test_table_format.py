@@ -159,6 +159,12 @@ def test_bounds_are_missing_or_kept_and_said() -> None:
     assert panel.state[:, 0].tolist()[1] == 1e4
 
 
+def test_bounds_without_numbers_are_words() -> None:
+    words = pd.Series(["<50", ">=50", "<50"])
+    for form in (TableFormat(), TableFormat(censored=True), TableFormat(decimal=",")):
+        assert settle_numbers(words, form).series.tolist() == words.tolist()
+
+
 def test_missing_values_are_never_ids() -> None:
     frame = plain().replace({"007": "-999"})
     assert PanelDataset.from_frame(frame, ROLES, form={"missing": "-999"}).n_agents == 2

@@ -90,11 +90,13 @@ class RoleGuesses:
     Attributes:
         roles: by role, in the form of a manifest; a role that could not be told is not there.
         why: by column, its role (empty if it has none) and the reason.
+        empty: by column of the action, where alone it is empty: ``"first"`` or ``"last"`` rows.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         """Begin with the roles that the user has named."""
         self.given = given
+        self.empty: dict[str, str] = {}
         self.roles: dict[str, Any] = dict(given)
         self.why = {
             name: (role, "as given")
@@ -310,6 +312,9 @@ def _settings(found: RoleGuesses, columns: Columns, rows: _Sorted) -> None:
     if actions and "action_type" not in given:
         kinds = [_kind(columns[name]) for name in actions]
         roles["action_type"] = kinds[0] if len(set(kinds)) == 1 else kinds
+    for name in actions:
+        if name in columns and (where := rows.empty_at(rows.of(columns[name]))) is not None:
+            found.empty[name] = where
     if "angle" not in given:
         angles = [name for name in states if _is_angle(name, rows.of(columns[name]), rows)]
         if angles:

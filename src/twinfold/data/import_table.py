@@ -234,10 +234,9 @@ def _checked(
 
 def _align(guesses: RoleGuesses, figures: AlignmentFigures | None) -> Guess:
     """Where actions stand, by what is empty, or by figures."""
-    for name, (role, why) in guesses.why.items():
-        if role in ("action", "exogenous") and why.startswith("empty"):
-            first = "first" in why
-            return Guess("same-row" if first else "next", f"{name!r} is {why}")
+    for name, where in guesses.empty.items():
+        value = "same-row" if where == "first" else "next"
+        return Guess(value, f"{name!r} is empty in the {where} row of each trajectory")
     if figures is None:
         return Guess("next", "too few rows to tell; the usual way")
     numbers = (

@@ -139,6 +139,8 @@ def settle_numbers(series: pd.Series, form: TableFormat) -> Settled:
         return Settled(series.mask(pd.Series(gone, series.index)) if gone.any() else series, none)
     codes, distinct = distinct_values(series)
     missing = _is_missing(form)
+    # Where no value is a number, "<50" and ">=50" are words.
+    numeric = any(_is_number(value, form) for value in distinct)
     values: list[Any] = []
     censored = np.zeros(len(distinct) + 1, bool)
     changed = False
@@ -148,11 +150,11 @@ def settle_numbers(series: pd.Series, form: TableFormat) -> Settled:
             new = None
         elif isinstance(value, str):
             text = value.strip()
-            bound = _BOUND.fullmatch(_plain(text, form))
+            bound = _BOUND.fullmatch(_plain(text, form)) if numeric else None
             if bound is not None:
                 censored[i] = True
                 new = bound.group(1) if form.censored else None
-            elif not form.censored and _UNDETECTED.fullmatch(text):
+            elif numeric and not form.censored and _UNDETECTED.fullmatch(text):
                 censored[i], new = True, None
             elif not form.plain_numbers and not says_null(text):
                 new = _plain(text, form)
@@ -268,6 +270,12 @@ def _gone(series: pd.Series, form: TableFormat) -> NDArray[np.bool_]:
     codes, distinct = distinct_values(series)
     missing = _is_missing(form)
     return np.array([*(missing(value) for value in distinct), False])[codes]
+
+
+def _is_number(value: Any, form: TableFormat) -> bool:
+    if isinstance(value, str):
+        return _number(_plain(value.strip(), form)) is not None
+    return isinstance(value, int | float | np.integer | np.floating)
 
 
 def _number(text: str) -> float | None:

@@ -46,8 +46,9 @@ def episode_table(source: Any, *, each: bool = False) -> tuple[pd.DataFrame, Rol
 
 def panel_of_episodes(source: Any, *, each: bool = False) -> PanelDataset:
     """Return a data set of reinforcement learning as a panel; see ``episode_table``."""
-    df, roles = episode_table(source, each=each)
-    return PanelDataset.from_frame(df, roles)
+    episodes, origin = _read(source)
+    df, roles = to_table(episodes, origin, each=each)
+    return PanelDataset.from_frame(df, roles, time_step=None if origin is None else origin.step)
 
 
 def write_episodes(panel: PanelDataset, place: Path, kind: Format) -> None:

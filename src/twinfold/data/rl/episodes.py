@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId
+from twinfold.data.levels import Levels, decoded
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.errors import InvalidDataError, UsageError
@@ -31,8 +33,10 @@ class Episode:
     """One episode.
 
     Attributes:
-        state: ``(T + 1, D)``; ``(T, D)`` where the state after the last action is not known.
-        action: ``(T, A)``, or ``(T,)`` integers if discrete.
+        state: ``(T + 1, D)``, exogenous columns behind the others; ``(T, D)`` where the state after
+            the last action is not known.
+        action: ``(T, A)``, or ``(T,)`` integers if discrete; of choices beside amounts the number
+            of the choice first.
         reward: ``(T,)``, or None.
         terminated: whether it ended by itself.
         truncated: whether it was cut off.
@@ -61,15 +65,19 @@ class Origin:
         roles: the columns, with actions in the rows of the states they were taken in.
         time: ``"number"``, ``"date"`` or ``"duration"``.
         zone: time zone of dates.
+        step: the time step, as a manifest has it.
+        levels: of the static and exogenous columns that are words.
     """
 
     roles: Roles
     time: str = "number"
     zone: str | None = None
+    step: float | str | None = None
+    levels: Levels = field(default_factory=dict)
 
     def text(self) -> str:
         """Return it as JSON."""
-        return json.dumps({"roles": self.roles.model_dump(), "time": self.time, "zone": self.zone})
+        return json.dumps({**vars(self), "roles": self.roles.model_dump()})
 
     @classmethod
     def parse(cls, text: str) -> Origin:
@@ -80,29 +88,32 @@ class Origin:
         """
         try:
             found = json.loads(text)
-            return cls(Roles.parse(found["roles"]), str(found["time"]), found["zone"])
-        except (ValueError, KeyError, TypeError, UsageError) as error:
+            levels = {name: tuple(words) for name, words in found["levels"].items()}
+            roles = Roles.parse(found["roles"])
+            return cls(roles, str(found["time"]), found["zone"], found["step"], levels)
+        except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise InvalidDataError(f"what twinfold noted in the file is damaged: {error}") from None
 
 
 def episodes_of(panel: PanelDataset) -> tuple[list[Episode], Origin]:
     """Return the trajectories of a panel, in order; those of a single row are left out."""
     starts = np.searchsorted(panel.segment, np.arange(panel.n_segments + 1))
-    levels, kind = panel.action_levels, panel.dates.dtype.kind
+    kind, actions = panel.dates.dtype.kind, _numbers_of(panel)
+    state = panel.state
+    if panel.exogenous is not None:
+        state = np.hstack([state, panel.exogenous])
     time = panel.dates.view(np.int64) if kind in "mM" else panel.dates
     found = []
     for low, high in pairwise(starts):
         if high - low < 2:
             continue
         acted, last = slice(low, high - 1), high - 1
-        action: Any = panel.action[acted]
-        action = action if levels is None else levels[action]
         flags = [f is not None and bool(f[last]) for f in (panel.terminated, panel.truncated)]
         agent = int(panel.agent[low])
         found.append(
             Episode(
-                panel.state[low:high],
-                action,
+                state[low:high],
+                actions[acted],
                 None if panel.reward is None else panel.reward[acted],
                 *flags,
                 agent=panel.agent_ids[agent],
@@ -113,7 +124,23 @@ def episodes_of(panel: PanelDataset) -> tuple[list[Episode], Origin]:
         )
     roles = panel.roles.model_copy(update={"align": "next"})
     kinds = {"M": "date", "m": "duration"}
-    return found, Origin(roles, kinds.get(kind, "number"), panel.time_zone)
+    step: Any = "variable" if panel.uneven else panel.time_step
+    step = step if isinstance(step, int | float) else str(step)
+    return found, Origin(
+        roles, kinds.get(kind, "number"), panel.time_zone, step, dict(panel.levels)
+    )
+
+
+def _numbers_of(panel: PanelDataset) -> NDArray[Any]:
+    """Actions of a panel ``(R,)`` or ``(R, A)`` as numbers; those of last rows do not count."""
+    roles, action = panel.roles, panel.action
+    if roles.mixed:
+        level, amount = panel.action_code.unpack(action)
+        return np.column_stack([level, amount])
+    if not roles.discrete:
+        return action
+    index: Any = np.maximum(action, 0)
+    return index if roles.levels or panel.action_levels is None else panel.action_levels[index]
 
 
 def to_table(
@@ -138,7 +165,8 @@ def to_table(
     if problems:
         raise InvalidDataError(problems)
     roles = origin.roles if origin is not None else _made_up(episodes, each)
-    parts = [_rows(episode, i, roles, each) for i, episode in enumerate(episodes)]
+    levels = {} if origin is None else origin.levels
+    parts = [_rows(episode, i, roles, levels, each) for i, episode in enumerate(episodes)]
     df: Any = pd.concat(parts, ignore_index=True)
     if origin is not None and origin.time == "date":
         dates = pd.to_datetime(df[roles.time])
@@ -189,7 +217,7 @@ def _made_up(episodes: Sequence[Episode], each: bool) -> Roles:
     )
 
 
-def _rows(episode: Episode, number: int, roles: Roles, each: bool) -> pd.DataFrame:
+def _rows(episode: Episode, number: int, roles: Roles, levels: Levels, each: bool) -> pd.DataFrame:
     """The rows of one episode; what follows its last row is not known."""
     import pandas as pd
 
@@ -200,11 +228,8 @@ def _rows(episode: Episode, number: int, roles: Roles, each: bool) -> pd.DataFra
         columns[roles.episode] = [number if episode.name is None else episode.name] * rows
     columns[roles.time] = np.arange(rows) if episode.time is None else episode.time
     columns |= {name: episode.state[:, d] for d, name in enumerate(roles.state)}
-    action = episode.action.reshape(len(episode.action), -1)[: rows - 1]
-    for name, values in zip(roles.action, action.T, strict=True):
-        whole = roles.action_type == "discrete"
-        column = pd.Series(values).reindex(range(rows))
-        columns[name] = column.astype("Int64") if whole else column.astype(np.float64)
+    columns |= decoded(episode.state[:, len(roles.state) :], roles.exogenous, levels)
+    columns |= _actions(episode.action[: rows - 1], rows, roles)
     if roles.reward is not None and episode.reward is not None:
         reward = np.asarray(episode.reward, np.float64)[: rows - 1]
         columns[roles.reward] = np.r_[reward, np.full(rows - len(reward), np.nan)]
@@ -214,9 +239,31 @@ def _rows(episode: Episode, number: int, roles: Roles, each: bool) -> pd.DataFra
     ):
         if name is not None:
             columns[name] = np.arange(rows) == rows - 1 if flag else np.zeros(rows, bool)
-    for c, name in enumerate(roles.static):
-        columns[name] = np.nan if episode.static is None else episode.static[c]
+    if episode.static is not None:
+        columns |= decoded(np.tile(episode.static, (rows, 1)), roles.static, levels)
     return pd.DataFrame(columns)
+
+
+def _actions(action: NDArray[Any], rows: int, roles: Roles) -> dict[str, Any]:
+    """Columns of the action, with none in the last row."""
+    import pandas as pd
+
+    if roles.levels:
+        code = ActionCode(roles, roles.levels)
+        if roles.mixed:
+            action = code.pack(action[:, 0].astype(np.int64), action[:, 1:])
+        action = code.user_values(action, one=False)
+    columns = {}
+    for name, kind, values in zip(
+        roles.action, roles.kinds, action.reshape(len(action), -1).T, strict=False
+    ):
+        column = pd.Series(values).reindex(range(rows))
+        if kind == "continuous":
+            column = column.astype(np.float64)
+        elif not roles.levels:
+            column = column.astype("Int64")
+        columns[name] = column
+    return columns
 
 
 def as_id(value: Any) -> AgentId:

@@ -97,12 +97,12 @@ def write_minari(panel: PanelDataset, folder: Path, name: str = "twinfold/panel-
     if folder.exists():
         raise UsageError(f"{folder} exists already; choose another folder")
     episodes, origin = episodes_of(panel)
-    box = gym.spaces.Box(-np.inf, np.inf, (len(origin.roles.state),), np.float64)
-    if panel.action_levels is not None:
-        low, high = int(panel.action_levels.min()), int(panel.action_levels.max())
-        acts: Any = gym.spaces.Discrete(high - low + 1, start=low)
-    else:
-        acts = gym.spaces.Box(-np.inf, np.inf, (len(origin.roles.action),), np.float64)
+    state, action = episodes[0].state, np.concatenate([e.action for e in episodes])
+    box = gym.spaces.Box(-np.inf, np.inf, state.shape[1:], np.float64)
+    acts: Any = gym.spaces.Box(-np.inf, np.inf, action.shape[1:], np.float64)
+    if action.ndim == 1:
+        low, high = int(action.min()), int(action.max())
+        acts = gym.spaces.Discrete(high - low + 1, start=low)
     buffers = [_buffer(EpisodeBuffer, i, episode) for i, episode in enumerate(episodes)]
     (folder / "data").mkdir(parents=True)
     storage = MinariStorage.new(folder / "data", box, acts, data_format="hdf5")
