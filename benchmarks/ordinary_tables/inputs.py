@@ -117,8 +117,8 @@ def run(case: str, seed: int) -> None:
     kind = case.split(",", maxsplit=1)[0]
     df = rooms(seed) if kind == "rooms" else visits(seed, "even" in case, "doses" in case)
     roles, ahead = ROLES[kind], 24 if kind == "rooms" else 10
-    row = df.groupby("id").cumcount(ascending=False)
-    past, coming = df[row >= ahead], df[row <= ahead]
+    row = np.asarray(df.groupby("id").cumcount(ascending=False))
+    past, coming = df.loc[row >= ahead], df.loc[row <= ahead]
     begun = time.perf_counter()
     panel = PanelDataset.from_frame(past, roles)
     model = fit(panel, log=lambda line: print(f"{case}: {line}", flush=True))
@@ -130,8 +130,8 @@ def run(case: str, seed: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = answer(model, asked)
-    truth = coming[row[row <= ahead] < ahead][states].to_numpy()
-    first = coming[row[row <= ahead] == ahead][states].to_numpy()
+    truth = np.asarray(coming.loc[row[row <= ahead] < ahead, states])
+    first = np.asarray(coming.loc[row[row <= ahead] == ahead, states])
     inside = [
         (truth[:, d] >= found[f"{name}_lower"]) & (truth[:, d] <= found[f"{name}_upper"])
         for d, name in enumerate(states)
@@ -160,7 +160,7 @@ def own_linear(past: pd.DataFrame, coming: pd.DataFrame, roles: dict[str, Any]) 
         known = np.column_stack([np.ones(len(own)), x, own[inputs]])[:-1]
         weights = np.linalg.lstsq(h * known, np.diff(x, axis=0), rcond=None)[0]
         after = coming[coming["id"] == name]
-        state, told, length = x[-1], after[inputs].to_numpy(), np.diff(after["t"])
+        state, told, length = x[-1], np.asarray(after[inputs]), np.diff(after["t"])
         for k, step in enumerate(length):
             state = state + step * np.concatenate([[1.0], state, told[k]]) @ weights
             out.append(state)

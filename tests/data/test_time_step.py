@@ -91,6 +91,7 @@ def test_uneven_times_are_found_where_steps_would_be_lost(
         assert panel.n_transitions == every
         known = panel.transitions().known
         assert known is not None
+        assert isinstance(panel.time_step, float)
         np.testing.assert_allclose(known[:, -1] * panel.time_step, np.concatenate(gaps))
     for word in ("regular", "variable"):
         found = PanelDataset.from_frame(df, roles, time_step=word)

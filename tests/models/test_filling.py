@@ -83,8 +83,10 @@ def test_the_filter_is_that_of_a_plain_loop() -> None:
             np.testing.assert_allclose(norm.encode_state(found.state[row]), m, rtol=1e-6, atol=1e-7)
             if row == rows[-1]:
                 break
-            after = step(n, m, row)
-            A = np.stack([(step(n, m + 1e-5 * e, row) - after) / 1e-5 for e in np.eye(2)], axis=1)
+            after = step(n, m, int(row))
+            A = np.stack(
+                [(step(n, m + 1e-5 * e, int(row)) - after) / 1e-5 for e in np.eye(2)], axis=1
+            )
             P = A @ P @ A.T
             trust = sigma / (sigma + np.diag(P)) if not seen.all() else np.ones(2)
             np.testing.assert_allclose(found.trust[row], trust, rtol=1e-4, atol=1e-6)

@@ -191,7 +191,7 @@ def test_what_was_not_observed_does_not_matter() -> None:
     parts = [masked._replace(target=jnp.where(weight, data.target, x)) for x in (0.0, 50.0)]
     solve = factor_regression.solve_factors
     found = [solve([start], part, every(part))[0].agents for part in parts]
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
     assert np.abs(np.asarray(found[0])[:3] - TRUE[:3]).max() < 0.3
     whole = data._replace(weight=jnp.ones_like(data.target))
     one, two = (

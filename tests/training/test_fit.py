@@ -741,7 +741,7 @@ def test_a_table_with_holes_goes_through_all_that_a_run_can_do(tmp_path: Path) -
         )
         state, true = start, []
         for h in range(10):
-            state = respond(own[list(some.agent_ids)], state, actions[:, h, 0])
+            state = respond(own[[int(agent) for agent in some.agent_ids]], state, actions[:, h, 0])
             true.append(state)
         error.append(np.sqrt(np.mean((paths - np.stack(true, axis=1)) ** 2)))
     assert error[0] < 3 * error[1] + 0.02

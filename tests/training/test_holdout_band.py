@@ -133,6 +133,7 @@ def test_only_observed_values_count_in_errors_and_band() -> None:
 
 def test_a_column_that_was_never_observed_has_no_limits_and_one_seen_late_those_of_then() -> None:
     fold, paths, _ = holes(0.0)
+    assert fold.held.weight is not None
     weight = fold.held.weight.copy()
     weight[:, :2, 1] = 0
     late = held_out_band([fold._replace(held=fold.held._replace(weight=weight))], [paths], 0.8)

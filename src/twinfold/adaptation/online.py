@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -92,7 +93,7 @@ class Tracker:
                 own = [float(str(value) == level) for level in levels]
                 values[0, first : first + len(levels)] = own if any(own) else np.nan
                 continue
-            if not isinstance(value, Real) or not np.isfinite(value):
+            if not isinstance(value, Real) or not math.isfinite(float(value)):
                 raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
             values[0, names.index(name)] = value
         standard = known.static.standard(values)[0]

@@ -432,7 +432,7 @@ def _one_per_agent(
     changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows]])
     if changed.any():
         row = int(np.argmax(changed))
-        what = f"{shown(values[row])} after {shown(out[agent[row]])}"
+        what = f"{shown(float(values[row]))} after {shown(float(out[agent[row]]))}"
         advice = "a static column has one value per agent; make it a state, or correct it"
         notes.bad_rows(str(series.name), "static", what, changed, advice)
     np.fmin.at(out, agent[rows], values[rows])  # of rounded ones, the smallest

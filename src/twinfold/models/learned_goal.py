@@ -114,7 +114,7 @@ def fit_goal(dataset: PanelDataset) -> tuple[LearnedGoal | None, list[str]]:
     if not (rewarded or ended) or not roles.action:
         return None, lines  # without actions nothing is planned
     first = np.flatnonzero(dataset.segment[1:] == dataset.segment[:-1])
-    whole = np.isfinite(dataset.state).all(axis=1)
+    whole = np.asarray(np.isfinite(dataset.state).all(axis=1))
     first = first[whole[first] & whole[first + 1]]
     rows = np.random.default_rng(5).permutation(len(first))
     first = np.sort(first[rows[: GOAL.rows]])
