@@ -91,7 +91,6 @@ def test_a_valid_table(twinfold: Any, table: Any) -> None:
     ("rows", "named"),
     [
         ([*ROWS, "b,1,3,3,"], ["row 5 (line 7)", "agent 'b'", "t 1"]),
-        (["a,0,,2,0", *ROWS[1:]], ["'speed'", "row 0 (line 2)", "agent 'a'", "NaN"]),
         (["a,0,1,inf,0", *ROWS[1:]], ["'load [kN]'", "row 0", "agent 'a'", "infinity"]),
         (["a,0,fast,2,0", *ROWS[1:]], ["'speed'", "row 0", "agent 'a'", "'fast'"]),
         (["a,0,1,2,0.5", *ROWS[1:]], ["'gear'", "row 0", "agent 'a'", "0.5 is no integer"]),

@@ -190,13 +190,13 @@ def test_texts_and_numbers_for_no_value() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(5, 1, 60).round(2).astype(str).astype(object)
     y = x.copy()
-    x[::10], x[3], x[4] = ".", "<0.05", "NA"
+    x[::10], x[3], x[4] = "?", "<0.05", "NA"
     y[::7] = "-999"
     words = np.array(["high", "low"], object)[np.arange(60) % 2]
     columns = {name: pd.Series(v) for name, v in (("x", x), ("y", y), ("w", words))}
-    assert [guess.value for guess in guess_missing(columns)] == [".", "-999"]
+    assert [guess.value for guess in guess_missing(columns)] == ["?", "-999"]
     x[5] = "-999.0"  # far from all others here too, but alone: it may be a value
-    assert [g.value for g in guess_missing({"x": pd.Series(x), "y": pd.Series(y)})] == ["."]
+    assert [g.value for g in guess_missing({"x": pd.Series(x), "y": pd.Series(y)})] == ["?"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from twinfold.cli.values import Agents, Place, Seed
 from twinfold.errors import InvalidDataError, UsageError
 
 if TYPE_CHECKING:
+    from twinfold.data.import_table import Imported
     from twinfold.data.panel import PanelDataset
 
 ExportFormat = Literal["minari", "d3rlpy", "parquet"]
@@ -122,7 +123,6 @@ def import_(
         replace: Write the manifest anew if there is one.
         json: Print a record instead of tables.
     """
-    from twinfold.cli.render import show_import
     from twinfold.data.import_table import import_table
     from twinfold.data.rl.convert import is_episodes
 
@@ -135,24 +135,29 @@ def import_(
     if no_action:
         known |= {"action": [], "action_type": "none"}
     found = import_table(table, known, columns.form.given(), replace=replace)
-    written = found.report is not None and found.report.ok
     if json:
         print_json(found.record())
     else:
-        show_import(console(), found)
+        _show_import(found)
+    return 0 if found.written else InvalidDataError.exit_code
+
+
+def _show_import(found: Imported) -> None:
+    """Show what a table is taken for, what is wrong with it, and what was written."""
+    from twinfold.cli.render import show_import
+
+    show_import(console(), found)
     problems = [] if found.report is None else list(found.report.problems)
     problems += [
         f"no column could be told to be the {role}: give --{role}"
         + (", or --no-action if nobody acts" if role == "action" else "")
         for role in found.missing
     ]
-    if not json:
-        for line in problems:
-            print(f"error: {line}", file=sys.stderr)
-        for line in found.report.warnings if found.report else ():
-            warn(line)
-        print(f"manifest: {found.place}" if written else "nothing was written")
-    return 0 if written else InvalidDataError.exit_code
+    for line in problems:
+        print(f"error: {line}", file=sys.stderr)
+    for line in found.report.warnings if found.report else ():
+        warn(line)
+    print(f"manifest: {found.place}" if found.written else "nothing was written")
 
 
 def _import_episodes(source: Path, out: Path | None, each: bool, json: bool) -> None:

@@ -129,13 +129,13 @@ def state_rows(text: str, names: Sequence[str]) -> list[list[float]]:
 @Parameter(name="*", group="Format of the table")
 @dataclass(frozen=True)
 class FormatFlags:
-    """How the values of a table are written; what is not given is the manifest's, or plain.
+    """How values are written; what is not given is the manifest's, or plain.
 
     Attributes:
         decimal: Mark before decimals: "." or ",".
         thousands: Mark between thousands: "," "." "'" "_" or a blank.
         date_format: How times are written, such as %d.%m.%Y; ISO 8601 needs none.
-        time_zone: Of local times, such as Europe/Berlin, for changes of the clock.
+        time_zone: Of local times, such as Europe/Berlin.
         missing: Texts and numbers that stand for no value, separated by commas, such as .,-999.
         censored: Take <0.05 as its bound; as missing if left out.
         encoding: Of a text file, such as cp1252 or utf-16.
@@ -186,8 +186,7 @@ class RoleFlags:
             (weather, a price, the day of the week).
         align: next if an action stands in the row of the state that it is taken in, same-row if
             in that of its outcome; exogenous columns likewise.
-        calendar: What integer times are: month (202312), day (20231231), quarter (20234), week
-            (202352), or none for numbers; told from the data if left out.
+        calendar: What integer times are: month (202312), day, quarter (20234), week (202352), none.
         form: How values are written.
     """
 
@@ -220,8 +219,7 @@ class RoleFlags:
         Raises:
             UsageError: some flags were given, but not all that are needed.
         """
-        given = self.known(table)
-        if not given:
+        if not (given := self.known(table)):
             return None
         from twinfold.data.manifest import manifest_path
 
@@ -243,14 +241,13 @@ class RoleFlags:
 
     def known(self, table: Path) -> dict[str, Any]:
         """Return the roles that were given, however few."""
-        fields = [entry.name for entry in dataclass_fields(self) if entry.name != "form"]
-        given = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
-        lists = {name: value for name, value in given.items() if isinstance(value, list)}
-        there: Collection[str] = ()
+        held = {entry.name: getattr(self, entry.name) for entry in dataclass_fields(self)}
+        given = {name: x for name, x in held.items() if x is not None and name != "form"}
+        lists, there = {name: x for name, x in given.items() if isinstance(x, list)}, ()
         if any("," in value for values in lists.values() for value in values):
             from twinfold.data.io import column_names
 
-            there = column_names(table, self.form.given())
+            there = tuple(column_names(table, self.form.given()))
         return {**given, **{role: names(lists[role], there) for role in lists}}
 
 

@@ -72,16 +72,20 @@ class Imported:
         )
 
     @property
+    def written(self) -> bool:
+        """Whether the table can be used, so that its manifest is written."""
+        return self.report is not None and self.report.ok
+
+    @property
     def place(self) -> Path:
         """Where the manifest goes."""
         return manifest_path(self.table)
 
     def record(self) -> dict[str, Any]:
         """Return all of it, ready for JSON."""
-        written = self.report is not None and self.report.ok
         return {
             "table": str(self.table),
-            "manifest": str(self.place) if written else None,
+            "manifest": str(self.place) if self.written else None,
             "columns": {n: {"role": r or None, "why": w} for n, (r, w) in self.columns.items()},
             "settings": {n: {"value": g.value, "why": g.why} for n, g in self.settings.items()},
             "roles": self.roles,
@@ -119,7 +123,7 @@ def import_table(
     if file.exists() and not replace:
         raise UsageError(f"{file} is there already; --replace writes it anew")
     found = guess_table(path, roles or {}, form or {})
-    if found.report is not None and found.report.ok:
+    if found.written:
         atomic_write_text(file, found.manifest.text())
     return found
 

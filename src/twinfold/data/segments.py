@@ -202,20 +202,8 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     )
     notes.warnings += _degree_lines(roles, state, inner)
     notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
-    told_rows = SortedRows(
-        roles=roles,
-        state=state,
-        action=told,
-        reward=reward,
-        agent=agent[keep],
-        static=table.static,
-        exogenous=None if table.exogenous is None else table.exogenous[order],
-        levels=table.levels,
-        inner=inner,
-        order=order,
-        acting=acting,
-    )
-    notes.warnings += fault_lines(told_rows, notes)
+    sorted_rows = (state, told, reward, agent[keep], inner, order, acting)
+    notes.warnings += fault_lines(_sorted_rows(table, roles, *sorted_rows), notes)
     code, levels, code_roles = coded_actions(action, inner, roles, table.words, notes)
     starts = np.r_[True, ~inner[:-1]]
     by_use = np.argsort(~active, kind="stable")  # agents with a transition, then those left out
@@ -247,6 +235,25 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         "levels": table.levels,
         "uneven": rows.uneven,
     }
+
+
+def _sorted_rows(
+    table: Table,
+    roles: Roles,
+    state: Floats,
+    action: Floats,
+    reward: Floats | None,
+    agent: NDArray[Any],
+    inner: Mask,
+    order: NDArray[Any],
+    acting: NDArray[Any],
+) -> SortedRows:
+    """What the faults are told from."""
+    exogenous = None if table.exogenous is None else table.exogenous[order]
+    static, levels = table.static, table.levels
+    return SortedRows(
+        roles, state, action, reward, agent, static, exogenous, levels, inner, order, acting
+    )
 
 
 def _sort(table: Table) -> tuple[NDArray[Any], NDArray[Any], tuple[AgentId, ...]]:
