@@ -90,7 +90,7 @@ def random_model(task: Task, config: FitConfig, n_agents: int = 500) -> FittedMo
     import numpy as np
 
     from twinfold.benchmark.collect import task_roles
-    from twinfold.data.panel import DataRanges
+    from twinfold.data.transitions import DataRanges
     from twinfold.models.factor_model import init_factor_model
     from twinfold.models.fitted_model import DataSample, FittedModel
     from twinfold.models.linear_sums import LinearData

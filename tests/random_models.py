@@ -17,8 +17,9 @@ import pandas as pd
 
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.config import FitConfig
-from twinfold.data.panel import DataRanges, PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
+from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.models.factor_model import FactorModel, init_factor_model, structures
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear_sums import LinearData, linear_data

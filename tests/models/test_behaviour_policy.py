@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models.behaviour_policy import (
     AgentBehaviour,
     Behaviour,
@@ -21,7 +21,8 @@ from twinfold.models.behaviour_policy import (
     init_behaviour,
 )
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
 

@@ -15,7 +15,7 @@ from twinfold.data.filled import interpolated
 from twinfold.models.filling import FILLING, Own, filled_in, filtered
 from twinfold.models.linear import fit_linear
 from twinfold.models.linear_sums import linear_data, linear_features_of
-from twinfold.models.normalizer import fit_normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.own_linear import own_linear
 
 ROLES: dict[str, Any] = {

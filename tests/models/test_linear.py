@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models.linear import (
     ALIKE,
     KINDS,
@@ -21,7 +21,8 @@ from twinfold.models.linear import (
     rollout_linear,
 )
 from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 
 N_AGENTS, N_ROWS = 6, 20
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from hypothesis import given, strategies as st
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models.linear import KINDS, best_ridge, fit_linear, ratios
 from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.own_linear import own_deviations, own_linear
 
 N = 5

@@ -11,14 +11,9 @@ from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 
 from twinfold.data.angles import wrap
-from twinfold.data.panel import Transitions
-from twinfold.models.normalizer import (
-    Normalizer,
-    erratic_columns,
-    fit_normalizer,
-    unit_problems,
-    unreachable,
-)
+from twinfold.data.transitions import Transitions
+from twinfold.models.normalizer import Normalizer, unreachable
+from twinfold.models.normalizer_fit import erratic_columns, fit_normalizer, unit_problems
 
 
 def transitions(state: Any, next_state: Any, action: Any = None) -> Transitions:

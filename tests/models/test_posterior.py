@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from twinfold.adaptation import empirical_bayes as empirical
 from twinfold.adaptation.empirical_bayes import empirical_prior, maximised, trained_posterior
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models import posterior as module
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Evidence, Posterior, features_of, gather, misfit, solve

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from twinfold.config import FitConfig
-from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
+from twinfold.data.transitions import DataRanges
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import FactorModel, Layer
 from twinfold.models.fitted_model import DataSample, FittedModel

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.planning import (
     ICEM,
     Objective,

@@ -31,7 +31,8 @@ from twinfold.adaptation.input_checks import (
 from twinfold.adaptation.known_columns import known_rows, with_known
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.levels import coded_names
-from twinfold.data.panel import DataRanges, PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.behaviour_policy import Behaviour
 from twinfold.models.filling import filled_by

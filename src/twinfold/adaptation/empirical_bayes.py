@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adaptation_settings import POSTERIOR
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.metrics import robust_scale
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearFit

@@ -13,9 +13,10 @@ from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.adaptation.known_columns import check_known, known_doubts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
 from twinfold.data.levels import coded_names
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.data.time_step import joins, step_ratio, step_text
+from twinfold.data.transitions import Transitions
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.normalizer import Normalizer, far_text, unreachable

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from twinfold.data.issues import some
 from twinfold.data.levels import coded_names
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
 from twinfold.data.time_step import step_ratio
+from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 

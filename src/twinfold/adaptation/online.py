@@ -14,7 +14,7 @@ from twinfold.adaptation.adapt import with_evidence
 from twinfold.data.ids import AgentId, canonical_ids, match_ids
 from twinfold.data.levels import coded_names
 from twinfold.data.memory import start_of, with_memory
-from twinfold.data.panel import DataRanges, Transitions
+from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.filling import FILLING
 from twinfold.models.fitted_model import FittedModel

@@ -26,8 +26,10 @@ from twinfold import __version__
 from twinfold.baselines.cadm import Batch, CaDMNets, action_code, loss_of, random_nets
 from twinfold.baselines.cadm_model import CaDM, CaDMInfo
 from twinfold.baselines.cadm_settings import CaDMSettings, Variant
-from twinfold.data.panel import PanelDataset, Transitions
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.run_info import HIDDEN
 from twinfold.utils.cores import usable_cores
 from twinfold.utils.seeds import check_seed

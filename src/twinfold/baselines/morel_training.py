@@ -28,7 +28,8 @@ from twinfold.baselines.morel import (
 from twinfold.baselines.morel_model import MOReL, MOReLInfo
 from twinfold.baselines.morel_settings import MOReLSettings
 from twinfold.data.ids import AgentId
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.run_info import HIDDEN

@@ -13,9 +13,7 @@ from .manifest import (
     read_manifest as read_manifest,
 )
 from .panel import (
-    DataRanges as DataRanges,
     PanelDataset as PanelDataset,
-    Transitions as Transitions,
 )
 from .rl.convert import (
     episode_table as episode_table,
@@ -24,5 +22,9 @@ from .rl.convert import (
 )
 from .roles import Roles as Roles
 from .table_format import TableFormat as TableFormat
+from .transitions import (
+    DataRanges as DataRanges,
+    Transitions as Transitions,
+)
 from .validate import ValidationReport as ValidationReport, check as check
 from .windows import Windows as Windows, hold_out as hold_out

@@ -6,10 +6,9 @@ columns as coded, and where times are uneven the length of the step.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,13 @@ from numpy.typing import NDArray
 from twinfold.data.actions import ActionCode
 from twinfold.data.calendars import from_counts
 from twinfold.data.filled import Filled, interpolated
+from twinfold.data.fingerprint import fingerprint
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
-from twinfold.data.levels import Levels, coded_names, decoded
-from twinfold.data.memory import changes_before, with_memory
+from twinfold.data.levels import Levels, decoded
+from twinfold.data.memory import changes_before
 from twinfold.data.roles import Roles
 from twinfold.data.time_step import differences, ticks_from_step
+from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.text import clipped
 
@@ -32,114 +33,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
-
-
-class DataRanges(NamedTuple):
-    """Smallest and largest value of each state ``(D,)`` and action ``(A,)`` column, in its units.
-
-    Actions of a trajectory's last row do not count. A discrete action gives its levels' range,
-    ``(1,)``.
-    """
-
-    state_low: Floats
-    state_high: Floats
-    action_low: Floats
-    action_high: Floats
-
-    def union(self, other: DataRanges) -> DataRanges:
-        """The ranges of both data sets together; NaN is no value."""
-        return DataRanges(
-            np.fmin(self.state_low, other.state_low),
-            np.fmax(self.state_high, other.state_high),
-            np.fmin(self.action_low, other.action_low),
-            np.fmax(self.action_high, other.action_high),
-        )
-
-    def over_agents(self) -> DataRanges:
-        """The ranges of all agents together, of ranges by agent ``(N, D)`` and ``(N, A)``."""
-        low, high = np.fmin.reduce, np.fmax.reduce
-        return DataRanges(
-            low(self.state_low), high(self.state_high), low(self.action_low), high(self.action_high)
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Transitions:
-    """Everything observed of the form (agent, state, action, next state).
-
-    Attributes:
-        agent: ``(K,)`` int32, index into ``PanelDataset.agent_ids``.
-        state: ``(K, D)`` float64, raw units.
-        action: ``(K, A)`` float64, or ``(K,)`` int32 index into ``action_levels`` if discrete.
-        next_state: ``(K, D)`` float64.
-        segment: ``(K,)`` int32, the contiguous trajectory a transition belongs to.
-        step: ``(K,)`` int32, its position in that segment, from 0.
-        memory: ``(K, m D)``, changes of the state before ``state``, the latest first, raw units;
-            NaN where they are not known. None for a model without memory.
-        known: ``(K, E)``, known inputs during each transition; None without such inputs.
-        known_after: ``(K, E)``, those in the row of ``next_state``.
-        present: ``(K, D)`` bool, which values of ``state`` were observed; what was not is filled
-            in. None if all were, as ``weight``.
-        weight: ``(K, D)`` in [0, 1], how much each column of ``next_state`` counts: nothing where
-            it was not observed, less where what is filled in ``state`` makes it uncertain.
-    """
-
-    agent: Ints
-    state: Floats
-    action: Floats | Ints
-    next_state: Floats
-    segment: Ints
-    step: Ints
-    memory: Floats | None = None
-    known: Floats | None = None
-    known_after: Floats | None = None
-    present: NDArray[np.bool_] | None = None
-    weight: Floats | None = None
-
-    def __len__(self) -> int:
-        """K, the number of transitions."""
-        return len(self.agent)
-
-    @property
-    def start(self) -> Floats:
-        """What a prediction starts from, ``(K, D + m D + E)``: states, changes before, inputs."""
-        return with_memory(self.state, self.memory, self.known)
-
-    def select(self, rows: NDArray[Any]) -> Transitions:
-        """The transitions of a boolean mask ``(K,)`` or of an index array, in that order."""
-        parts: list[Any] = [self.memory, self.known, self.known_after, self.present, self.weight]
-        return Transitions(
-            self.agent[rows],
-            self.state[rows],
-            self.action[rows],
-            self.next_state[rows],
-            self.segment[rows],
-            self.step[rows],
-            *(None if part is None else part[rows] for part in parts),
-        )
-
-    @property
-    def counted(self) -> NDArray[np.bool_] | None:
-        """Which values of ``next_state`` were observed, ``(K, D)``; None if all were."""
-        return None if self.weight is None else self.weight > 0
-
-    @property
-    def observed(self) -> Floats:
-        """States ``(K, D)``, NaN where they were not observed."""
-        return self.state if self.present is None else np.where(self.present, self.state, np.nan)
-
-    @property
-    def truth(self) -> Floats:
-        """Next states ``(K, D)``, NaN where they were not observed."""
-        if self.weight is None:
-            return self.next_state
-        return np.where(self.weight > 0, self.next_state, np.nan)
-
-    @property
-    def complete(self) -> NDArray[np.bool_]:
-        """Of which transitions the whole ``state`` was observed, ``(K,)``."""
-        whole: Any = np.ones(len(self), bool) if self.present is None else self.present.all(axis=1)
-        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -491,44 +384,7 @@ class PanelDataset:
         Static columns describe agents and are no observations: the same rows are the same data,
         with or without them.
         """
-        names = [str(name) for name in self.agent_ids]
-        by_name = np.argsort(np.asarray(names, dtype=object), kind="stable")
-        place = np.empty(self.n_agents, dtype=np.int64)
-        place[by_name] = np.arange(self.n_agents)
-        rows = np.argsort(place[self.agent], kind="stable")
-        # Without such columns as before there were those roles: old records still hold.
-        later = ("angle", "carried", "exogenous")
-        absent = {"static", "calendar", *(name for name in later if not getattr(self.roles, name))}
-        digest = hashlib.sha256(self.roles.model_dump_json(exclude=absent).encode())
-        counts = np.bincount(self.agent, minlength=self.n_agents)
-        for i in by_name:
-            digest.update(f"{names[i]}\0{counts[i]}\0".encode())
-        if self.episode is not None:
-            digest.update("\0".join(str(name) for name in self.episode_ids).encode())
-            digest.update(self.episode[rows].astype("<i4").tobytes())
-        if self.time.dtype.kind in "mM":
-            digest.update(self.time[rows].view("<i8").tobytes())
-        else:
-            digest.update(_canonical(self.dates[rows]))
-        digest.update(_canonical(self.state[rows]))
-        if self.action_levels is not None:
-            levels = np.append(self.action_levels.astype(np.float64), np.nan)
-            digest.update(_canonical(levels[self.action[rows].astype(np.int32)]))
-        else:
-            digest.update(_canonical(self.action[rows]))
-        for values in (self.reward, self.terminated, self.truncated):
-            digest.update(b"-" if values is None else _canonical(values[rows]))
-        if self.exogenous is not None:
-            digest.update(_canonical(self.exogenous[rows]))
-            digest.update(repr(coded_names(self.roles.exogenous, self.levels)).encode())
-        return digest.hexdigest()
-
-
-def _canonical(values: NDArray[Any]) -> bytes:
-    """Bytes that do not depend on the kind of number, of zero or of NaN."""
-    numbers = values.astype("<f8") + 0.0  # -0.0 + 0.0 is 0.0
-    numbers[np.isnan(numbers)] = np.nan
-    return numbers.tobytes()
+        return fingerprint(self)
 
 
 def _take_ids(ids: tuple[AgentId, ...], index: Ints) -> Any:

@@ -7,7 +7,7 @@ table read from a CSV the line of the file is given too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from twinfold.data.action_levels import read_actions
 from twinfold.data.actions import ActionCode
 from twinfold.data.arrow_columns import as_pandas
 from twinfold.data.calendars import calendar_line
-from twinfold.data.coding import Words, as_words, coded_words, holds_words, read_coded
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.expression_value import expression_problems, with_expressions
 from twinfold.data.holes import agents_without_values
@@ -39,8 +38,8 @@ from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.joined_rows import join_rows
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
+from twinfold.data.side_columns import check_magnitude, read_exogenous, read_static
 from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
-from twinfold.data.table_settings import TABLE
 from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
 from twinfold.utils.text import clipped, listed
@@ -52,7 +51,6 @@ _NUMBERS = {
     "reward": "numbers are needed; replace it by a number",
     "action": "an amount is a number; choices (action type discrete) are integers such as 0, 1, 2, "
     "or words in every row",
-    "static": "give a date or a duration in years or days; or words in every row",
 }
 _DROP = "drop the row: the trajectory is then split there"
 _FILL = f"fill it in, or {_DROP}"
@@ -180,10 +178,10 @@ def _read(
         for role, name in (("terminated", roles.terminated), ("truncated", roles.truncated))
         if name is not None
     }
-    static, levels = _read_static(
+    static, levels = read_static(
         [columns[name] for name in roles.static], agent, len(agent_ids), notes
     )
-    exogenous, more = _read_exogenous([columns[name] for name in roles.exogenous], notes)
+    exogenous, more = read_exogenous([columns[name] for name in roles.exogenous], notes)
     if broken:
         return None
     actions, words = read_actions([columns[name] for name in roles.action], roles)
@@ -319,7 +317,7 @@ def _check_numbers(
         notes.bad_rows(column, role, "NaN (no value)", missing, absent)
     infinite = np.isinf(numbers.values) & used
     notes.bad_rows(column, role, "infinity", infinite, f"correct it, or {_DROP}")
-    _check_size(column, role, np.where(used, numbers.values, np.nan), notes)
+    check_magnitude(column, role, np.where(used, numbers.values, np.nan), notes)
 
 
 def _action_advice(rows: Rows, action: Numbers) -> str:
@@ -333,29 +331,6 @@ def _action_advice(rows: Rows, action: Numbers) -> str:
             "its outcome, give --align same-row"
         )
     return _FILL
-
-
-def _check_size(column: str, role: str, values: NDArray[np.float64], notes: Notes) -> None:
-    """Numbers that single precision cannot hold, and differences that it cannot hold."""
-    values = np.where(np.isinf(values), np.nan, values)
-    large = np.abs(values) > TABLE.largest
-    if large.any():
-        what = f"{values[np.argmax(large)]:g} is too large"
-        advice = f"correct it, or change the column's unit: {TABLE.largest:g} is the most"
-        if large.sum() > 1 and len(set(values[large])) == 1:
-            advice = (
-                f"if it stands for no value, give --missing {values[large][0]!s}; else {advice}"
-            )
-        notes.bad_rows(column, role, what, large, advice)
-        return
-    known = values[~np.isnan(values)]
-    away = np.abs(values - known[0]) if len(known) else values
-    if len(known) and 0 < np.nanmax(away) < TABLE.smallest:
-        farthest = int(np.nanargmax(away))
-        rows = np.arange(len(values)) == farthest
-        what = f"values differ by {away[farthest]:.3g} at the most, too little,"
-        advice = f"change the column's unit: differences of {TABLE.smallest:g} are the least"
-        notes.bad_rows(column, role, what, rows, advice)
 
 
 def _check_whole(column: str, values: NDArray[np.float64], used: Mask, notes: Notes) -> None:
@@ -376,87 +351,6 @@ def _read_flags(series: pd.Series, role: str, notes: Notes) -> Mask:
         value = clipped(series.iloc[int(np.argmax(bad))])
         notes.bad_rows(column, role, f"{value} is no flag", bad, "use true and false, or 1 and 0")
     return flags
-
-
-def _read_static(
-    columns: list[pd.Series], agent: NDArray[np.int64], n_agents: int, notes: Notes
-) -> tuple[NDArray[np.float64] | None, dict[str, tuple[str, ...]]]:
-    """One value per agent and static column, words coded; rows without one say nothing."""
-    parts, levels = [], {}
-    for series in columns:
-        column = str(series.name)
-        if holds_words(series):
-            words = coded_words(series, "static", notes)
-            code = np.where(words.null, np.nan, words.code)
-            own = _one_per_agent(
-                series, code, agent, n_agents, notes, lambda v, w=words: w.levels[int(v)]
-            )
-            one = Words(np.where(np.isnan(own), -1, own).astype(np.int64), words.levels)
-            levels[column] = words.levels
-            parts.append(one.indicators())
-            continue
-        numbers = as_numbers(series)
-        if numbers.null.all():
-            notes.warnings.append(f"column {column!r} (static) is empty: it says nothing")
-        if numbers.bad.any():
-            value = series.iloc[int(np.argmax(numbers.bad))]
-            advice = number_advice(value, _NUMBERS["static"])
-            what = f"{clipped(value)} is no number"
-            notes.bad_rows(column, "static", what, numbers.bad, advice)
-        infinite = np.isinf(numbers.values)
-        notes.bad_rows(column, "static", "infinity", infinite, "correct it, or leave it empty")
-        _check_size(column, "static", numbers.values, notes)
-        own = _one_per_agent(series, numbers.values, agent, n_agents, notes, lambda v: f"{v:.10g}")
-        parts.append(own[:, None])
-    return (np.concatenate(parts, axis=1) if parts else None), levels
-
-
-def _one_per_agent(
-    series: pd.Series,
-    values: NDArray[np.float64],
-    agent: NDArray[np.int64],
-    n_agents: int,
-    notes: Notes,
-    shown: Callable[[float], str],
-) -> NDArray[np.float64]:
-    """Return the value that all rows of an agent have, ``(n_agents,)``; NaN where none has any."""
-    out = np.full(n_agents, np.nan)
-    rows = np.flatnonzero(~np.isnan(values) & (agent >= 0))
-    first = np.full(n_agents, -1)
-    first[agent[rows[::-1]]] = rows[::-1]  # the first row of an agent is written last
-    has = first >= 0
-    out[has] = values[first[has]]
-    changed = np.zeros(len(series), bool)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity
-        away = np.abs(values[rows] - out[agent[rows]])
-    changed[rows] = away > TABLE.same_static * np.abs(out[agent[rows]])
-    if changed.any():
-        row = int(np.argmax(changed))
-        what = f"{shown(float(values[row]))} after {shown(float(out[agent[row]]))}"
-        advice = "a static column has one value per agent; make it a state, or correct it"
-        notes.bad_rows(str(series.name), "static", what, changed, advice)
-    np.fmin.at(out, agent[rows], values[rows])  # of rounded ones, the smallest
-    return out
-
-
-def _read_exogenous(
-    columns: list[pd.Series], notes: Notes
-) -> tuple[NDArray[np.float64] | None, dict[str, tuple[str, ...]]]:
-    """Exogenous columns, words coded, ``(R, E)``; NaN where there is no value."""
-    if not columns:
-        return None, {}
-    values, levels = read_coded(columns, "exogenous", notes)
-    for series in columns:
-        missing = as_words(series).null if str(series.name) in levels else as_numbers(series).null
-        column = f"column {str(series.name)!r} (exogenous)"
-        if missing.all():
-            notes.problems.append(f"{column} is empty: every value is missing; leave it out")
-        elif missing.any():
-            notes.warnings.append(
-                f"{column}: no value in {counted(int(missing.sum()), 'row')}, first at "
-                f"{notes.of(int(np.argmax(missing)))}; the agent's last one is taken"
-            )
-    return values, levels
 
 
 def _nothing_to_learn(agent_ids: tuple[AgentId, ...], roles: Roles, rows: int) -> str:

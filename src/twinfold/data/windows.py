@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.memory import with_memory
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError
 
 Floats = NDArray[np.float64]

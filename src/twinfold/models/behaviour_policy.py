@@ -24,7 +24,7 @@ import optax
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models.factor_model import Layer, hidden_layers, random_layer
 from twinfold.models.normalizer import Normalizer
 

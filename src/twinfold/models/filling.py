@@ -38,11 +38,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.filled import Filled, interpolated
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
 from twinfold.metrics import robust_scale
 from twinfold.models.linear import fit_linear
 from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
-from twinfold.models.normalizer import Normalizer, fit_normalizer
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.own_linear import own_linear
 
 Floats = NDArray[np.float64]

@@ -16,8 +16,8 @@ from twinfold.config import FitConfig
 from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
 from twinfold.data.levels import Levels, coded_names
-from twinfold.data.panel import DataRanges
 from twinfold.data.roles import Roles
+from twinfold.data.transitions import DataRanges
 from twinfold.errors import UsageError
 from twinfold.models.agent_dynamics import AgentDynamics, fold
 from twinfold.models.behaviour_policy import AgentBehaviour, Behaviour

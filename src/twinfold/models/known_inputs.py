@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.data.windows import HORIZON
 
 Floats = NDArray[np.float64]

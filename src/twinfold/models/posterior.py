@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer

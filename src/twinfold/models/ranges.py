@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.issues import counted
-from twinfold.data.panel import DataRanges, Transitions
+from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.models.fitted_model import FittedModel
 
 Floats = NDArray[np.float64]

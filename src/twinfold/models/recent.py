@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.memory import turned, with_memory
-from twinfold.data.panel import Transitions
 from twinfold.data.roles import Roles
+from twinfold.data.transitions import Transitions
 
 Floats = NDArray[np.float64]
 

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.linear import LinearFit
 from twinfold.models.linear_sums import linear_data
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.long_steps import acts_at_once
-from twinfold.models.normalizer import Normalizer, erratic_columns, fit_normalizer
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import erratic_columns, fit_normalizer
 from twinfold.training.factor_regression import solve_factors
 from twinfold.training.head_refinement import refine_heads
 from twinfold.training.train_step import TrainData, Unroll

@@ -46,7 +46,8 @@ from twinfold.models.known_inputs import wander
 from twinfold.models.learned_goal import fit_goal
 from twinfold.models.linear import LinearFit
 from twinfold.models.linear_sums import LinearData, linear_data
-from twinfold.models.normalizer import Normalizer, unit_problems
+from twinfold.models.normalizer import Normalizer
+from twinfold.models.normalizer_fit import unit_problems
 from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo

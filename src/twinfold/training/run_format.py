@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from twinfold.data.panel import DataRanges
+from twinfold.data.transitions import DataRanges
 from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
 from twinfold.models.learned_goal import LearnedGoal, SmoothFunction
 from twinfold.models.linear_sums import LinearData

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.angles import wrap
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.data.windows import Windows
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import fit_linear

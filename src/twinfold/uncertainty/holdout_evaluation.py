@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from twinfold.adaptation.adapt import panel_transitions, static_values
 from twinfold.data.angles import wrap
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
 from twinfold.data.windows import Windows, split_ends
 from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models.fitted_model import FittedModel

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
-from twinfold.data.panel import Transitions
+from twinfold.data.transitions import Transitions
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Evidence, gather
 from twinfold.validation.check import Check, said

@@ -27,7 +27,8 @@ from twinfold.benchmark.studies.covariate_map import fit_covariate_map
 from twinfold.benchmark.studies.study_data import described_panel, without_static
 from twinfold.benchmark.studies.study_fits import fit_summary, fitted
 from twinfold.benchmark.studies.study_settings import UnseenSettings
-from twinfold.data.panel import PanelDataset, Transitions
+from twinfold.data.panel import PanelDataset
+from twinfold.data.transitions import Transitions
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import rollout_factors
 from twinfold.tasks import Task
