@@ -60,17 +60,10 @@ def noisy_paths(
         return noisy_paths(model, agent, start, *whole, mean=mean)[:, :, parts.last[0]]
     noise = noise_of(model)
     model.check_reach(start, codes, known)
-    parts = in_parts(model.normalizer, codes[None], None if known is None else known[None])
-    if parts is not None:
-        acted, told = parts.action[0], parts.known[0]
-        paths = noisy_paths(model, agent, start, acted, n_draws, seed, told, mean=mean)
-        return paths[:, :, parts.last[0]]
     index = np.array([agent])
+    factors = factor_draws(model.posterior, index, n_draws, seed)[:, 0]
     if mean:
-        middle = np.asarray(model.members.agents)[:, agent]
-        factors = np.repeat(middle[:, None], n_draws, axis=1)
-    else:
-        factors = factor_draws(model.posterior, index, n_draws, seed)[:, 0]
+        factors = np.repeat(np.asarray(model.members.agents)[:, agent, None], n_draws, axis=1)
     horizon = len(codes)
     padded = 1 << (horizon - 1).bit_length()  # few lengths, few programs
     encoded = model.normalizer.encode_action(codes)

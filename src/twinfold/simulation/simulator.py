@@ -150,11 +150,10 @@ class Simulator:
                 mapping (a dict, a row or columns of a table) from their names to values. None for
                 where the agent's data ended.
             actions: ``(H,)`` or ``(Q, H)`` of the user's levels if the action is one discrete
-                column; of several columns ``(H, C)`` or ``(Q, H, C)`` of his values, words among
-                them, or a mapping from their names; a number of steps if there are none.
-                Of continuous columns
-                ``(H, A)`` or ``(Q, H, A)`` in raw units if it is continuous, where ``(H,)`` does
-                for a single column.
+                column; ``(H, A)`` or ``(Q, H, A)`` in raw units of continuous columns, where
+                ``(H,)`` does for a single one; ``(H, C)`` or ``(Q, H, C)`` of the user's values,
+                words among them, of several columns, or a mapping from their names; a number of
+                steps if there are none.
             warn: receives what is doubtful about the answer, such as a question far outside the
                 range of the data; None for ``warnings.warn``.
             before: ``(j, D)`` or ``(Q, j, D)``, the states of the rows before, the earliest first,
@@ -189,6 +188,13 @@ class Simulator:
         found = predict(model, who, start, codes, known)
         for line in _doubts(model, start, found, min_support):
             (warn or _warn)(f"agent {self.agent_id!r}: {line}")
+        return self._told(start, given, found, single)
+
+    def _told(
+        self, start: Floats, given: NDArray[Any], found: PredictedPaths, single: bool
+    ) -> Rollout:
+        """Return the predictions of Q questions, or of a single one, as users have them."""
+        model = self.model
 
         def own(values: NDArray[Any], axis: int = 0) -> Any:
             return np.take(values, 0, axis) if single else values
@@ -198,7 +204,7 @@ class Simulator:
             columns=model.roles.state,
             start=own(start[:, : len(model.roles.state)]),
             actions=own(given),
-            steps=np.arange(1, codes.shape[1] + 1),
+            steps=np.arange(1, found.states.middle.shape[1] + 1),
             centre=own(found.states.middle),
             members=own(found.members, 1),
             lower=own(found.states.lower),

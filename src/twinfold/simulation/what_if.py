@@ -22,6 +22,7 @@ from __future__ import annotations
 import datetime
 import functools
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -110,27 +111,16 @@ def answer(
     asked = read_queries(model, queries, strict=strict, future=future)
     start, lacking = complete_start(model, asked.agent, asked.start)
     asked = replace(asked, start=start)
-    warn = warn or functools.partial(warnings.warn, stacklevel=2)
-    for line in asked.warnings:
-        warn(line)
-    ids, roles = column(queries, QUERY), model.roles
-    far = outside_line(model, queries, asked)
-    if far is not None:
-        warn(f"{far}; {GUESS}")
-    if model.band is None:
-        warn(
-            "nothing was held out when the model was fitted: the band shows only how far the "
-            "members differ, which is too narrow"
-        )
     found = predict_queries(
         model, asked.agent, asked.start, asked.codes, asked.offset, asked.length, asked.known
     )
     doubts = lacking + _doubts(model, asked, found.middle)
     if min_support is not None:
         doubts += _abstentions(asked, found, min_support)
-    for hit, what in doubts:
-        more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
-        warn(f"query {clipped(ids.iloc[asked.first_row[hit[0]]])}{more}: {what}")
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
+    for line in _warnings(model, queries, asked, doubts):
+        warn(line)
+    ids, roles = column(queries, QUERY), model.roles
     taken = {
         QUERY: ids.iloc[asked.order].reset_index(drop=True),
         roles.agent: column(queries, roles.agent).iloc[asked.order].reset_index(drop=True),
@@ -142,6 +132,25 @@ def answer(
     if parts:
         table |= parts_columns(roles.state, tuple(table), *uncertainty_parts(model, asked))
     return pd.DataFrame(table, copy=False)
+
+
+def _warnings(
+    model: FittedModel, queries: pd.DataFrame, asked: Queries, doubts: list[Doubt]
+) -> Iterator[str]:
+    """Yield what is doubtful about the questions and their answers, a line each."""
+    yield from asked.warnings
+    far = outside_line(model, queries, asked)
+    if far is not None:
+        yield f"{far}; {GUESS}"
+    if model.band is None:
+        yield (
+            "nothing was held out when the model was fitted: the band shows only how far the "
+            "members differ, which is too narrow"
+        )
+    ids = column(queries, QUERY)
+    for hit, what in doubts:
+        more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+        yield f"query {clipped(ids.iloc[asked.first_row[hit[0]]])}{more}: {what}"
 
 
 def _doubts(model: FittedModel, asked: Queries, middle: Floats) -> list[Doubt]:
