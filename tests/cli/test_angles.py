@@ -71,4 +71,4 @@ def test_angles_are_states(
 def test_an_angle_alone_is_not_enough(twinfold: Any, table: Path) -> None:
     done = twinfold("data", "validate", table, "--angle", "heading")
     assert done.code == 2
-    assert "--agent, --time, --state, --action, --action-type missing" in done.err
+    assert "--agent, --time, --state missing" in done.err

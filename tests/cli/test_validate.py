@@ -263,7 +263,7 @@ def test_wrong_columns(twinfold: Any, place: Place, tmp_path: Path) -> None:
     assert "'x_dot'" in done.err
     done = twinfold("validate", place.run, place.fresh, "--agent", "agent_id")
     assert (done.code, done.out) == (2, "")
-    assert "--time, --state, --action, --action-type missing" in done.err
+    assert "--time, --state missing" in done.err
 
 
 def test_agents_of_one_transition(twinfold: Any, place: Place, tmp_path: Path) -> None:

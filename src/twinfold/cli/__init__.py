@@ -47,7 +47,7 @@ Exit codes: 0 success, 1 failure, 2 usage, 3 invalid data, 130 interrupted.
 # Where each command is, and what it does in a line: the first of its own help. A command's module
 # is loaded when it is called, because the flags of some are made from settings.
 COMMANDS = {
-    "data": ("data:app", "Collect, check and describe panel data."),
+    "data": ("data:app", "Collect, import, export, check and describe panel data."),
     "policies": ("policies:app", "Train and list the policies that the benchmark data comes from."),
     "fit": ("fit:fit", "Learn a simulator for every agent of a table."),
     "validate": ("validate:validate", "Try to prove a run wrong, and say what it may be used for."),
