@@ -12,14 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from twinfold.baselines.morel import random_net
 from twinfold.baselines.morel_model import MOReL, MOReLInfo
 from twinfold.baselines.morel_settings import MOReLSettings
+from twinfold.baselines.normalizer_arrays import normalizer_arrays, normalizer_of
 from twinfold.data.roles import Roles
-from twinfold.models.normalizer import Normalizer
 from twinfold.policy_learning.policy_file import PolicyRecord, arrays_of, built, record_of
 from twinfold.training.run_format import flatten, unflatten
 from twinfold.utils.array_file import Arrays, load_arrays, save_arrays, under
-
-_STATIC = ("angles", "history")  # follow from the roles, or are of no use here
-_NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 
 
 class _Record(BaseModel):
@@ -58,7 +55,7 @@ def save_morel(model: MOReL, path: Path) -> None:
         info=model.info,
     )
     arrays = {f"ensemble{name}": value for name, value in flatten(model.nets).items()}
-    arrays |= {f"normalizer.{name}": getattr(model.normalizer, name) for name in _NORMALIZER}
+    arrays |= normalizer_arrays(model.normalizer)
     arrays |= {f"policy.{name}": value for name, value in arrays_of(model.trained).items()}
     save_arrays(path, record, arrays)
 
@@ -79,15 +76,9 @@ def _build(record: _Record, arrays: Arrays) -> MOReL:
         KeyError: an array is missing.
         ValueError: an array does not fit.
     """
-    known: dict[str, Any] = {name: arrays[f"normalizer.{name}"] for name in _NORMALIZER}
-    normalizer = Normalizer(
-        **known,
-        angles=tuple(record.roles.state.index(name) for name in record.roles.angle),
-    )
+    normalizer = normalizer_of(arrays, record.roles)
     levels, n_state = record.action_levels, len(record.roles.state)
     n_code = len(record.roles.action) if levels is None else len(levels)
-    if normalizer.state_mean.shape != (n_state,):
-        raise ValueError(f"array 'normalizer.state_mean' must have {n_state} entries")
 
     def stack(key: Any) -> Any:
         keys = jax.random.split(key, record.config.members)
