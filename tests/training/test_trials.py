@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
+from twinfold.training import model_selection
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import load_run
@@ -224,6 +226,27 @@ def test_what_one_row_does_not_tell_is_read_from_several() -> None:
     assert model.info.history == model.history
     assert any("rows say what one row does not" in line for line in lines)
     assert model.info.validation["rmse"] < 0.3 * blind.info.validation["rmse"]
+
+
+def test_nets_find_in_earlier_rows_what_no_line_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of three lengths take turns, and go where the action says."""
+    one = replace(model_selection.SELECTION, histories=(2,))
+    monkeypatch.setattr(model_selection, "SELECTION", one)
+    rng = np.random.default_rng(0)
+    sign, phase = rng.choice([-1.0, 1.0], (30, 20)), rng.integers(0, 3, (30, 1))
+    size = np.array([2.0, 1.0, 0.5])[(np.arange(20) + phase) % 3]
+    x = np.cumsum(sign * size, axis=1) - sign * size
+    index = np.arange(30 * 20)
+    columns = {"id": index // 20, "t": index % 20, "x": x.ravel(), "a": sign.ravel()}
+    roles = {"agent": "id", "time": "t", "state": "x", "action": "a"}
+    data = PanelDataset.from_frame(pd.DataFrame(columns), {**roles, "action_type": "continuous"})
+    short = {"steps": 1500, "schedules": (1.0,), "shrinkages": (0.1,), "validation_members": 1}
+    nets = {"rank": 3, "members": 1, "state_net": (32,), "features": "joint"}
+    config = FitConfig(history="auto", behaviour_steps=0, effort="quick", **short, **nets)
+    lines: list[str] = []
+    model = fit(data, config, reserve=0, log=lines.append)
+    assert model.history > 1, lines
+    assert "nets" in next(line for line in lines if "chosen:" in line)
 
 
 def test_what_is_tried_with_a_memory_is_what_is_fitted() -> None:

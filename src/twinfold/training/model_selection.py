@@ -122,19 +122,55 @@ def _with_memory(
     longer = [Trials(each, cut_folds(dataset, each)) for each in problems]
     found = with_memory(trials, longer, tried[: len(KINDS)], log)
     if found is None:
-        return chosen, []
+        return _nets_with_memory(trials, longer, idle, chosen, log)
     other, simple = found
     if simple.mean > SELECTION.needed * chosen.mean:
         # Where no change at all is the best, what is a little better may be so by chance.
         better = chosen is not idle and simplest(trials, [chosen, simple])
         if better:
             log("  a memory makes the simple models better")
-        return (simple if better else chosen), [simple]
+        best = simple if better else chosen
+        best, more = _nets_with_memory(trials, longer, idle, best, log)
+        return best, [simple, *more]
     log(f"the last {other.problem.history} rows say what one row does not: going on with them")
     if not _options(problem)[0].rank:
         return simple, [simple]
     nets, more, _ = _nets(other, simple, idle, log)
     return _either(trials, simple, nets, log), [simple, *more]
+
+
+def _nets_with_memory(
+    trials: Trials, longer: list[Trials], idle: Trial, chosen: Trial, log: Log
+) -> tuple[Trial, list[Trial]]:
+    """Return nets that read more rows if they are better by more than chance, and what was tried.
+
+    Of earlier rows nets may make what no linear model does: all are tried at their shortest, and
+    where the best of them are better than what was chosen their training goes on.
+
+    Args:
+        trials: of models without a memory.
+        longer: of models that read more rows, fewer of them first.
+        idle: the trial of predicting no change.
+        chosen: the best so far.
+        log: receives one line per thing worth knowing.
+    """
+    config = trials.problem.config
+    if not longer or not _options(trials.problem)[0].rank:
+        return chosen, []
+    tried, firsts = [], []
+    for other in longer:
+        log(f"  nets that read the last {other.problem.history} rows:")
+        best, more, _ = _ladder(other, config, _lengths(config)[:1], Candidate(None), None, log)
+        firsts.append(best)
+        tried += more
+    place = int(np.argmin([first.mean for first in firsts]))
+    if not simplest(trials, [chosen, firsts[place]]):
+        log(f"  they have {firsts[place].mean:.4g}: no better than what one row tells")
+        return chosen, tried
+    other = longer[place]
+    log(f"the last {other.problem.history} rows say what one row does not: going on with them")
+    nets, more, _ = _nets(other, None, idle, log)
+    return min(firsts[place], nets, key=lambda trial: trial.mean), tried + more
 
 
 def _options(problem: TrainingContext) -> list[Structure]:
