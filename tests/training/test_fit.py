@@ -452,7 +452,7 @@ def test_reserved_agents_calibrate_the_band_and_are_known(
         jax.tree.leaves((alone.members, alone.normalizer, alone.band)),
         strict=True,
     ):  # nothing but the factors of more agents
-        np.testing.assert_array_equal(got[:, :7] if got.shape == (2, 12, 4) else got, expected)
+        np.testing.assert_array_equal(got[:, :7] if np.shape(got) == (2, 12, 4) else got, expected)
     assert model.posterior.trained.tolist() == [True] * 7 + [False] * 5
     assert model.info.agents == 7
     assert model.info.reserved_agents == 5

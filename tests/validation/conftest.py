@@ -84,7 +84,7 @@ def agents_with(statistics: Any = None, scores: Any = None, **more: Any) -> Any:
         "controls": {name: np.ones(rows) for name in CONTROLS},
     }
     if scores is not None:
-        found["ends"] = SimpleNamespace(mask=~np.isnan(scores))
+        found["ends"] = SimpleNamespace(mask=~np.isnan(scores), steps=~np.isnan(scores))
     return SimpleNamespace(**{**found, **more})
 
 
@@ -102,7 +102,7 @@ def agents_with_errors(ratio: Any, steps: int = 8, **controls: Any) -> Any:
         "rmse": rmse,
         "controls": {name: np.ones(n) for name in CONTROLS}
         | {name.replace("_", " "): np.broadcast_to(value, n) for name, value in controls.items()},
-        "ends": SimpleNamespace(mask=np.ones((n, steps), bool)),
+        "ends": SimpleNamespace(mask=np.ones((n, steps), bool), steps=np.ones((n, steps), bool)),
         "steady": np.zeros(n, bool),
     }
     found["by_horizon"] = {
