@@ -112,6 +112,23 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "a.csv"]
     found = import_table(tmp_path / "a.csv", {"action": "given"})
     assert found.roles["state"] == ["level"]
+    frame = table().query("patient == 'P0'").drop(columns="patient")
+    frame[["day", "level"]].to_csv(tmp_path / "b.csv", index=False)
+    assert import_table(tmp_path / "b.csv").missing == ("agent", "time")
+
+
+def test_dose_and_sample_rows_are_told(tmp_path: Path) -> None:
+    lines = ["ID,TIME,DV,AMT,EVID,MDV,SITE"]
+    for who, t in ((who, t) for who in (1, 2, 3) for t in (0, 2, 4)):
+        lines += [f"{who},{t},{t + who / 4},.,0,0,A"] + ([f"{who},{t},.,25,1,1,A"] * (t < 4))
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    found = import_table(tmp_path / "a.csv")
+    assert found.roles["state"] == ["DV"]
+    assert found.roles["action"] == ["AMT"]
+    assert found.report is not None
+    assert found.report.ok, found.report.problems
+    assert found.columns["EVID"] == ("", "says whether a dose or a sample stands in a row")
+    assert found.columns["SITE"] == ("", "constant (A)")
 
 
 def test_words_exogenous_columns_and_a_panel_without_actions(tmp_path: Path) -> None:
@@ -195,6 +212,8 @@ def test_texts_and_numbers_for_no_value() -> None:
     words = np.array(["high", "low"], object)[np.arange(60) % 2]
     columns = {name: pd.Series(v) for name, v in (("x", x), ("y", y), ("w", words))}
     assert [guess.value for guess in guess_missing(columns)] == ["?", "-999"]
+    mixed = pd.Series(["1,5", "2,5", "1.9", "2,0", "?"], dtype=object)  # a fault, not a missing one
+    assert [guess.value for guess in guess_missing({"x": mixed}, (",", ""))] == ["?"]
     x[5] = "-999.0"  # far from all others here too, but alone: it may be a value
     assert [g.value for g in guess_missing({"x": pd.Series(x), "y": pd.Series(y)})] == ["?"]
 

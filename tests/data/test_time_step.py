@@ -71,6 +71,7 @@ def _visits(gaps: list[list[float]]) -> pd.DataFrame:
     [
         ([[1, 1, 1, 1, 3] * 10], False),  # ten weekends: rows may be lost
         ([[1, 1, 1, 1, 3] * 20], True),
+        ([[2, 12, 12, 12]] * 8, True),  # a first sample soon after the dose
         ([[1.0] * 60 + [2.0] * 5], False),
         ([[0.25, 0.4, 1.1, 2.3, 0.7, 1.6, 3.1, 0.5, 1.9, 0.3]], True),
         ([[1.0, 1.1, 0.9, 1.05, 0.95, 1.2, 0.8] * 3], False),  # nothing is lost

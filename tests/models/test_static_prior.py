@@ -502,3 +502,28 @@ def test_a_fit_learns_what_they_say() -> None:
     lot: Any = dict(zip(frame["unit"].unique(), rng.permutation(40), strict=True))
     noise = PanelDataset.from_frame(frame.assign(tag=pd.Series(frame["unit"]).map(lot)), roles)
     assert (fit(noise, config).info.static_explained or 0) < 0.3
+
+
+def test_words_are_told_as_words() -> None:
+    rng, rows = np.random.default_rng(0), []
+    for who in range(20):
+        level = 0.0
+        for t in range(8):
+            dose = 3 * rng.normal()
+            rows.append((who, t, level, "north" if who % 2 else "south", dose))
+            level = 0.5 * level + 3 * (who % 2) + dose + rng.normal()
+    past = pd.DataFrame(rows, columns=["room", "t", "level", "site", "dose"])
+    roles = {"agent": "room", "time": "t", "state": "level", "action": "dose", "static": "site"}
+    roles["action_type"] = "continuous"
+    config = FitConfig(linear="levels", rank=0, behaviour_steps=0)
+    model = fit(PanelDataset.from_frame(past, roles), config, reserve=0)
+    new = past[past.room < 4].assign(t=lambda df: df.t + 100)
+    new["site"] = new["room"].map({0: "north", 1: "north", 2: "south", 3: "east"})
+    new["room"] = new["room"].replace({3: 103})
+    lines: list[str] = []
+    adapt(model, PanelDataset.from_frame(new, roles), warn=lines.append)
+    assert [line for line in lines if "(static)" in line] == [
+        "agent 0: 'site' (static) was 'south' and is 'north' now; the new value counts",
+        "agent 103: 'site' (static) is not known; without all of the static columns an agent "
+        "begins as the average one",
+    ]

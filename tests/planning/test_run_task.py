@@ -146,6 +146,33 @@ def test_the_expression_of_the_roles_is_used_unless_another_is_given() -> None:
         run_task(none)
 
 
+def test_a_plan_is_no_longer_than_an_episode(words: FittedModel) -> None:
+    found = plan(words, run_task(words, "level", max_steps=2), STICKY)
+    assert len(found.actions) == found.config.search.horizon == 2
+
+
+@pytest.mark.parametrize("reward", ["1 / (level - level)", "0 - level * 1e9"])
+def test_a_reward_that_is_no_number_is_refused(words: FittedModel, reward: str) -> None:
+    with pytest.raises(UsageError, match="no plan that was tried has a finite return"):
+        plan(words, run_task(words, reward), STICKY)
+
+
+def test_levels_are_counted_and_planned_with_where_values_are_missing() -> None:
+    frame = tanks(8, 15)
+    frame["other"] = np.where(np.arange(len(frame)) % 3 == 1, np.nan, frame["level"])
+    frame.loc[frame["mode"] == "hold", "mode"] = "fill"
+    frame.loc[40, "mode"] = "hold"
+    roles = {**ROLES, "state": ["level", "other"], "action": "mode", "action_type": "discrete"}
+    model = fit(PanelDataset.from_frame(frame, roles), FAST, reserve=0)
+    counts = frame[frame["t"] < 14].groupby("mode").size()
+    found = level_counts(model)  # rows that begin with a missing value count less
+    assert np.all((found <= counts[MODES]) & (found > 0.9 * counts[MODES]))
+    assert found[2] == 1
+    task = run_task(model, "-(next.level - 53)^2", forbidden="mode == 'hold'")
+    found = plan_once(model, task, 3, [50.0, 50.0], STICKY, warn=lambda line: None)
+    assert set(found.actions) <= {"drain", "fill"}
+
+
 def test_an_end_stops_the_earning(words: FittedModel) -> None:
     endless = policy_value(
         words, run_task(words, "1"), 3, "random", horizon=6, draws=20, n_starts=3

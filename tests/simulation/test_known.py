@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,24 @@ def test_new_data_is_read_as_the_run_reads_it(model: FittedModel) -> None:
     strange = new.replace({"day": {"work": "feast"}})
     adapt(model, PanelDataset.from_frame(strange, WEATHER), warn=lines.append)
     assert any("'feast' never seen in training" in line for line in lines)
+
+
+def test_short_trajectories_beside_long_ones_are_no_division_by_zero() -> None:
+    rng = np.random.default_rng(0)
+    frames = [
+        pd.DataFrame(
+            {"id": who, "t": np.cumsum(rng.uniform(0.2, 3, size)), "x": rng.normal(size=size)}
+        )
+        for who, size in enumerate([6, 20, 9, 14] * 3)
+    ]
+    roles = {"agent": "id", "time": "t", "state": "x"}
+    panel = PanelDataset.from_frame(pd.concat(frames), roles)
+    assert panel.uneven
+    settings = FitConfig(linear="pooled", rank=0, behaviour_steps=0, history=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = fit(panel, settings, reserve=0)
+    assert np.isfinite(model.info.validation["rmse"])
 
 
 def test_observing_one_by_one_is_adapting(model: FittedModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import pytest
 from twinfold.adaptation.adapt import adapt, forget
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
+from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
@@ -268,6 +270,14 @@ def test_a_memory_of_so_many_rows_can_be_asked_for() -> None:
     model = fit(springs(8, 12), settings, reserve=0)
     assert model.history == 3
     assert model.recent.shape == (8, 3)
+
+
+def test_a_memory_longer_than_any_trajectory_is_refused(tmp_path: Path) -> None:
+    settings = FitConfig(linear="pooled", rank=0, behaviour_steps=0, history=12)
+    with pytest.raises(UsageError, match=r"history is 12, longer than any trajectory: .* has 11 "):
+        fit(springs(8, 12), settings, reserve=0, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    assert fit(springs(8, 13), settings, reserve=0).history == 12
 
 
 def test_where_one_row_tells_the_state_there_is_no_memory() -> None:

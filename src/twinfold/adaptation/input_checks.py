@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twinfold.adaptation.adaptation_settings import ADAPTATION
 from twinfold.adaptation.known_columns import check_known, known_doubts
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
-from twinfold.data.levels import coded_names
+from twinfold.data.levels import coded_names, coded_places, decoded
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.data.time_step import joins, step_ratio, step_text
@@ -217,34 +217,64 @@ def static_doubts(
     lacking = np.isnan(given) & np.isnan(before)
     bare = np.flatnonzero(lacking.any(axis=1))
     if static is None and len(bare):
-        columns = ", ".join(map(repr, names))
+        columns = ", ".join(map(repr, model.roles.static))
         warn(
             f"no static columns among the roles of this data (the model's: {columns}): agents "
             "without them begin as average ones"
         )
-    for c, name in enumerate(names):
-        without = np.flatnonzero(lacking[:, c])
+    for column, own in coded_places(model.roles.static, model.levels):
+        without = np.flatnonzero(lacking[:, own].any(axis=1))
+        now, was = given[:, own], before[:, own]
+        if column in model.levels:
+            words = (decoded(part, [column], model.levels)[column] for part in (now, was))
+            _word_doubts(column, ids, *words, warn)
+        else:
+            limits = float(known.static.low[own][0]), float(known.static.high[own][0])
+            _number_doubts(column, ids, now[:, 0], was[:, 0], limits, warn)
         if static is not None and len(without):
             warn(
-                f"{_several(ids, without)}: {name!r} (static) is not known; without all of "
+                f"{_several(ids, without)}: {column!r} (static) is not known; without all of "
                 "the static columns an agent begins as the average one"
             )
-        low, high = known.static.low[c], known.static.high[c]
-        margin = RANGES.state_margin * (high - low) + ADAPTATION.rounding * max(abs(low), abs(high))
-        with np.errstate(invalid="ignore"):
-            far = np.flatnonzero((given[:, c] < low - margin) | (given[:, c] > high + margin))
-            moved = np.abs(given[:, c] - before[:, c]) > ADAPTATION.rounding * np.abs(before[:, c])
-        if len(far):
-            warn(
-                f"{_several(ids, far)}: {name!r} is {given[far[0], c]:g}, far outside the "
-                f"model's data ({low:g} to {high:g}); what it says of the agent is a guess"
-            )
-        changed = np.flatnonzero(moved)
-        if len(changed):
-            warn(
-                f"{_several(ids, changed)}: {name!r} (static) was {before[changed[0], c]:g} and is "
-                f"{given[changed[0], c]:g} now; the new value counts"
-            )
+
+
+def _word_doubts(
+    name: str, ids: Sequence[AgentId], now: NDArray[Any], was: NDArray[Any], warn: Warn
+) -> None:
+    """Say which agents have another word than before, ``(N,)``; None is no word."""
+    changed = np.flatnonzero((now != was) & (now != None) & (was != None))  # noqa: E711
+    if len(changed):
+        first = changed[0]
+        warn(
+            f"{_several(ids, changed)}: {name!r} (static) was {was[first]!r} and is "
+            f"{now[first]!r} now; the new value counts"
+        )
+
+
+def _number_doubts(
+    name: str,
+    ids: Sequence[AgentId],
+    now: Floats,
+    was: Floats,
+    limits: tuple[float, float],
+    warn: Warn,
+) -> None:
+    """Say whose number is far outside the fit's, and whose is another than before, ``(N,)``."""
+    low, high = limits
+    margin = RANGES.state_margin * (high - low) + ADAPTATION.rounding * max(abs(low), abs(high))
+    with np.errstate(invalid="ignore"):
+        far = np.flatnonzero((now < low - margin) | (now > high + margin))
+        changed = np.flatnonzero(np.abs(now - was) > ADAPTATION.rounding * np.abs(was))
+    if len(far):
+        warn(
+            f"{_several(ids, far)}: {name!r} is {now[far[0]]:g}, far outside the "
+            f"model's data ({low:g} to {high:g}); what it says of the agent is a guess"
+        )
+    if len(changed):
+        warn(
+            f"{_several(ids, changed)}: {name!r} (static) was {was[changed[0]]:g} and is "
+            f"{now[changed[0]]:g} now; the new value counts"
+        )
 
 
 def _first(lines: list[str]) -> list[str]:

@@ -148,9 +148,12 @@ def _show_import(found: Imported) -> None:
 
     show_import(console(), found)
     problems = [] if found.report is None else list(found.report.problems)
+    others = {
+        "agent": ", or add a column with its name if all rows are of one agent",
+        "action": ", or --no-action if nobody acts",
+    }
     problems += [
-        f"no column could be told to be the {role}: give --{role}"
-        + (", or --no-action if nobody acts" if role == "action" else "")
+        f"no column could be told to be the {role}: give --{role}{others.get(role, '')}"
         for role in found.missing
     ]
     for line in problems:

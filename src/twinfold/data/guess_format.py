@@ -112,7 +112,7 @@ def guess_missing(columns: dict[str, pd.Series], marks: tuple[str, str] = (".", 
         numbers = as_numbers(settle_numbers(series, form).series)
         there = ~numbers.null & (series.str.lower() != "").to_numpy()
         texts = sorted(set(series[numbers.bad]))
-        texts = [text for text in texts if not _BOUND.fullmatch(text)]
+        texts = [text for text in texts if not (_BOUND.fullmatch(text) or _is_written(text))]
         share = 1 - numbers.bad[there].mean() if there.any() else 0.0
         if share >= GUESS.numbers:
             numeric[name] = numbers.values
@@ -179,6 +179,15 @@ def _values(series: pd.Series) -> list[str]:
 
 def _is_plain(text: str) -> bool:
     return not as_numbers(pd.Series([text], dtype=object)).bad[0]
+
+
+def _is_written(text: str) -> bool:
+    """Whether a text is a number in some dialect: a fault then, and not one for no value."""
+    series = pd.Series([text], dtype=object)
+    forms = (TableFormat(decimal=d, thousands=t) for d, t in ((".", ""), *_MARKS))  # pyright: ignore[reportArgumentType]
+    return bool(_DIGIT.search(text)) and any(
+        not as_numbers(settle_numbers(series, form).series).bad[0] for form in forms
+    )
 
 
 def _numeric(values: list[str], form: TableFormat) -> bool:

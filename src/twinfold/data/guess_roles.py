@@ -33,8 +33,8 @@ _TIMES = (
     "seconds step t tick time timestamp timestep visit week year"
 )
 _ACTIONS = (
-    "a act action amount amt command control cooling dosage dose heating input insulin mode "
-    "setpoint steering throttle torque treatment u valve"
+    "a act action amount amt command control cooling dosage dose heating infusion input insulin "
+    "mode rate setpoint steering throttle torque treatment u valve"
 )
 
 
@@ -50,6 +50,7 @@ _NAMES = {
     "terminated": "dead|died|dones?|terminals?|terminated",
     "truncated": "timeouts?|truncated|truncations?",
     "action": rf"{_any(_ACTIONS)}s?(?:[ _.-]?[0-9]+|[ _.-].*)?|.*[ _.-](?:action|dose|rate)",
+    "kind of row": "evid|mdv",  # whether a dose or a sample stands there
     "angle": ".*(?:angle|bearing|direction|heading|phi|pitch|roll|theta|yaw).*",
 }
 _COLUMNS = ("agent", "time", "state", "action", "episode", "reward", "terminated", "truncated",
@@ -133,6 +134,8 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
     for name in found.open(columns):
         if name.startswith("Unnamed") or name in ("", "rownames"):
             found.why[name] = ("", "numbers of rows")
+        elif _PATTERNS["kind of row"].fullmatch(name):
+            found.why[name] = ("", "says whether a dose or a sample stands in a row")
     for role in ("reward", "terminated", "truncated", "episode"):
         names = (n for n in found.open(columns) if _PATTERNS[role].fullmatch(n))
         if role not in given and (name := next(names, None)) is not None:
@@ -142,7 +145,7 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
         return found
     rows = _Sorted(columns, found.roles)
     for name in found.open(columns):
-        if (reason := _of_no_use(columns[name], rows)) is not None:
+        if (reason := _of_no_use(name, columns[name])) is not None:
             found.why[name] = ("", reason)
     if "action" not in given:
         for name, reason in _actions(found.open(columns), columns, rows):
@@ -273,19 +276,23 @@ def _pair(agent: str, time: str, codes: Any, episode: Any, ticks: Any) -> tuple[
     return score, ", ".join(reasons) or "none fits better"
 
 
-def _of_no_use(series: pd.Series, rows: _Sorted) -> str | None:
+def _of_no_use(name: str, series: pd.Series) -> str | None:
     """Return why a column has no part, if it has none."""
     numbers = as_numbers(series)
     if numbers.null.all():
         return "it is empty"
     if holds_words(series):
-        count = len(as_words(series).levels)
+        levels = as_words(series).levels
+        count = len(levels)
+        if count == 1:
+            return f"constant ({levels[0]})"
         return None if 1 < count <= ROLE_GUESS.words else f"{count} different words"
     if numbers.bad.any():
         value = series.iloc[int(np.argmax(numbers.bad))]
         return f"text among numbers, such as {clipped(value)}"
     values = numbers.values[~numbers.null]
-    if values.min() == values.max():
+    given_or_not = numbers.null.any() and _PATTERNS["action"].fullmatch(name)  # one dose, or none
+    if values.min() == values.max() and not given_or_not:
         return f"constant ({values[0]:g})"
     if len(values) == len(series) and np.all(np.diff(numbers.values) == 1):
         return "numbers of rows"
@@ -300,7 +307,9 @@ def _actions(names: list[str], columns: Columns, rows: _Sorted) -> Iterator[tupl
         yield from ((n, f"empty in the {w} row of each trajectory") for n, w in at_ends.items())
         return
     for name in names:
-        if _PATTERNS["action"].fullmatch(name) and not rows.constant(rows.of(columns[name])):
+        values = rows.of(columns[name])  # one dose in some rows, none in others, is no constant
+        there_or_not = bool(np.isnan(values).any())
+        if _PATTERNS["action"].fullmatch(name) and (there_or_not or not rows.constant(values)):
             yield name, "by its name"
 
 

@@ -213,6 +213,8 @@ def _checked(
     needed = ["agent", "time", "state"]
     needed += [] if roles.get("action_type") == "none" else ["action"]
     missing = tuple(name for name in needed if not roles.get(name))
+    if {"agent", "time"} & set(missing):  # without them the others were not looked for
+        missing = tuple(name for name in missing if name in ("agent", "time"))
     if missing:
         return Imported(file, guesses.why, settings, roles, form, missing=missing)
     if "action_type" not in guesses.given:

@@ -26,18 +26,26 @@ def coded_names(columns: Sequence[str], levels: Levels) -> tuple[str, ...]:
     )
 
 
+def coded_places(columns: Sequence[str], levels: Levels) -> list[tuple[str, slice]]:
+    """Return each of the user's columns with its places among the coded ones."""
+    found, first = [], 0
+    for column in columns:
+        size = len(levels[column]) if column in levels else 1
+        found.append((column, slice(first, first + size)))
+        first += size
+    return found
+
+
 def decoded(
     values: NDArray[np.float64], columns: Sequence[str], levels: Levels
 ) -> dict[str, NDArray[Any]]:
     """Return the user's columns of coded ones ``(R, E)``: numbers, or words and None."""
-    found, first = {}, 0
-    for column in columns:
+    found = {}
+    for column, place in coded_places(columns, levels):
+        own = values[:, place]
         if column not in levels:
-            found[column] = values[:, first]
-            first += 1
+            found[column] = own[:, 0]
             continue
-        own = values[:, first : first + len(levels[column])]
         words = np.array([*levels[column], None], dtype=object)
         found[column] = words[np.where((own == 1).any(axis=1), (own == 1).argmax(axis=1), -1)]
-        first += len(levels[column])
     return found

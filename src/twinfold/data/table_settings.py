@@ -18,7 +18,8 @@ class TableSettings:
         joined_to: time steps between consecutive rows of a trajectory, less than this.
         uneven_from: share of the steps that are no usual one from which on times are uneven.
         fewest_uneven: such steps, at the least, beside a common one.
-        fewest_irregular: likewise, where there is no common one.
+        fewest_irregular: likewise, where there is no common one, or where they are many.
+        many_uneven: share of the steps from which on they are many.
         longest: usual steps between two rows of one trajectory, at the most, where times are
             uneven.
         largest: size of the largest number that single precision holds, with a margin.
@@ -54,6 +55,7 @@ class TableSettings:
     uneven_from: float = 0.1
     fewest_uneven: int = 20
     fewest_irregular: int = 5
+    many_uneven: float = 0.25
     longest: float = 30.0
     largest: float = 1e30
     smallest: float = 1e-30

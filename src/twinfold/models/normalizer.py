@@ -211,7 +211,8 @@ class Normalizer(eqx.Module):
         if self.history > 1:
             change = (standard - carry[..., :n_state]) * self.state_scale
             if self.uneven:
-                change = change / carry[..., -1:]
+                length = carry[..., -1:]
+                change = change / xp.where(length > 0, length, 1.0)  # 0 beyond a trajectory's end
             change = (change - self.change_mean) / self.change_scale
             parts += [change, carry[..., n_state : self.n_memory]]
         if self.n_known:

@@ -91,7 +91,7 @@ def plan_once(
         agent: the user's id.
         state: ``(D,)``; if None a start of the task, or where the agent's data ended if the task is
             made of the run.
-        config: how to plan.
+        config: how to plan; no further than the longest episode of the task.
         seed: of the planner and of the start.
         min_support: least support that each step of the plan must have; else the plan has a reason
             not to follow it.
@@ -109,6 +109,8 @@ def plan_once(
     """
     check_fits(model, task)
     simulator = Simulator(model, agent)
+    if config.search.horizon > task.max_steps:
+        config = config.replace(horizon=task.max_steps)  # nothing is earned after the end
     key_start, key_plan = jax.random.split(jax.random.key(seed))
     goes_on = state is None and not task.simulated  # from where the agent's data ended
     start = simulator.last if goes_on else _start(task, state, key_start)
@@ -126,8 +128,7 @@ def plan_once(
     codes = np.asarray(info.actions)
     if task.choice is not None:
         codes = task.choice.taken(codes, np)
-    if float(info.score) < -FORBIDDEN / 2:
-        raise UsageError("every plan that was tried has a forbidden action; forbid less")
+    _check_score(float(info.score), task)
     actions = model.action_code.user_values(codes)
     rollout = simulator.rollout(
         None if goes_on else start, actions, warn, before=before, strict=strict
@@ -141,6 +142,18 @@ def plan_once(
         config=config,
         rollout=rollout,
         reason=_reason_against(rollout, min_support) or unknown_effect(model, codes),
+    )
+
+
+def _check_score(score: float, task: Task) -> None:
+    """Refuse a plan that is the best of those that were tried and may not be taken all the same."""
+    if score >= -FORBIDDEN / 2:
+        return
+    if getattr(task.reward, "forbidden", None) is not None:
+        raise UsageError("every plan that was tried has a forbidden action; forbid less")
+    raise UsageError(
+        f"no plan that was tried has a finite return of size below {FORBIDDEN / 2:g}: the reward "
+        f"({task.name}) divides by zero, takes the logarithm of a negative number, or is too large"
     )
 
 

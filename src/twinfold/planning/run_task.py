@@ -224,7 +224,10 @@ def _allowed(model: FittedModel, ban: Expression | None) -> list[int]:
 
 
 def level_counts(model: FittedModel) -> np.ndarray:
-    """Return how many transitions of the data took each level, ``(L,)``; empty without levels."""
+    """Return how many transitions of the data took each level, ``(L,)``; empty without levels.
+
+    Where values are missing they are those of the column with most, and none that was taken is 0.
+    """
     code, norm = model.action_code, model.normalizer
     n_levels = len(code.levels)
     if code.roles.mixed:
@@ -233,7 +236,8 @@ def level_counts(model: FittedModel) -> np.ndarray:
     size = model.sums.gram.shape[-1]
     first = size - n_levels if model.uneven else 1 + norm.n_inputs  # linear_terms.over_step
     places = np.arange(first, first + n_levels)
-    return np.round(model.sums.gram[:, places, places].sum(axis=0))
+    counts = model.sums.gram[..., places, places].sum(axis=0)  # (L,), or (D, L)
+    return np.ceil(counts.max(axis=0) - 1e-6) if model.sums.by_column else np.round(counts)
 
 
 def unknown_effect(model: FittedModel, codes: np.ndarray) -> str | None:

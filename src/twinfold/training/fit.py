@@ -53,7 +53,7 @@ from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
-from twinfold.training.model_selection import Choice, Log, select_model
+from twinfold.training.model_selection import Choice, Log, check_history, select_model
 from twinfold.training.noise_regression import world_noise
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
@@ -112,6 +112,7 @@ def fit(
     data = clean.transitions()
     problem = TrainingContext.of(clean, data, config, progress)
     _check_numbers(problem, clean.roles, reserved)
+    check_history(data, config.history)
     with _run_writer(out, config, dataset, reserved) as writer:
         if writer is not None and writer.resumed:
             log(f"going on with the interrupted fit in {writer.partial}")
@@ -144,12 +145,7 @@ def _check_numbers(problem: TrainingContext, roles: Roles, reserved: PanelDatase
     with np.errstate(over="ignore", invalid="ignore"):
         normalizer = problem.normalizer(np.arange(len(problem.data), dtype=np.int32))
     problems = list(unit_problems(normalizer, roles.state, _action_names(roles)))
-    columns = (
-        "state",
-        "action",
-        "action_type",
-        "levels",
-    )  # others than the fit's are refused as such
+    columns = ("state", "action", "action_type", "levels")  # others are refused as such
     if reserved is not None and all(
         getattr(reserved.roles, x) == getattr(roles, x) for x in columns
     ):

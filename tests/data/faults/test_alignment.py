@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from twinfold.data import check
+from twinfold.data.faults.alignment import alignment_figures
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x", "y"], "action": ["a"], "action_type": "continuous",
@@ -114,6 +115,17 @@ def test_discrete_actions_have_an_effect_each() -> None:
     assert said(frame, action_type="discrete") == []
     frame["a"] = frame.groupby("id")["a"].shift(1)
     assert "one row late" in said(frame.dropna(), action_type="discrete")[0]
+
+
+def test_a_value_beyond_all_bounds_is_left_out(recwarn: pytest.WarningsRecorder) -> None:
+    rng = np.random.default_rng(0)
+    state, action = rng.normal(size=(200, 1)), rng.normal(size=(200, 1))
+    joined = np.ones(199, bool)
+    state[40] = 1e200
+    found = alignment_figures(["x"], ["continuous"], state, action, joined)
+    assert found is not None
+    assert found.rows == 198 - 3
+    assert not recwarn.list
 
 
 def test_a_short_table_is_not_judged() -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.faults.settings import FAULTS
 from twinfold.data.roles import Roles
+from twinfold.data.table_settings import TABLE
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +103,8 @@ def alignment_figures(
     actions = _coded(kinds, action)
     before, now, after = state[middle - 1], state[middle], state[middle + 1]
     here, below, above = (actions[middle + k] for k in (0, 1, -1))
-    fine = np.isfinite(np.hstack([before, now, after, here, below, above])).all(axis=1)
+    # Values whose squares overflow are a fault of their own.
+    fine = (np.abs(np.hstack([before, now, after, here, below, above])) < TABLE.largest).all(axis=1)
     before, now, after, here, below, above = (
         part[fine] for part in (before, now, after, here, below, above)
     )
