@@ -52,8 +52,14 @@ from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
-from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
-from twinfold.training.model_selection import Choice, Log, check_history, select_model
+from twinfold.training.ensemble import (
+    TrainingContext,
+    check_history,
+    fresh_member,
+    stacked,
+    train_members,
+)
+from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.noise_regression import world_noise
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
