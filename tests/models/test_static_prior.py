@@ -518,7 +518,7 @@ def test_words_are_told_as_words() -> None:
     config = FitConfig(linear="levels", rank=0, behaviour_steps=0)
     model = fit(PanelDataset.from_frame(past, roles), config, reserve=0)
     new = past[past.room < 4].assign(t=lambda df: df.t + 100)
-    new["site"] = new["room"].map({0: "north", 1: "north", 2: "south", 3: "east"})
+    new["site"] = new["room"].replace({0: "north", 1: "north", 2: "south", 3: "east"})
     new["room"] = new["room"].replace({3: 103})
     lines: list[str] = []
     adapt(model, PanelDataset.from_frame(new, roles), warn=lines.append)

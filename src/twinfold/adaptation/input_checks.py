@@ -226,8 +226,8 @@ def static_doubts(
         without = np.flatnonzero(lacking[:, own].any(axis=1))
         now, was = given[:, own], before[:, own]
         if column in model.levels:
-            words = (decoded(part, [column], model.levels)[column] for part in (now, was))
-            _word_doubts(column, ids, *words, warn)
+            now, was = (decoded(part, [column], model.levels)[column] for part in (now, was))
+            _word_doubts(column, ids, now, was, warn)
         else:
             limits = float(known.static.low[own][0]), float(known.static.high[own][0])
             _number_doubts(column, ids, now[:, 0], was[:, 0], limits, warn)

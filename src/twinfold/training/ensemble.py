@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.data.transitions import Transitions
+from twinfold.errors import UsageError
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.linear import LinearFit
 from twinfold.models.linear_sums import linear_data
@@ -114,6 +115,20 @@ class TrainingContext(NamedTuple):
         of_all = [(part.gram.sum(axis=0), part.moment.sum(axis=0)) for _, part in sums.parts()]
         at_once = acts_at_once(of_all, sums.n_inputs)
         return dataclasses.replace(found, known_at_once=np.array(float(at_once)))
+
+
+def check_history(data: Transitions, history: int | str) -> None:
+    """Refuse a memory of more rows than any trajectory has before a transition.
+
+    Raises:
+        UsageError: naming the most rows that there are.
+    """
+    longest = int(data.step.max(initial=0)) + 1
+    if history != "auto" and int(history) > longest:
+        raise UsageError(
+            f"history is {history}, longer than any trajectory: the longest has {longest} rows "
+            f"with a next one; give at most {longest}, or auto"
+        )
 
 
 def train_members(

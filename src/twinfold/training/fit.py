@@ -52,8 +52,14 @@ from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_prior import STATIC
-from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
-from twinfold.training.model_selection import Choice, Log, check_history, select_model
+from twinfold.training.ensemble import (
+    TrainingContext,
+    check_history,
+    fresh_member,
+    stacked,
+    train_members,
+)
+from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.noise_regression import world_noise
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
@@ -146,9 +152,8 @@ def _check_numbers(problem: TrainingContext, roles: Roles, reserved: PanelDatase
         normalizer = problem.normalizer(np.arange(len(problem.data), dtype=np.int32))
     problems = list(unit_problems(normalizer, roles.state, _action_names(roles)))
     columns = ("state", "action", "action_type", "levels")  # others are refused as such
-    if reserved is not None and all(
-        getattr(reserved.roles, x) == getattr(roles, x) for x in columns
-    ):
+    theirs = None if reserved is None else [getattr(reserved.roles, x) for x in columns]
+    if reserved is not None and theirs == [getattr(roles, x) for x in columns]:
         problems = problems or reach_problems(normalizer, reserved)
     if problems:
         raise InvalidDataError(problems)

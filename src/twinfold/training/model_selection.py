@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
-from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import Structure, structures
 from twinfold.models.linear import KINDS, WORDS, Kind
@@ -95,20 +94,6 @@ def select_model(dataset: PanelDataset, problem: TrainingContext, log: Log) -> C
     band = held_out_band(folds, chosen.paths, chosen.config.band, unknown)
     validation = validation_record(folds, counts, chosen, idle, tried, compared)
     return Choice(chosen.candidate, chosen.config, band, chosen.noise, validation)
-
-
-def check_history(data: Transitions, history: int | str) -> None:
-    """Refuse a memory of more rows than any trajectory has before a transition.
-
-    Raises:
-        UsageError: naming the most rows that there are.
-    """
-    longest = int(data.step.max(initial=0)) + 1
-    if history != "auto" and int(history) > longest:
-        raise UsageError(
-            f"history is {history}, longer than any trajectory: the longest has {longest} rows "
-            f"with a next one; give at most {longest}, or auto"
-        )
 
 
 def _with_memory(
