@@ -152,8 +152,7 @@ def _check_numbers(problem: TrainingContext, roles: Roles, reserved: PanelDatase
         normalizer = problem.normalizer(np.arange(len(problem.data), dtype=np.int32))
     problems = list(unit_problems(normalizer, roles.state, _action_names(roles)))
     columns = ("state", "action", "action_type", "levels")  # others are refused as such
-    theirs = None if reserved is None else [getattr(reserved.roles, x) for x in columns]
-    if reserved is not None and theirs == [getattr(roles, x) for x in columns]:
+    if reserved and all(getattr(reserved.roles, x) == getattr(roles, x) for x in columns):
         problems = problems or reach_problems(normalizer, reserved)
     if problems:
         raise InvalidDataError(problems)
