@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from twinfold.data import PanelDataset, check
+from twinfold.data.faults.sentinels import sentinel
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
@@ -132,3 +133,13 @@ def test_a_handful_of_rows() -> None:
     assert "first of them row 50, agent 2" in line
     frame["a"] = np.random.default_rng(0).lognormal(0, 1.0, len(frame))
     assert check(frame, ROLES).warnings == ()
+
+
+def test_a_limit_with_other_last_digits_is_no_value_that_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    values = np.tanh(rng.normal(size=400))
+    limits = rng.choice(400, 120, replace=False)
+    values[limits[:60]], values[limits[60:]] = 0.9999997616, 1.0
+    assert sentinel(values) is None
+    values[limits] = 0.5  # within the range it is as before
+    assert sentinel(values) == (0.5, 120)

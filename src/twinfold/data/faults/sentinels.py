@@ -76,8 +76,12 @@ def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 3:
         return None
-    inner = counts[1:-1]
-    most = int(np.argmax(inner)) + 1
+    # A controller that is at its limit writes it with other last digits each time.
+    margin = FAULTS.at_limit * (distinct[-1] - distinct[0])
+    inner = (distinct > distinct[0] + margin) & (distinct < distinct[-1] - margin)
+    if not inner.any():
+        return None
+    most = int(np.argmax(np.where(inner, counts, 0)))
     count, others = int(counts[most]), len(values) - int(counts[most])
     if (
         count < max(FAULTS.repeated, FAULTS.repeated_share * len(values))

@@ -36,6 +36,7 @@ class FaultSettings:
         constant_share: share of the rows that one may make up.
         repeated: occurrences of a number within the range of a column that otherwise has few twice.
         repeated_share: share of the rows that they make up at the least.
+        at_limit: how near to an end of the column's range a number is the end, in ranges.
         distinct_share: share of the other rows that must be unlike each other.
         scattered: their distance from each other, as a share of what it is if they are anywhere.
         handful: rows on which the variation of an action rests.
@@ -66,6 +67,7 @@ class FaultSettings:
     constant_share: float = 0.4
     repeated: int = 5
     repeated_share: float = 0.02
+    at_limit: float = 1e-4
     distinct_share: float = 0.9
     scattered: float = 0.2
     handful: int = 5
