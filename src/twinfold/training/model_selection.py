@@ -16,7 +16,7 @@ same, whether the agent is easy or hard.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, cut_fold
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
+
+
+Tried: TypeAlias = tuple[Trial, list[Trial], list[dict[str, Any]]]
+"""The best nets, all that were trained, and the structures that were compared."""
 
 
 class Choice(NamedTuple):
@@ -157,20 +161,19 @@ def _nets_with_memory(
     config = trials.problem.config
     if not longer or not _options(trials.problem)[0].rank:
         return chosen, []
-    tried, firsts = [], []
+    firsts = []
     for other in longer:
         log(f"  nets that read the last {other.problem.history} rows:")
-        best, more, _ = _ladder(other, config, _lengths(config)[:1], Candidate(None), None, log)
-        firsts.append(best)
-        tried += more
-    place = int(np.argmin([first.mean for first in firsts]))
-    if not simplest(trials, [chosen, firsts[place]]):
-        log(f"  they have {firsts[place].mean:.4g}: no better than what one row tells")
-        return chosen, tried
-    other = longer[place]
+        firsts.append(_ladder(other, config, _lengths(config)[:1], Candidate(None), None, log))
+    place = int(np.argmin([best.mean for best, *_ in firsts]))
+    first, other = firsts[place][0], longer[place]
+    if not simplest(trials, [chosen, first]):
+        log(f"  they have {first.mean:.4g}: no better than what one row tells")
+        return chosen, [trial for _, more, _ in firsts for trial in more]
     log(f"the last {other.problem.history} rows say what one row does not: going on with them")
-    nets, more, _ = _nets(other, None, idle, log)
-    return min(firsts[place], nets, key=lambda trial: trial.mean), tried + more
+    nets, tried, _ = _nets(other, None, idle, log, firsts.pop(place))
+    tried += [trial for _, more, _ in firsts for trial in more]
+    return min(first, nets, key=lambda trial: trial.mean), tried
 
 
 def _options(problem: TrainingContext) -> list[Structure]:
@@ -204,7 +207,7 @@ def _plainest(problem: TrainingContext) -> Candidate:
     return Candidate(kind, structure, config.steps, max(config.shrinkages), history=problem.history)
 
 
-def _best(trials: Trials, idle: Trial, log: Log) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
+def _best(trials: Trials, idle: Trial, log: Log) -> Tried:
     """Return the best of simple models and nets, all that were tried, and structures compared."""
     problem = trials.problem
     simple, tried = best_simple(trials, idle, log)
@@ -218,15 +221,19 @@ def _best(trials: Trials, idle: Trial, log: Log) -> tuple[Trial, list[Trial], li
 
 
 def _nets(
-    trials: Trials, simple: Trial | None, idle: Trial, log: Log
-) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
-    """Return the best nets, all that were trained for some length, and all structures compared."""
+    trials: Trials, simple: Trial | None, idle: Trial, log: Log, begun: Tried | None = None
+) -> Tried:
+    """Return the best nets, all that were trained for some length, and all structures compared.
+
+    With ``begun``, the same of their shortest training, that is not done again.
+    """
     config = trials.problem.config
     lengths = _lengths(config)
     beside = Candidate(None)
     if simple is not None and config.linear != "auto":
         beside = simple.candidate
-    best, tried, compared = _ladder(trials, config, lengths[:1], beside, simple, log)
+    begun = begun or _ladder(trials, config, lengths[:1], beside, simple, log)
+    best, tried, compared = begun
     structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
     if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
         kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
@@ -304,7 +311,7 @@ def _ladder(
     best: Trial | None = None,
     structure: Structure | None = None,
     shrinkages: list[float] | None = None,
-) -> tuple[Trial, list[Trial], list[dict[str, Any]]]:
+) -> Tried:
     """Train nets for one length after the other, as long as that pays.
 
     Args:
