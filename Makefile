@@ -29,7 +29,9 @@ smoke: $(READY) ## Run every method of the benchmark on next to nothing, in abou
 	@set -e; for suite in table1 table2 table3 scarcity scarcity_return; do \
 		$(BIN)/twinfold bench run $$suite --profile smoke --work smoke/fits \
 			--records smoke/$$suite-smoke.jsonl; done
-	$(BIN)/twinfold bench page table1 table2 table3 scarcity scarcity_return --profile smoke \
+	@set -e; for suite in unseen figures; do \
+		$(BIN)/twinfold bench run $$suite --profile smoke --work smoke/fits --records smoke; done
+	$(BIN)/twinfold bench page --profile smoke \
 		--results smoke --out smoke/index.html
 
 lint: $(READY) ## Check style, types and the direction of imports

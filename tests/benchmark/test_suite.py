@@ -70,7 +70,7 @@ def test_a_suite_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(ROOT)
     assert load_suite("table1").name == "table1"
     with pytest.raises(
-        UsageError, match="no suite 'table9'; valid: scarcity, scarcity_return, table1"
+        UsageError, match="no suite 'table9'; valid: figures, scarcity, scarcity_return, table1"
     ):
         load_suite("table9")
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,9 @@ _READING = (
 _PAPER = "The paper's figure stands below ours. It was measured on the paper's own data."
 
 
-def write_results(path: Path, profile: str, found: Found, folder: Path) -> None:
+def write_results(
+    path: Path, profile: str, found: Found, folder: Path, studies: Sequence[Section] = ()
+) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -46,6 +48,7 @@ def write_results(path: Path, profile: str, found: Found, folder: Path) -> None:
         profile: how much of the suites was measured.
         found: suites, resolved for the profile, with their records by cell.
         folder: where the best possible returns are kept.
+        studies: sections of studies, shown after the tables.
 
     Raises:
         UsageError: a record is of another kind than its suite, or the page cannot be written.
@@ -57,7 +60,7 @@ def write_results(path: Path, profile: str, found: Found, folder: Path) -> None:
         for task in suite.tasks:
             own = [entry for entry in mine if entry.row.task == task]
             sections.append(_task_section(suite, task, own, budgets[task]))
-    sections += [_methods(found), _oddities(found)]
+    sections += [*studies, *([_methods(found), _oddities(found)] if found else [])]
     if (troubles := _troubles(found)) is not None:
         sections.append(troubles)
     everything = [entry for mine in entries for entry in mine]
@@ -67,7 +70,7 @@ def write_results(path: Path, profile: str, found: Found, folder: Path) -> None:
         Fact("methods", str(len({entry.row.method for entry in run})), "each on the same data"),
         *_counts(entries),
     ]
-    names = ", ".join(suite.name for suite, _ in found)
+    names = ", ".join([*(suite.name for suite, _ in found), *(["studies"] if studies else [])])
     write_page(
         path,
         "Every method, side by side",

@@ -27,7 +27,6 @@ What a method is stands in :mod:`twinfold.benchmark.methods`. Loading a suite ne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,9 +36,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from twinfold.benchmark.methods.method import Given, Method
 from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.paper import TableName
+from twinfold.benchmark.suite_files import STUDY, find_suite
 from twinfold.benchmark.suite_names import check_names
 from twinfold.benchmark.suite_parts import (
-    FOLDER,
     PLANNERS,
     TASKS,
     Cell,
@@ -203,13 +202,15 @@ def load_suite(name: str | Path) -> Suite:
     Raises:
         UsageError: there is none, or it names something that does not exist.
     """
-    path = _find(name)
+    path = find_suite(name)
     values = read_toml(path, UsageError)
     if "script" in values:
         raise UsageError(
             f"{path} is no suite of the paper's tables; it is run by its own script: "
             f"python {cut(str(values['script']))} run"
         )
+    if values.get("kind") == STUDY:
+        raise UsageError(f"{path} holds studies and no table; name a suite of the paper's tables")
     suite = _validated(path, values)
     if suite.fits_of is not None:
         suite = _with_fits_of(path, suite)
@@ -306,31 +307,6 @@ def plans_are_valid(suite: Suite) -> None:
         except ValidationError as error:
             lines = (f"setting {name!r} {text}" for name, text in problems(error).items())
             raise UsageError("\n".join(f"[plan.{task}]: {line}" for line in lines)) from None
-
-
-def _find(name: str | Path) -> Path:
-    path = Path(name)
-    if os.path.exists(path) and not os.path.isdir(path):
-        return path
-    inside = FOLDER / f"{name}.toml"
-    if path.name == str(name) and os.path.exists(inside):
-        return inside
-    known = suite_names()
-    here = one_of(known) if known else f"there are none in {FOLDER}/, so give the path of a file"
-    raise UsageError(f"no suite {str(name)!r}; {here}")
-
-
-def suite_names() -> list[str]:
-    """Return the names of the suites in ``./suites``, without those that a script runs."""
-    return sorted(file.stem for file in FOLDER.glob("*.toml") if _is_suite(file))
-
-
-def _is_suite(file: Path) -> bool:
-    """Return whether a file looks like a suite, and not like one that a script runs."""
-    try:
-        return "script" not in read_toml(file, UsageError)
-    except UsageError:
-        return False
 
 
 def _valid_settings(place: tuple[int | str, ...]) -> list[str]:

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from twinfold.cli.bench_flags import PartFlags, loaded, recorded, records_path
-from twinfold.cli.bench_views import figure, page, status
+from twinfold.cli.bench_flags import PartFlags, is_study, loaded, recorded, records_path
+from twinfold.cli.bench_studies import (
+    StudyFlags,
+    chosen_studies,
+    refuse_study_flags,
+    run_studies,
+    show_jobs,
+    study_records,
+    tell_run,
+)
+from twinfold.cli.bench_views import RESULTS, figure, page, status
 from twinfold.cli.console import interruptible, print_json, set_up_jax, talking
 from twinfold.cli.flags import Flag, Names, all_or_none, check_outputs, names
 from twinfold.cli.values import Place
@@ -22,8 +31,8 @@ if TYPE_CHECKING:
 HELP = """Run the experiments of the PerSim paper, and others of their kind.
 
 A suite is a TOML file; suites/table1.toml and suites/table2.toml are the
-paper's Tables 1 and 2. Profiles say how much is measured: smoke, quick or
-paper.
+paper's Tables 1 and 2, suites/figures.toml holds its figures. Profiles say
+how much is measured: smoke, quick or paper.
 """
 
 app = App(name="bench", help=HELP, help_format="plaintext")
@@ -40,6 +49,7 @@ def run(
     records: Place | None = None,
     work: Place = Path("runs/bench"),
     only: PartFlags = PartFlags(),
+    studies: StudyFlags = StudyFlags(),
     force: Flag = False,
     dry_run: Flag = False,
     quiet: Flag = False,
@@ -52,18 +62,30 @@ def run(
 
       twinfold bench run table1 --profile quick
       twinfold bench run table2 --task cart_pole --dataset random,pure
+      twinfold bench run figures --study map,rank
 
     Args:
         suite: Path of a suite, or its name in ./suites.
         profile: How much is measured, by the names in the suite.
-        records: File of records; results/SUITE-PROFILE.jsonl if left out.
+        records: File of records; results/SUITE-PROFILE.jsonl if left out. Of studies the
+            directory; results, with a file per study, if left out.
         work: Directory of the fits, which all suites share.
         only: The part of the suite to run.
+        studies: The part of a suite that holds studies.
         force: Measure again what was recorded with other settings.
         dry_run: Only list the cells and which are done.
         quiet: Say nothing on standard error unless something is wrong.
         json: Print a record of what was done.
     """
+    if is_study(suite):
+        settings = chosen_studies(suite, profile, only, studies.study)
+        if dry_run:
+            show_jobs(settings, profile, records or RESULTS, json)
+            return
+        places = (records or RESULTS, work, studies.fit)
+        tell_run(run_studies(settings, profile, *places, force=force, quiet=quiet), json)
+        return
+    refuse_study_flags(studies, suite)
     chosen = loaded(suite, profile)
     path = records_path(chosen.name, profile, records)
     check_outputs({"records": (), "work": ()}, records=path, work=work / "fit")
@@ -158,6 +180,13 @@ def table(
         method: Only these methods, with --short.
         json: Print a record instead.
     """
+    if is_study(suite):
+        if short or method or csv or plot:
+            raise UsageError(
+                f"--short, --method, --csv and --plot are of tables; {suite} has studies"
+            )
+        _tell_studies(suite, profile, records or RESULTS, out, json)
+        return
     chosen, path = recorded(suite, profile, records)
     if out is None and not (short or json):
         out = path.with_suffix(".md")
@@ -174,6 +203,25 @@ def table(
     for written in (out, csv, plot):
         if written is not None:
             print(written, file=sys.stderr)
+
+
+def _tell_studies(suite: str, profile: str, folder: Path, out: Path | None, json: bool) -> None:
+    """Print the tables of a suite that holds studies, and write them."""
+    from twinfold.benchmark.studies import studies_tables
+    from twinfold.benchmark.suite_files import find_suite
+    from twinfold.utils.files import atomic_write_text
+
+    settings = chosen_studies(suite, profile, PartFlags())
+    found = study_records(settings, suite, profile, folder)
+    if json:
+        print_json({"studies": found})
+        return
+    target = out or folder / f"{find_suite(suite).stem}-{profile}.md"
+    check_outputs({"out": ()}, out=target)
+    text = studies_tables(settings, found)
+    atomic_write_text(target, text)
+    print(text, end="")
+    print(target, file=sys.stderr)
 
 
 def _write_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,17 @@ def records_path(suite: str, profile: str, given: Path | None) -> Path:
     return given or Path("results") / f"{suite}-{profile}.jsonl"
 
 
+def is_study(suite: str) -> bool:
+    """Return whether a suite holds studies and no table.
+
+    Raises:
+        UsageError: there is no such suite.
+    """
+    from twinfold.benchmark.suite_files import is_study
+
+    return is_study(suite)
+
+
 def loaded(suite: str, profile: str) -> Suite:
     """Return a suite with what a profile changes of it.
 
@@ -78,17 +90,26 @@ def recorded(suite: str, profile: str, records: Path | None) -> tuple[Suite, Pat
     return chosen, path
 
 
-def several(suites: tuple[str, ...], profile: str) -> list[Suite]:
+def several(suites: tuple[str, ...], profile: str) -> tuple[list[Suite], list[str]]:
     """Return the suites that are named; all of ``./suites`` that have the profile if none is.
+
+    Those that hold studies are the second list, by name.
 
     Raises:
         UsageError: there is no such suite, or none at all.
     """
-    from twinfold.benchmark.suite import load_suite, suite_names
+    from twinfold.benchmark.studies.study_settings import load_studies
+    from twinfold.benchmark.suite import load_suite
+    from twinfold.benchmark.suite_files import find_suite, is_study, suite_names
 
-    if suites:
-        return [loaded(name, profile) for name in dict.fromkeys(suites)]
-    found = [suite for name in suite_names() if profile in (suite := load_suite(name)).profiles]
-    if not found:
+    tables, studies = [], []
+    for name in dict.fromkeys(suites or suite_names()):
+        if is_study(name):
+            with suppress(*(() if suites else (UsageError,))):  # one without the profile
+                load_studies(find_suite(name), profile)
+                studies.append(name)
+        elif suites or profile in load_suite(name).profiles:
+            tables.append(loaded(name, profile))
+    if not (tables or studies):
         raise UsageError(f"no suite in ./suites has a profile {profile!r}; name one by its path")
-    return [suite.resolved(profile) for suite in found]
+    return tables, studies

@@ -5,6 +5,7 @@ Plotly's script is part of the file and the page forbids itself any request. All
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,27 @@ class Fact:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is part of the file.
+
+    Attributes:
+        png: the bytes of a PNG file.
+        text: what it shows, for those who do not see it.
+    """
+
+    png: bytes
+    text: str
+
+    def html(self) -> str:
+        """Return it as HTML, the text escaped."""
+        data = base64.b64encode(self.png).decode("ascii")
+        return (
+            f'<div class="wide"><img src="data:image/png;base64,{data}" alt="{markup(self.text)}">'
+            "</div>"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Section:
     """A part of the page: a title, what is to be seen, then figures and tables.
@@ -42,13 +64,13 @@ class Section:
     Attributes:
         title: the heading, also in the list of contents.
         text: one paragraph, or several.
-        parts: figures and tables in their order.
+        parts: figures, pictures and tables in their order.
         note: a smaller paragraph below them: how it was made, what to be careful with.
     """
 
     title: str
     text: str | Sequence[str] = ()
-    parts: Sequence[go.Figure | Table] = ()
+    parts: Sequence[go.Figure | Table | Picture] = ()
     note: str = ""
 
 
@@ -84,7 +106,8 @@ def page(
     footer: str = "",
 ) -> str:
     """Return the HTML of ``write_page``."""
-    figures = any(not isinstance(part, Table) for section in sections for part in section.parts)
+    parts = [part for section in sections for part in section.parts]
+    figures = any(not isinstance(part, Table | Picture) for part in parts)
     template = resources.files("twinfold.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=markup(title),
@@ -130,7 +153,8 @@ def _contents(sections: Sequence[Section]) -> str:
 
 def _section(place: int, section: Section) -> str:
     parts = "\n".join(
-        part.html() if isinstance(part, Table) else _figure(part) for part in section.parts
+        part.html() if isinstance(part, Table | Picture) else _figure(part)
+        for part in section.parts
     )
     return (
         f'<section id="part-{place}">\n<h2>{markup(section.title)}</h2>\n'

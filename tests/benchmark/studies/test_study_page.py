@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
-from twinfold.benchmark.studies import load_studies, studies_page
+import pytest
+
+from twinfold.benchmark.studies import studies_page
 from twinfold.benchmark.studies.study_settings import ScarcitySettings
 
+ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = ScarcitySettings(title="Scarcity", runs=(("cart_pole", "random"),))
 
 
@@ -49,4 +57,31 @@ def test_a_study_without_records_is_left_out() -> None:
     page = studies_page({"scarcity": SETTINGS}, {})
     assert page.startswith("# Figures and studies of the paper")
     assert "## " not in page
-    assert load_studies() == {}
+
+
+def test_the_committed_page_is_made_from_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, script = tmp_path / "studies.md", ROOT / "docs" / "make_studies.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--out", str(made)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert (ROOT / "docs" / "studies.md").read_text("utf-8") == made.read_text("utf-8")
+
+
+def test_every_figure_of_the_committed_page_is_there_and_small() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\((figures/study-[a-z_-]+\.png)\)", page)
+    assert len(figures) >= 5
+    for name in figures:
+        assert (ROOT / "docs" / name).stat().st_size < 200_000
+
+
+def test_proposition_1_stands_in_the_committed_records() -> None:
+    lines = (ROOT / "results" / "study-rank-quick.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    free = {r["rank"]: r for r in rows if r["task"] == "unclipped_mountain_car"}
+    # Two terms are not enough, three are, and more hardly help.
+    assert free[2]["tensor_error"] > free[2]["least_error"] > 0.1
+    assert free[3]["tensor_error"] < 0.02
+    learned = free[8]["learned"]
+    assert [found["numerical_rank"] for found in learned.values()] == [2, 3, 2]

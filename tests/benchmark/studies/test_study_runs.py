@@ -20,7 +20,9 @@ from twinfold.benchmark.studies import (
     run_on_fit,
     run_study,
     studies_page,
+    study_records_path,
 )
+from twinfold.cli import main
 from twinfold.errors import UsageError
 from twinfold.tasks import get_task
 from twinfold.tasks.task import agent_covariates
@@ -28,7 +30,7 @@ from twinfold.training.run_directory import load_run
 
 TINY = """
 name = "tiny"
-script = "benchmarks/studies.py"
+kind = "study"
 title = "Tiny"
 
 [unseen]
@@ -78,6 +80,8 @@ methods = ["persim", "pooled"]
 trajectories = 2
 steps = 4
 FIT
+
+[profiles.quick]
 """
 FIT = (
     'fit = { effort = "quick", linear = "none", rank = 2, members = 2, state_net = [8], '
@@ -103,15 +107,15 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     suite.write_text(TINY.replace("FIT", FIT).replace("CADM", CADM))
     settings = load_studies(suite)
     for name, own in settings.items():
-        run_study(name, own, folder / f"{name}.jsonl", folder / "fits")
-    records = {name: read_studies(folder / f"{name}.jsonl") for name in settings}
+        run_study(name, own, study_records_path(folder, name, "quick"), folder / "fits")
+    records = {name: read_studies(study_records_path(folder, name, "quick")) for name in settings}
     return Done(folder, settings, records)
 
 
 def test_a_study_that_is_done_is_not_run_again(done: Done) -> None:
     for name, own in done.settings.items():
         said: list[str] = []
-        path = done.folder / f"{name}.jsonl"
+        path = study_records_path(done.folder, name, "quick")
         before = path.read_bytes()
         again = run_study(name, own, path, done.folder / "no fits", said.append)
         assert path.read_bytes() == before
@@ -198,6 +202,65 @@ def test_records_are_plain_and_say_what_they_were_made_with(done: Done) -> None:
             assert json.loads(json.dumps(record, allow_nan=False)) == record
             assert record["settings"]["agents"] == 12
             assert record["settings"]["fit"]["steps"] == 60
+            assert record["seconds"] > 0
+
+
+def test_commands_tell_what_is_recorded_and_measure_nothing_again(
+    done: Done, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def bench(*words: Any, code: int = 0) -> str:
+        assert main(["bench", *map(str, words)]) == code
+        said = capsys.readouterr()
+        return said.err if code else said.out
+
+    suite, folder = done.folder / "tiny.toml", done.folder
+    said = bench("run", suite, "--records", folder, "--work", tmp_path / "none", "--quiet")
+    assert said.count(" 0 measured, ") == len(done.settings)
+    assert not (tmp_path / "none").exists()
+    said = bench("run", suite, "--records", folder, "--study", "scarcity,map", "--dry-run")
+    assert "done            scarcity: cart_pole, random, pooled, 6" in said
+    assert said.endswith("3 done, 0 to run\n")
+    said = bench("run", suite, "--records", tmp_path, "--study", "map", "--dry-run", "--json")
+    assert json.loads(said)["jobs"] == [
+        {"study": "map", "task": "cart_pole", "dataset": "random", "status": "to run"}
+    ]
+    (status,) = json.loads(bench("status", suite, "--records", folder, "--json"))["suites"]
+    assert (status["cells"], status["done"], status["left"]) == (6, 6, 0)
+    assert "## Scarcity\n" in bench("table", suite, "--records", folder, "--out", tmp_path / "t")
+    assert (tmp_path / "t").read_text("utf-8").count("## ") == len(done.settings)
+    drawn = bench("figure", suite, "--records", folder, "--out", tmp_path / "figures").split()
+    assert len(drawn) == 5
+    page = tmp_path / "page.html"
+    bench("page", suite, "--results", folder, "--out", page)
+    text = page.read_text("utf-8")
+    assert text.count('<img src="data:image/png;base64,') == len(drawn)
+    assert all(f"<h2>{own.title}</h2>" in text for own in done.settings.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--study", "none"), "has no study 'none'; valid: unseen, map"),
+        (("run", "--task", "mountain_car"), "has no study with all of what was asked for"),
+        (("run", "--method", "cadm"), "--method is of suites of tables"),
+        (("table", "--short"), "--short, --method, --csv and --plot are of tables"),
+        (("figure", "--out", "one.png"), "has several figures; give a folder"),
+        (("page", "--results", "nowhere", "--out", "page.html"), "no records of"),
+        (("table", "--profile", "paper"), "has no profile 'paper'; valid: quick"),
+    ],
+)
+def test_what_studies_do_not_have_is_told(
+    done: Done,
+    words: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", words[0], str(done.folder / "tiny.toml"), *words[1:]]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_is_there_can_be_studied_in_place_of_a_fit(done: Done, tmp_path: Path) -> None:

@@ -14,9 +14,39 @@ GOOD = '[map]\ntitle = "x"\nruns = [["cart_pole", "random"]]\n'
 
 
 def test_the_committed_suites_hold_every_study_once() -> None:
-    found = load_studies(*(ROOT / "suites" / name for name in ("unseen.toml", "figures.toml")))
-    assert set(found) == set(STUDIES)
-    assert all(own.agents == 500 for own in found.values())
+    suites = [ROOT / "suites" / name for name in ("unseen.toml", "figures.toml")]
+    found = [(name, own) for suite in suites for name, own in load_studies(suite).items()]
+    assert sorted(name for name, _ in found) == sorted(STUDIES)
+    assert all(own.agents == 500 for _, own in found)
+
+
+def test_a_profile_changes_all_studies_and_one_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        GOOD
+        + GOOD.replace("map", "unseen")
+        + "[profiles.quick]\n[profiles.few]\nagents = 40\nfolds = 3\nunseen = 7\n"
+        + "[profiles.few.map]\nagents = 30\n"
+    )
+    plain, few = load_studies(path), load_studies(path, "few")
+    assert (plain["map"].agents, plain["unseen"].agents) == (500, 500)
+    assert (few["map"].agents, few["unseen"].agents) == (30, 40)
+    assert few["map"].model_dump()["folds"] == 3
+    assert few["unseen"].model_dump()["unseen"] == 7  # a setting called as its study
+    with pytest.raises(UsageError, match=r"no profile 'many'; valid: quick, few"):
+        load_studies(path, "many")
+
+
+def test_what_is_wrong_with_a_profile_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    for text, message in (
+        ("[profiles.quick]\nagent = 40\n", r"\[profiles.quick\]: unknown setting 'agent'"),
+        ("[profiles]\nquick = 3\n", r"holds a table for each profile"),
+        ("[profiles.quick.map]\nagent = 40\n", r"\[map\]: .*agent"),
+    ):
+        path.write_text(GOOD + text)
+        with pytest.raises(UsageError, match=message):
+            load_studies(path)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +70,7 @@ def test_the_committed_suites_hold_every_study_once() -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "suite.toml"
-    path.write_text(text)
+    path.write_text(text if text == "[map\n" else text + "[profiles.quick]\n")
     with pytest.raises(UsageError, match=message) as caught:
         load_studies(path)
     assert len(str(caught.value)) < 2000

@@ -1,25 +1,31 @@
-"""The page of the studies, made from their records. No JAX."""
+"""The studies told from their records, as Markdown and as parts of an HTML page. No JAX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twinfold.baselines.cadm_settings import CaDMSettings
-from twinfold.benchmark.studies.study_figures import METHODS, TASKS
+from twinfold.benchmark.studies.study_figures import METHODS, TASKS, draw_study
 from twinfold.benchmark.studies.study_records import Record, latest_records
 from twinfold.benchmark.studies.study_settings import StudySettings
+from twinfold.report.html import Picture, Section
+from twinfold.report.tables import Table
 
 INTRO = """\
 # Figures and studies of the paper
 
 What the PerSim paper shows beside its tables, measured again on our own data, fits and records.
-Nothing here is typed: this page and its figures are made from `results/STUDY.jsonl`, each line of
-which holds its settings, budgets and seeds.
+Nothing here is typed: this page and its figures are made from `results/study-STUDY-quick.jsonl`,
+each line of which holds its settings, budgets and seeds.
 
 ```sh
-python benchmarks/studies.py run             # what is missing; or: run unseen map ...
-python benchmarks/studies.py figure          # PNG files in docs/figures
-python benchmarks/studies.py page            # this page
+twinfold bench run unseen          # what is missing
+twinfold bench run figures         # or: bench run figures --study map
+twinfold bench page                # these studies on the page of all tables
+python docs/make_studies.py        # this page, and its figures
 ```
 
 What is measured stands in `suites/unseen.toml` and `suites/figures.toml`. Data are 500 agents with
@@ -30,14 +36,16 @@ differences of a few tens of per cent say nothing.
 """
 
 UNSEEN = """\
-A learned simulator of an agent needs its factors, and little else. Of 500 agents, {unseen} are kept
-from the nets ({tests} test agents, the others at random), and their factors come
+A learned simulator of an agent needs its factors, and little else. Of {agents} agents, {unseen} are
+kept from the nets ({tests} test agents, the others at random), and their factors come
 
-- from their true covariates by a **learned map** from covariates to factors, as in the paper; here
+- from their true covariates by a learned map from covariates to factors, as in the paper; here
   it is a kernel ridge regression on the trained agents;
-- from the same covariates as **static columns** of the table, by the prior that a fit makes of them
+
+- from the same covariates as static columns of the table, by the prior that a fit makes of them
   (linear: it serves where agents differ linearly in what is known of them);
-- from their first **1, 3, 10 transitions** or all they have, in closed form, nets untouched.
+
+- from their first {known} transitions or all they have, in closed form, nets untouched.
 
 At the ends stand the average agent, of which nothing is known, and nets that were trained on the
 agent with all others. Medians over unseen agents, with 95 % intervals:
@@ -52,9 +60,9 @@ smooth function, and from the place on a map alone (ten neighbours).
 
 RANK = """\
 Separable nets of rank r alone (no linear model beside them) on the same data, with everything but r
-equal; shrinkage is chosen of two strengths by held-out error. The *error of one step* is that of
+equal; shrinkage is chosen of two strengths by held-out error. The error of one step is that of
 the tensor of standardised changes over agents, states and actions, relative to the tensor's size.
-No model of rank r can be below the *least error* (Eckart and Young, on each unfolding of the true
+No model of rank r can be below the least error (Eckart and Young, on each unfolding of the true
 tensor). Numerical ranks are along agents, states (with coordinates) and actions: singular values
 above {tolerance} of the largest. Proposition 1 says 3 for MountainCar without clipping, which shows
 along the states; its two functions of gravity and its two of the action show along the others. Its
@@ -74,36 +82,138 @@ error is drawn. Errors over all of them:
 """
 
 BUDGET = """\
-*Steps* are those of training, per member; *seconds* are those of the whole fit, on a machine that
+Steps are those of training, per member; seconds are those of the whole fit, on a machine that
 was busy with other work. Budgets are equal only where steps are: 12,500 are a short search. CaDM
 has {usual:,} steps by default, and reads the first ten true steps of each test trajectory.
 """
 
 SCARCITY = """\
-The first N agents of a population are all there is. *twinfold* is fitted to them, *pooled* is the
+The first N agents of a population are all there is. "twinfold" is fitted to them, "pooled" is the
 same fit with all trajectories as if of one agent, and CaDM is the vanilla model. Errors of the test
 agents, which are in every population:
 """
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a study.
+
+    Attributes:
+        name: of its file, ``study-NAME.png``.
+        text: what it shows.
+    """
+
+    name: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"study-{self.name}.png"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of a study.
+
+    Attributes:
+        title: of its section.
+        text: before all parts.
+        parts: tables and figures in their order.
+        note: after them.
+    """
+
+    title: str
+    text: str
+    parts: tuple[Table | Drawing, ...]
+    note: str = ""
+
+
 def studies_page(
     settings: Mapping[str, StudySettings], records: Mapping[str, Sequence[Record]]
 ) -> str:
-    """Return the page in Markdown; a study without a record is left out.
+    """Return the page in Markdown, with figures in ``figures``; what has no record is left out.
 
     Args:
         settings: of the studies, by name.
         records: of the studies, by name, the oldest first.
     """
-    parts = [INTRO]
-    for name, own in settings.items():
-        rows = latest_records(list(records.get(name, ())))
-        if rows:
-            parts += [f"## {own.title}\n", _SECTIONS[name](rows)]
+    parts = [INTRO, *(_markdown(told, "figures/") for told in _all(settings, records))]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _unseen(rows: Sequence[Record]) -> str:
+def studies_tables(
+    settings: Mapping[str, StudySettings], records: Mapping[str, Sequence[Record]]
+) -> str:
+    """Return text and tables in Markdown, without figures; a study without a record is left out.
+
+    Args:
+        settings: of the studies, by name.
+        records: of the studies, by name, the oldest first.
+    """
+    return "\n".join(_markdown(told, None) for told in _all(settings, records)).rstrip() + "\n"
+
+
+def studies_sections(
+    settings: Mapping[str, StudySettings], records: Mapping[str, Sequence[Record]]
+) -> list[Section]:
+    """Return the sections of an HTML page, figures drawn; a study without a record is left out.
+
+    Args:
+        settings: of the studies, by name.
+        records: of the studies, by name, the oldest first.
+    """
+    found = []
+    with TemporaryDirectory() as folder:
+        for name, own in settings.items():
+            rows = latest_records(list(records.get(name, ())))
+            if not rows:
+                continue
+            drawn = {path.name: path for path in draw_study(name, own, rows, Path(folder))}
+            told = _SECTIONS[name](own.title, rows)
+            parts = [
+                part
+                if isinstance(part, Table)
+                else Picture(drawn[part.file].read_bytes(), part.text)
+                for part in told.parts
+            ]
+            found.append(Section(told.title, _paragraphs(told.text), parts, told.note))
+    return found
+
+
+def _all(
+    settings: Mapping[str, StudySettings], records: Mapping[str, Sequence[Record]]
+) -> list[Told]:
+    return [
+        _SECTIONS[name](own.title, rows)
+        for name, own in settings.items()
+        if (rows := latest_records(list(records.get(name, ()))))
+    ]
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n")]
+
+
+def _markdown(told: Told, figures: str | None) -> str:
+    """Return a section in Markdown; without figures where no folder of them is given."""
+    parts = [f"## {told.title}\n", told.text.rstrip() + "\n"]
+    for part in told.parts:
+        if isinstance(part, Table):
+            parts += [f"{part.caption}:\n"] if part.caption else []
+            rows = (f"| {' | '.join(row)} |" for row in part.rows)
+            head = f"| {' | '.join(part.columns)} |\n|{'---|' * len(part.columns)}"
+            parts.append("\n".join([head, *rows]) + "\n")
+        elif figures is not None:
+            parts.append(f"![{part.text}]({figures}{part.file})\n")
+    return "\n".join([*parts, *([told.note.rstrip() + "\n"] if told.note else [])])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> Table:
+    return Table(tuple(head), tuple(tuple(row) for row in rows), caption)
+
+
+def _unseen(title: str, rows: Sequence[Record]) -> Told:
     ways = list(rows[0]["ways"])
     head = ["known of the agent", *(_named(row) for row in rows)]
     body = [
@@ -111,12 +221,17 @@ def _unseen(rows: Sequence[Record]) -> str:
         for way in ways
     ]
     tests = min(5, len(rows[0]["unseen_agents"]))
-    text = UNSEEN.format(unseen=len(rows[0]["unseen_agents"]), tests=tests)
+    text = UNSEEN.format(
+        agents=rows[0]["settings"]["agents"],
+        unseen=len(rows[0]["unseen_agents"]),
+        tests=tests,
+        known=", ".join(map(str, rows[0]["settings"]["known"])),
+    )
     shares = " and ".join(
         f"{100 * (row['static_explained'] or 0):.1f} % ({_named(row)})" for row in rows
     )
-    told = f"Of how trained agents differ, the static columns explain {shares}.\n"
-    return "\n".join([text, _table(head, body), told, _figure("unseen", "Unseen agents")])
+    note = f"Of how trained agents differ, the static columns explain {shares}."
+    return Told(title, text, (_table(head, body), Drawing("unseen", "Unseen agents")), note)
 
 
 def _way(name: str) -> str:
@@ -133,7 +248,7 @@ def _way(name: str) -> str:
     return first.get(name, name.replace("covariates, prior, ", "static columns and "))
 
 
-def _map(rows: Sequence[Record]) -> str:
+def _map(title: str, rows: Sequence[Record]) -> Told:
     head = [
         "task",
         "covariate",
@@ -151,8 +266,8 @@ def _map(rows: Sequence[Record]) -> str:
             ]
             body.append([_named(row), name, *read, str(row["components"])])
     text = MAP.format(folds=rows[0]["settings"]["folds"])
-    figures = [_figure(f"map-{row['task']}", f"Agents of {TASKS[row['task']]}") for row in rows]
-    return "\n".join([text, _table(head, body), *figures])
+    figures = [Drawing(f"map-{row['task']}", f"Agents of {TASKS[row['task']]}") for row in rows]
+    return Told(title, text, (_table(head, body), *figures))
 
 
 def _r2(value: float) -> str:
@@ -160,7 +275,7 @@ def _r2(value: float) -> str:
     return f"{min(value, 0.99994):.4f}"
 
 
-def _carts(rows: Sequence[Record]) -> str:
+def _carts(title: str, rows: Sequence[Record]) -> Told:
     methods = list(rows[0]["predicted"])
     head = ["agent (force/half pole)", *(METHODS[name] for name in methods), "trajectories"]
     body = [
@@ -170,13 +285,12 @@ def _carts(rows: Sequence[Record]) -> str:
     steps, history = rows[0]["horizons"][-1], rows[0]["history"]
     budget = rows[0]["fits"].get("cadm", {}).get("steps")
     text = CARTS.format(history=history, last=history + steps)
-    parts = [text, _table(head, body), _figure("carts", "True and predicted carts")]
-    if budget is not None:
-        parts.insert(2, f"CaDMs: {budget:,} training steps per member ({_USUAL:,} by default).\n")
-    return "\n".join(parts)
+    note = f"CaDMs: {budget:,} training steps per member ({_USUAL:,} by default)."
+    parts = (_table(head, body), Drawing("carts", "True and predicted carts"))
+    return Told(title, text, parts, "" if budget is None else note)
 
 
-def _bands(rows: Sequence[Record]) -> str:
+def _bands(title: str, rows: Sequence[Record]) -> Told:
     head = ["task", "agent", "error", "steps within the band", "whole trajectories within"]
     body = [
         [
@@ -191,12 +305,12 @@ def _bands(rows: Sequence[Record]) -> str:
     ]
     text = BANDS.format(coverage=f"{100 * rows[0]['coverage']:.0f} %")
     figures = [
-        _figure(f"bands-{row['task']}", f"Trajectories of {TASKS[row['task']]}") for row in rows
+        Drawing(f"bands-{row['task']}", f"Trajectories of {TASKS[row['task']]}") for row in rows
     ]
-    return "\n".join([text, _table(head, body), *figures])
+    return Told(title, text, (_table(head, body), *figures))
 
 
-def _rank(rows: Sequence[Record]) -> str:
+def _rank(title: str, rows: Sequence[Record]) -> Told:
     head = [
         "task",
         "rank r",
@@ -219,16 +333,16 @@ def _rank(rows: Sequence[Record]) -> str:
         for row in rows
     ]
     text = RANK.format(tolerance=f"{100 * rows[0]['settings']['tolerance']:g} %")
-    return "\n".join([text, _table(head, body), _figure("rank", "Error and singular values")])
+    return Told(title, text, (_table(head, body), Drawing("rank", "Error and singular values")))
 
 
 def _ranks(spectra: Mapping[str, Record]) -> str:
     return ", ".join(str(found["numerical_rank"]) for found in spectra.values())
 
 
-def _scarcity(rows: Sequence[Record]) -> str:
+def _scarcity(title: str, rows: Sequence[Record]) -> Told:
     labels = {row["task"]: [agent["label"] for agent in row["agents"]] for row in rows}
-    parts = [SCARCITY]
+    parts: list[Table | Drawing] = []
     for task, names in labels.items():
         mine = [row for row in rows if row["task"] == task]
         mine.sort(key=lambda row: (row["training_agents"], list(METHODS).index(row["method"])))
@@ -245,14 +359,13 @@ def _scarcity(rows: Sequence[Record]) -> str:
             for row in mine
         ]
         parts.append(_table(head, body))
-    parts.append(BUDGET.format(usual=_USUAL))
     if any(row["returns"] for row in rows):
         parts.append(_returns(rows))
-    parts.append(_figure("scarcity", "Error by the number of training agents"))
-    return "\n".join(parts)
+    parts.append(Drawing("scarcity", "Error by the number of training agents"))
+    return Told(title, SCARCITY, tuple(parts), BUDGET.format(usual=_USUAL))
 
 
-def _returns(rows: Sequence[Record]) -> str:
+def _returns(rows: Sequence[Record]) -> Table:
     head = ["task", "N", "method", "returns of the test agents", "episodes of each"]
     body = [
         [
@@ -265,7 +378,7 @@ def _returns(rows: Sequence[Record]) -> str:
         for row in rows
         if row["returns"]
     ]
-    return "Returns of planning with these models:\n\n" + _table(head, body)
+    return _table(head, body, "Returns of planning with these models")
 
 
 def _named(row: Record) -> str:
@@ -284,18 +397,9 @@ def _number(value: float | None) -> str:
     return f"{value:.3g}" if value >= 1e-4 else f"{value:.6f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
-
-
-def _figure(name: str, text: str) -> str:
-    return f"![{text}](figures/study-{name}.png)\n"
-
-
 _USUAL = CaDMSettings().steps
 
-_SECTIONS: dict[str, Callable[[Sequence[Record]], str]] = {
+_SECTIONS: dict[str, Callable[[str, Sequence[Record]], Told]] = {
     "unseen": _unseen,
     "map": _map,
     "carts": _carts,

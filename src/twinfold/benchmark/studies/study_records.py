@@ -21,6 +21,17 @@ VERSION = 1
 Record = dict[str, Any]
 
 
+def study_records_path(folder: Path, study: str, profile: str) -> Path:
+    """Return where the records of a study are kept.
+
+    Args:
+        folder: of all records.
+        study: its name.
+        profile: how much was measured.
+    """
+    return folder / f"study-{study}-{profile}.jsonl"
+
+
 def study_record(
     study: str, identity: Mapping[str, Any], settings: Any, figures: Mapping[str, Any]
 ) -> Record:

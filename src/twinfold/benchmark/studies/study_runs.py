@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -38,9 +39,34 @@ class Job(NamedTuple):
     identity: Record
     measure: Callable[[], Record]
 
+    @property
+    def said(self) -> str:
+        """What it is, in words."""
+        return ", ".join(str(v) for v in self.identity.values() if not isinstance(v, dict))
+
+
+def study_jobs(
+    name: str, settings: StudySettings, fits: Path, log: Log = lambda line: None
+) -> list[Job]:
+    """Return the records that a study is made of, in order; nothing is measured yet.
+
+    Args:
+        name: of the study.
+        settings: of the study.
+        fits: folder of fits, which studies share.
+        log: receives one line per thing worth knowing while a job is measured.
+    """
+    return list(_JOBS[name](cast(Any, settings), fits, log))
+
 
 def run_study(
-    name: str, settings: StudySettings, records: Path, fits: Path, log: Log = lambda line: None
+    name: str,
+    settings: StudySettings,
+    records: Path,
+    fits: Path,
+    log: Log = lambda line: None,
+    *,
+    force: bool = False,
 ) -> list[Record]:
     """Return the records of a study, made where they are missing.
 
@@ -52,21 +78,24 @@ def run_study(
         records: file of its records.
         fits: folder of fits, which studies share.
         log: receives one line per thing worth knowing.
+        force: measure again what is there.
 
     Raises:
         UsageError: an extra is missing, or a setting does not fit the task.
         RunError: the records or a fit are damaged.
     """
     known, found = read_studies(records), []
-    for job in _JOBS[name](cast(Any, settings), fits, log):
-        said = ", ".join(str(v) for v in job.identity.values() if not isinstance(v, dict))
-        record = find_study(known, settings, **job.identity)
+    for job in study_jobs(name, settings, fits, log):
+        record = None if force else find_study(known, settings, **job.identity)
         if record is None:
-            log(f"{name}: {said}")
-            record = study_record(name, job.identity, settings, job.measure())
+            log(f"{name}: {job.said}")
+            begun = time.perf_counter()
+            figures = job.measure()
+            figures["seconds"] = round(time.perf_counter() - begun, 2)
+            record = study_record(name, job.identity, settings, figures)
             append_study(records, record)
         else:
-            log(f"{name}: {said}: done")
+            log(f"{name}: {job.said}: done")
         found.append(record)
     return found
 
@@ -126,11 +155,11 @@ def _map(settings: MapSettings, fits: Path, log: Log) -> Iterator[Job]:
     from twinfold.benchmark.studies.agent_maps import run_map, scikit_learn
     from twinfold.benchmark.studies.study_data import study_task
 
-    scikit_learn()
     for name, policy in settings.runs:
         task = study_task(name)
 
         def measure(task: Any = task, policy: str = policy) -> Record:
+            scikit_learn()  # before a fit, not after it
             return run_map(_whole(task, policy, settings, fits, log), task, settings)
 
         yield Job({"task": name, "dataset": policy}, measure)

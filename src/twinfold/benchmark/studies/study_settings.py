@@ -1,4 +1,4 @@
-"""Settings of the studies, read from the TOML files that name their script; no JAX."""
+"""Settings of the studies, read from suites of the kind ``study``; no JAX."""
 
 from __future__ import annotations
 
@@ -208,25 +208,58 @@ STUDIES: dict[str, type[StudySettings]] = {
 """Settings of each study, by its name."""
 
 
-def load_studies(*paths: str | Path) -> dict[str, StudySettings]:
-    """Return the settings of studies from files that hold a table for each.
+HEADINGS = ("name", "kind", "title", "profiles")
+"""What a suite of studies holds beside a table for each study."""
+
+
+def load_studies(path: str | Path, profile: str = "quick") -> dict[str, StudySettings]:
+    """Return the settings of studies from a suite that holds a table for each.
+
+    A profile changes settings of every study that has them, and those of one study in a table of
+    its name: ``[profiles.smoke]`` and ``[profiles.smoke.map]``.
 
     Args:
-        paths: TOML files; beside ``name``, ``script`` and ``title`` they hold tables of studies.
+        path: TOML file of the kind ``study``.
+        profile: how much is measured, by the names in the suite.
 
     Raises:
-        UsageError: a file cannot be read, or a study or setting in it does not exist.
+        UsageError: the file cannot be read, or a study, profile or setting does not exist.
     """
+    values = read_toml(path, UsageError)
+    changes = _profile(path, values.get("profiles", {}), profile)
     found: dict[str, StudySettings] = {}
-    for path in paths:
-        values = read_toml(path, UsageError)
-        for name, part in values.items():
-            if name in ("name", "script", "title"):
-                continue
-            if name not in STUDIES or not isinstance(part, dict):
-                raise UsageError(f"{path}: no study {cut(repr(name), 60)}; {one_of(STUDIES)}")
-            found[name] = _parsed(path, name, part)
+    for name, part in values.items():
+        if name in HEADINGS:
+            continue
+        if name not in STUDIES or not isinstance(part, dict):
+            raise UsageError(f"{path}: no study {cut(repr(name), 60)}; {one_of(STUDIES)}")
+        # A table of a study's name is of that study, whatever setting is called the same.
+        own = given if isinstance(given := changes.get(name), dict) else {}
+        fields = STUDIES[name].model_fields
+        common = {k: v for k, v in changes.items() if k in fields and v is not own}
+        found[name] = _parsed(path, name, {**part, **common, **own})
     return found
+
+
+def _profile(path: str | Path, profiles: Any, name: str) -> dict[str, Any]:
+    """Return what a profile changes.
+
+    Raises:
+        UsageError: there is no such profile, or it changes what no study has.
+    """
+    if not isinstance(profiles, dict) or not isinstance(profiles.get(name, {}), dict):
+        raise UsageError(f"{path}: [profiles] holds a table for each profile")
+    if name not in profiles:
+        raise UsageError(f"{path} has no profile {cut(repr(name), 60)}; {one_of(profiles)}")
+    known = {field for study in STUDIES.values() for field in study.model_fields}
+    for key, value in profiles[name].items():
+        if key in STUDIES and isinstance(value, dict):
+            continue
+        if key not in known:
+            raise UsageError(
+                f"{path}: [profiles.{name}]: unknown setting {cut(repr(key), 60)}; {one_of(known)}"
+            )
+    return profiles[name]
 
 
 def _parsed(path: str | Path, name: str, values: dict[str, Any]) -> StudySettings:
