@@ -96,7 +96,7 @@ def adapt(
     ids = (*panel.agent_ids, *panel.left_out)
     static_doubts(model, ids, static, warn)
     place = match_ids(model.agent_ids, list(ids))
-    unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).any(axis=1)
+    unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).all(axis=1)
     bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
     if bare:
         warn(

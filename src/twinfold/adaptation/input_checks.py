@@ -233,8 +233,8 @@ def static_doubts(
             _number_doubts(column, ids, now[:, 0], was[:, 0], limits, warn)
         if static is not None and len(without):
             warn(
-                f"{_several(ids, without)}: {column!r} (static) is not known; without all of "
-                "the static columns an agent begins as the average one"
+                f"{_several(ids, without)}: {column!r} (static) is not known; an agent begins "
+                "where its other static columns put it, without any as the average one"
             )
 
 

@@ -1,18 +1,27 @@
 """The prior of an agent by columns that never change.
 
-    u ~ N(mu + a + B^T x, R^-1)   for agents whose static columns x are all known
-    u ~ N(mu, Lambda^-1)          for all others
+    u ~ N(mu + a + B^T x, R^-1)                      for agents whose static columns x are all known
+    u ~ N(mu + a + B^T E[x | o], R^-1 + B^T V B)     for agents of whom the columns o are known,
+                                                     V = Cov[x | o]
+    u ~ N(mu, Lambda^-1)                             for agents of whom none is known
 
 a, B: ridge regression of the trained agents' factors, member by member. R: of its leave-one-out
 residuals, so that columns that say nothing leave the prior as wide as it was. The strength of the
 ridge, one for all members, is the one with the least leave-one-out error of predictions. What it
 explains must exceed two standard errors over agents, or the columns are left aside.
 
+The columns are taken to be jointly normal, x ~ N(0, S): what is not known of an agent is what goes
+with what is known of it, and how far that leaves it open widens the agent's prior. S, and with
+missing values the mean too, is the most likely one (expectation maximisation, Dempster, Laird and
+Rubin 1977) given C agents more whose columns have nothing to do with each other. The regression is
+of E[x | o].
+
 Axes: M members, N agents, r rank, C static columns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,12 +38,15 @@ class StaticSettings:
     """Numbers that decide whether static columns are learned from.
 
     Attributes:
-        fewest: trained agents with all static columns, below which nothing is learned from these.
+        fewest: trained agents with a static column, below which nothing is learned from these; and
+            with all of them, above which R is of their residuals alone.
         standard_errors: over agents, that the columns must explain to be used.
+        rounds: of expectation maximisation, where columns have missing values.
     """
 
     fewest: int = 10
     standard_errors: float = 2.0
+    rounds: int = 30
 
 
 STATIC = StaticSettings()
@@ -84,6 +96,8 @@ class StaticPrior(NamedTuple):
         precision: ``(M, r, r)``, R.
         explained: ``()``, share of the squared differences between agents, as they show in
             predictions, that the columns of an agent left out explain.
+        covariance: ``(C, C)``, S; None in runs of before it was kept, where agents without all
+            columns have the prior of all.
     """
 
     low: Floats
@@ -94,6 +108,7 @@ class StaticPrior(NamedTuple):
     weights: Floats
     precision: Floats
     explained: Floats
+    covariance: Floats | None = None
 
     def standard(self, values: Floats) -> Floats:
         """Standardised static columns, ``(N, C)``."""
@@ -106,14 +121,45 @@ class StaticPrior(NamedTuple):
             precision: ``(M, r, r)``, Lambda.
             values: ``(N, C)``, raw units; NaN where a column is not known.
         """
-        known: Any = ~np.isnan(values).any(axis=1)
-        x = np.where(known[:, None], self.standard(values), 0.0)
+        known: Any = ~np.isnan(values)
+        some = known.any(axis=1) if self.covariance is not None else known.all(axis=1)
+        x = np.where(known & some[:, None], self.standard(values), 0.0)
+        own = np.where(some[:, None, None], self.precision[:, None], precision[:, None])
+        for rows, root in _fill(x, known & some[:, None], self.covariance):
+            # Woodbury: the inverse of R^-1 + B^T V B, V = root root^T.
+            spread = root.T @ self.weights @ self.precision  # (M, C, r)
+            inner = np.eye(len(root)) + spread @ np.swapaxes(root.T @ self.weights, 1, 2)
+            left = np.swapaxes(spread, 1, 2) @ np.linalg.solve(inner, spread)
+            own[:, rows] = (self.precision - left)[:, None]
         shift = self.shift[:, None] + x @ self.weights
-        pick = known[:, None]
-        return OwnPrior(
-            np.where(pick, shift, 0.0),
-            np.where(pick[..., None], self.precision[:, None], precision[:, None]),
-        )
+        return OwnPrior(np.where(some[:, None], shift, 0.0), own)
+
+
+def _fill(
+    x: Floats, known: NDArray[np.bool_], covariance: Floats | None
+) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+    """Put E[x | o] in place of what is not known, and yield how far that leaves it open.
+
+    Args:
+        x: ``(N, C)``, standardised; changed in place.
+        known: ``(N, C)``; agents of whom no column is known are left as they are.
+        covariance: ``(C, C)``, S; None leaves all as it is.
+
+    Yields:
+        agents with the same columns known, and a root ``(C, C)`` of V.
+    """
+    partly = np.flatnonzero(known.any(axis=1) & ~known.all(axis=1))
+    if covariance is None or not len(partly):
+        return
+    patterns, which = np.unique(known[partly], axis=0, return_inverse=True)
+    for k, there in enumerate(patterns):
+        rows, lacks = partly[np.ravel(which) == k], ~there
+        slope = np.linalg.solve(covariance[np.ix_(there, there)], covariance[np.ix_(there, lacks)])
+        x[np.ix_(rows, lacks)] = x[np.ix_(rows, there)] @ slope
+        root = np.zeros_like(covariance)
+        left = covariance[np.ix_(lacks, lacks)] - covariance[np.ix_(lacks, there)] @ slope
+        root[np.ix_(lacks, lacks)] = np.linalg.cholesky(left)
+        yield rows, root
 
 
 def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) -> StaticPrior | None:
@@ -131,37 +177,60 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     Returns:
         None if nothing can be learned.
     """
-    known: Any = ~np.isnan(values).any(axis=1)
+    known: Any = ~np.isnan(values).all(axis=1)
     n_known = int(known.sum())
     sound: Any = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(metric).all(axis=(1, 2))
     if n_known < STATIC.fewest or not sound.any():
         return None
     raw, own = values[known], factors[:, known] - mean[:, None]
-    centre, scale = raw.mean(axis=0), raw.std(axis=0)
-    # A column that does not vary has a spread of rounding errors.
-    scale = np.where(scale > 1e-12 * np.abs(raw).max(axis=0), scale, 1.0)
+    centre, scale, joint, x = _joint_normal(raw)
     shift = own.mean(axis=1)
-    ridges = _Ridges(
-        *np.linalg.svd((raw - centre) / scale, full_matrices=False), own - shift[:, None]
-    )
+    ridges = _Ridges(*np.linalg.svd(x, full_matrices=False), own - shift[:, None])
     ridge, gain = _best_ridge(ridges, metric, sound)
     explained = float(gain.mean())
     # Noise explains a little by luck: what is explained must stand out, agent by agent.
     if not explained > STATIC.standard_errors * gain.std() / n_known**0.5:
         return None
     residual = ridges.left_out(ridge)
+    whole = ~np.isnan(raw).any(axis=1)
+    if STATIC.fewest <= whole.sum() < n_known:  # of others it is also what is not known of them
+        residual = residual[:, whole]
     spread: Any = np.square(residual).mean(axis=(1, 2)) + 1e-12
     covariance = widened_covariance(residual, spread)
     return StaticPrior(
-        low=raw.min(axis=0),
-        high=raw.max(axis=0),
+        low=np.fmin(np.fmin.reduce(raw, axis=0), centre),  # of an empty column the same
+        high=np.fmax(np.fmax.reduce(raw, axis=0), centre),
         centre=centre,
         scale=scale,
         shift=shift,
         weights=ridges.weights(ridge),
         precision=np.asarray(np.linalg.inv(covariance), np.float64),
         explained=np.array(explained),
+        covariance=joint,
     )
+
+
+def _joint_normal(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return mean and scale ``(C,)`` of columns ``(n, C)``, S, and E[x | o] of all agents."""
+    known = ~np.isnan(raw)
+    n_agents, n_columns = raw.shape
+    count = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, raw, 0.0).sum(axis=0) / count
+    away = np.where(known, raw - centre, 0.0)
+    scale = np.sqrt((away * away).sum(axis=0) / count)
+    # A column that does not vary has a spread of rounding errors.
+    scale = np.where(scale > 1e-12 * np.fmax.reduce(np.abs(raw), axis=0), scale, 1.0)
+    x, covariance = away / scale, np.eye(n_columns)
+    for _ in range(1 if known.all() else STATIC.rounds):
+        total = n_columns * np.eye(n_columns)
+        x = np.where(known, (raw - centre) / scale, 0.0)
+        for rows, root in _fill(x, known, covariance):
+            total += len(rows) * root @ root.T
+        if not known.all():
+            centre = centre + x.mean(axis=0) * scale
+            x -= x.mean(axis=0)
+        covariance = (x.T @ x + total) / (n_agents + n_columns)
+    return centre, scale, covariance, x
 
 
 class _Ridges(NamedTuple):

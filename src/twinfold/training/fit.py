@@ -51,7 +51,6 @@ from twinfold.models.normalizer_fit import unit_problems
 from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
-from twinfold.models.static_prior import STATIC
 from twinfold.training.ensemble import (
     TrainingContext,
     check_history,
@@ -63,6 +62,7 @@ from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.noise_regression import world_noise
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
+from twinfold.training.selection_record import static_line
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
@@ -216,7 +216,7 @@ def _fit(
     """
     begun = time.perf_counter()
     log(
-        f"{dataset.n_agents} agents, {len(problem.data)} transitions, "
+        f"{counted(dataset.n_agents, 'agent')}, {counted(len(problem.data), 'transition')}, "
         f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_kind}; "
         f"{problem.config.members} members"
     )
@@ -226,7 +226,7 @@ def _fit(
     trained = _train(problem, choice.candidate, log)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
-        log(_static_line(dataset, posterior))
+        log(static_line(dataset, posterior.static))
     members = _solved(trained.members, posterior)
     goal, lines = fit_goal(dataset)
     for line in lines:
@@ -379,22 +379,3 @@ def _settings() -> dict[str, Any]:
     """Return the numbers that decide in a fit, as JSON has them."""
     parts = {"selection": SELECTION, "regression": REGRESSION, "posterior": POSTERIOR}
     return json.loads(json.dumps({name: dataclasses.asdict(part) for name, part in parts.items()}))
-
-
-def _static_line(dataset: PanelDataset, posterior: Posterior) -> str:
-    """Return how much of the agents' differences static columns explain, in a sentence."""
-    names = ", ".join(map(repr, dataset.roles.static))
-    if posterior.static is not None:
-        return (
-            f"the static columns ({names}) explain {100 * float(posterior.static.explained):.0f} % "
-            "of how agents differ, each agent left out in turn; new agents that have them begin "
-            "there"
-        )
-    assert dataset.static is not None
-    whole = int((~np.isnan(dataset.static[: dataset.n_agents]).any(axis=1)).sum())
-    if whole < STATIC.fewest:
-        return (
-            f"warning: {whole} agents have all static columns ({names}), {STATIC.fewest} are "
-            "needed; they are left aside"
-        )
-    return f"the static columns ({names}) do not tell agents apart; they are left aside"

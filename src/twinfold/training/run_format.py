@@ -188,7 +188,8 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
     prior, evidence, trained, static, values = posterior
     described: dict[str, np.ndarray] = {}
     if static is not None and values is not None:
-        described = {f"static.{name}": value for name, value in static._asdict().items()}
+        parts = static._asdict().items()
+        described = {f"static.{name}": value for name, value in parts if value is not None}
         described["static_values"] = values
     arrays = {
         **described,
@@ -245,7 +246,7 @@ def _load_posterior(arrays: Arrays) -> Posterior:
     values = arrays.get("static_values")
     static = None
     if values is not None:
-        static = StaticPrior(*(arrays[f"static.{name}"] for name in StaticPrior._fields))
+        static = StaticPrior(*(arrays.get(f"static.{name}") for name in StaticPrior._fields))  # pyright: ignore[reportArgumentType]
     evidence = Evidence(gram, moment, energy, count, missing)
     return Posterior(prior, evidence, arrays["trained"], static, values)
 

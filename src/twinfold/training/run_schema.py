@@ -339,6 +339,8 @@ def schema_of(arrays: Arrays, size: dict[str, int], nets: dict[str, Any]) -> dic
     for prefix, group in _OPTIONAL.items():
         if any(name.startswith(prefix) for name in arrays):
             schema |= group
+    if "static.covariance" in arrays:  # runs of before it was kept have none
+        schema["static.covariance"] = Entry("C C", rule="positive definite")
     if arrays["sums.gram"].ndim == 3:  # every column has rows of its own
         schema["sums.gram"] = Entry("N D Q", rule="half of positive")
         if "sums.rows" in arrays:

@@ -1,4 +1,4 @@
-"""Words and records for the choice of a model; nothing is decided here."""
+"""Words and records for the choice of a model and what was learned; nothing is decided here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from twinfold.data.issues import counted
+from twinfold.data.panel import PanelDataset
 from twinfold.models.linear import WORDS
+from twinfold.models.static_prior import STATIC, StaticPrior
 from twinfold.training.holdout_band import error_by_horizon
 from twinfold.training.trials import Candidate, Fold, Trial
 
@@ -117,3 +120,25 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         "geometric_mean": float(f"{trial.typical:.6g}"),
         "mean": float(f"{trial.mean:.6g}"),
     }
+
+
+def static_line(dataset: PanelDataset, static: StaticPrior | None) -> str:
+    """Return how much of the agents' differences static columns explain, in a sentence."""
+    assert dataset.static is not None
+    names = ", ".join(map(repr, dataset.roles.static))
+    lacking = np.isnan(dataset.static[: dataset.n_agents])
+    partly = int((lacking.any(axis=1) & ~lacking.all(axis=1)).sum())
+    lacks = f"; {counted(partly, 'agent')} without some of them by the others" if partly else ""
+    if static is not None:
+        return (
+            f"the static columns ({names}) explain {100 * float(static.explained):.0f} % "
+            "of how agents differ, each agent left out in turn; new agents that have them begin "
+            f"there{lacks}"
+        )
+    some = int((~lacking.all(axis=1)).sum())
+    if some < STATIC.fewest:
+        return (
+            f"warning: of {counted(some, 'agent')} any of the static columns ({names}) is known, "
+            f"{STATIC.fewest} are needed; they are left aside"
+        )
+    return f"the static columns ({names}) do not tell agents apart; they are left aside"

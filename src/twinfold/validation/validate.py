@@ -246,7 +246,7 @@ def _described(
     if values is None:
         return []
     new = ~found.match.known
-    bare = np.flatnonzero(new & np.isnan(values).any(axis=1))
+    bare = np.flatnonzero(new & np.isnan(values).all(axis=1))
     return [
         said(
             "static columns",
