@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from twinfold.adaptation.adaptation_settings import POSTERIOR
 from twinfold.data.transitions import Transitions
 from twinfold.metrics import robust_scale
+from twinfold.models.covariance import widened_covariance
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearFit
 from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, features_of, gather
 from twinfold.models.prior import Prior, no_walls, with_fixed
-from twinfold.models.static_prior import fit_static, widened_covariance
+from twinfold.models.static_prior import fit_static
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ def empirical_prior(
 ) -> Prior:
     """Return mean and covariance of trained factors.
 
-    For the covariance see ``static_prior.widened_covariance``. A single agent says nothing of how
+    For the covariance see ``covariance.widened_covariance``. A single agent says nothing of how
     agents differ: its spread is taken to be as large as its factors. Of the fixed columns' factors
     both are known.
 
@@ -176,10 +177,11 @@ def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:
     fitted = fit_static(prior.mean, known.solve()[0], metric, values)
     if fitted is None:
         return known
-    if n_fixed:  # what is known stays known
-        fitted.shift[:, 0], fitted.weights[..., 0] = 0.0, 0.0
-        fitted.precision[:, 0], fitted.precision[..., 0] = 0.0, 0.0
-        fitted.precision[:, 0, 0] = prior.precision[:, 0, 0]
+    for part in (fitted, fitted.curve) if n_fixed else ():
+        if part is not None:  # what is known stays known
+            part.shift[:, 0], part.weights[..., 0] = 0.0, 0.0
+            part.precision[:, 0], part.precision[..., 0] = 0.0, 0.0
+            part.precision[:, 0, 0] = prior.precision[:, 0, 0]
     return known._replace(static=fitted, values=static)
 
 

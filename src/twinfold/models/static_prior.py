@@ -10,6 +10,9 @@ residuals, so that columns that say nothing leave the prior as wide as it was. T
 ridge, one for all members, is the one with the least leave-one-out error of predictions. What it
 explains must exceed two standard errors over agents, or the columns are left aside.
 
+Where polynomials of the columns predict agents left out better than a line by two standard errors,
+agents of whom all columns are known have the prior of :mod:`twinfold.models.static_curve`.
+
 The columns are taken to be jointly normal, x ~ N(0, S): what is not known of an agent is what goes
 with what is known of it, and how far that leaves it open widens the agent's prior. S, and with
 missing values the mean too, is the most likely one (expectation maximisation, Dempster, Laird and
@@ -28,9 +31,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.models.covariance import widened_covariance
+from twinfold.models.left_out_ridge import Ridges, squared_errors
+from twinfold.models.static_curve import StaticCurve, fit_curve
+
 Floats = NDArray[np.float64]
 
-_RIDGES = np.logspace(-4, 3, 15)  # per agent, of standardised columns
+_RIDGES = np.logspace(-4, 3, 15).tolist()  # per agent, of standardised columns
+_NO_SLOPE = 1e12  # the columns say nothing
 
 
 @dataclass(frozen=True)
@@ -42,33 +50,19 @@ class StaticSettings:
             with all of them, above which R is of their residuals alone.
         standard_errors: over agents, that the columns must explain to be used.
         rounds: of expectation maximisation, where columns have missing values.
+        degrees: of polynomials of the columns, that are tried beside a line.
+        agents_per_term: trained agents with all columns that a term of these needs.
     """
 
     fewest: int = 10
     standard_errors: float = 2.0
     rounds: int = 30
+    degrees: tuple[int, ...] = (2, 3, 4, 6, 8)
+    agents_per_term: int = 4
 
 
 STATIC = StaticSettings()
 """Those of every fit."""
-
-
-def widened_covariance(deviation: Floats, spread: Floats) -> Floats:
-    """Covariance ``(M, r, r)`` of deviations ``(M, N, r)`` and of one more agent, isotropic.
-
-    With few agents some directions were never seen to vary. Where agents outnumber directions the
-    one more counts less, r / N of an agent, because then those that hardly vary were seen not to;
-    agents that differ in one hidden quantity lie on a line, and what is off that line would only
-    take up errors of the nets.
-
-    Args:
-        deviation: of the agents from what is expected of them.
-        spread: ``(M,)``, variance of the one more in every direction.
-    """
-    n_agents, rank = deviation.shape[1:]
-    weight = min(1.0, rank / n_agents)
-    isotropic = weight * spread[:, None, None] * np.eye(rank)
-    return (np.swapaxes(deviation, 1, 2) @ deviation + isotropic) / (n_agents + weight)
 
 
 class OwnPrior(NamedTuple):
@@ -98,6 +92,8 @@ class StaticPrior(NamedTuple):
             predictions, that the columns of an agent left out explain.
         covariance: ``(C, C)``, S; None in runs of before it was kept, where agents without all
             columns have the prior of all.
+        curve: the regression on polynomials, for agents of whom all columns are known; None where a
+            line predicts as well.
     """
 
     low: Floats
@@ -109,6 +105,7 @@ class StaticPrior(NamedTuple):
     precision: Floats
     explained: Floats
     covariance: Floats | None = None
+    curve: StaticCurve | None = None
 
     def standard(self, values: Floats) -> Floats:
         """Standardised static columns, ``(N, C)``."""
@@ -131,8 +128,12 @@ class StaticPrior(NamedTuple):
             inner = np.eye(len(root)) + spread @ np.swapaxes(root.T @ self.weights, 1, 2)
             left = np.swapaxes(spread, 1, 2) @ np.linalg.solve(inner, spread)
             own[:, rows] = (self.precision - left)[:, None]
-        shift = self.shift[:, None] + x @ self.weights
-        return OwnPrior(np.where(some[:, None], shift, 0.0), own)
+        shift = np.where(some[:, None], self.shift[:, None] + x @ self.weights, 0.0)
+        whole = known.all(axis=1)
+        if self.curve is not None and whole.any():
+            position = _position(values[whole], self.low, self.high)
+            shift[:, whole], own[:, whole] = self.curve.own(precision, position)
+        return OwnPrior(shift, own)
 
 
 def _fill(
@@ -184,30 +185,67 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
         return None
     raw, own = values[known], factors[:, known] - mean[:, None]
     centre, scale, joint, x = _joint_normal(raw)
+    low = np.fmin(np.fmin.reduce(raw, axis=0), centre)  # of an empty column the same
+    high = np.fmax(np.fmax.reduce(raw, axis=0), centre)
     shift = own.mean(axis=1)
-    ridges = _Ridges(*np.linalg.svd(x, full_matrices=False), own - shift[:, None])
-    ridge, gain = _best_ridge(ridges, metric, sound)
-    explained = float(gain.mean())
-    # Noise explains a little by luck: what is explained must stand out, agent by agent.
-    if not explained > STATIC.standard_errors * gain.std() / n_known**0.5:
-        return None
+    ridges = Ridges.of(x, own - shift[:, None])
+    ridge = ridges.best(_RIDGES, metric, sound)
     residual = ridges.left_out(ridge)
-    whole = ~np.isnan(raw).any(axis=1)
+    gain = _gain(ridges, residual, metric, sound)
+    # Noise explains a little by luck: what is explained must stand out, agent by agent.
+    if not _stands_out(gain):
+        ridge, gain = _NO_SLOPE, np.zeros(n_known)
+        residual = ridges.left_out(ridge)
+    whole: Any = ~np.isnan(raw).any(axis=1)
+    curve = None
+    position = _position(raw[whole], low, high)
+    tried = fit_curve(own[:, whole], metric, position, STATIC.degrees, STATIC.agents_per_term)
+    if tried is not None:
+        better = _gain(ridges, tried[1], metric, sound, whole)
+        if _stands_out(better - gain[whole]):
+            curve, gain = tried[0], better
+    if curve is None and ridge == _NO_SLOPE:
+        return None
     if STATIC.fewest <= whole.sum() < n_known:  # of others it is also what is not known of them
         residual = residual[:, whole]
     spread: Any = np.square(residual).mean(axis=(1, 2)) + 1e-12
     covariance = widened_covariance(residual, spread)
     return StaticPrior(
-        low=np.fmin(np.fmin.reduce(raw, axis=0), centre),  # of an empty column the same
-        high=np.fmax(np.fmax.reduce(raw, axis=0), centre),
+        low=low,
+        high=high,
         centre=centre,
         scale=scale,
         shift=shift,
         weights=ridges.weights(ridge),
         precision=np.asarray(np.linalg.inv(covariance), np.float64),
-        explained=np.array(explained),
+        explained=np.array(float(gain.mean())),
         covariance=joint,
+        curve=curve,
     )
+
+
+def _position(values: Floats, low: Floats, high: Floats) -> Floats:
+    """Return where columns ``(n, C)`` are in their ranges, -1 to 1; 0 if one does not vary."""
+    half = (high - low) / 2
+    return (values - (low + high) / 2) / np.where(half > 0, half, 1.0)
+
+
+def _gain(
+    ridges: Ridges,
+    residual: Floats,
+    metric: Floats,
+    sound: NDArray[np.bool_],
+    agents: NDArray[np.bool_] | slice = slice(None),
+) -> Floats:
+    """Return how much of each agent left out is explained, ``(n,)``, in units of their mean."""
+    whole = ridges.without(metric, sound)[:, agents]
+    left = squared_errors(residual, metric, sound)
+    return ((whole - left) / ridges.unit(metric, sound)).mean(axis=0)
+
+
+def _stands_out(gain: Floats) -> bool:
+    """Return whether a mean over agents is above zero by more than luck."""
+    return bool(gain.mean() > STATIC.standard_errors * gain.std() / len(gain) ** 0.5)
 
 
 def _joint_normal(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -231,51 +269,3 @@ def _joint_normal(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
             x -= x.mean(axis=0)
         covariance = (x.T @ x + total) / (n_agents + n_columns)
     return centre, scale, covariance, x
-
-
-class _Ridges(NamedTuple):
-    """Ridge regressions of n agents' factors on static columns, of any strength.
-
-    Attributes:
-        left, size, right: ``(n, k)``, ``(k,)``, ``(k, C)``, singular values of the standardised
-            columns.
-        deviation: ``(M, n, r)``, of the factors from their mean.
-    """
-
-    left: Floats
-    size: Floats
-    right: Floats
-    deviation: Floats
-
-    def left_out(self, ridge: float) -> Floats:
-        """Return the residuals of each agent when it is left out, in closed form: ``(M, n, r)``."""
-        left, n_agents = self.left, len(self.left)
-        shrunk = self.size**2 / (self.size**2 + ridge * n_agents)
-        fitted = np.einsum("nk,k,jk,mjr->mnr", left, shrunk, left, self.deviation, optimize=True)
-        leverage = 1 / n_agents + np.square(left) @ shrunk
-        return (self.deviation - fitted) / (1 - leverage)[:, None]
-
-    def weights(self, ridge: float) -> Floats:
-        """Return the regression's weights, ``(M, C, r)``."""
-        solved = self.right.T * (self.size / (self.size**2 + ridge * len(self.left))) @ self.left.T
-        return solved @ self.deviation
-
-
-def _best_ridge(ridges: _Ridges, metric: Floats, sound: NDArray[np.bool_]) -> tuple[float, Floats]:
-    """Return the strength that explains most of agents left out, and how much of each, ``(n,)``.
-
-    Args:
-        ridges: the regressions.
-        metric: ``(M, r, r)``, what an error of factors does to predictions.
-        sound: ``(M,)``, members that count.
-    """
-
-    def size_of(residual: Floats) -> Floats:
-        """Return squared errors of predictions, ``(M, n)``."""
-        return np.einsum("mnr,mrs,mns->mn", residual, metric, residual, optimize=True)[sound]
-
-    whole = size_of(ridges.deviation / (1 - 1 / len(ridges.left)))
-    unit = np.maximum(whole.mean(axis=1, keepdims=True), 1e-300)
-    gains = [((whole - size_of(ridges.left_out(ridge))) / unit).mean(axis=0) for ridge in _RIDGES]
-    best = int(np.argmax([gain.mean() for gain in gains]))
-    return float(_RIDGES[best]), gains[best]

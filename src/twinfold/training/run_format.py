@@ -23,6 +23,7 @@ from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior
 from twinfold.models.prior import Prior
+from twinfold.models.static_curve import StaticCurve
 from twinfold.models.static_prior import StaticPrior
 from twinfold.models.world_noise import WorldNoise
 from twinfold.training.run_arrays import check_arrays, packed, unpacked
@@ -188,8 +189,10 @@ def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
     prior, evidence, trained, static, values = posterior
     described: dict[str, np.ndarray] = {}
     if static is not None and values is not None:
-        parts = static._asdict().items()
+        parts = static._replace(curve=None)._asdict().items()
         described = {f"static.{name}": value for name, value in parts if value is not None}
+        curve = {} if static.curve is None else static.curve._asdict()
+        described |= {f"static.curve.{name}": value for name, value in curve.items()}
         described["static_values"] = values
     arrays = {
         **described,
@@ -247,6 +250,9 @@ def _load_posterior(arrays: Arrays) -> Posterior:
     static = None
     if values is not None:
         static = StaticPrior(*(arrays.get(f"static.{name}") for name in StaticPrior._fields))  # pyright: ignore[reportArgumentType]
+        if "static.curve.degree" in arrays:
+            parts = (arrays[f"static.curve.{name}"] for name in StaticCurve._fields)
+            static = static._replace(curve=StaticCurve(*parts))
     evidence = Evidence(gram, moment, energy, count, missing)
     return Posterior(prior, evidence, arrays["trained"], static, values)
 

@@ -2,10 +2,11 @@
 
 Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, E known inputs,
 A action columns, B of these continuous, L levels of a discrete action, C static columns as coded, q
-linear features, s statistics, V numbers that a learned reward reads, R random features of it; P and
-Q numbers in one half of a symmetric matrix of r and of q rows. Sizes that nothing else says are
-those of the first array that has them: S states of the sample, H steps of the band, n reserved
-agents, h steps of their scores, w rows of the changes of known inputs and o their steps.
+linear features, s statistics, T terms of the static curve, V numbers that a learned reward reads, R
+random features of it; P and Q numbers in one half of a symmetric matrix of r and of q rows. Sizes
+that nothing else says are those of the first array that has them: S states of the sample, H steps
+of the band, n reserved agents, h steps of their scores, w rows of the changes of known inputs and o
+their steps.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from twinfold.models.factor_model import FactorModel, Structure, init_factor_mod
 from twinfold.models.learned_goal import GOAL
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.run_info import RunInfo
+from twinfold.models.static_curve import n_terms
+from twinfold.models.static_prior import STATIC
 from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.utils.text import clipped
 
@@ -216,6 +219,17 @@ _OPTIONAL = {
 }
 
 
+_CURVE = {
+    "static.curve.degree": Entry(""),
+    "static.curve.centre": Entry("T"),
+    "static.curve.shift": Entry("M r"),
+    "static.curve.weights": Entry("M T r"),
+    "static.curve.precision": Entry("M r r", rule="positive definite"),
+    "static.curve.spread": Entry("T T", rule="positive definite"),
+    "static.curve.agents": Entry("", rule="positive"),
+}
+
+
 def check_ids(ids: Any) -> tuple[AgentId, ...]:
     """Return agents' ids as ``agents.json`` has them; of an adapted run some may be numbers.
 
@@ -263,7 +277,9 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
         if not (linear and feature < q and column < n_state):
             raise ValueError(f"info.own in run.json cannot hold {[feature, column]}")
     r = info.rank + (1 + len(info.own) if linear else 0)
+    n_static = len(coded_names(roles.static, record.levels))
     return {
+        **_curve_terms(arrays, n_static),
         "M": config.members if info.rank else 1,
         "N": n_agents,
         "r": r,
@@ -272,7 +288,7 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
         "A": n_action,
         "B": 0 if discrete else n_action,
         "L": n_levels,
-        "C": len(coded_names(roles.static, record.levels)),
+        "C": n_static,
         "q": q,
         "I": n_inputs,
         "E": known,
@@ -285,6 +301,20 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
         "Y": 1 + n_state,
         "R": GOAL.random,
     }
+
+
+def _curve_terms(arrays: Arrays, n_static: int) -> dict[str, int]:
+    """Return the number of terms of the static curve; nothing if a run has none.
+
+    Raises:
+        ValueError: its degree is none that a fit chooses.
+    """
+    if "static.curve.degree" not in arrays:
+        return {}
+    degree = arrays["static.curve.degree"]
+    if degree.shape or float(degree) not in STATIC.degrees:
+        raise ValueError(f"static.curve.degree must be one of {STATIC.degrees}")
+    return {"T": n_terms(n_static, int(degree))}
 
 
 def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any:
@@ -341,6 +371,8 @@ def schema_of(arrays: Arrays, size: dict[str, int], nets: dict[str, Any]) -> dic
             schema |= group
     if "static.covariance" in arrays:  # runs of before it was kept have none
         schema["static.covariance"] = Entry("C C", rule="positive definite")
+    if "T" in size:
+        schema |= _CURVE
     if arrays["sums.gram"].ndim == 3:  # every column has rows of its own
         schema["sums.gram"] = Entry("N D Q", rule="half of positive")
         if "sums.rows" in arrays:

@@ -42,8 +42,7 @@ kept from the nets ({tests} test agents, the others at random), and their factor
 - from their true covariates by a learned map from covariates to factors, as in the paper; here
   it is a kernel ridge regression on the trained agents;
 
-- from the same covariates as static columns of the table, by the prior that a fit makes of them
-  (linear: it serves where agents differ linearly in what is known of them);
+- from the same covariates as static columns of the table, by the prior that a fit makes of them;
 
 - from their first {known} transitions or all they have, in closed form, nets untouched.
 
