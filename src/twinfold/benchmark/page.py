@@ -35,6 +35,8 @@ _READING = (
     "figure of a data set and agent, and only where its interval overlaps that of no other method."
 )
 
+_STUDIES = "Figures and experiments of the paper beside its tables, measured on our own data."
+
 _PAPER = "The paper's figure stands below ours. It was measured on the paper's own data."
 
 
@@ -70,13 +72,14 @@ def write_results(
         Fact("methods", str(len({entry.row.method for entry in run})), "each on the same data"),
         *_counts(entries),
     ]
+    summary = [_READING, _PAPER] if found else [_STUDIES]
     names = ", ".join([*(suite.name for suite, _ in found), *(["studies"] if studies else [])])
     write_page(
         path,
         "Every method, side by side",
-        [_READING, _PAPER],
+        summary,
         sections,
-        facts,
+        facts if found else (),
         f"twinfold {__version__} · suites {names} · profile {profile}",
     )
 
