@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +10,7 @@ from twinfold.baselines.cadm_settings import CaDMSettings
 from twinfold.benchmark.studies.study_figures import METHODS, TASKS, draw_study
 from twinfold.benchmark.studies.study_records import Record, latest_records
 from twinfold.benchmark.studies.study_settings import StudySettings
+from twinfold.benchmark.studies.study_told import Drawing, Told, markdown, paragraphs
 from twinfold.report.html import Picture, Section
 from twinfold.report.tables import Table
 
@@ -93,41 +93,6 @@ agents, which are in every population:
 """
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of a study.
-
-    Attributes:
-        name: of its file, ``study-NAME.png``.
-        text: what it shows.
-    """
-
-    name: str
-    text: str
-
-    @property
-    def file(self) -> str:
-        """The name of its file."""
-        return f"study-{self.name}.png"
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is told of a study.
-
-    Attributes:
-        title: of its section.
-        text: before all parts.
-        parts: tables and figures in their order.
-        note: after them.
-    """
-
-    title: str
-    text: str
-    parts: tuple[Table | Drawing, ...]
-    note: str = ""
-
-
 def studies_page(
     settings: Mapping[str, StudySettings], records: Mapping[str, Sequence[Record]]
 ) -> str:
@@ -137,7 +102,7 @@ def studies_page(
         settings: of the studies, by name.
         records: of the studies, by name, the oldest first.
     """
-    parts = [INTRO, *(_markdown(told, "figures/") for told in _all(settings, records))]
+    parts = [INTRO, *(markdown(told, "figures/") for told in _all(settings, records))]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -150,7 +115,7 @@ def studies_tables(
         settings: of the studies, by name.
         records: of the studies, by name, the oldest first.
     """
-    return "\n".join(_markdown(told, None) for told in _all(settings, records)).rstrip() + "\n"
+    return "\n".join(markdown(told, None) for told in _all(settings, records)).rstrip() + "\n"
 
 
 def studies_sections(
@@ -176,7 +141,7 @@ def studies_sections(
                 else Picture(drawn[part.file].read_bytes(), part.text)
                 for part in told.parts
             ]
-            found.append(Section(told.title, _paragraphs(told.text), parts, told.note))
+            found.append(Section(told.title, paragraphs(told.text), parts, told.note))
     return found
 
 
@@ -188,24 +153,6 @@ def _all(
         for name, own in settings.items()
         if (rows := latest_records(list(records.get(name, ()))))
     ]
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [" ".join(part.split()) for part in text.split("\n\n")]
-
-
-def _markdown(told: Told, figures: str | None) -> str:
-    """Return a section in Markdown; without figures where no folder of them is given."""
-    parts = [f"## {told.title}\n", told.text.rstrip() + "\n"]
-    for part in told.parts:
-        if isinstance(part, Table):
-            parts += [f"{part.caption}:\n"] if part.caption else []
-            rows = (f"| {' | '.join(row)} |" for row in part.rows)
-            head = f"| {' | '.join(part.columns)} |\n|{'---|' * len(part.columns)}"
-            parts.append("\n".join([head, *rows]) + "\n")
-        elif figures is not None:
-            parts.append(f"![{part.text}]({figures}{part.file})\n")
-    return "\n".join([*parts, *([told.note.rstrip() + "\n"] if told.note else [])])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> Table:
