@@ -104,24 +104,14 @@ def read_queries(
     """
     roles = model.roles
     problems = Problems(Notes(df), np.zeros(len(df), np.int64), pd.Series(range(len(df))))
-    problems.lines.extend(_column_problems(df, roles))
-    if not problems.lines and not len(df):
-        problems.lines.append("the table is empty: it has columns but no rows")
-    _stop(problems)
-    read_query_ids(column(df, QUERY), problems)
-    times, step = read_times(column(df, roles.time), model, problems)
-    _stop(problems)  # without queries and times, the rows have no order
-
+    times, step = _read_order(df, model, problems)
     codes = problems.codes
     order = np.lexsort((times.ticks, codes))
     same = np.diff(codes[order]) == 0
     first, last = np.r_[True, ~same], np.r_[~same, True]
     _check_gaps(order, same, times, step, model, problems)
     agent = read_agents(column(df, roles.agent), order[first], model, problems)
-    ahead = None
-    if model.uneven:
-        ahead = np.append(differences(times.ticks[order]), step) / step
-        ahead = np.where(ahead > 0, ahead, np.nan)  # of other queries, or twice the same time
+    ahead = _steps_ahead(times, order, step) if model.uneven else None
     context = read_context(df, order, first, agent, model, problems, ahead)
     start, first_row = context.start, context.row
     actions, words = read_action_columns([column(df, name) for name in roles.action], roles)
@@ -130,13 +120,13 @@ def read_queries(
         no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
     # A last row may have the time only.
     asked = context.ahead & ~(last & ~first & no_action)
+    length = np.bincount(codes[order[asked]], minlength=len(first_row))
     problems.add(
-        first_row[np.bincount(codes[order[asked]], minlength=len(first_row)) == 0],
+        first_row[length == 0],
         "every row holds a state, and the last one no action: nothing is asked; leave the state "
         "empty where it is to be predicted",
     )
     action = read_actions(df, actions, words, order[asked], model, problems)
-    length = np.bincount(codes[order[asked]], minlength=len(first_row))
     offset = np.cumsum(length) - length
     next_row = np.where(last, -1, np.roll(order, -1))[asked]
     whose = agent[first_row]
@@ -162,6 +152,28 @@ def read_queries(
         known=known,
         warnings=tuple(dict.fromkeys(problems.notes.warnings)),
     )
+
+
+def _read_order(df: pd.DataFrame, model: FittedModel, problems: Problems) -> tuple[Times, float]:
+    """Return the times of all rows and that of a step; queries are in the problems' codes.
+
+    Raises:
+        InvalidDataError: a column, a query's id or a time is wrong, so that rows have no order.
+    """
+    problems.lines.extend(_column_problems(df, model.roles))
+    if not problems.lines and not len(df):
+        problems.lines.append("the table is empty: it has columns but no rows")
+    _stop(problems)
+    read_query_ids(column(df, QUERY), problems)
+    times, step = read_times(column(df, model.roles.time), model, problems)
+    _stop(problems)
+    return times, step
+
+
+def _steps_ahead(times: Times, order: NDArray[np.intp], step: float) -> NDArray[np.float64]:
+    """Return how many steps each row's step is long; NaN where the next is of another query."""
+    ahead = np.append(differences(times.ticks[order]), step) / step
+    return np.where(ahead > 0, ahead, np.nan)  # nor twice the same time
 
 
 def _refuse(part: OutOfRange, rows: NDArray[np.intp], problems: Problems) -> None:
