@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinfold.data.angles import wrap
+from twinfold.utils.device import on_device
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Normalizer(eqx.Module):
 
     def on_device(self) -> Normalizer:
         """The same in float32 JAX arrays."""
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self)
+        return jax.tree.map(on_device, self)
 
     @property
     def n_inputs(self) -> int:
