@@ -226,7 +226,7 @@ def structures(config: FitConfig, action_size: int, discrete: bool) -> list[Stru
 
 
 def init_factor_model(
-    key: Array,
+    key: Any,
     config: FitConfig,
     n_agents: int,
     n_state: int,
@@ -240,7 +240,7 @@ def init_factor_model(
     """A random member; predictions of fresh nets have a spread of about one.
 
     Args:
-        key: randomness.
+        key: randomness, of ``random_arrays`` or of JAX.
         config: nets, activation.
         n_agents: N.
         n_state: D.
