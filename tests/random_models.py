@@ -25,9 +25,11 @@ from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
+from twinfold.models.random_arrays import split
 from twinfold.models.recent import last_starts
 from twinfold.models.rollout import rollout_members
 from twinfold.models.run_info import RunInfo
+from twinfold.training.ensemble import stacked
 
 LEVELS = np.array([-1, 0, 5, 7])
 
@@ -85,13 +87,13 @@ def build_model(
         history=history,
     )
 
-    def one(key: jax.Array) -> FactorModel:
+    def one(key: Any) -> FactorModel:
         return init_factor_model(
             key, config, n_agents, n_state, size, discrete, structure, normalizer.n_inputs
         )
 
     width = 1 if discrete else n_action
-    members = jax.vmap(one)(jax.random.split(jax.random.key(seed), config.members))
+    members = stacked([one(key) for key in split(jax.random.key(seed), config.members)])
     model = FittedModel(
         members=members,
         normalizer=normalizer,

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +47,7 @@ from twinfold.models.prior import Prior
 from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import Adaptation
+from twinfold.utils.device import on_device
 from twinfold.utils.text import and_more, listed
 
 Floats = NDArray[np.float64]
@@ -363,7 +363,7 @@ def _policy_factors(
 def _replaced(holder: Any, factors: NDArray[Any]) -> Any:
     name = "factors" if isinstance(holder, Behaviour) else "agents"
     # Not dataclasses.replace: the arrays of a stack have an axis more than their annotations say.
-    return eqx.tree_at(lambda x: getattr(x, name), holder, jnp.asarray(factors, jnp.float32))
+    return eqx.tree_at(lambda x: getattr(x, name), holder, on_device(factors))
 
 
 def _misfits(model: FittedModel, index: NDArray[np.integer], warn: Warn) -> None:

@@ -12,7 +12,6 @@ random data it explains nothing, and leaving it costs nothing.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +24,10 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from twinfold.data.transitions import Transitions
-from twinfold.models.factor_model import Layer, hidden_layers, random_layer
+from twinfold.models.factor_model import Layer, hidden_layers, random_layer, without_bias
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.random_arrays import split
+from twinfold.utils.device import on_device, zeros_like
 
 _CHUNK = 500  # steps of one call of the compiled program
 
@@ -128,23 +129,22 @@ class AgentBehaviour(eqx.Module):
         return self.head(hidden_layers(self.layers, inputs, "relu"))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 3))  # one program instead of twenty
-def init_behaviour(key: Array, n_inputs: int, factors: Array, action_size: int) -> Behaviour:
+def init_behaviour(key: Any, n_inputs: int, factors: Array, action_size: int) -> Behaviour:
     """A random policy for the given standardised factors ``(N, r)``."""
     size, layers = n_inputs + factors.shape[1], []
     for width in BEHAVIOUR.hidden:
-        key, own = jax.random.split(key)
+        key, own = split(key)
         layers.append(random_layer(own, size, width))
         size = width
-    head = random_layer(key, size, action_size)
+    ones = np.ones(action_size)
     return Behaviour(
         layers=tuple(layers),
-        head=Layer(head.weight, jnp.zeros_like(head.bias)),
+        head=without_bias(random_layer(key, size, action_size)),
         factors=factors,
-        low=-jnp.ones(action_size),
-        high=jnp.ones(action_size),
-        noise=jnp.ones(action_size),
-        explained=jnp.zeros(()),
+        low=on_device(-ones),
+        high=on_device(ones),
+        noise=on_device(ones),
+        explained=on_device(0.0),
     )
 
 
@@ -161,10 +161,10 @@ def fit_behaviour(
         seed: of initialisation and batches.
     """
     spread = np.maximum(factors.std(axis=0), 1e-6)
-    standard = jnp.asarray((factors - factors.mean(axis=0)) / spread, jnp.float32)
+    standard = on_device((factors - factors.mean(axis=0)) / spread)
     inputs = normalizer.inputs(normalizer.encode_state(data.state)).astype(np.float32)
     actions = normalizer.encode_action(data.action).astype(np.float32)
-    batch = (jnp.asarray(data.agent, jnp.int32), jnp.asarray(inputs), jnp.asarray(actions))
+    batch = (on_device(data.agent, np.int32), on_device(inputs), on_device(actions))
     policy = init_behaviour(jax.random.key(seed), inputs.shape[1], standard, actions.shape[1])
     rng = np.random.default_rng((seed, 77))
     # What it explains of rows that it has not seen: of random actions, nothing.
@@ -172,7 +172,7 @@ def fit_behaviour(
     n_unseen = min(BEHAVIOUR.unseen, len(data) // 10)
     seen, some = order[n_unseen:], order[:n_unseen] if n_unseen else order
     n_chunks = -(-steps // _CHUNK)
-    state = _OPTIMISER.init(eqx.filter(policy, eqx.is_array))
+    state = zeros_like(_OPTIMISER.init, policy)
     for chunk in range(n_chunks):
         rows = seen[rng.integers(0, len(seen), (_CHUNK, BEHAVIOUR.batch))].astype(np.int32)
         policy, state = _train(policy, state, batch, rows, chunk * _CHUNK, n_chunks * _CHUNK)
@@ -183,10 +183,10 @@ def fit_behaviour(
         lambda p: (p.low, p.high, p.noise, p.explained),
         policy,
         (
-            jnp.asarray(actions.min(axis=0)),
-            jnp.asarray(actions.max(axis=0)),
-            jnp.asarray(np.sqrt(left + BEHAVIOUR.least_noise**2), jnp.float32),
-            jnp.asarray(np.clip(explained, 0.0, 1.0), jnp.float32),
+            on_device(actions.min(axis=0)),
+            on_device(actions.max(axis=0)),
+            on_device(np.sqrt(left + BEHAVIOUR.least_noise**2)),
+            on_device(np.clip(explained, 0.0, 1.0)),
         ),
     )
 

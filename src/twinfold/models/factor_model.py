@@ -24,10 +24,14 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import NDArray
 
 from twinfold.config import FitConfig
 from twinfold.models.linear_terms import LinearTerms, linear_features
+from twinfold.models.random_arrays import normal, split, uniform
+from twinfold.utils.device import on_device
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -79,12 +83,18 @@ class Layer(eqx.Module):
         return total
 
 
-def random_layer(key: Array, size_in: int, size_out: int, gain: float = 1.0) -> Layer:
-    """A layer that keeps the spread of its inputs, times ``gain``."""
-    key_weight, key_bias = jax.random.split(key)
-    weight = jax.random.normal(key_weight, (size_in, size_out)) * gain / jnp.sqrt(size_in)
+def random_layer(
+    key: Any, size_in: int, size_out: int, gain: float = 1.0, *further: float
+) -> Layer:
+    """A layer that keeps the spread of its inputs, times ``gain``; weights times ``further``, too.
+
+    The key may be of ``random_arrays`` or of JAX.
+    """
+    key_weight, key_bias = split(key)
+    share = np.float32(1) / np.sqrt(np.float32(size_in))
+    weight = normal(key_weight, (size_in, size_out), gain, share, *further)
     # Spread biases put the kinks of the units where the data is.
-    return Layer(weight, jax.random.uniform(key_bias, (size_out,), minval=-1.0, maxval=1.0) * gain)
+    return Layer(weight, uniform(key_bias, (size_out,), gain))
 
 
 class FactorModel(eqx.Module):
@@ -216,7 +226,7 @@ def structures(config: FitConfig, action_size: int, discrete: bool) -> list[Stru
 
 
 def init_factor_model(
-    key: Array,
+    key: Any,
     config: FitConfig,
     n_agents: int,
     n_state: int,
@@ -230,7 +240,7 @@ def init_factor_model(
     """A random member; predictions of fresh nets have a spread of about one.
 
     Args:
-        key: randomness.
+        key: randomness, of ``random_arrays`` or of JAX.
         config: nets, activation.
         n_agents: N.
         n_state: D.
@@ -243,31 +253,31 @@ def init_factor_model(
     """
     joint, rank = structure = structure or structures(config, action_size, discrete)[0]
     n_inputs = n_inputs or n_state
-    fixed = jnp.zeros((n_agents, 0))
-    if linear is not None:
-        fixed = jnp.zeros((n_agents, linear.size)).at[:, 0].set(1.0)
+    fixed = np.zeros((n_agents, 0 if linear is None else linear.size), np.float32)
+    fixed[:, :1] = 1.0
     if not rank:
         return _without_nets(fixed, config.activation, linear, uneven)
-    keys = jax.random.split(key, 4)
-    layers, size = [], n_inputs
-    for width in config.state_net:
-        keys = jax.random.split(keys[0], 4)
-        layers.append(random_layer(keys[1], size, width))
-        size = width
-    head = random_layer(keys[2], size, n_state * rank, gain=rank**-0.5)
-    key_agents, key_action = jax.random.split(keys[3])
     # All inputs together, state and action, have a spread of about one in the first layer.
     share = action_size / (n_inputs + action_size)
-    if joint:
-        layers[0] = Layer(layers[0].weight * (1 - share) ** 0.5, layers[0].bias)
+    keys = split(key, 4)
+    layers, size = [], n_inputs
+    for width in config.state_net:
+        keys = split(keys[0], 4)
+        further = [(1 - share) ** 0.5] if joint and not layers else []
+        layers.append(random_layer(keys[1], size, width, 1.0, *further))
+        size = width
+    head = random_layer(keys[2], size, n_state * rank, rank**-0.5)
+    key_agents, key_action = split(keys[3])
     action_layers, action_head = _random_action_net(
         key_action, config, structure, action_size, discrete, share
     )
-    agents = jax.random.normal(key_agents, (n_agents, rank))
+    agents = normal(key_agents, (n_agents, rank))
+    if linear is not None:
+        agents = _beside(fixed, agents)
     return FactorModel(
-        agents=jnp.concatenate([fixed, agents], axis=1),
+        agents=agents,
         state_layers=tuple(layers),
-        head=Layer(head.weight, jnp.zeros_like(head.bias)),
+        head=without_bias(head),
         action_layers=action_layers,
         action_head=action_head,
         activation=config.activation,
@@ -278,17 +288,33 @@ def init_factor_model(
 
 
 def _without_nets(
-    fixed: Array, activation: str, linear: LinearTerms | None, uneven: bool
+    fixed: NDArray[np.float32], activation: str, linear: LinearTerms | None, uneven: bool
 ) -> FactorModel:
     """Return a member that is a linear model, given the factors of its fixed columns."""
     if linear is None:
         raise ValueError("a model without nets needs linear terms")
-    none = Layer(jnp.zeros((0, 0)), jnp.zeros(0))
-    return FactorModel(fixed, (), none, (), jnp.zeros((0, 0)), activation, False, linear, uneven)
+    none, heads = Layer(on_device(np.zeros((0, 0))), on_device([])), on_device(np.zeros((0, 0)))
+    return FactorModel(on_device(fixed), (), none, (), heads, activation, False, linear, uneven)
+
+
+# A run directory is checked against shapes alone, for which JAX traces how a member is made.
+
+
+def without_bias(layer: Layer) -> Layer:
+    """Return a layer with biases of zero."""
+    traced = isinstance(layer.bias, jax.core.Tracer)
+    zeros = jnp.zeros_like(layer.bias) if traced else on_device(np.zeros(layer.bias.shape))
+    return Layer(layer.weight, zeros)
+
+
+def _beside(fixed: NDArray[np.float32], drawn: Array) -> Array:
+    if isinstance(drawn, jax.core.Tracer):
+        return jnp.concatenate([fixed, drawn], axis=1)
+    return on_device(np.concatenate([fixed, np.asarray(drawn)], axis=1))
 
 
 def _random_action_net(
-    key: Array,
+    key: Any,
     config: FitConfig,
     structure: Structure,
     action_size: int,
@@ -302,13 +328,13 @@ def _random_action_net(
     """
     width = config.state_net[0] if structure.joint else structure.rank
     if discrete:
-        return (), jax.random.normal(key, (action_size, width)) * (0.5 if structure.joint else 1.0)
+        return (), normal(key, (action_size, width), 0.5 if structure.joint else 1.0)
     if structure.joint:
-        head = random_layer(key, action_size, width, gain=share**0.5)
-        return (), Layer(head.weight, jnp.zeros(width))
+        head = random_layer(key, action_size, width, share**0.5)
+        return (), without_bias(head)
     layers = []
     for hidden in config.action_net:
-        key, own = jax.random.split(key)
+        key, own = split(key)
         layers.append(random_layer(own, action_size, hidden))
         action_size = hidden
     return tuple(layers), random_layer(key, action_size, width)

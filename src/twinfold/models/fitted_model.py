@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from twinfold.models.normalizer import Normalizer, far_text, unreachable
 from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo
 from twinfold.models.world_noise import WorldNoise
+from twinfold.utils.device import on_device
 from twinfold.utils.text import clipped
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ class FittedModel:
         if not normalizer.n_known:
             return None
         told = normalizer.encode_known(np.ones(1) if known is None else known)
-        return jnp.asarray(told, jnp.float32)
+        return on_device(told)
 
     def dynamics(
         self, agent: AgentId, draws: int = 0, known: Floats | None = None
@@ -331,7 +331,7 @@ class FittedModel:
         if not draws:
             return _fold_all(self.members, normalizer, self.members.agents[:, index, None], told)
         factors = factor_draws(self.posterior, np.array([index]), draws)[:, 0]
-        return _fold_all(self.members, normalizer, jnp.asarray(factors, jnp.float32), told)
+        return _fold_all(self.members, normalizer, on_device(factors), told)
 
     def agent_behaviour(self, agent: AgentId) -> AgentBehaviour | None:
         """Return the data's policy for one agent; None if it was not learned.

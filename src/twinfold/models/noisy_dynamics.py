@@ -20,6 +20,7 @@ from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.noisy_rollout import noise_of
 from twinfold.models.world_noise import WorldNoise
+from twinfold.utils.device import on_device
 
 
 class NoisyDynamics(Dynamics):
@@ -107,5 +108,5 @@ def with_noise(
 
 
 def _tiled(values: Any, size: int) -> Array:
-    leaf = jnp.asarray(np.asarray(values), jnp.float32)
+    leaf = on_device(np.asarray(values))
     return jnp.broadcast_to(leaf, (size, *leaf.shape))

@@ -21,6 +21,7 @@ from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import factor_draws
 from twinfold.models.world_noise import WorldNoise
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -77,11 +78,11 @@ def noisy_paths(
     paths = _roll(
         model.members,
         model.normalizer.on_device(),
-        jnp.asarray(factors, jnp.float32),
-        jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), noise.take(index)),
-        jnp.asarray(begin, jnp.float32),
+        on_device(factors),
+        jax.tree.map(on_device, noise.take(index)),
+        on_device(begin),
         jnp.asarray(np.pad(encoded, fill).astype(kind)),
-        jnp.asarray(np.pad(told, [*fill[:1], (0, 0)], mode="edge"), jnp.float32),
+        on_device(np.pad(told, [*fill[:1], (0, 0)], mode="edge")),
         jax.random.split(jax.random.key(seed), (model.n_members, n_draws)),
         padded,
     )

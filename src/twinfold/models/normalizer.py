@@ -18,15 +18,15 @@ change goes to zero with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from twinfold.data.angles import wrap
+from twinfold.utils.device import on_device
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,23 @@ NORMALIZER = NormalizerSettings()
 """Those of every fit."""
 
 
+_STATIC = {"static": True}  # a part of the structure, not an array
+
+
 def _none() -> np.ndarray:
     """No known inputs."""
     return np.zeros(0)
 
 
-class Normalizer(eqx.Module):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Normalizer:
     """Means and scales; a column that never changes has scale 1, its differences a small one.
 
     Built with float64 NumPy arrays, for exact work on the host; :meth:`on_device` gives the float32
-    copy that jitted code takes. D state columns, of which J are angles, A action columns.
+    copy that jitted code takes. D state columns, of which J are angles, A action columns. A plain
+    data class, since the methods of an Equinox module take longer to look up than to run on a
+    small array.
 
     Attributes:
         state_mean, state_scale: ``(D,)``, raw units; of an angle, about its mean direction.
@@ -108,18 +115,18 @@ class Normalizer(eqx.Module):
     target_high: Any = np.inf
     change_mean: Any = 0.0
     change_scale: Any = 1.0
-    known_mean: Any = eqx.field(default_factory=_none)
-    known_scale: Any = eqx.field(default_factory=_none)
-    known_low: Any = eqx.field(default_factory=_none)
-    known_high: Any = eqx.field(default_factory=_none)
+    known_mean: Any = field(default_factory=_none)
+    known_scale: Any = field(default_factory=_none)
+    known_low: Any = field(default_factory=_none)
+    known_high: Any = field(default_factory=_none)
     known_at_once: Any = 0.0
-    angles: tuple[int, ...] = eqx.field(static=True, default=())
-    history: int = eqx.field(static=True, default=1)
-    uneven: bool = eqx.field(static=True, default=False)
+    angles: tuple[int, ...] = field(metadata=_STATIC, default=())
+    history: int = field(metadata=_STATIC, default=1)
+    uneven: bool = field(metadata=_STATIC, default=False)
 
     def on_device(self) -> Normalizer:
         """The same in float32 JAX arrays."""
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self)
+        return jax.tree.map(on_device, self)
 
     @property
     def n_inputs(self) -> int:

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
@@ -40,6 +39,7 @@ from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.prior import PRIOR, Prior, no_walls, prior_root
 from twinfold.models.static_prior import OwnPrior, StaticPrior
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -375,7 +375,7 @@ def features_of(
     """
     inputs = normalizer.inputs(normalizer.carry(state)).astype(np.float32)
     code = normalizer.encode_action(action)
-    code = jnp.asarray(code, jnp.int32 if code.ndim == 1 else jnp.float32)
+    code = on_device(code, np.int32 if code.ndim == 1 else np.float32)
     size = 1 << max(len(inputs) - 1, 0).bit_length()
     fill = size - len(inputs)
     inputs = np.pad(inputs, [(0, fill), (0, 0)])

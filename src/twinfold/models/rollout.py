@@ -24,6 +24,7 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import POSTERIOR, Posterior, factor_draws
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -192,7 +193,7 @@ def _rolled(
     # Few sizes, few programs.
     fill = (1 << (table.shape[1] - 1).bit_length()) - table.shape[1]
     table = np.pad(table, [(0, 0), (0, fill), (0, 0)])
-    members = eqx.tree_at(lambda m: m.agents, members, jnp.asarray(table, jnp.float32))
+    members = eqx.tree_at(lambda m: m.agents, members, on_device(table))
     index = (np.asarray(who)[:, None] * n_draws + np.arange(n_draws)).reshape(-1)
     paths = rollout_members(
         members,

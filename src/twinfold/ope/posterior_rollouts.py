@@ -30,6 +30,7 @@ from twinfold.models.posterior import factor_draws
 from twinfold.ope.controllers import Controller
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.objective import map_members
+from twinfold.utils.device import on_device
 
 
 class Outcomes(NamedTuple):
@@ -76,7 +77,7 @@ def posterior_samples(
     nets = eqx.tree_at(lambda m: m.agents, model.members, model.members.agents[:, :1])
     member = jnp.arange(n_samples) % model.n_members
     normalizer = model.normalizer.on_device()
-    return _fold(nets, normalizer, member, jnp.asarray(factors, jnp.float32), told)
+    return _fold(nets, normalizer, member, on_device(factors), told)
 
 
 @jax.jit

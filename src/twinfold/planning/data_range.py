@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from twinfold.utils.device import on_device
+
 if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
 
@@ -45,7 +47,7 @@ class DataBox(eqx.Module):
         scale = model.normalizer.state_scale
         wider = margin * (high - low) + rounding * scale
         angle = np.isin(model.roles.state, model.roles.angle)
-        as_float = (jnp.asarray(x, jnp.float32) for x in (low - wider, high + wider, scale))
+        as_float = (on_device(x) for x in (low - wider, high + wider, scale))
         return cls(*as_float, angle=jnp.asarray(angle))
 
     def excess(self, state: Float[Array, " D"]) -> Float[Array, ""]:

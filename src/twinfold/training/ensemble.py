@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from twinfold.training.factor_regression import solve_factors
 from twinfold.training.head_refinement import refine_heads
 from twinfold.training.train_step import TrainData, Unroll
 from twinfold.training.trainer import MemberJob, Progress, run_jobs
+from twinfold.utils.device import on_device
 
 if TYPE_CHECKING:
     from twinfold.training.run_writer import RunWriter
@@ -159,11 +159,11 @@ def train_members(
     states = normalizer.carry(data.start)
     inputs = normalizer.inputs(states)
     train_data = TrainData(
-        agent=jnp.asarray(data.agent, jnp.int32),
-        inputs=jnp.asarray(inputs, jnp.float32),
-        action=jnp.asarray(codes, jnp.int32 if problem.discrete else jnp.float32),
-        target=jnp.asarray(normalizer.encode_target(data.state, data.next_state), jnp.float32),
-        weight=None if data.weight is None else jnp.asarray(data.weight, jnp.float32),
+        agent=on_device(data.agent, np.int32),
+        inputs=on_device(inputs),
+        action=on_device(codes, np.int32 if problem.discrete else np.float32),
+        target=on_device(normalizer.encode_target(data.state, data.next_state)),
+        weight=None if data.weight is None else on_device(data.weight),
     )
 
     def init(job: MemberJob) -> FactorModel:
@@ -173,8 +173,8 @@ def train_members(
     if any(job.unrolled for job in jobs):
         unroll = (
             Unroll(
-                jnp.asarray(states, jnp.float32),
-                jnp.arange(config.unroll, dtype=jnp.int32),
+                on_device(states),
+                on_device(np.arange(config.unroll), np.int32),
                 normalizer.on_device(),
             ),
             path_starts(data, rows, config.unroll),
@@ -188,10 +188,6 @@ def train_members(
     return polished, losses
 
 
-# One program instead of one for every array.
-_init = jax.jit(init_factor_model, static_argnums=(1, 2, 3, 4, 5, 6, 7, 9))
-
-
 def fresh_member(
     problem: TrainingContext,
     normalizer: Normalizer,
@@ -203,8 +199,8 @@ def fresh_member(
     config = problem.config
     terms = None
     if linear is not None:
-        terms = LinearTerms(jnp.asarray(linear.shared, jnp.float32), linear.own)
-    fresh = _init(
+        terms = LinearTerms(on_device(linear.shared), linear.own)
+    fresh = init_factor_model(
         jax.random.fold_in(jax.random.key(config.seed), member),
         config,
         problem.n_agents,
@@ -218,8 +214,9 @@ def fresh_member(
     )
     if linear is None or terms is None:
         return fresh
-    agents = fresh.agents.at[:, : terms.size].set(jnp.asarray(linear.factors, jnp.float32))
-    return eqx.tree_at(lambda m: m.agents, fresh, agents)
+    agents = np.array(fresh.agents)
+    agents[:, : terms.size] = linear.factors
+    return eqx.tree_at(lambda m: m.agents, fresh, on_device(agents))
 
 
 def unbroken(data: Transitions, rows: NDArray[np.int32], length: int) -> NDArray[np.int32]:
@@ -243,4 +240,4 @@ def path_starts(data: Transitions, rows: NDArray[np.int32], length: int) -> NDAr
 
 def stacked(members: list[FactorModel]) -> FactorModel:
     """Return a stack of members of the same structure."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    return jax.tree.map(lambda *leaves: on_device(np.stack(leaves)), *members)

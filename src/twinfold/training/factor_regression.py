@@ -28,6 +28,7 @@ from twinfold.models.prior import with_fixed
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import TrainData
 from twinfold.utils.cores import usable_cores
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ def solve_factors(
             pool.map(lambda member: _solve(member, data, rows, agent, rounds, variance), members)
         )
     return [
-        eqx.tree_at(lambda m: m.agents, member, jnp.asarray(factors, jnp.float32))
+        eqx.tree_at(lambda m: m.agents, member, on_device(factors))
         for member, factors in zip(members, solved, strict=True)
     ]
 
@@ -87,7 +88,7 @@ def _solve(
     inverse = np.asarray(np.linalg.inv(covariance), np.float64)
     precision = with_fixed(inverse, member.n_fixed, variance)
     for turn in range(rounds):
-        current = jnp.asarray(factors, jnp.float32)
+        current = on_device(factors)
         residual = np.concatenate(
             [_residuals(member, data, current, part) for part in sample.reshape(-1, size)]
         )

@@ -23,7 +23,6 @@ from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,6 +66,7 @@ from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob, Progress
 from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
+from twinfold.utils.device import on_device
 from twinfold.utils.programs import drop_programs
 
 
@@ -298,7 +298,7 @@ def _posterior(
 
 def _solved(members: FactorModel, posterior: Posterior) -> FactorModel:
     """Return the members with the factors that are the most likely ones."""
-    factors = jnp.asarray(posterior.solve()[0], jnp.float32)
+    factors = on_device(posterior.solve()[0])
     return eqx.tree_at(lambda m: m.agents, members, factors)
 
 

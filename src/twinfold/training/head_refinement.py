@@ -34,6 +34,7 @@ from twinfold.training.factor_regression import solve_factors
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.train_step import TrainData
 from twinfold.training.trainer import Progress
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -117,7 +118,7 @@ def _solve_head(member: FactorModel, data: TrainData, rows: NDArray[np.int32]) -
     return eqx.tree_at(
         lambda m: (m.head.weight, m.head.bias),
         member,
-        (jnp.asarray(layered[:-1], jnp.float32), jnp.asarray(layered[-1], jnp.float32)),
+        (on_device(layered[:-1]), on_device(layered[-1])),
     )
 
 

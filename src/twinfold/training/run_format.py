@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
@@ -37,6 +36,7 @@ from twinfold.training.run_schema import (
     schema_of,
     sizes_of,
 )
+from twinfold.utils.device import on_device
 from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 
 _STATIC = ("angles", "history", "uneven")  # follow from roles and settings
@@ -289,7 +289,7 @@ def unflatten(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
             raise ValueError(
                 f"{jax.tree_util.keystr(path)} has shape {array.shape}, not {leaf.shape}"
             )
-        out.append(jnp.asarray(array, leaf.dtype))
+        out.append(on_device(array, leaf.dtype))
     return jax.tree_util.tree_unflatten(structure, out)
 
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
 from twinfold.training.regression_settings import REGRESSION
+from twinfold.utils.device import on_device, zeros_like
 
 CHUNK = 500  # steps per call of the compiled program
 
@@ -69,11 +70,13 @@ class Layout(NamedTuple):
             like.agents[:, : like.n_fixed] = 0.0
         return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(like)])
 
-    def unflatten(self, vector: Float[Array, " P"]) -> FactorModel:
+    def unflatten(self, vector: Float[Array, " P"] | Float[np.ndarray, " P"]) -> FactorModel:
         """Return a member from its vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
-        parts = jnp.split(vector, ends[:-1])
+        known = isinstance(vector, np.ndarray)
+        parts = np.split(vector, ends[:-1]) if known else jnp.split(vector, ends[:-1])
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        leaves = [on_device(leaf) for leaf in leaves] if known else leaves
         return jax.tree.unflatten(self.structure, leaves)
 
 
@@ -123,14 +126,17 @@ class TrainState(NamedTuple):
 
 def init_state(models: Sequence[FactorModel]) -> TrainState:
     """Return the state before the first step."""
-    vectors = [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(m)]) for m in models]
-    vector = jnp.stack(vectors)
-    return TrainState(vector, jax.vmap(_ADAM.init)(vector))
+    vectors = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(m)]) for m in models]
+    return _fresh(on_device(np.stack(vectors)))
 
 
 def restarted(state: TrainState) -> TrainState:
     """Return the same parameters with a fresh optimiser, for another phase of training."""
-    return TrainState(state.vector, jax.vmap(_ADAM.init)(state.vector))
+    return _fresh(state.vector)
+
+
+def _fresh(vector: Float[Array, "G P"]) -> TrainState:
+    return TrainState(vector, zeros_like(jax.vmap(_ADAM.init), vector))
 
 
 def _loss(

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from twinfold.config import FitConfig
@@ -31,6 +30,7 @@ from twinfold.training.train_step import (
     run_chunk,
 )
 from twinfold.utils.cores import usable_cores
+from twinfold.utils.device import on_device
 
 if TYPE_CHECKING:
     from twinfold.training.run_writer import RunWriter
@@ -131,7 +131,9 @@ def run_jobs(
     found = {
         job.name: (group.layout.unflatten(vector), loss)
         for group in groups
-        for job, vector, loss in zip(group.jobs, group.state.vector, group.loss, strict=True)
+        for job, vector, loss in zip(
+            group.jobs, np.asarray(group.state.vector), group.loss, strict=True
+        )
     }
     return [found[job.name][0] for job in jobs], np.array([found[job.name][1] for job in jobs])
 
@@ -214,12 +216,12 @@ def _advance(
         group.layout,
         group.state,
         data,
-        jnp.asarray(np.stack(streams, axis=1)),
-        jnp.asarray(step),
-        jnp.asarray(end - begun),
-        jnp.asarray(rate, jnp.float32),
-        jnp.asarray([job.shrinkage / len(rows) for job in group.jobs], jnp.float32),
-        jnp.asarray(config.weight_decay, jnp.float32),
+        on_device(np.stack(streams, axis=1), np.int32),
+        on_device(step, np.int32),
+        on_device(end - begun, np.int32),
+        on_device(rate),
+        on_device([job.shrinkage / len(rows) for job in group.jobs]),
+        on_device(config.weight_decay),
         unrolled,
     )
     group.state, group.loss = state, np.asarray(loss)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +41,7 @@ from twinfold.models.rollout import posterior_paths, rollout_members
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -289,7 +289,7 @@ class Trials:
                 continue
             posterior = self._posterior(candidate, f, fold, stack)
             posteriors.append(posterior)
-            factors = jnp.asarray(posterior.solve()[0], jnp.float32)
+            factors = on_device(posterior.solve()[0])
             solved = eqx.tree_at(lambda m: m.agents, stack, factors)
             solved_stacks.append(solved)
             paths.append(self._rolled(fold, solved))

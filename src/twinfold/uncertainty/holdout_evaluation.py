@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,7 @@ from twinfold.uncertainty.controls import States, simple_controls
 from twinfold.uncertainty.holdout_statistics import holdout_statistics
 from twinfold.uncertainty.intervals import trajectory_scores, uncalibrated_band
 from twinfold.uncertainty.matched_agents import MatchedAgents, match_agents
+from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -229,7 +229,7 @@ def as_known(
     factors[:, known] = np.asarray(model.members.agents, np.float64)[:, place[known]]
     return replace(
         model,
-        members=eqx.tree_at(lambda m: m.agents, model.members, jnp.asarray(factors, jnp.float32)),
+        members=eqx.tree_at(lambda m: m.agents, model.members, on_device(factors)),
         agent_ids=panel.agent_ids,
         behaviour=None,
         posterior=posterior,
@@ -300,9 +300,7 @@ def _model_controls(
     def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
         return trimmed_mean(rollout_members(stack, norm, agent, ends.start, action, ends.known))
 
-    average = eqx.tree_at(
-        lambda m: m.agents, members, jnp.asarray(prior.mean[:, None], jnp.float32)
-    )
+    average = eqx.tree_at(lambda m: m.agents, members, on_device(prior.mean[:, None]))
     # Every agent takes the place of another: a random circle, no agent its own neighbour.
     circle = rng.permutation(len(index))
     other = np.empty_like(index)
