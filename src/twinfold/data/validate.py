@@ -36,6 +36,7 @@ from twinfold.data.ids import (
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.joined_rows import join_rows
+from twinfold.data.missing_actions import split_at_missing_actions, stands_too_low
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
 from twinfold.data.side_columns import check_magnitude, read_exogenous, read_static
@@ -123,6 +124,7 @@ def _inspect(
         return None
     table = join_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
+    rows = split_at_missing_actions(rows, table, roles, notes)
     used = np.zeros(len(df), bool)
     used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
@@ -322,10 +324,7 @@ def _check_numbers(
 
 def _action_advice(rows: Rows, action: Numbers) -> str:
     """What to do about missing actions: where first rows have none, all may stand too low."""
-    first = np.r_[True, ~rows.inner[:-1]] & rows.inner
-    last = ~rows.inner & np.r_[False, rows.inner[:-1]]
-    null = action.null[rows.order]
-    if first.any() and null[first].all() and not null[~first].any() and not null[last].any():
+    if stands_too_low(rows, action):
         return (
             "only the first row of each trajectory has none: if an action stands in the row of "
             "its outcome, give --align same-row"

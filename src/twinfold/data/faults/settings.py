@@ -31,6 +31,10 @@ class FaultSettings:
         levels: of a discrete action that have an effect of their own in a regression.
         sentinel_times: occurrences of a number that stands for no value, at the least.
         sentinel_gap: its distance from all others, in ranges of these: of one known to be used so.
+        sentinel_once: the same of one that is there once.
+        sentinel_beside: different values beside one that is there once, at the least.
+        most_sentinels: of a column, that are named.
+        nine: a level that stands for none recorded, above a few that count from 0 or 1.
         constant_gap: the same of any other number.
         constant_beside: different values beside one, at the least.
         constant_share: share of the rows that one may make up.
@@ -62,6 +66,10 @@ class FaultSettings:
     levels: int = 20
     sentinel_times: int = 2
     sentinel_gap: float = 0.5
+    sentinel_once: float = 10.0
+    sentinel_beside: int = 5
+    most_sentinels: int = 3
+    nine: float = 9.0
     constant_gap: float = 1.0
     constant_beside: int = 10
     constant_share: float = 0.4
