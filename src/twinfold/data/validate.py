@@ -48,7 +48,8 @@ from twinfold.utils.text import clipped, listed
 TimeStep = float | str | pd.Timedelta | None
 
 _NUMBERS = {
-    "state": "numbers are needed; replace it by a number",
+    "state": "numbers are needed; replace it by a number, or name it with --missing if it says "
+    "that there is none",
     "reward": "numbers are needed; replace it by a number",
     "action": "an amount is a number; choices (action type discrete) are integers such as 0, 1, 2, "
     "or words in every row",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.faults.alignment import alignment_figures, alignment_line, reward_lines
+from twinfold.data.faults.alignment import alignment_lines, reward_lines
 from twinfold.data.faults.sentinels import Columns, handful_lines, level_line, sentinel_lines
 from twinfold.data.issues import Notes
 from twinfold.data.levels import Levels, coded_names
@@ -55,11 +55,8 @@ class SortedRows(NamedTuple):
 def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     """Yield a line for everything that is probably wrong."""
     roles, inner = rows.roles, rows.inner
-    inputs, kinds = rows.action, roles.kinds
-    if not roles.action and rows.exogenous is not None:
-        inputs, kinds = rows.exogenous, ("continuous",) * rows.exogenous.shape[1]
-    figures = alignment_figures(roles.state, kinds, rows.state, inputs, inner[:-1])
-    found = [alignment_line(roles, figures)]
+    found: list[str | None] = []
+    found += alignment_lines(roles, rows.state, rows.action, rows.exogenous, inner[:-1])
     if rows.reward is not None:
         found += reward_lines(roles, rows.state, rows.action, rows.reward, inner[:-1])
     first, columns = np.r_[True, ~inner[:-1]], _columns(rows)

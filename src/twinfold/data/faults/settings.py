@@ -25,7 +25,8 @@ class FaultSettings:
         apart: rows of a trajectory within which none is a neighbour of another.
         follows: share of an action's variance between neighbours, below which it is a function of
             the state.
-        other_gain: share of that gain that may be had by moving them the other way.
+        other_gain: share of that gain that may be had by moving them the other way, or less far.
+        most_shift: rows that actions or rewards may be late or early by; at most three.
         reward_left: share of a reward's error that is left when it is moved, at most.
         reward_known: share of its variance that is then explained, at the least.
         levels: of a discrete action that have an effect of their own in a regression.
@@ -61,6 +62,7 @@ class FaultSettings:
     apart: int = 5
     follows: float = 0.2
     other_gain: float = 0.5
+    most_shift: int = 3
     reward_left: float = 0.5
     reward_known: float = 0.5
     levels: int = 20
