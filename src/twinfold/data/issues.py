@@ -24,6 +24,8 @@ _COMMA = re.compile(r"(?:[<>≤≥]=?\s*)?[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?
 
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:(['_\s])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]*)?")
 
+_QUARTER = re.compile(r"[0-9]{4}[ -]?[QqWw][0-9]{1,2}|[QqWw][0-9]{1,2}[ -/]?[0-9]{4}")
+
 LINE_KEY = "twinfold_csv_lines"
 """Key of ``DataFrame.attrs``: ``[line of row 0, number of rows]`` if rows are lines of a CSV."""
 
@@ -180,10 +182,13 @@ def time_advice(value: Any, times: Times) -> str:
     dated = times.values.dtype.kind == "M" and isinstance(value, str)
     if dated and (offset_of(value) is None) != (times.zone is None):
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"
+    if isinstance(value, str) and _QUARTER.fullmatch(value.strip()):
+        return "write a quarter as in 20241 (YYYYQ), a week as in 202452 (YYYYWW)"
     return number_advice(
         value,
         "times are all numbers of at most 64 bits, or all durations such as 90 min, or all dates "
-        "such as 2026-01-31 or 2026-01-31T13:00:00 from 1678 to 2261",
+        "such as 2026-01-31 or 2026-01-31T13:00:00 from 1678 to 2261; of dates in another "
+        "form --date-format tells it, such as %d.%m.%Y or %b-%y",
     )
 
 

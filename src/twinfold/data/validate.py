@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twinfold.data.action_levels import read_actions
 from twinfold.data.actions import ActionCode
 from twinfold.data.arrow_columns import as_pandas
-from twinfold.data.calendars import calendar_line
+from twinfold.data.calendars import calendar_line, compact_form
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.expression_value import expression_problems, with_expressions
 from twinfold.data.holes import agents_without_values
@@ -169,6 +169,14 @@ def _read(
     _check_times(times, columns[roles.time], notes)
     if times.calendar is not None and roles.calendar is None:
         notes.warnings.append(calendar_line(roles.time, times.values, times.calendar))
+    compact = None
+    if times.calendar is None and roles.calendar is None and times.values.dtype.kind == "i":
+        compact = compact_form(times.values)
+    if compact is not None:
+        notes.warnings.append(
+            f"column {roles.time!r} (time): integers such as {times.values[0]} look like dates, by "
+            f"which times are more even; if they are, give --date-format {compact}"
+        )
     broken = bool(notes.problems)
     states = [as_numbers(columns[name]) for name in roles.state]
     for name, numbers in zip(roles.state, states, strict=True):

@@ -51,6 +51,8 @@ class AlignmentFigures(NamedTuple):
         behind: how much it tells of what was before, beside the present state and the action
             before it; of actions that these do not determine.
         shift: rows that actions are moved by, to find whether they are late or early.
+        steady_late: whether both halves of the rows have a share in ``late_gain``.
+        steady_early: the same of ``early_gain``.
     """
 
     rows: int
@@ -63,18 +65,20 @@ class AlignmentFigures(NamedTuple):
     ahead: float
     behind: float
     shift: int = 1
+    steady_late: bool = True
+    steady_early: bool = True
 
     @property
     def probably_late(self) -> bool:
         """Whether actions stand too late: by one row, in the row of their outcome."""
         apart = 0.5 * self.rows * self.behind > FAULTS.worked and self.behind > self.ahead
-        return apart and self._beats(self.late_gain, self.early_gain)
+        return apart and self.steady_late and self._beats(self.late_gain, self.early_gain)
 
     @property
     def probably_early(self) -> bool:
         """Whether they stand too early."""
         apart = self.ahead < 0.5 * self.early_gain
-        return self._beats(self.early_gain, self.late_gain) and apart
+        return self.steady_early and self._beats(self.early_gain, self.late_gain) and apart
 
     def _beats(self, gain: float, other: float) -> bool:
         """Whether a gain is large, certain, and not there for the other direction as well.
@@ -82,7 +86,7 @@ class AlignmentFigures(NamedTuple):
         Actions that follow a calendar tell the same one row above and one row below.
         """
         return (
-            gain > FAULTS.gain
+            gain > (FAULTS.gain if self.shift == 1 else FAULTS.far_gain)
             and 0.5 * self.rows * gain > FAULTS.certain
             and other < FAULTS.other_gain * gain
         )
@@ -150,7 +154,23 @@ def alignment_figures(
         ahead=float(-np.sum(logs[0])),
         behind=float(-np.sum(np.log(np.maximum(ratio, FAULTS.noise)))),
         shift=shift,
+        steady_late=shift == 1 or _steady(base, here, below, after),
+        steady_early=shift == 1 or _steady(base, here, above, after),
     )
+
+
+def _steady(base: Floats, here: Floats, moved: Floats, after: Floats) -> bool:
+    """Whether actions that are moved gain in both halves of the rows: a few may be far away.
+
+    Moved further, they meet more of what is there by chance.
+    """
+    as_is, then = (_left(np.hstack([base, a]), after) for a in (here, moved))
+    gains = []
+    for half in np.array_split(np.arange(len(after)), 2):
+        errors = [np.sum(left[half] ** 2, axis=0) for left in (as_is, then)]
+        floor = FAULTS.noise * len(half) * np.maximum(np.var(after, axis=0), 1e-300)
+        gains.append(np.log(np.maximum(errors[0], floor) / np.maximum(errors[1], floor)).sum())
+    return bool(min(gains) > FAULTS.steady * max(gains))
 
 
 def _amid(joined: NDArray[np.bool_], shift: int) -> NDArray[np.intp]:
@@ -298,31 +318,29 @@ def reward_lines(
         parts = np.hstack([state[i], actions[i], state[i + 1]])
         return np.hstack([parts, parts**2])
 
+    best, line = 1.0, None
     for shift in range(1, 1 + FAULTS.most_shift):
         row = np.arange(shift, len(state) - shift - 1)
         rows = _drawn(row[np.all([known[row + k] for k in range(-shift, shift + 1)], axis=0)])
         inputs = [transition(rows + k) for k in (0, -shift, shift)]
         fine = np.isfinite(np.hstack([*inputs, reward[rows, None]])).all(axis=1)
         inputs, target = [part[fine] for part in inputs], reward[rows][fine, None]
-        if len(target) < max(FAULTS.fewest_rows, FAULTS.rows_per_column * (inputs[0].shape[1] + 1)):
-            return
-        total = float(np.var(target))
+        enough = max(FAULTS.fewest_rows, FAULTS.rows_per_column * (inputs[0].shape[1] + 1))
+        total = float(np.var(target)) if len(target) >= enough else 0.0
         if total <= 0:
-            return
-        as_is, late, early = (float(_errors(x, target)[0]) for x in inputs)
-        for name, there, up in (("late", late, "up"), ("early", early, "down")):
-            if (
-                there < FAULTS.reward_left * as_is
-                and there < (1 - FAULTS.reward_known) * total
-                and as_is > FAULTS.noise * total
-            ):
-                count = _ROWS[shift - 1]
-                yield (
-                    f"column {roles.reward!r} (reward) probably {count} {name}: a transition "
-                    f"explains {100 * max(0.0, 1 - as_is / total):.3g} % of its row's reward, and "
-                    f"{100 * (1 - there / total):.3g} % with rewards moved {count} {up}"
+            break
+        as_is, late, early = (float(_errors(x, target)[0]) / total for x in inputs)
+        for name, left, up in (("late", late, "up"), ("early", early, "down")):
+            lower = left < FAULTS.reward_left * min(as_is, best)
+            if lower and left < 1 - FAULTS.reward_known and as_is > FAULTS.noise:
+                best = left
+                line = (
+                    f"column {roles.reward!r} (reward) probably {_ROWS[shift - 1]} {name}: a "
+                    f"transition explains {100 * max(0.0, 1 - as_is):.3g} % of its row's reward, "
+                    f"and {100 * (1 - left):.3g} % with rewards moved {_ROWS[shift - 1]} {up}"
                 )
-                return
+    if line is not None:
+        yield line
 
 
 def _follows(state: Floats, action: Floats) -> NDArray[np.bool_]:
@@ -364,11 +382,16 @@ def _coded(kinds: Sequence[str], action: Floats) -> Floats:
 
 def _errors(inputs: Floats, target: Floats) -> Floats:
     """Mean squared errors ``(D,)`` of a ridge regression, of what is left per degree of freedom."""
+    free = len(inputs) - int(np.count_nonzero(np.std(inputs, axis=0) > 0)) - 1
+    return np.sum(_left(inputs, target) ** 2, axis=0) / free
+
+
+def _left(inputs: Floats, target: Floats) -> Floats:
+    """What a ridge regression leaves of its targets, ``(K, D)``."""
     rows = len(inputs)
     x, y = inputs - inputs.mean(axis=0), target - target.mean(axis=0)
     scale = np.sqrt(np.mean(x**2, axis=0))
     x = x[:, scale > 0] / scale[scale > 0]
     gram = x.T @ x
     gram[np.diag_indices_from(gram)] += FAULTS.ridge * rows
-    left = y - x @ np.linalg.solve(gram, x.T @ y)
-    return np.sum(left**2, axis=0) / (rows - x.shape[1] - 1)
+    return y - x @ np.linalg.solve(gram, x.T @ y)

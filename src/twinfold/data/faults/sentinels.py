@@ -66,7 +66,7 @@ def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
             return value, count
         if (
             not known
-            and (value != 0 or (zero and _scattered(values, value)))
+            and (value != 0 or (zero and _alone(values, value)))
             and count >= FAULTS.repeated
             and often
             and len(others) >= FAULTS.constant_beside
@@ -100,6 +100,11 @@ def _scattered(values: Floats, value: float) -> bool:
     """Whether a number stands here and there, and not where a column stands still."""
     places = np.flatnonzero(values == value)
     return bool(np.median(np.diff(places)) > FAULTS.scattered * len(values) / len(places))
+
+
+def _alone(values: Floats, value: float) -> bool:
+    """Whether a number mostly stands alone, and not in runs: a machine that is off stays off."""
+    return bool(np.mean(np.diff(np.flatnonzero(values == value)) == 1) < FAULTS.in_runs)
 
 
 def sentinel_lines(

@@ -18,6 +18,7 @@ class FaultSettings:
         noise: share of its variance below which the rest of a column is rounding.
         gain: by how much the logarithm of the error, summed over columns, must be less with
             actions moved than as they stand.
+        far_gain: the same of actions moved by more than a row: slow inputs gain something anywhere.
         certain: the same times half the rows, a likelihood ratio.
         worked: the likelihood ratio of late actions having been at work in the present state.
         own: share of an action's variance that the present state must leave open.
@@ -27,6 +28,8 @@ class FaultSettings:
             the state.
         other_gain: share of that gain that may be had by moving them the other way, or less far.
         most_shift: rows that actions or rewards may be late or early by; at most three.
+        steady: share of the gain in one half of the rows that there must be in the other, of actions
+            moved by more than a row.
         reward_left: share of a reward's error that is left when it is moved, at most.
         reward_known: share of its variance that is then explained, at the least.
         levels: of a discrete action that have an effect of their own in a regression.
@@ -44,6 +47,8 @@ class FaultSettings:
         at_limit: how near to an end of the column's range a number is the end, in ranges.
         distinct_share: share of the other rows that must be unlike each other.
         scattered: their distance from each other, as a share of what it is if they are anywhere.
+        in_runs: share of the zeros far from all else that follow another, from which on they are a
+            state of its own and stand for nothing.
         handful: rows on which the variation of an action rests.
         handful_of: rows that there must be for that to be said.
         handful_share: share of the squared deviations that they make up.
@@ -55,6 +60,7 @@ class FaultSettings:
     ridge: float = 1e-6
     noise: float = 1e-9
     gain: float = 0.02
+    far_gain: float = 0.3
     certain: float = 12.0
     worked: float = 8.0
     own: float = 0.02
@@ -63,6 +69,7 @@ class FaultSettings:
     follows: float = 0.2
     other_gain: float = 0.5
     most_shift: int = 3
+    steady: float = 0.2
     reward_left: float = 0.5
     reward_known: float = 0.5
     levels: int = 20
@@ -80,6 +87,7 @@ class FaultSettings:
     at_limit: float = 1e-4
     distinct_share: float = 0.9
     scattered: float = 0.2
+    in_runs: float = 0.5
     handful: int = 5
     handful_of: int = 50
     handful_share: float = 0.95
