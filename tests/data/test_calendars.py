@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from twinfold.data import PanelDataset, check
-from twinfold.data.calendars import find_calendar, from_counts, is_date, to_counts
+from twinfold.data.calendars import compact_form, find_calendar, from_counts, is_date, to_counts
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
@@ -82,3 +82,47 @@ def test_an_integer_that_is_no_month_is_named() -> None:
     assert report.problems[0].startswith(
         "column 't' (time): 202313 is no time at row 12, agent 'A'; the times are months (YYYYMM)"
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "freq", "start"),
+    [
+        ("%Y%m%d%H", "h", "2023-12-31 10:00"),
+        ("%Y%m%d%H%M", "20min", "2023-12-31 10:00"),
+        ("%Y%m%d%H%M%S", "90s", "2023-12-31 10:00"),
+        ("%Y%j", "D", "2023-12-20"),
+        ("%y%m", "MS", "2022-08-01"),
+    ],
+)
+def test_other_integers_that_are_dates_are_told_by_how_even_they_make_times(
+    form: str, freq: str, start: str
+) -> None:
+    dates = pd.date_range(start, periods=40, freq=freq)
+    times = dates.strftime(form).astype(np.int64).to_numpy()
+    assert compact_form(times) == form
+    frame = pd.DataFrame({"id": "A", "t": times, "x": np.sin(np.arange(40)), "a": 0.0})
+    assert f"give --date-format {form}" in check(frame, ROLES).warnings[0]
+    panel = PanelDataset.from_frame(frame, ROLES, form={"date_format": form})
+    assert panel.n_transitions == 39
+    assert not any("(time)" in line or "gap" in line for line in panel.warnings)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.arange(1990, 2021),
+        np.arange(2001, 2012),
+        1_700_000_000 + 3600 * np.arange(40),
+        np.arange(45_000, 45_040),
+        np.arange(40),
+        np.array([800, 815, 830, 845, 900, 915, 930, 945, 1000]),
+    ],
+)
+def test_other_integers_are_numbers(times: Any) -> None:
+    assert compact_form(times) is None
+
+
+def test_quarters_written_as_months_are_suspected() -> None:
+    times = [100 * year + part for year in range(2020, 2025) for part in range(1, 5)]
+    frame = pd.DataFrame({"id": "A", "t": times, "x": np.sin(np.arange(20)), "a": np.arange(20.0)})
+    assert any("if these are quarters" in line for line in check(frame, ROLES).warnings)

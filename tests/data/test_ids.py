@@ -16,6 +16,7 @@ from twinfold.data.ids import (
     did_you_mean,
     factorize_ids,
     in_order,
+    look_alikes,
     match_ids,
     natural_key,
     unusable_ids,
@@ -115,3 +116,20 @@ def test_ids_that_have_lost_digits_or_cannot_be_written() -> None:
 
 def test_long_values_are_shown_short() -> None:
     assert len(did_you_mean("x" * 10**6, ["y" * 10**6], "agents")) < 200
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        ["A-1", "A\u20131", "A_1", "a 1"],
+        ["AB12", "\u0410\u041212", "\u0391\u039212"],  # Latin, Cyrillic, Greek
+        ["12", "012", "12.0", " 12"],
+        ["-3", "\u22123"],
+    ],
+)
+def test_ids_that_programs_and_keyboards_confuse_look_alike(alike: list[str]) -> None:
+    assert look_alikes(alike) == [alike]
+
+
+def test_ids_that_differ_in_what_counts_do_not() -> None:
+    assert look_alikes(["A1", "A-1", "A11", "1", "-1", "1.5", "15", "10", "1.50"]) == []

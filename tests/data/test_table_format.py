@@ -153,7 +153,8 @@ def test_bounds_are_missing_or_kept_and_said() -> None:
     words = frame.copy()
     words.loc[11, "x"] = "BLQ"
     assert "column 'x': 3 censored values" in check(words, ROLES).warnings[0]
-    assert "'BLQ' is no number" in check(words, ROLES, form={"censored": True}).problems[0]
+    report = check(words, ROLES, form={"censored": True})
+    assert "taken as the bound itself, words as missing" in report.warnings[0]
     panel = PanelDataset.from_frame(frame, ROLES, form={"censored": True})
     assert panel.state[:, 0].tolist()[12] == 0.05  # sorted: agent 007 first
     assert panel.state[:, 0].tolist()[1] == 1e4
@@ -254,3 +255,29 @@ def test_a_damaged_or_misnamed_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("id,t\né,1\n".encode("cp1252"))
     with pytest.raises(InvalidDataError, match="--encoding, such as cp1252"):
         read_table(tmp_path / "a.csv")
+
+
+def test_the_printed_minus_is_one() -> None:
+    for minus in "\u2212\u2013\ufe63":
+        texts = pd.Series([f"{minus}1.5", "2", f"{minus}.5"])
+        assert settle_numbers(texts, TableFormat()).series.astype(float).tolist() == [-1.5, 2, -0.5]
+        comma = pd.Series([f"{minus}1,5", "2"])
+        found = settle_numbers(comma, TableFormat(decimal=",")).series
+        assert found.astype(float).tolist() == [-1.5, 2]
+    words = pd.Series(["\u2013high", "low"])
+    assert settle_numbers(words, TableFormat()).series.tolist() == words.tolist()
+
+
+@pytest.mark.parametrize("word", ["n.d.", "below LOQ", "not detected", "< LLOQ", "below the limit"])
+def test_words_for_below_a_limit(word: str) -> None:
+    for form in (TableFormat(), TableFormat(censored=True)):  # they have no bound
+        found = settle_numbers(pd.Series(["1.5", word, "2"]), form)
+        assert found.censored.tolist() == [False, True, False]
+        assert found.series.isna().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("text", "mark"), [("4'256.9", "'"), ("4\u202f256.9", " "), ("1_000", "_")])
+def test_a_mark_between_thousands_is_told(text: str, mark: str) -> None:
+    frame = plain().astype({"x": object})
+    frame.loc[3, "x"] = text
+    assert f'give --thousands "{mark}"' in check(frame, ROLES).problems[0]

@@ -48,7 +48,11 @@ CASES: list[tuple[str, Callable[[Frame], Frame], list[str]]] = [
     ("infinity", put("p/bar", 6, -np.inf), ["infinity at row 6, agent 'c'"]),
     ("text", put("p/bar", 6, "n. v."), ["'n. v.' is no number at row 6, agent 'c'"]),
     ("empty state", lambda df: df.assign(**{"p/bar": np.nan}), ["every value is missing"]),
-    ("NaN action", put("valve", 1, None), ["no action", "at row 1, agent 'a'", "drop the row"]),
+    (
+        "NaN actions",
+        lambda df: df.assign(valve=df["valve"].where(df.index > 4)),
+        ["no action", "at row 0, agent 'a'", "drop the row"],
+    ),
     ("infinite action", put("valve", 1, np.inf), ["infinity at row 1, agent 'a'"]),
     ("text action", put("valve", 5, "open"), ["'open' is no number at row 5", "0, 1, 2"]),
     ("fraction", put("valve", 5, 0.5), ["0.5 is no integer at row 5", "continuous"]),
@@ -134,13 +138,15 @@ def test_null_action_may_stand_before_a_gap(table: Frame, roles: dict[str, Any])
     )
 
 
-def test_dropping_a_row_as_advised_splits_the_trajectory(
-    table: Frame, roles: dict[str, Any]
-) -> None:
+def test_a_row_without_an_action_ends_a_trajectory(table: Frame, roles: dict[str, Any]) -> None:
     table.loc[1, "valve"] = np.nan
-    assert not check(table, roles).ok
-    data = PanelDataset.from_frame(table.drop(index=1), roles)
-    assert data.n_transitions == 3  # 2 -> 3 of a, both of c
+    data = PanelDataset.from_frame(table, roles)
+    assert "no action in 1 row before the end of a trajectory" in data.warnings[0]
+    assert data.n_transitions == 4  # 0 -> 1 and 2 -> 3 of a, both of c
+    assert PanelDataset.from_frame(table.drop(index=1), roles).n_transitions == 3
+    assert data.segment.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    again = PanelDataset.from_frame(data.to_frame(), data.roles)
+    assert again.fingerprint() == data.fingerprint()
 
 
 def test_a_column_in_two_roles(table: Frame, roles: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ Axes: R rows, C action columns, L levels.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,19 @@ from numpy.typing import NDArray
 from twinfold.data.actions import ActionCode
 from twinfold.data.columns import Mask, Numbers, as_numbers, as_text, distinct_values, says_null
 from twinfold.data.ids import look_alikes, natural_key
-from twinfold.data.issues import Notes
+from twinfold.data.issues import Notes, counted
 from twinfold.data.roles import Level, Roles
 from twinfold.data.table_settings import TABLE
 from twinfold.utils.text import listed
 
 Words = dict[str, tuple[Level, ...]]
+
+UNRECORDED = frozenset(
+    ["?", "??", "-", "--", "unknown", "unk", "unkn", "unspecified", "undefined", "missing", "n.a."]
+    + ["not available", "not recorded", "not known", "not reported", "nr", "n/r", "n.r.", "nd"]
+    + ["n/d", "k.a.", "keine angabe", "unbekannt", "inconnu", "desconocido", "tbd", "error"]
+)
+"""Words that say that no action was recorded (lower case)."""
 
 
 def read_actions(columns: Sequence[pd.Series], roles: Roles) -> tuple[list[Numbers], Words]:
@@ -132,6 +140,8 @@ def coded_actions(
     code = ActionCode(roles, levels)
     place = code.level_of(rows)
     _level_notes(code, rows, place, words, notes)
+    for name, names_of in words.items():
+        _note_unrecorded(name, names_of, action[inner][:, roles.action.index(name)], notes)
     level = np.full(len(action), -1, np.int32)
     level[inner] = np.maximum(place, 0)[index]
     if not roles.mixed:
@@ -180,6 +190,20 @@ def _level_notes(
             notes.warnings.append(
                 f"column {name!r} (action): {listed(alike[0], 5)} look alike and are taken for "
                 f"{len(alike[0])} levels; if they are one, write them the same way"
+            )
+
+
+def _note_unrecorded(
+    name: str, levels: Sequence[Level], taken: NDArray[np.float64], notes: Notes
+) -> None:
+    """Note words that are no choice but say that none was recorded; ``taken`` are places."""
+    for place, level in enumerate(levels):
+        count = int(np.count_nonzero(taken == place))
+        if count and isinstance(level, str) and level.casefold() in UNRECORDED:
+            notes.warnings.append(
+                f"column {name!r} (action): {level!r} in {counted(count, 'row')} probably says "
+                f"that no action was recorded; if so, give --missing {shlex.quote(level)}: it is a "
+                "level like any other now, and may be planned"
             )
 
 

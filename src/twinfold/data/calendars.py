@@ -43,6 +43,7 @@ NAMES = {
 }
 """What the times of a calendar are called."""
 
+_COMPACT = {4: "%y%m", 7: "%Y%j", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _SCALE = {"month": 100, "day": 10_000, "quarter": 10, "week": 100}
 _PARTS = {"month": 12, "quarter": 4}
 
@@ -114,10 +115,43 @@ def calendar_line(column: str, counts: Whole, calendar: Calendar) -> str:
     first = {"month": 1, "day": 101, "quarter": 1, "week": 1}[calendar]
     turn = to_counts(np.array([(year + 1) * _SCALE[calendar] + first]), calendar)
     last, after = from_counts(np.append(turn - 1, turn), calendar)
-    return (
+    line = (
         f"column {column!r} (time): integers are read as {NAMES[calendar]}: {last} is followed by "
         f"{after}; --calendar none takes them for numbers"
     )
+    parts = np.unique(from_counts(counts, calendar) % _SCALE[calendar])
+    if calendar == "month" and parts.tolist() == [1, 2, 3, 4]:
+        line += "; if these are quarters, since none but 1 to 4 occur, write 20241 for 202401"
+    return line
+
+
+def compact_form(times: NDArray[Any]) -> str | None:
+    """Return the form, in the codes of ``strptime``, of integers that are dates of another kind.
+
+    2024013123 (an hour), 202401312359, 20240131235959, 2024031 (the day of the year), 2401 (a
+    month): all must be dates of it, and times must be more even by it.
+
+    Args:
+        times: ``(R,)``, integers.
+    """
+    import pandas as pd
+
+    distinct = np.unique(times)
+    if len(distinct) < CALENDAR.fewest or distinct[0] <= 0:
+        return None
+    length = len(str(distinct[0]))
+    form = _COMPACT.get(length) if length == len(str(distinct[-1])) else None
+    if form is None:
+        return None
+    head = distinct[[0, -1]] // 10 ** (length - 4)
+    if "%Y" in form and (head[0] < CALENDAR.first_year or head[1] > CALENDAR.last_year):
+        return None
+    dates = pd.to_datetime(pd.Series(distinct).astype(str), format=form, errors="coerce")
+    if dates.isna().any():
+        return None
+    unit = "M" if form == "%y%m" else "s"
+    steps = np.unique(np.diff(dates.to_numpy().astype(f"datetime64[{unit}]")))
+    return form if len(steps) < len(np.unique(np.diff(distinct))) else None
 
 
 def _digits_fit(low: int, high: int, calendar: str) -> bool:

@@ -120,9 +120,9 @@ class CsvFile:
             )
         if self.names[0].startswith("sep="):
             return "its first line, which begins with sep=, is meant for a spreadsheet; remove it"
-        mark = next((mark for mark in "|:^ " if len(self.names) == 1 and mark in self.names[0]), "")
+        mark = next((mark for mark in ":^ " if len(self.names) == 1 and mark in self.names[0]), "")
         return mark and (
-            f"its first line holds none of comma, semicolon and tab, but {mark!r}; separate the "
+            f"its first line holds none of comma, semicolon, tab and |, but {mark!r}; separate the "
             "columns by one of those"
         )
 
@@ -263,7 +263,7 @@ def write_csv(table: pa.Table, file: Path, separator: str) -> None:
 def _separator(first: bytes) -> str:
     """The most frequent one in the header, names in quotes aside; the comma among equals."""
     plain = re.sub(rb'"[^"]*"', b"", first)
-    return max((",", ";", "\t"), key=lambda separator: plain.count(separator.encode()))
+    return max((",", ";", "\t", "|"), key=lambda separator: plain.count(separator.encode()))
 
 
 def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[str], int]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from twinfold.data.columns import NULL_TEXTS, as_numbers
 from twinfold.data.faults.sentinels import KNOWN, sentinel
+from twinfold.data.faults.settings import FAULTS
 from twinfold.data.table_format import TableFormat, settle_numbers
 from twinfold.data.text_source import read_text
 from twinfold.data.times import as_times
@@ -55,7 +56,8 @@ _MARKS = ((",", ""), (",", "."), (",", " "), (".", ","), (".", " "), (".", "'"))
 _DAYS = (
     "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%Y/%m/%d", "%d.%m.%y",
     "%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
-    "%d%b%Y",
+    "%d%b%Y", "%d-%b-%y", "%b-%y", "%b %y", "%b-%Y", "%b %Y", "%B %Y", "%Y-%b", "%Y %b", "%m/%Y",
+    "%m.%Y", "%m-%Y", "%Y/%m", "%Y.%m", "%YM%m",
 )  # fmt: skip
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M")
 _DIGIT = re.compile("[0-9]")
@@ -127,6 +129,8 @@ def guess_missing(columns: dict[str, pd.Series], marks: tuple[str, str] = (".", 
         # Others may be numbers of agents or years: the checks tell of them, once roles are known.
         if told is None or told[0] not in KNOWN or -10 < told[0] < 1000:
             continue
+        if told[1] < FAULTS.sentinel_times:
+            continue  # it may be a value
         others = [n for n, v in numeric.items() if n != name and (v == told[0]).any()]
         if all(sentinel(v := numeric[n][pd.notna(numeric[n])]) == told or
                (sentinel(v) or (None,))[0] == told[0] for n in others):  # fmt: skip

@@ -29,6 +29,16 @@ UNHASHABLE = (TypeError, NotImplementedError, ArithmeticError)
 _DIGITS = re.compile("([0-9]+)")
 _ZEROS = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_JOINTS = re.compile("[\\s_\u2010-\u2015\u2212-]+")  # blanks, underscores, dashes of any length
+_WHOLE = re.compile(r"([0-9]+)\.0+")
+_LATIN = str.maketrans(
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"  # Greek
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"  # Cyrillic
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0406\u0408\u0405",
+    "ABEZHIKMNOPTYXoABEKMHOPCTYXaeopcyxijsIJS",
+)
+"""Letters of other alphabets that look like one of the Latin."""
+
 _SHORTENED = re.compile(r"[0-9][.,][0-9]+[eE]\+?[0-9]{2,}")
 
 
@@ -119,10 +129,17 @@ def is_shortened(value: AgentId) -> bool:
 
 
 def _alike_key(text: str) -> str:
-    """Return a text without case, blanks, forms of letters, what is not seen, and zeros ahead."""
-    plain = text if text.isascii() else _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
-    plain = plain.casefold()
-    return _ZEROS.sub("", " ".join(plain.split()))
+    """Return a text without what is easily mistyped or changed by a program on the way.
+
+    Case, blanks and dashes, forms of letters and letters of other alphabets that look the same,
+    what is not seen, zeros ahead, and the ``.0`` of a whole number.
+    """
+    plain = text
+    if not text.isascii():
+        plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", text)).translate(_LATIN)
+    plain = _JOINTS.sub(" ", plain.strip()).casefold()
+    whole = _WHOLE.fullmatch(plain)
+    return _ZEROS.sub("", plain if whole is None else whole.group(1))
 
 
 def unusable_ids(series: pd.Series) -> NDArray[np.bool_]:

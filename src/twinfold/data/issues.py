@@ -20,7 +20,11 @@ from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
 from twinfold.utils.text import clipped
 
-_COMMA = re.compile(r"[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+_COMMA = re.compile(r"(?:[<>≤≥]=?\s*)?[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:(['_\s])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]*)?")
+
+_QUARTER = re.compile(r"[0-9]{4}[ -]?[QqWw][0-9]{1,2}|[QqWw][0-9]{1,2}[ -/]?[0-9]{4}")
 
 LINE_KEY = "twinfold_csv_lines"
 """Key of ``DataFrame.attrs``: ``[line of row 0, number of rows]`` if rows are lines of a CSV."""
@@ -62,7 +66,9 @@ class Notes:
     def censored(self, column: str, written: pd.Series, rows: Mask, kept: bool) -> None:
         """Rows that hold a bound such as ``<0.05``, taken as missing or as the bound."""
         found = np.flatnonzero(rows)
-        taken = "the bound itself" if kept else "missing (--censored takes the bound)"
+        taken = "missing (--censored takes the bound)"
+        if kept:
+            taken = "the bound itself, words as missing"
         self.warnings.append(
             f"column {column!r}: {counted(len(found), 'censored value')} such as "
             f"{clipped(written.iloc[int(found[0])])}, first at {self.of(int(found[0]))}, taken as "
@@ -80,15 +86,17 @@ class Notes:
             advice += ", or name the episode column if an agent has several trajectories"
         if not len(found):
             return
-        if times.values.dtype.kind == "M" and times.zone is None:
-            day = repeated_hour(times.values[order[found]])
-            if day is None:
-                advice += "; where a change of the clock repeats an hour, give times in UTC"
-            else:
+        named_zone = "/" in str(times.zone)
+        if times.values.dtype.kind == "M" and (times.zone is None or named_zone):
+            change = repeated_hour(times.local[order[found]])
+            if change is not None:
+                zone = f"another --time-zone than {times.zone}" if named_zone else "--time-zone"
                 advice = (
-                    f"a change of the clock explains it ({day}): give --time-zone, such as "
-                    "Europe/Berlin, or times in UTC"
+                    f"a change of the clock explains it ({change.day}): give {zone}, such as "
+                    f"{change.zone}, or times in UTC"
                 )
+            elif not named_zone:
+                advice += "; where a change of the clock repeats an hour, give times in UTC"
         first, second = int(order[found[0]]), int(order[found[0] + 1])
         self.problems.append(
             f"{counted(len(found), 'row')} with the same {within} as another, first "
@@ -160,6 +168,10 @@ def number_advice(value: Any, advice: str) -> str:
             "a decimal comma? give --decimal , if all numbers are written so (or --thousands , if "
             "it stands between thousands); else write it as in 0.5"
         )
+    grouped = _GROUPED.fullmatch(value.strip()) if isinstance(value, str) else None
+    if grouped:
+        mark = grouped.group(1) if grouped.group(1) in "'_" else " "
+        return f'a mark between thousands? give --thousands "{mark}", if all numbers are written so'
     return advice
 
 
@@ -170,10 +182,13 @@ def time_advice(value: Any, times: Times) -> str:
     dated = times.values.dtype.kind == "M" and isinstance(value, str)
     if dated and (offset_of(value) is None) != (times.zone is None):
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"
+    if isinstance(value, str) and _QUARTER.fullmatch(value.strip()):
+        return "write a quarter as in 20241 (YYYYQ), a week as in 202452 (YYYYWW)"
     return number_advice(
         value,
         "times are all numbers of at most 64 bits, or all durations such as 90 min, or all dates "
-        "such as 2026-01-31 or 2026-01-31T13:00:00 from 1678 to 2261",
+        "such as 2026-01-31 or 2026-01-31T13:00:00 from 1678 to 2261; of dates in another "
+        "form --date-format tells it, such as %d.%m.%Y or %b-%y",
     )
 
 
@@ -190,5 +205,7 @@ def show_time(times: Times, row: int) -> str:
     if times.values.dtype.kind == "i":
         return str(value)
     if times.values.dtype.kind == "M":
-        return str(pd.Timestamp(value))
+        date = pd.Timestamp(value)
+        local = date if times.zone is None else date.tz_localize("UTC").tz_convert(times.zone)
+        return str(local.tz_localize(None))
     return str(pd.Timedelta(value)) if times.values.dtype.kind == "m" else f"{value:.10g}"

@@ -252,7 +252,18 @@ def _sorted_rows(
     exogenous = None if table.exogenous is None else table.exogenous[order]
     static, levels = table.static, table.levels
     return SortedRows(
-        roles, state, action, reward, agent, static, exogenous, levels, inner, order, acting
+        roles,
+        state,
+        action,
+        reward,
+        agent,
+        static,
+        exogenous,
+        levels,
+        inner,
+        order,
+        acting,
+        frozenset(table.words),
     )
 
 

@@ -21,8 +21,14 @@ from twinfold.data.columns import DECIMAL, distinct_values, says_null
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import problem_lines
 
+_MINUS = re.compile("^[\u2012\u2013\u2212\ufe63\uff0d](?=[0-9.,])")
 _BOUND = re.compile(rf"[<>≤≥]=?\s*([+-]?{DECIMAL}(?:e[+-]?[0-9]+)?)", re.IGNORECASE)
-_UNDETECTED = re.compile(r"[<>≤≥]?\s*(?:[lu]?lo[dq]|b[lq]?[lq]|bloq|bdl|nd)", re.IGNORECASE)
+_UNDETECTED = re.compile(
+    r"(?:[<>≤≥]|below|under|above)?\s*(?:the )?(?:[lu]?lo[dq]|b[lq]?[lq]|bloq|bdl|nd|n\.\s?d\.|"
+    r"(?:detection |quantification )?limit(?: of (?:detection|quantification))?)|"
+    r"not? detect(?:ed|able)|undetect(?:ed|able)|none detected|traces?",
+    re.IGNORECASE,
+)
 _BLANKS = "[ \u00a0\u202f\u2009]"  # what stands between thousands where a blank does
 
 
@@ -37,8 +43,8 @@ class TableFormat(BaseModel):
         time_zone: of local times, such as ``Europe/Berlin``; where its clock repeats an hour, the
             first of two rows of an agent with one time comes first.
         missing: texts and numbers that stand for no value, besides blanks and ``NA``; never of ids.
-        censored: take a text such as ``<0.05`` as its bound; as missing otherwise, as are words
-            such as ``BLQ`` and ``<LOD``, which have no bound.
+        censored: take a text such as ``<0.05`` as its bound; as missing otherwise, as are always
+            words such as ``BLQ`` and ``<LOD``, which have no bound.
         encoding: of a text file.
         join_ids: take ids that differ in case, blanks, forms of letters or leading zeros only
             for one.
@@ -149,15 +155,17 @@ def settle_numbers(series: pd.Series, form: TableFormat) -> Settled:
         if missing(value):
             new = None
         elif isinstance(value, str):
-            text = value.strip()
+            text = _typed(value)
             bound = _BOUND.fullmatch(_plain(text, form)) if numeric else None
             if bound is not None:
                 censored[i] = True
                 new = bound.group(1) if form.censored else None
-            elif numeric and not form.censored and _UNDETECTED.fullmatch(text):
+            elif numeric and _UNDETECTED.fullmatch(text):
                 censored[i], new = True, None
             elif not form.plain_numbers and not says_null(text):
                 new = _plain(text, form)
+            elif text != value.strip() and _number(text) is not None:
+                new = text
         changed |= new is not value
         values.append(new)
     if not changed:
@@ -274,8 +282,13 @@ def _gone(series: pd.Series, form: TableFormat) -> NDArray[np.bool_]:
 
 def _is_number(value: Any, form: TableFormat) -> bool:
     if isinstance(value, str):
-        return _number(_plain(value.strip(), form)) is not None
+        return _number(_plain(_typed(value), form)) is not None
     return isinstance(value, int | float | np.integer | np.floating)
+
+
+def _typed(text: str) -> str:
+    """A text without blanks around it, and with the minus that keyboards have before a number."""
+    return _MINUS.sub("-", text.strip())
 
 
 def _number(text: str) -> float | None:

@@ -25,6 +25,8 @@ class TableSettings:
         largest: size of the largest number that single precision holds, with a margin.
         smallest: difference within a column from which on single precision holds it.
         same_static: share of a static value by which the same value may differ.
+        missing_actions: share of the transitions without an action, from which on that is a
+            problem: blanks that stand for none taken are no rare exceptions.
         many_levels: distinct discrete actions, beyond which they may be amounts.
         most_words: levels of a column of words, at the most.
         most_levels: of levels in words, or of several columns, beyond which they are refused.
@@ -60,6 +62,7 @@ class TableSettings:
     largest: float = 1e30
     smallest: float = 1e-30
     same_static: float = 1e-6
+    missing_actions: float = 0.5
     many_levels: int = 100
     most_words: int = 64
     most_levels: int = 500

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twinfold.data.action_levels import read_actions
 from twinfold.data.actions import ActionCode
 from twinfold.data.arrow_columns import as_pandas
-from twinfold.data.calendars import calendar_line
+from twinfold.data.calendars import calendar_line, compact_form
 from twinfold.data.columns import LARGEST_EXACT, Mask, Numbers, as_flags, as_numbers
 from twinfold.data.expression_value import expression_problems, with_expressions
 from twinfold.data.holes import agents_without_values
@@ -36,6 +36,7 @@ from twinfold.data.ids import (
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.joined_rows import join_rows
+from twinfold.data.missing_actions import split_at_missing_actions, stands_too_low
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
 from twinfold.data.side_columns import check_magnitude, read_exogenous, read_static
@@ -47,7 +48,8 @@ from twinfold.utils.text import clipped, listed
 TimeStep = float | str | pd.Timedelta | None
 
 _NUMBERS = {
-    "state": "numbers are needed; replace it by a number",
+    "state": "numbers are needed; replace it by a number, or name it with --missing if it says "
+    "that there is none",
     "reward": "numbers are needed; replace it by a number",
     "action": "an amount is a number; choices (action type discrete) are integers such as 0, 1, 2, "
     "or words in every row",
@@ -123,6 +125,7 @@ def _inspect(
         return None
     table = join_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
+    rows = split_at_missing_actions(rows, table, roles, notes)
     used = np.zeros(len(df), bool)
     used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
@@ -166,6 +169,14 @@ def _read(
     _check_times(times, columns[roles.time], notes)
     if times.calendar is not None and roles.calendar is None:
         notes.warnings.append(calendar_line(roles.time, times.values, times.calendar))
+    compact = None
+    if times.calendar is None and roles.calendar is None and times.values.dtype.kind == "i":
+        compact = compact_form(times.values)
+    if compact is not None:
+        notes.warnings.append(
+            f"column {roles.time!r} (time): integers such as {times.values[0]} look like dates, by "
+            f"which times are more even; if they are, give --date-format {compact}"
+        )
     broken = bool(notes.problems)
     states = [as_numbers(columns[name]) for name in roles.state]
     for name, numbers in zip(roles.state, states, strict=True):
@@ -322,10 +333,7 @@ def _check_numbers(
 
 def _action_advice(rows: Rows, action: Numbers) -> str:
     """What to do about missing actions: where first rows have none, all may stand too low."""
-    first = np.r_[True, ~rows.inner[:-1]] & rows.inner
-    last = ~rows.inner & np.r_[False, rows.inner[:-1]]
-    null = action.null[rows.order]
-    if first.any() and null[first].all() and not null[~first].any() and not null[last].any():
+    if stands_too_low(rows, action):
         return (
             "only the first row of each trajectory has none: if an action stands in the row of "
             "its outcome, give --align same-row"

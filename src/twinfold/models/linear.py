@@ -63,6 +63,10 @@ class LinearSettings:
         own: variances of own levels and state slopes that are tried.
         own_action: variances of own effects of the action that are tried.
         apart: times the variance of the levels, that slopes may have.
+        wide: variances of levels and state slopes that are tried besides, beyond those of ``own``.
+        wide_action: the same of effects of the action.
+        further: times the largest of these, tried next where the largest are the best.
+        widest: variance at which that ends.
         free: ridge of the intercept.
         folds: of agents, left out in turn.
         most_own: own coefficients of an agent, beyond which it has none but levels.
@@ -72,6 +76,10 @@ class LinearSettings:
     own: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     own_action: tuple[float, ...] = (0.0, 0.03, 0.3)
     apart: float = 30.0
+    wide: tuple[float, ...] = (0.3, 3.0, 30.0, 300.0)
+    wide_action: tuple[float, ...] = (0.0, 0.3, 3.0, 30.0)
+    further: float = 10.0
+    widest: float = 1e9
     free: float = 1e-6
     folds: int = 5
     most_own: int = 48
@@ -134,6 +142,50 @@ def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio
         found = [each._replace(memory=each.state if memory else 0.0) for each in found]
         return sorted(found, key=sum)
     return [ALIKE]
+
+
+def wide_ratios(kind: Kind, memory: bool = False) -> list[Ratio]:
+    """Return what may be tried where agents differ by more than ``ratios`` says.
+
+    Args:
+        kind: of the linear model.
+        memory: whether the model reads the changes before the state.
+    """
+    own = LINEAR.wide
+    if kind in ("own drift", "levels"):
+        return [Ratio(level) for level in own if level > LINEAR.own[-1]]
+    if kind != "slopes":
+        return []
+    every = [Ratio(*each) for each in itertools.product(own, own, LINEAR.wide_action)]
+    ends = LINEAR.own[-1], LINEAR.own[-1], LINEAR.own_action[-1]
+    found = [each for each in every if any(v > end for v, end in zip(each, ends, strict=False))]
+    found = [each for each in found if max(each[1:]) <= LINEAR.apart * each[0]]
+    found = [each._replace(memory=each.state if memory else 0.0) for each in found]
+    return sorted(found, key=sum)
+
+
+def wider(ratio: Ratio) -> list[Ratio]:
+    """Return what may be tried where variances are the largest of ``wide_ratios``: larger ones.
+
+    They are raised one by one and all together, what makes agents most alike first. Where there is
+    next to no noise, agents differ by any number of times the noise.
+
+    Args:
+        ratio: what was the best so far.
+    """
+    ends = Ratio(LINEAR.wide[-1], LINEAR.wide[-1], LINEAR.wide_action[-1])
+    largest = [
+        name
+        for name in ("level", "state", "action")
+        if getattr(ends, name) <= getattr(ratio, name) < LINEAR.widest
+    ]
+    found = set()
+    for names in [*([name] for name in largest), largest]:
+        raised = {name: LINEAR.further * getattr(ratio, name) for name in names}
+        each = ratio._replace(**raised)
+        level = max(each.level, max(each.state, each.action) / LINEAR.apart)
+        found.add(each._replace(level=level, memory=each.state if ratio.memory else 0.0))
+    return sorted(found - {ratio}, key=sum)
 
 
 class LinearFit(NamedTuple):

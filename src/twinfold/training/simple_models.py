@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.models.linear import KINDS, WITH_MEMORY, WORDS, Part, ratios
+from twinfold.models.linear import KINDS, WITH_MEMORY, WORDS, Kind, Part, Ratio, ratios, wide_ratios, wider
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trials import Candidate, Trial, Trials
 
@@ -31,8 +31,7 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
         if kind == "no change":
             tried.append(idle)
         else:
-            own = [trials.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse, memory)]
-            tried.append(own[simplest(trials, own)])
+            tried.append(_best_of_kind(trials, kind, coarse, memory))
         log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
     best = tried[simplest(trials, tried)]
     if wanted != "average" and (wanted != "auto" or best is idle):
@@ -64,12 +63,7 @@ def with_memory(
     coarse = len(trials.problem.data) > SELECTION.few
     found: list[list[Trial]] = []
     for other in longer:
-        best = []
-        for kind in WITH_MEMORY:
-            own = [
-                other.simple(Candidate(kind, ratio=r)) for r in ratios(kind, coarse, memory=True)
-            ]
-            best.append(own[simplest(trials, own)])
+        best = [_best_of_kind(other, kind, coarse, memory=True) for kind in WITH_MEMORY]
         found.append(best)
         rows, error = other.problem.history, min(trial.mean for trial in best)
         log(f"  linear models that read the last {rows} rows: held-out error {error:.4g}")
@@ -83,6 +77,24 @@ def with_memory(
     average = other.simple(_average(trials, [*simple, *found[place]]))
     log(f"  {WORDS['average']}, with and without a memory: held-out error {average.mean:.4g}")
     return other, average if average.mean <= SELECTION.hedge * best.mean else best
+
+
+def _best_of_kind(trials: Trials, kind: Kind, coarse: bool, memory: bool) -> Trial:
+    """Return the best model of a kind, over how much agents differ.
+
+    That they differ by far more than the noise is believed only where it is clearly better.
+    """
+
+    def tried(some: list[Ratio]) -> list[Trial]:
+        return [trials.simple(Candidate(kind, ratio=ratio)) for ratio in some]
+
+    usual = tried(ratios(kind, coarse, memory))
+    best, more = usual[simplest(trials, usual)], wide_ratios(kind, memory)
+    while more:
+        found = [best, *tried(more)]
+        place = simplest(trials, found)
+        best, more = found[place], wider(found[place].candidate.ratio) if place else []
+    return best
 
 
 def _average(trials: Trials, tried: list[Trial]) -> Candidate:

@@ -47,7 +47,7 @@ def panel(policy: str, effect: str, seed: int = 0, agents: int = 16, rows: int =
 
 def said(frame: Any, **roles: Any) -> list[str]:
     lines = check(frame, {**ROLES, **roles}).warnings
-    return [line for line in lines if "probably one row" in line]
+    return [line for line in lines if "probably one row" in line or " rows late" in line or " rows early" in line]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -132,3 +132,54 @@ def test_a_short_table_is_not_judged() -> None:
     frame = panel("random", "strong", agents=2, rows=20)
     frame["a"] = frame.groupby("id")["a"].shift(1)
     assert said(frame.dropna()) == []
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("policy", ["random", "coin"])
+def test_actions_several_rows_late_or_early_are_told(policy: str, rows: int) -> None:
+    words = ("", "", "two rows", "three rows")[rows]
+    for way, sign, side in (("late", 1, "up"), ("early", -1, "down")):
+        frame = panel(policy, "strong")
+        frame["a"] = frame.groupby("id")["a"].shift(sign * rows)
+        (line,) = said(frame.dropna())
+        assert f"column 'a' (action) probably {words} {way}: the error of 'x'" in line
+        assert f"moved {words} {side}" in line
+        assert "--align" not in line  # which moves by one row
+
+
+def two_inputs(late: str) -> Any:
+    rng, rows = np.random.default_rng(4), []
+    for n in range(12):
+        x = 1.0
+        for t in range(30):
+            a, b = rng.normal(size=2)
+            rows.append((n, t, x, 0.0, a, b))
+            x = 0.7 * x + 0.5 * a + 0.5 * b + 0.05 * rng.normal()
+    frame = pd.DataFrame(rows, columns=["id", "t", "x", "y", "a", "b"])
+    frame["y"] = np.random.default_rng(5).normal(size=len(frame))
+    if late:
+        frame[late] = frame.groupby("id")[late].shift(1).fillna(0.0)
+    return frame
+
+
+@pytest.mark.parametrize("late", ["", "a", "b"])
+@pytest.mark.parametrize("role", ["action", "exogenous"])
+def test_a_single_input_that_is_late_is_named(late: str, role: str) -> None:
+    roles = {"action": ["a", "b"]} if role == "action" else {"action": ["a"], "exogenous": ["b"]}
+    lines = said(two_inputs(late), **roles)
+    if not late:
+        assert lines == []
+        return
+    (line,) = lines
+    what = role if late == "b" else "action"
+    assert line.startswith(f"column {late!r} ({what}) probably one row late")
+    alone = roles["action"] == [late]  # all actions are late then
+    assert line.endswith("--align same-row" if alone else "move it one row up in the table")
+
+
+def test_rewards_two_rows_late_are_told() -> None:
+    frame = panel("random", "strong")
+    frame["r"] = frame["a"] - 0.5 * frame["x"] ** 2
+    frame["r"] = frame.groupby("id")["r"].shift(2)
+    (line,) = said(frame.dropna(), reward="r")
+    assert line.startswith("column 'r' (reward) probably two rows late")

@@ -61,3 +61,37 @@ def test_weekends_are_said() -> None:
         assert check(table(days), ROLES, time_step="regular").warnings[0].endswith(explained)
         long = table(pd.bdate_range("2026-01-05", periods=200, tz=zone))
         assert f"of the unusual steps {explained.replace('3', '39')}" in check(long, ROLES).warnings
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "freq"),
+    [
+        ("America/Sao_Paulo", "2018-11-04", "h"),  # at midnight
+        ("America/Santiago", "2026-09-06", "30min"),
+        ("Africa/Cairo", "2024-04-26", "h"),  # a Friday
+        ("Australia/Lord_Howe", "2026-10-04", "30min"),  # half an hour
+        ("Asia/Tehran", "2021-03-22", "15min"),
+    ],
+)
+def test_clocks_of_other_places_skip_an_hour_too(zone: str, day: str, freq: str) -> None:
+    start = pd.Timestamp(day).tz_localize(zone, nonexistent="shift_forward")
+    times = pd.date_range(start - pd.Timedelta("6h"), periods=60, freq=freq)
+    frame = table(times.tz_localize(None))
+    report = check(frame, ROLES)
+    assert report.ok
+    assert "1 of 1 are the hour that clocks skip" in report.warnings[0]
+    assert check(frame, ROLES, form={"time_zone": zone}).warnings == ()
+
+
+def test_a_gap_of_an_hour_on_another_night_is_none_that_clocks_skip() -> None:
+    times = [*pd.date_range("2026-06-06 20:00", periods=8, freq="h"),
+             *pd.date_range("2026-06-07 05:00", periods=8, freq="h")]  # fmt: skip
+    assert "clocks skip" not in check(table(pd.to_datetime(times)), ROLES).warnings[0]
+
+
+def test_another_zone_than_that_given_is_named() -> None:
+    start = pd.Timestamp("2026-11-01", tz="America/New_York") - pd.Timedelta("6h")
+    frame = table(pd.date_range(start, periods=24, freq="h").tz_localize(None))
+    (problem,) = check(frame, ROLES, form={"time_zone": "Europe/Berlin"}).problems
+    assert "t 2026-11-01 01:00:00 is also in row" in problem  # as the table has it
+    assert "another --time-zone than Europe/Berlin, such as America/New_York" in problem

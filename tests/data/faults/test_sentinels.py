@@ -143,3 +143,68 @@ def test_a_limit_with_other_last_digits_is_no_value_that_is_missing() -> None:
     assert sentinel(values) is None
     values[limits] = 0.5  # within the range it is as before
     assert sentinel(values) == (0.5, 120)
+
+
+def test_several_numbers_for_no_value_are_all_named() -> None:
+    frame = table()
+    frame.loc[3::30, "x"], frame.loc[4::40, "x"] = -999, -998
+    lines = said(frame)
+    assert [line.split("--missing ")[1] for line in lines] == ["-998", "-999"]
+    panel = PanelDataset.from_frame(frame, ROLES, form={"missing": ["-998", "-999"]})
+    assert int(np.isnan(panel.state).sum()) == 12
+    assert said(panel.to_frame()) == []
+
+
+def test_a_known_number_may_be_there_once_if_it_is_very_far_away() -> None:
+    frame = table()
+    frame.loc[7, "x"] = -999
+    assert "x' (state): -999 in 1 row, first at row 7" in said(frame)[0]
+    frame["x"] *= 3
+    frame.loc[7, "x"] = 99  # a few times the range only
+    assert said(frame) == []
+    frame["age"] = frame["id"] + 40.0
+    frame.loc[frame["id"] == 3, "age"] = -999
+    assert "'age' (static): -999 in 1 row" in said(frame, static=["age"])[0]
+
+
+def test_zero_far_from_all_measurements_is_one_unless_a_machine_was_off() -> None:
+    frame = table()
+    frame["x"] += 100
+    frame.loc[3::30, "x"] = 0
+    assert "x' (state): 0 in 7 rows" in said(frame)[0]
+    frame["x"] = np.where(frame["t"] < 5, 0, table()["x"] + 100)  # off for some time
+    assert said(frame) == []
+
+
+def test_other_columns_that_hold_the_number_are_said() -> None:
+    frame = table()
+    frame["x"] += 100
+    frame.loc[3::30, "x"] = 0
+    frame.loc[::50, "a"] = 0.0
+    (line,) = said(frame)
+    assert "--missing 0 where it stands for none in 'a' as well" in line
+
+
+@pytest.mark.parametrize("discrete", [np.arange(3.0), np.arange(1.0, 5.0)])
+def test_nine_above_a_few_levels(discrete: Any) -> None:
+    frame = table()
+    frame["a"] = np.resize(discrete, len(frame))
+    assert said(frame, action_type="discrete") == []
+    frame.loc[5::17, "a"] = 9
+    assert "'a' (action): 9 in" in said(frame, action_type="discrete")[0]
+    frame["a"] = np.resize(np.arange(10.0), len(frame))
+    assert said(frame, action_type="discrete") == []
+
+
+def test_words_that_say_that_no_action_was_recorded() -> None:
+    frame = table()
+    frame["a"] = np.resize(["low", "high", "none"], len(frame))
+    assert not any("recorded" in w for w in check(frame, {**ROLES, "action_type": "discrete"}).warnings)
+    frame.loc[[4, 9], "a"] = "Unknown"
+    roles = {**ROLES, "action_type": "discrete"}
+    (line,) = [w for w in check(frame, roles).warnings if "recorded" in w]
+    assert line.startswith("column 'a' (action): 'Unknown' in 2 rows probably says that no action")
+    panel = PanelDataset.from_frame(frame, roles, form={"missing": ["Unknown"]})
+    assert "no action in 2 rows before the end of a trajectory" in panel.warnings[0]
+    assert panel.roles.levels == (("high",), ("low",), ("none",))
+    assert panel.n_transitions == 10 * 19 - 2

@@ -11,12 +11,15 @@ predicts it without having caused it. But then, given the present state and the 
 does not depend on the state before; one that stands late does. So it must tell more of what was
 before than of what follows.
 
+The same is tried two and three rows away, of actions that are moved twice on their way, and, where
+nothing is found of all actions together, column by column beside the others.
+
 Axes: K rows whose neighbours on both sides are known, D state columns, A action columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +30,9 @@ from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
 
 Floats = NDArray[np.float64]
+
+
+_ROWS = ("one row", "two rows", "three rows")
 
 
 class AlignmentFigures(NamedTuple):
@@ -44,6 +50,9 @@ class AlignmentFigures(NamedTuple):
         ahead: how much an action tells of what follows: minus the logarithm of ``as_is``, summed.
         behind: how much it tells of what was before, beside the present state and the action
             before it; of actions that these do not determine.
+        shift: rows that actions are moved by, to find whether they are late or early.
+        steady_late: whether both halves of the rows have a share in ``late_gain``.
+        steady_early: the same of ``early_gain``.
     """
 
     rows: int
@@ -55,18 +64,21 @@ class AlignmentFigures(NamedTuple):
     early_gain: float
     ahead: float
     behind: float
+    shift: int = 1
+    steady_late: bool = True
+    steady_early: bool = True
 
     @property
     def probably_late(self) -> bool:
-        """Whether actions stand one row late, in the row of their outcome."""
+        """Whether actions stand too late: by one row, in the row of their outcome."""
         apart = 0.5 * self.rows * self.behind > FAULTS.worked and self.behind > self.ahead
-        return apart and self._beats(self.late_gain, self.early_gain)
+        return apart and self.steady_late and self._beats(self.late_gain, self.early_gain)
 
     @property
     def probably_early(self) -> bool:
-        """Whether they stand one row early."""
+        """Whether they stand too early."""
         apart = self.ahead < 0.5 * self.early_gain
-        return self._beats(self.early_gain, self.late_gain) and apart
+        return self.steady_early and self._beats(self.early_gain, self.late_gain) and apart
 
     def _beats(self, gain: float, other: float) -> bool:
         """Whether a gain is large, certain, and not there for the other direction as well.
@@ -74,7 +86,7 @@ class AlignmentFigures(NamedTuple):
         Actions that follow a calendar tell the same one row above and one row below.
         """
         return (
-            gain > FAULTS.gain
+            gain > (FAULTS.gain if self.shift == 1 else FAULTS.far_gain)
             and 0.5 * self.rows * gain > FAULTS.certain
             and other < FAULTS.other_gain * gain
         )
@@ -86,6 +98,8 @@ def alignment_figures(
     state: Floats,
     action: Floats,
     joined: NDArray[np.bool_],
+    shift: int = 1,
+    beside: Floats | None = None,
 ) -> AlignmentFigures | None:
     """Return what regressions say of where actions stand; None where there are too few rows.
 
@@ -96,22 +110,26 @@ def alignment_figures(
         action: ``(R, A)``, as they stand in the table, that of last rows included; choices as
             codes. Exogenous columns may stand here as well.
         joined: ``(R - 1,)``, whether a row is followed by the next one of its trajectory.
+        shift: rows above and below from which actions are taken.
+        beside: ``(R, B)``, other inputs, which stay where they are; none if None.
     """
-    if not action.shape[1] or len(state) < 3:
+    if not action.shape[1] or len(state) < 1 + 2 * shift:
         return None
-    middle = _drawn(np.flatnonzero(joined[1:] & joined[:-1]) + 1)
+    middle = _drawn(_amid(joined, shift))
     actions = _coded(kinds, action)
     before, now, after = state[middle - 1], state[middle], state[middle + 1]
-    here, below, above = (actions[middle + k] for k in (0, 1, -1))
+    here, below, above = (actions[middle + k] for k in (0, shift, -shift))
+    last = actions[middle - 1]
+    past = np.hstack([state[middle - k] for k in range(1, 1 + shift)])
+    others = np.zeros((len(middle), 0)) if beside is None else beside[middle]
     # Values whose squares overflow are a fault of their own.
-    fine = (np.abs(np.hstack([before, now, after, here, below, above])) < TABLE.largest).all(axis=1)
-    before, now, after, here, below, above = (
-        part[fine] for part in (before, now, after, here, below, above)
-    )
-    width = 1 + 2 * state.shape[1] + actions.shape[1]
+    parts = (before, now, after, here, below, above, last, past, others)
+    fine = (np.abs(np.hstack(parts)) < TABLE.largest).all(axis=1)
+    before, now, after, here, below, above, last, past, others = (part[fine] for part in parts)
+    width = 1 + 2 * state.shape[1] + actions.shape[1] + others.shape[1]
     if len(now) < max(FAULTS.fewest_rows, FAULTS.rows_per_column * width):
         return None
-    base = np.hstack([now, before])
+    base = np.hstack([now, before, others])
     none, as_is, late, early = (
         _errors(x, after) for x in (base, *(np.hstack([base, a]) for a in (here, below, above)))
     )
@@ -122,8 +140,8 @@ def alignment_figures(
     logs = [np.log(np.maximum(e[known], floor) / none[known]) for e in (as_is, late, early)]
     best = int(np.argmax(np.maximum(logs[0] - logs[1], logs[0] - logs[2])))
     # A policy may look at the present state, in whatever way, and at its last action.
-    seen = np.hstack([now, now**2, now**3, above])
-    behind = _errors(seen, here), _errors(np.hstack([seen, before]), here)
+    seen = np.hstack([now, now**2, now**3, last])
+    behind = _errors(seen, here), _errors(np.hstack([seen, past]), here)
     told = (behind[0] > FAULTS.own * np.var(here, axis=0)) & ~_follows(now, here)
     ratio = behind[1][told] / np.maximum(behind[0][told], 1e-300)
     shares = [float(np.exp(0.5 * log[best])) for log in logs]
@@ -135,41 +153,150 @@ def alignment_figures(
         early_gain=float(np.sum(logs[0] - logs[2])),
         ahead=float(-np.sum(logs[0])),
         behind=float(-np.sum(np.log(np.maximum(ratio, FAULTS.noise)))),
+        shift=shift,
+        steady_late=shift == 1 or _steady(base, here, below, after),
+        steady_early=shift == 1 or _steady(base, here, above, after),
     )
 
 
-def alignment_line(roles: Roles, figures: AlignmentFigures | None) -> str | None:
-    """Return one line on inputs that seem to stand in another row; None if they do not."""
-    if figures is None:
+def _steady(base: Floats, here: Floats, moved: Floats, after: Floats) -> bool:
+    """Whether actions that are moved gain in both halves of the rows: a few may be far away.
+
+    Moved further, they meet more of what is there by chance.
+    """
+    as_is, then = (_left(np.hstack([base, a]), after) for a in (here, moved))
+    gains = []
+    for half in np.array_split(np.arange(len(after)), 2):
+        errors = [np.sum(left[half] ** 2, axis=0) for left in (as_is, then)]
+        floor = FAULTS.noise * len(half) * np.maximum(np.var(after, axis=0), 1e-300)
+        gains.append(np.log(np.maximum(errors[0], floor) / np.maximum(errors[1], floor)).sum())
+    return bool(min(gains) > FAULTS.steady * max(gains))
+
+
+def _amid(joined: NDArray[np.bool_], shift: int) -> NDArray[np.intp]:
+    """Rows with so many rows of their trajectory above them and below."""
+    row = np.arange(shift, len(joined) + 1 - shift)
+    fine = [joined[row + k] for k in range(-shift, shift)]
+    return row[np.all(fine, axis=0)]
+
+
+def alignment_lines(
+    roles: Roles, state: Floats, action: Floats, exogenous: Floats | None, joined: NDArray[np.bool_]
+) -> Iterator[str]:
+    """Yield a line on inputs that seem to stand in another row.
+
+    Args:
+        roles: the user's.
+        state: ``(R, D)``, sorted rows.
+        action: ``(R, A)``.
+        exogenous: ``(R, E)``, coded, or None.
+        joined: ``(R - 1,)``, whether a row is followed by the next one of its trajectory.
+    """
+
+    def figures(kinds: Sequence[str], moved: Floats, beside: Floats | None = None) -> Any:
+        return _best_shift(
+            [
+                alignment_figures(roles.state, kinds, state, moved, joined, shift, beside)
+                for shift in range(1, 1 + FAULTS.most_shift)
+            ]
+        )
+
+    names, kinds, values, role = roles.action, roles.kinds, action, "action"
+    if not roles.action:
+        if exogenous is None:
+            return
+        names, values, role = roles.exogenous, exogenous, "exogenous"
+        kinds = ("continuous",) * values.shape[1]
+    line = alignment_line(roles, figures(kinds, values), names, role, whole=True)
+    if line is not None:
+        yield line
+    elif roles.action:
+        yield from _by_column(roles, action, exogenous, figures)
+
+
+def _by_column(
+    roles: Roles, action: Floats, exogenous: Floats | None, figures: Callable[..., Any]
+) -> Iterator[str]:
+    """Yield a line for each input that seems to stand in another row than the others."""
+    groups = [(name, "action", [kind], action[:, [i]]) for i, (name, kind)
+              in enumerate(zip(roles.action, roles.kinds, strict=True))]  # fmt: skip
+    if exogenous is not None and exogenous.shape[1] == len(roles.exogenous):  # no words
+        groups += [
+            (name, "exogenous", ["continuous"], exogenous[:, [i]])
+            for i, name in enumerate(roles.exogenous)
+        ]
+    if len(groups) < 2:
+        return
+    for i, (name, role, kinds, moved) in enumerate(groups):
+        others = [_coded(each[2], each[3]) for j, each in enumerate(groups) if j != i]
+        found = figures(kinds, moved, np.hstack(others))
+        line = alignment_line(roles, found, (name,), role, whole=False)
+        if line is not None:
+            yield line
+
+
+def _best_shift(found: Sequence[AlignmentFigures | None]) -> AlignmentFigures | None:
+    """Return the figures of the move by which much more is gained than by smaller ones."""
+    best = None
+    for figures in found:
+        if figures is None:
+            continue
+        if best is None:
+            best = figures
+            continue
+        for probably, gain in (("probably_late", "late_gain"), ("probably_early", "early_gain")):
+            small = max(getattr(best, gain), 0.0)
+            if getattr(figures, probably) and small < FAULTS.other_gain * getattr(figures, gain):
+                best = figures
+                break
+    return best
+
+
+def alignment_line(
+    roles: Roles,
+    figures: AlignmentFigures | None,
+    names: Sequence[str],
+    role: str,
+    whole: bool,
+) -> str | None:
+    """Return one line on inputs that seem to stand in another row; None if they do not.
+
+    Args:
+        roles: the user's.
+        figures: of the inputs.
+        names: of the inputs.
+        role: of the inputs.
+        whole: whether they are all actions, which ``--align`` would move.
+    """
+    if figures is None or not (figures.probably_late or figures.probably_early):
         return None
-    names, role = (roles.action, "action") if roles.action else (roles.exogenous, "exogenous")
     what = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))} ({role})"
-    before = (
-        f"the error of {figures.column!r} one step ahead is {figures.as_is:.2f} of that without "
-        f"{'any action' if roles.action else 'them'} as they stand"
-    )
-    if figures.probably_late:
+    without = "any action" if role == "action" and whole else "it" if not whole else "them"
+    rows = _ROWS[figures.shift - 1]
+    one = whole and figures.shift == 1
+    late, own = figures.probably_late, "them" if whole else "it"
+    moved, word, side = (figures.late, "late", "up") if late else (figures.early, "early", "down")
+    if late and one:
         advice = (
             "if an input stands in the row of its outcome, give --align same-row"
             if roles.align == "next"
             else "twice shifted? give --align next, or correct the table"
         )
-        return (
-            f"{what} probably one row late: {before}, and {figures.late:.2f} with each "
-            f"moved one row up; {advice}"
-        )
-    if figures.probably_early:
+    elif one and roles.align == "same-row":
+        advice = "--align same-row is probably wrong: give --align next"
+    elif late:
+        advice = f"move {own} {rows} up in the table"
+    else:
+        later = "a row" if figures.shift == 1 else rows
         advice = (
-            "--align same-row is probably wrong: give --align next"
-            if roles.align == "same-row"
-            else "move them one row down, into the row of the state that they are taken in; or "
-            "they act a row later than they are given"
+            f"move {own} {rows} down, into the row of the state that they are taken in; or they "
+            f"act {later} later than they are given"
         )
-        return (
-            f"{what} probably one row early: {before}, and {figures.early:.2f} with each "
-            f"moved one row down; {advice}"
-        )
-    return None
+    return (
+        f"{what} probably {rows} {word}: the error of {figures.column!r} one step ahead is "
+        f"{figures.as_is:.2f} of that without {without} as they stand, and {moved:.2f} with each "
+        f"moved {rows} {side}; {advice}"
+    )
 
 
 def reward_lines(
@@ -184,38 +311,36 @@ def reward_lines(
     The reward of a row is regressed on its transition (state, action, next state, and their
     squares), on that of the row above, and on that of the row below.
     """
-    step = np.flatnonzero(joined)
-    known = np.zeros(len(state), bool)
-    known[step] = True
-    rows = np.flatnonzero(known[1:-1] & known[:-2] & known[2:]) + 1
-    rows = _drawn(rows[rows + 2 < len(state)])
+    known = np.r_[joined, False]
     actions = _coded(roles.kinds, action)
 
     def transition(i: Any) -> Floats:
         parts = np.hstack([state[i], actions[i], state[i + 1]])
         return np.hstack([parts, parts**2])
 
-    inputs = [transition(rows + k) for k in (0, -1, 1)]
-    fine = np.isfinite(np.hstack([*inputs, reward[rows, None]])).all(axis=1)
-    inputs, target = [part[fine] for part in inputs], reward[rows][fine, None]
-    if len(target) < max(FAULTS.fewest_rows, FAULTS.rows_per_column * (inputs[0].shape[1] + 1)):
-        return
-    total = float(np.var(target))
-    if total <= 0:
-        return
-    as_is, late, early = (float(_errors(x, target)[0]) for x in inputs)
-    for name, there, up in (("late", late, "up"), ("early", early, "down")):
-        if (
-            there < FAULTS.reward_left * as_is
-            and there < (1 - FAULTS.reward_known) * total
-            and as_is > FAULTS.noise * total
-        ):
-            yield (
-                f"column {roles.reward!r} (reward) probably one row {name}: a transition explains "
-                f"{100 * max(0.0, 1 - as_is / total):.0f} % of its row's reward, and "
-                f"{100 * (1 - there / total):.0f} % with rewards moved one row {up}"
-            )
-            return
+    best, line = 1.0, None
+    for shift in range(1, 1 + FAULTS.most_shift):
+        row = np.arange(shift, len(state) - shift - 1)
+        rows = _drawn(row[np.all([known[row + k] for k in range(-shift, shift + 1)], axis=0)])
+        inputs = [transition(rows + k) for k in (0, -shift, shift)]
+        fine = np.isfinite(np.hstack([*inputs, reward[rows, None]])).all(axis=1)
+        inputs, target = [part[fine] for part in inputs], reward[rows][fine, None]
+        enough = max(FAULTS.fewest_rows, FAULTS.rows_per_column * (inputs[0].shape[1] + 1))
+        total = float(np.var(target)) if len(target) >= enough else 0.0
+        if total <= 0:
+            break
+        as_is, late, early = (float(_errors(x, target)[0]) / total for x in inputs)
+        for name, left, up in (("late", late, "up"), ("early", early, "down")):
+            lower = left < FAULTS.reward_left * min(as_is, best)
+            if lower and left < 1 - FAULTS.reward_known and as_is > FAULTS.noise:
+                best = left
+                line = (
+                    f"column {roles.reward!r} (reward) probably {_ROWS[shift - 1]} {name}: a "
+                    f"transition explains {100 * max(0.0, 1 - as_is):.3g} % of its row's reward, "
+                    f"and {100 * (1 - left):.3g} % with rewards moved {_ROWS[shift - 1]} {up}"
+                )
+    if line is not None:
+        yield line
 
 
 def _follows(state: Floats, action: Floats) -> NDArray[np.bool_]:
@@ -257,11 +382,16 @@ def _coded(kinds: Sequence[str], action: Floats) -> Floats:
 
 def _errors(inputs: Floats, target: Floats) -> Floats:
     """Mean squared errors ``(D,)`` of a ridge regression, of what is left per degree of freedom."""
+    free = len(inputs) - int(np.count_nonzero(np.std(inputs, axis=0) > 0)) - 1
+    return np.sum(_left(inputs, target) ** 2, axis=0) / free
+
+
+def _left(inputs: Floats, target: Floats) -> Floats:
+    """What a ridge regression leaves of its targets, ``(K, D)``."""
     rows = len(inputs)
     x, y = inputs - inputs.mean(axis=0), target - target.mean(axis=0)
     scale = np.sqrt(np.mean(x**2, axis=0))
     x = x[:, scale > 0] / scale[scale > 0]
     gram = x.T @ x
     gram[np.diag_indices_from(gram)] += FAULTS.ridge * rows
-    left = y - x @ np.linalg.solve(gram, x.T @ y)
-    return np.sum(left**2, axis=0) / (rows - x.shape[1] - 1)
+    return y - x @ np.linalg.solve(gram, x.T @ y)

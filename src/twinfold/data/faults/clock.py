@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 Dates = NDArray[Any]
+
+ZONES = (
+    *("Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Moscow", "Atlantic/Azores"),
+    *("America/New_York", "America/Havana", "America/Santiago", "America/Sao_Paulo"),
+    *("America/Asuncion", "America/Mexico_City", "America/St_Johns", "Asia/Tehran"),
+    *("Asia/Jerusalem", "Asia/Beirut", "Asia/Amman", "Africa/Cairo", "Africa/Casablanca"),
+    *("Australia/Sydney", "Australia/Lord_Howe", "Pacific/Auckland", "Pacific/Chatham"),
+)
+"""One of every kind of places whose clocks change at the same local times."""
 
 
 def gap_words(before: Dates, after: Dates, step: float) -> str:
@@ -34,26 +43,34 @@ def gap_words(before: Dates, after: Dates, step: float) -> str:
     return "".join(f"; {words}" for words in found)
 
 
-def repeated_hour(twice: Dates) -> str | None:
-    """Return the day if all times that are there twice are of an hour that a clock repeats.
+class ClockChange(NamedTuple):
+    """The day on which clocks change, and a zone in which they do."""
 
-    Clocks go back on the night to a Sunday: in Europe the last of October, in America the first of
-    November, in the south the first of April.
+    day: str
+    zone: str
+
+
+def repeated_hour(twice: Dates) -> ClockChange | None:
+    """Return the change of the clock that explains all times that are there twice, if one does.
 
     Args:
         twice: local times that occur twice, datetime64.
     """
     if not len(twice):
         return None
-    times: Any = pd.DatetimeIndex(twice)
-    late = (times.month == 10) & (times.day >= 25)
-    early = (times.month.isin([4, 11])) & (times.day <= 7)
-    nights = (times.day_of_week == 6) & (times.hour <= 3) & (late | early)
-    return str(times[0].date()) if bool(nights.all()) else None
+    times: Any = pd.DatetimeIndex(np.unique(twice))
+    explained, first = np.zeros(len(times), bool), ""
+    for zone in ZONES:
+        told = times.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+        explained |= np.asarray(told.isna())
+        first = first or (zone if bool(told.isna()[0]) else "")
+    return ClockChange(str(times[0].date()), first) if bool(explained.all()) else None
 
 
 def skipped_hours(before: Dates, after: Dates, step: float) -> NDArray[np.bool_]:
     """Return which gaps are the hour that clocks skip in spring, ``(n,)``.
+
+    There is a zone in which the usual time went by, though its clocks show more.
 
     Args:
         before: local times of the rows before the gaps, datetime64.
@@ -62,11 +79,15 @@ def skipped_hours(before: Dates, after: Dates, step: float) -> NDArray[np.bool_]
     """
     first: Any = pd.DatetimeIndex(before)
     second: Any = pd.DatetimeIndex(after)
-    hour = pd.Timedelta(hours=1)
-    over = np.asarray(second - first - pd.Timedelta(round(step), unit="ns") == hour)
-    spring = (second.month == 3) & (second.day >= 8) | (second.month.isin([9, 10]))
-    spring |= (second.month == 4) & (second.day <= 7)
-    return np.asarray(over & (second.day_of_week == 6) & (second.hour <= 4) & spring)
+    usual = pd.Timedelta(round(step), unit="ns")
+    found = np.zeros(len(first), bool)
+    for zone in ZONES:
+        begun, ended = (
+            each.tz_localize(zone, ambiguous=np.ones(len(each), bool), nonexistent="shift_forward")
+            for each in (first, second)
+        )
+        found |= np.asarray((ended - begun == usual) & (second - first > usual))
+    return found
 
 
 def weekends(before: Dates, after: Dates) -> NDArray[np.bool_]:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.faults.alignment import alignment_figures, alignment_line, reward_lines
-from twinfold.data.faults.sentinels import handful_lines, level_line, sentinel_line
+from twinfold.data.faults.alignment import alignment_lines, reward_lines
+from twinfold.data.faults.sentinels import Columns, handful_lines, level_line, sentinel_lines
 from twinfold.data.issues import Notes
 from twinfold.data.levels import Levels, coded_names
 from twinfold.data.roles import Roles
@@ -35,6 +35,7 @@ class SortedRows(NamedTuple):
         inner: ``(R,)``, whether a row is followed by the next one of its trajectory.
         order: ``(R,)``, the user's row.
         acting: ``(R,)``, the user's row in which the action stands.
+        words: action columns whose numbers count words.
     """
 
     roles: Roles
@@ -48,46 +49,58 @@ class SortedRows(NamedTuple):
     inner: NDArray[np.bool_]
     order: NDArray[Any]
     acting: NDArray[Any]
+    words: frozenset[str] = frozenset()
 
 
 def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
     """Yield a line for everything that is probably wrong."""
     roles, inner = rows.roles, rows.inner
-    inputs, kinds = rows.action, roles.kinds
-    if not roles.action and rows.exogenous is not None:
-        inputs, kinds = rows.exogenous, ("continuous",) * rows.exogenous.shape[1]
-    figures = alignment_figures(roles.state, kinds, rows.state, inputs, inner[:-1])
-    found = [alignment_line(roles, figures)]
+    found: list[str | None] = []
+    found += alignment_lines(roles, rows.state, rows.action, rows.exogenous, inner[:-1])
     if rows.reward is not None:
         found += reward_lines(roles, rows.state, rows.action, rows.reward, inner[:-1])
-    first = np.r_[True, ~inner[:-1]]
+    first, columns = np.r_[True, ~inner[:-1]], _columns(rows)
     for name, values in zip(roles.state, rows.state.T, strict=True):
         if name not in roles.angle:
-            found.append(sentinel_line(name, "state", values, rows.order, notes, first))
+            found += sentinel_lines(name, "state", values, rows.order, notes, first, columns)
     acted, acting = rows.action[inner], rows.acting[inner]
     change = (rows.state[1:] - rows.state[:-1])[inner[:-1]]
     for name, values in zip(roles.action, acted.T, strict=True):
-        line = sentinel_line(name, "action", values, acting, notes)
-        found.append(line or level_line(name, values, change, acting, notes))
+        lines = list(sentinel_lines(name, "action", values, acting, notes, None, columns))
+        found += lines or [level_line(name, values, change, acting, notes, columns)]
     if rows.reward is not None:
         earned = np.where(inner, rows.reward, np.nan)
-        found.append(sentinel_line(str(roles.reward), "reward", earned, rows.acting, notes))
-    found += _beside(rows, notes)
+        found += sentinel_lines(str(roles.reward), "reward", earned, rows.acting, notes, None, columns)
+    found += _beside(rows, notes, columns)
     found += handful_lines(roles.action, acted, rows.agent[inner], acting, notes)
     yield from (line for line in found if line is not None)
 
 
-def _beside(rows: SortedRows, notes: Notes) -> Iterator[str | None]:
+def _columns(rows: SortedRows) -> Columns:
+    """The numeric columns by name."""
+    roles, found = rows.roles, dict(zip(rows.roles.state, rows.state.T, strict=True))
+    acted = zip(roles.action, rows.action[rows.inner].T, strict=True)
+    found |= {name: values for name, values in acted if name not in rows.words}
+    if rows.reward is not None:
+        found[str(roles.reward)] = rows.reward
+    for names, values in ((roles.static, rows.static), (roles.exogenous, rows.exogenous)):
+        if values is not None:
+            coded = zip(coded_names(names, rows.levels), values.T, strict=True)
+            found |= {name: column for name, column in coded if name in names}
+    return found
+
+
+def _beside(rows: SortedRows, notes: Notes, columns: Columns) -> Iterator[str | None]:
     """Yield lines on static and exogenous columns; those of words have levels, and no numbers."""
     owner, begins = np.unique(rows.agent, return_index=True)
     parts = (
         ("static", rows.roles.static, rows.static, owner, rows.order[begins]),
         ("exogenous", rows.roles.exogenous, rows.exogenous, slice(None), rows.order),
     )
-    for role, columns, values, chosen, where in parts:
+    for role, given, values, chosen, where in parts:
         if values is None:
             continue
-        names = coded_names(columns, rows.levels)
+        names = coded_names(given, rows.levels)
         for name, column in zip(names, values[chosen].T, strict=True):
-            if name in columns:
-                yield sentinel_line(name, role, column, where, notes)
+            if name in given:
+                yield from sentinel_lines(name, role, column, where, notes, None, columns)

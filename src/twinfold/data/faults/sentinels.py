@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from twinfold.data.faults.settings import FAULTS
 from twinfold.data.issues import Notes, counted
 from twinfold.data.outliers import spikes
+from twinfold.utils.text import listed
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+Columns = Mapping[str, NDArray[Any]]
 
 KNOWN = frozenset(
     [sign * float(digit * length) for sign in (1, -1) for digit in "9" for length in range(2, 8)]
@@ -36,14 +39,14 @@ def sentinel(
         first: ``(n,)``, whether a trajectory begins.
         zero: whether 0 may be one, within the range of a column: not of what is done or earned.
     """
-    found = _far(values, known=True)
+    found = _far(values, True, zero)
     if found is None:
         values = values if first is None else values[~first]
-        found = _far(values, known=False)
+        found = _far(values, False, zero)
     return _repeated(values, zero) if found is None else found
 
 
-def _far(values: Floats, known: bool) -> tuple[float, int] | None:
+def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
     """An end of a column that is far from all else: a number ``known`` to be used so, or any."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 3:
@@ -58,11 +61,12 @@ def _far(values: Floats, known: bool) -> tuple[float, int] | None:
             continue
         share = count / len(values)
         often = FAULTS.repeated_share <= share <= FAULTS.constant_share
-        if known and value in KNOWN and count >= FAULTS.sentinel_times:
+        once = gap > FAULTS.sentinel_once * span and len(others) >= FAULTS.sentinel_beside
+        if known and value in KNOWN and (count >= FAULTS.sentinel_times or once):
             return value, count
         if (
             not known
-            and value != 0
+            and (value != 0 or (zero and _alone(values, value)))
             and count >= FAULTS.repeated
             and often
             and len(others) >= FAULTS.constant_beside
@@ -89,20 +93,32 @@ def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
         or len(distinct) - 1 < FAULTS.distinct_share * others
     ):
         return None
-    apart = np.median(np.diff(np.flatnonzero(values == distinct[most])))
-    scattered = apart > FAULTS.scattered * len(values) / count  # what stands still is not
-    return (float(distinct[most]), count) if scattered else None
+    return (float(distinct[most]), count) if _scattered(values, distinct[most]) else None
 
 
-def sentinel_line(
+def _scattered(values: Floats, value: float) -> bool:
+    """Whether a number stands here and there, and not where a column stands still."""
+    places = np.flatnonzero(values == value)
+    return bool(np.median(np.diff(places)) > FAULTS.scattered * len(values) / len(places))
+
+
+def _alone(values: Floats, value: float) -> bool:
+    """Whether a number mostly stands alone, and not in runs: a machine that is off stays off."""
+    return bool(np.mean(np.diff(np.flatnonzero(values == value)) == 1) < FAULTS.in_runs)
+
+
+def sentinel_lines(
     name: str,
     role: str,
     values: Floats,
     rows: Rows,
     notes: Notes,
     first: NDArray[np.bool_] | None = None,
-) -> str | None:
-    """Return one line on a number of a column that probably stands for no value.
+    columns: Columns | None = None,
+) -> Iterator[str]:
+    """Yield a line for each number of a column that probably stands for no value.
+
+    There may be several, such as -998 for unknown and -999 for refused.
 
     Args:
         name: of the column.
@@ -111,20 +127,32 @@ def sentinel_line(
         rows: ``(R,)``, the user's row of each.
         notes: names rows.
         first: ``(R,)``, whether a trajectory begins.
+        columns: all that ``--missing`` would look at, by name.
     """
-    fine = np.isfinite(values)
-    found = sentinel(values[fine], None if first is None else first[fine], role == "state")
-    if found is None:
-        return None
-    value, count = found
-    return _line(name, role, value, count, int(rows[np.flatnonzero(values == value)[0]]), notes)
+    left = np.isfinite(values)
+    for _ in range(FAULTS.most_sentinels):
+        found = sentinel(values[left], None if first is None else first[left], role == "state")
+        if found is None:
+            return
+        value, count = found
+        row = int(rows[np.flatnonzero(values == value)[0]])
+        yield _line(name, role, value, count, row, notes, columns)
+        left &= values != value
 
 
-def level_line(name: str, values: Floats, change: Floats, rows: Rows, notes: Notes) -> str | None:
-    """Return one line if -1 among the levels of an action probably stands for none recorded.
+def level_line(
+    name: str,
+    values: Floats,
+    change: Floats,
+    rows: Rows,
+    notes: Notes,
+    columns: Columns | None = None,
+) -> str | None:
+    """Return one line if -1 or 9 among an action's levels probably stands for none recorded.
 
-    It is the only one below zero; and where the levels are -1, 0 and 1, which may be meant so, its
-    effect lies between those of 0 and 1, as that of a mixture does.
+    -1 is the only one below zero; and where the levels are -1, 0 and 1, which may be meant so, its
+    effect lies between those of 0 and 1, as that of a mixture does. 9 follows on levels that count
+    from 0 or 1 without a gap.
 
     Args:
         name: of the column.
@@ -132,14 +160,22 @@ def level_line(name: str, values: Floats, change: Floats, rows: Rows, notes: Not
         change: ``(K, D)``, of the state.
         rows: ``(K,)``, the user's row of each.
         notes: names rows.
+        columns: all that ``--missing`` would look at, by name.
     """
     levels = np.unique(values[np.isfinite(values)])
-    if len(levels) < 3 or levels[0] != -1 or levels[1] != 0:
+    if len(levels) < 3:
         return None
-    if levels.tolist() == [-1, 0, 1] and not _between(values, change):
+    counted_up = levels[0] in (0, 1) and bool(np.all(np.diff(levels[:-1]) == 1))
+    if levels[0] == -1 and levels[1] == 0:
+        if levels.tolist() == [-1, 0, 1] and not _between(values, change):
+            return None
+        value = -1.0
+    elif counted_up and levels[-1] == FAULTS.nine and levels[-2] < FAULTS.nine - 2:
+        value = FAULTS.nine
+    else:
         return None
-    where = np.flatnonzero(values == -1)
-    return _line(name, "action", -1.0, len(where), int(rows[where[0]]), notes)
+    where = np.flatnonzero(values == value)
+    return _line(name, "action", value, len(where), int(rows[where[0]]), notes, columns)
 
 
 def _between(values: Floats, change: Floats) -> bool:
@@ -159,10 +195,25 @@ def _between(values: Floats, change: Floats) -> bool:
     return bool(apart[d] > 4 and low + margin < means[0][d] < high - margin)
 
 
-def _line(name: str, role: str, value: float, count: int, row: int, notes: Notes) -> str:
+def _line(
+    name: str,
+    role: str,
+    value: float,
+    count: int,
+    row: int,
+    notes: Notes,
+    columns: Columns | None,
+) -> str:
+    others = [repr(n) for n, v in (columns or {}).items() if n != name and bool(np.any(v == value))]
+    advice = f"if so, give --missing {value:.10g}"
+    if others:
+        advice += (
+            f" where it stands for none in {listed(others, 5)} as well (it is looked for in all "
+            "columns), or else leave those cells empty"
+        )
     return (
         f"column {name!r} ({role}): {value:.10g} in {counted(count, 'row')}, first at "
-        f"{notes.of(row)}, probably stands for no value; if so, give --missing {value:.10g}"
+        f"{notes.of(row)}, probably stands for no value; {advice}"
     )
 
 
