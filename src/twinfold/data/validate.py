@@ -36,6 +36,7 @@ from twinfold.data.ids import (
 )
 from twinfold.data.issues import Notes, counted, number_advice, time_advice
 from twinfold.data.joined_rows import join_rows
+from twinfold.data.lost_actions import split_where_lost
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
 from twinfold.data.side_columns import check_magnitude, read_exogenous, read_static
@@ -101,7 +102,7 @@ def inspect(
         fields = _inspect(df, roles, time_step, TableFormat.parse(form), notes)
     if fields is not None:
         code = ActionCode.of(fields["roles"], fields["action_levels"])
-        notes.problems += expression_problems(code)
+        notes.problems += expression_problems(code, fields["levels"])
     report = ValidationReport(tuple(notes.problems), tuple(notes.warnings))
     return report, (fields if report.ok else None)
 
@@ -123,6 +124,9 @@ def _inspect(
         return None
     table = join_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
+    if form.missing:
+        given = [df.iloc[:, _positions(df, name)[0]] for name in roles.action]
+        rows = split_where_lost(given, columns, rows, roles, notes)
     used = np.zeros(len(df), bool)
     used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
@@ -300,7 +304,10 @@ def _check_numbers(
     column = str(series.name)
     missing, bad = numbers.null & used, numbers.bad & used
     if numbers.null.all() and used.any():
-        advice = f"leave out the {role} column" if role == "reward" else "fill it in"
+        advice = {
+            "reward": "leave out the reward column",
+            "action": "fill it in, leave it out if nobody acts (data import: --no-action),",
+        }.get(role, "fill it in")
         notes.problems.append(
             f"column {column!r} ({role}) is empty: every value is missing; {advice} "
             "or name another column"
