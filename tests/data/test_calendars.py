@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, strategies as st
 
 from twinfold.data import PanelDataset, check
-from twinfold.data.calendars import compact_form, find_calendar, from_counts, is_date, to_counts
+from twinfold.data.calendars import (
+    compact_form,
+    find_calendar,
+    from_counts,
+    is_date,
+    to_counts,
+    to_working_days,
+)
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
@@ -126,3 +133,63 @@ def test_quarters_written_as_months_are_suspected() -> None:
     times = [100 * year + part for year in range(2020, 2025) for part in range(1, 5)]
     frame = pd.DataFrame({"id": "A", "t": times, "x": np.sin(np.arange(20)), "a": np.arange(20.0)})
     assert any("if these are quarters" in line for line in check(frame, ROLES).warnings)
+
+
+def working_days(start: str, count: int) -> pd.DataFrame:
+    """A level that halves and moves by the action at every working day."""
+    dates, rng, rows = pd.bdate_range(start, periods=count), np.random.default_rng(0), []
+    for who in ("A", "B", "C"):
+        level = 5.0
+        for date in dates:
+            action = rng.normal()
+            rows.append((who, date, level, action))
+            level = 0.5 * level + action
+    return pd.DataFrame(rows, columns=["id", "t", "x", "a"])
+
+
+@given(first=st.integers(-20_000, 30_000))
+def test_working_days_are_counted_one_by_one(first: int) -> None:
+    days = np.datetime64("1970-01-01") + np.arange(first, first + 30)
+    counts, fine = to_working_days(days.astype("datetime64[ns]"))
+    weekday = (days.astype(np.int64) + 3) % 7  # the first of 1970 was a Thursday
+    np.testing.assert_array_equal(fine, weekday < 5)
+    assert (np.diff(counts[fine]) == 1).all()
+    np.testing.assert_array_equal(from_counts(counts[fine], "business"), days[fine])
+    assert not to_working_days(days + np.timedelta64(90, "m"))[1].any()
+
+
+def test_friday_to_monday_is_one_step_where_working_days_are_counted() -> None:
+    from twinfold import FitConfig, answer, fit
+
+    frame = working_days("2026-01-05", 30)
+    roles = {**ROLES, "calendar": "business"}
+    panel = PanelDataset.from_frame(frame, roles)
+    assert panel.n_transitions == 87
+    assert panel.warnings == ()
+    assert not panel.uneven
+    assert panel.to_frame()["t"].tolist() == frame["t"].tolist()
+    again = PanelDataset.from_frame(panel.to_frame(), panel.roles)
+    assert again.fingerprint() == panel.fingerprint()
+    assert PanelDataset.from_frame(frame.astype({"t": str}), roles).fingerprint() == (
+        panel.fingerprint()
+    )
+    model = fit(panel, FitConfig(linear="pooled", rank=0, behaviour_steps=0), reserve=0)
+    question = pd.DataFrame(
+        {"query_id": 1, "id": "A", "t": ["2026-02-20", "2026-02-23"], "x": [4.0, np.nan], "a": 1.0}
+    )
+    found = answer(model, question)
+    assert found["t"].tolist() == ["2026-02-23", "2026-02-24"]
+    np.testing.assert_allclose(found["x"], [3.0, 2.5], atol=1e-3)
+
+
+def test_weekends_are_named_where_working_days_are_counted() -> None:
+    frame = working_days("2026-01-05", 30)
+    plain = check(frame, ROLES)
+    assert any("--calendar business" in line for line in plain.warnings)
+    frame.loc[4, "t"] += pd.Timedelta("1D")
+    report = check(frame, {**ROLES, "calendar": "business"})
+    assert len(report.problems) == 1
+    assert "2026-01-10" in report.problems[0]
+    assert "the times are working days (Monday to Friday" in report.problems[0]
+    numbers = check(frame.assign(t=range(90)), {**ROLES, "calendar": "business"})
+    assert any("is no time" in line for line in numbers.problems)

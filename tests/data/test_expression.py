@@ -123,6 +123,42 @@ def test_an_end_reads_the_state_that_is_reached() -> None:
     assert ends(NEXT, None, None, NEXT).tolist() == [True, False]
 
 
+BESIDE = ROLES.model_copy(update={"exogenous": ("price", "day"), "static": ("size", "site")})
+LEVELS = {"day": ("Mon", "Tue"), "site": ("north", "south")}
+
+
+def test_what_goes_beside_the_state_can_be_read() -> None:
+    """Rows as an expression reads them: state, static columns, exogenous ones, words coded."""
+    here = np.array([[1.5, -2.0, 7.0, 0, 1, 3.0, 1, 0], [0.5, 3.0, 8.0, 1, 0, 4.0, 0, 0]])
+    after = np.array([[2.5, -1.0, 7.0, 0, 1, 5.0, 0, 1], [0.25, 8.0, 8.0, 1, 0, 6.0, 1, 0]])
+    code = ActionCode(BESIDE, BESIDE.levels)
+
+    def worth(text: str, purpose: Any = "reward") -> Any:
+        expression = bind(text, code, purpose=purpose, levels=LEVELS)
+        assert expression.reads_beside
+        assert hash(expression) == hash(bind(text, code, purpose=purpose, levels=LEVELS))
+        return np.asarray(expression(here, LEVEL, AMOUNT, after)).tolist()
+
+    assert worth("price * u") == pytest.approx([0.3, 16.0])
+    assert worth("next.price - price + size") == [9, 10]
+    assert worth("site == 'south'") == [True, False]
+    assert worth("day == 'Mon'") == [True, False]
+    assert worth("next.day == 'Tue'") == [True, False]
+    assert worth("day == 'Mon' or day == 'Tue'") == [True, False]  # of the second not known
+    assert worth("price > 3 and mode == 'fill'", "forbidden") == [False, False]
+    assert not bind("x", code, levels=LEVELS).reads_beside
+    wrong: list[tuple[str, Any, str]] = [
+        ("next.size", "reward", "character 6: 'size' is static: only states and exogenous"),
+        ("next.price > 1", "forbidden", "character 6: an action is forbidden by the row"),
+        ("site + 1", "reward", "column 'site' holds words; compare it, as in site == 'north'"),
+        ("day == 'Wed'", "terminated", "'Wed' is none of them: Mon, Tue"),
+    ]
+    for text, purpose, words in wrong:
+        with pytest.raises(UsageError) as caught:
+            bind(text, code, "--reward", purpose, LEVELS)
+        assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "purpose", "words"),
     [
@@ -130,7 +166,7 @@ def test_an_end_reads_the_state_that_is_reached() -> None:
         ("2 * X", "reward", "character 5: there is no column 'X'. Did you mean 'x'?"),
         ("id + 1", "reward", "'id' is the agent column, which a simulator does not predict"),
         ("r", "reward", "'r' is the reward column"),
-        ("next.u", "reward", "character 6: 'u' is an action: only states have a next value"),
+        ("next.u", "reward", "character 6: 'u' is an action: only states and exog"),
         ("u > 1", "terminated", "'u' is an action: whether an episode ends depends on the state"),
         ("x > 1", "forbidden", "'x' is a state: an action is forbidden by its own columns"),
         ("mode + 1", "reward", "column 'mode' holds words; compare it, as in mode == 'fill'"),

@@ -31,7 +31,9 @@ def test_numbers_are_those_of_jax(shape: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(own, other)
 
 
-@pytest.mark.parametrize(("size_in", "size_out", "gain"), [(3, 7, 1.0), (11, 6, 0.3), (300, 40, 2.0)])
+@pytest.mark.parametrize(
+    ("size_in", "size_out", "gain"), [(3, 7, 1.0), (11, 6, 0.3), (300, 40, 2.0)]
+)
 @pytest.mark.parametrize("further", [(), (0.8,)])
 def test_a_layer_is_the_one_of_a_compiled_program(
     size_in: int, size_out: int, gain: float, further: tuple[float, ...]

@@ -230,6 +230,7 @@ def test_actions_drawn_by_column_move_what_that_column_moves(
     assert np.all(first.same == 1)
     np.testing.assert_allclose(first.rmse, held.rmse, rtol=1e-5)
     assert np.all(second.moved > 0)
+    assert held.steady.all(axis=0).tolist() == [True, False]
     table.loc[table["a1"].notna(), "a1"] = table["unit"].map(ord).astype(float)
     held = evaluate_holdout(model, type(panel).from_frame(table, model.roles))
     assert held.steady.all()

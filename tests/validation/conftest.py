@@ -103,7 +103,7 @@ def agents_with_errors(ratio: Any, steps: int = 8, **controls: Any) -> Any:
         "controls": {name: np.ones(n) for name in CONTROLS}
         | {name.replace("_", " "): np.broadcast_to(value, n) for name, value in controls.items()},
         "ends": SimpleNamespace(mask=np.ones((n, steps), bool), steps=np.ones((n, steps), bool)),
-        "steady": np.zeros(n, bool),
+        "steady": np.zeros((n, 2), bool),
     }
     found["by_horizon"] = {
         name: np.broadcast_to(np.asarray(value, float)[:, None], (n, steps))

@@ -80,3 +80,13 @@ def test_each_column_of_the_actions_is_tried_by_itself(errors: Any) -> None:
     assert (check.status, check.planning) == ("fail", True)
     assert "'b'" in check.advice
     assert "'a'" not in check.advice
+    # One that hardly varies by itself, or within agents, does no harm, and is said.
+    steady = np.zeros((20, 2), bool)
+    steady[:11, 1] = True
+    still = redrawn(found, 0.01, 0.0, same=0.97)
+    for columns, never in (((good, idle), steady), ((good, still), steady & False)):
+        found.redrawn_columns, found.steady = columns, never
+        check = action_sensitivity.reacts_by_column(found, ["a", "heat"])
+        assert check is not None
+        assert (check.status, check.needed) == ("pass", "planning")
+        assert "The data cannot say what 'heat' does" in check.advice

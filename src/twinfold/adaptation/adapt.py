@@ -96,7 +96,9 @@ def adapt(
     ids = (*panel.agent_ids, *panel.left_out)
     static_doubts(model, ids, static, warn)
     place = match_ids(model.agent_ids, list(ids))
-    unknown: Any = np.ones(len(ids), bool) if static is None else np.isnan(static).all(axis=1)
+    unknown: Any = np.ones(len(ids), bool)
+    if static is not None and model.posterior.static is not None:
+        unknown = np.isnan(static).all(axis=1)
     bare = [ids[n] for n in range(panel.n_agents, len(ids)) if place[n] < 0 and unknown[n]]
     if bare:
         warn(
@@ -157,7 +159,7 @@ def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:
     NaN in columns that the panel does not have; None if the model or the panel has none.
     """
     known = model.posterior
-    if known.static is None or panel.static is None:
+    if known.values is None or panel.static is None:
         return None
     theirs = coded_names(panel.roles.static, panel.levels)
     parts = []

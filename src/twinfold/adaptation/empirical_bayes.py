@@ -176,7 +176,7 @@ def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:
     values = np.where(well_known[:, None], static, np.nan)
     fitted = fit_static(prior.mean, known.solve()[0], metric, values)
     if fitted is None:
-        return known
+        return known._replace(values=static)
     for part in (fitted, fitted.curve) if n_fixed else ():
         if part is not None:  # what is known stays known
             part.shift[:, 0], part.weights[..., 0] = 0.0, 0.0

@@ -78,12 +78,12 @@ class Tracker:
 
     def _values(self, known: Posterior, index: int, static: Mapping[str, Any]) -> Floats | None:
         """Return the agent's static columns, ``(1, C)``."""
-        columns = self.model.roles.static if known.static is not None else ()
+        columns = self.model.roles.static if known.values is not None else ()
         for name in static:
             if name not in columns:
                 raise UsageError(f"the model has no static column {name!r}; {one_of(columns)}")
         names = coded_names(columns, self.model.levels)
-        if known.values is None or known.static is None:
+        if known.values is None:
             return None
         values = np.full((1, len(names)), np.nan) if index < 0 else known.values[[index]]
         for name, value in static.items():
@@ -96,6 +96,8 @@ class Tracker:
             if not isinstance(value, Real) or not math.isfinite(float(value)):
                 raise UsageError(f"static column {name!r} needs a finite number, not {value!r}")
             values[0, names.index(name)] = value
+        if known.static is None:  # they say nothing of an agent
+            return values
         standard = known.static.standard(values)[0]
         for c in np.flatnonzero(unreachable(standard)):
             raise UsageError(

@@ -46,6 +46,7 @@ def adapt(
     """
     set_up_jax()
     from twinfold.adaptation.adapt import adapt as adapt_model
+    from twinfold.data.issues import counted
     from twinfold.training.run_directory import load_run
     from twinfold.training.run_writer import check_free, save_run
 
@@ -67,8 +68,8 @@ def adapt(
         print_json({"run": str(out), **entry.model_dump()})
         return
     print(
-        f"{out}: {len(adapted.agent_ids)} simulators, {entry.new_agents} of them new, from "
-        f"{entry.transitions} transitions"
+        f"{out}: {counted(len(adapted.agent_ids), 'simulator')}, {entry.new_agents} of them new, "
+        f"from {counted(entry.transitions, 'transition')}"
     )
 
 
@@ -120,6 +121,7 @@ def forget(
 
 def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
     """Say what forgetting did to the band of everybody else."""
+    from twinfold.data.issues import counted
     from twinfold.uncertainty.intervals import promised_steps
 
     if model.calibration is None:
@@ -128,7 +130,7 @@ def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
     n_left = 0 if left.calibration is None else len(left.calibration.agent)
     if n_left == n_before:
         return []
-    line = f"the band was calibrated on {n_before} agents, {n_left} are left"
+    line = f"the band was calibrated on {counted(n_before, 'agent')}, {n_left} are left"
     before, after = (promised_steps(m) for m in (model, left))
     if after < before:
         promised = f"{after} steps" if after else "nothing"

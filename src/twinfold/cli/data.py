@@ -84,7 +84,10 @@ def _tell_written(panel: PanelDataset, out: Path, json: bool) -> None:
             }
         )
     else:
-        print(f"{out}: {panel.n_agents} agents, {panel.n_transitions} transitions")
+        from twinfold.data.issues import counted
+
+        transitions = counted(panel.n_transitions, "transition")
+        print(f"{out}: {counted(panel.n_agents, 'agent')}, {transitions}")
 
 
 @app.command(name="import")

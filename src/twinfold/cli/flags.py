@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
 
 Alignment = Literal["next", "same-row"]
-Calendar = Literal["month", "day", "quarter", "week", "none"]
+Calendar = Literal["month", "day", "quarter", "week", "business", "none"]
 _NAMES = Parameter(negative="", consume_multiple=False, json_list=False)  # "[b]" is a name too
 Names = Annotated[list[str] | None, _NAMES]
 SomeNames = Annotated[list[str], _NAMES]
@@ -186,7 +186,7 @@ class RoleFlags:
             (weather, a price, the day of the week).
         align: next if an action stands in the row of the state that it is taken in, same-row if
             in that of its outcome; exogenous columns likewise.
-        calendar: What integer times are: month (202312), day, quarter (20234), week (202352), none.
+        calendar: What times are: month (202312), day, quarter (20234), week (202352), business, none.
         form: How values are written.
     """
 

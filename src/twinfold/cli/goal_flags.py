@@ -23,9 +23,12 @@ class GoalFlags:
 
     Attributes:
         reward: Expression over columns that a step earns, such as "-(glucose - 110)^2 - insulin";
-            next.glucose is the state that the step leads to. That of the fit if left out.
-        terminated: Expression over state columns that ends an episode, such as "glucose < 40".
-        forbid: Expression over action columns that must not hold, such as "mode == 'fill'".
+            next.glucose is the state that the step leads to. Exogenous columns are those of the
+            step's row (next.price of the one after), static columns those of the agent. That of
+            the fit if left out.
+        terminated: Expression that ends an episode, such as "glucose < 40".
+        forbid: Expression over action columns, and exogenous and static ones, that must not hold,
+            such as "mode == 'fill'".
         max_steps: Longest episode, in steps.
     """
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, Words, check_outputs, state_rows
+from twinfold.cli.future_flags import FutureFlags
 from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.planner_flags import PlannerFlags
 from twinfold.cli.values import Place, Seed, Share, Values, takes
@@ -30,7 +31,7 @@ def plan(
     agent: Annotated[str, Parameter(allow_leading_hyphen=True)],
     state: Words = None,
     search: PlannerFlags = PlannerFlags(),
-    hold_exogenous: Flag = False,
+    future: FutureFlags = FutureFlags(),
     noise_draws: Annotated[int, takes(Values(int, ge=0, le=1000))] = 0,
     seed: Seed = 0,
     min_support: Share | None = None,
@@ -44,6 +45,7 @@ def plan(
     expression over columns, or by a built-in task.
 
       twinfold plan run --agent P7 --reward "-(glucose - 110)^2 - 0.1*insulin"
+      twinfold plan run --agent P7 --scenario prices.csv --reward "-price * heat"
       twinfold plan run --agent 3 --task cart_pole
 
     The table says what stands behind each step: the agent's own data, data
@@ -59,8 +61,7 @@ def plan(
             ended, or a start of the built-in task. For a run with a memory the rows before it as
             well, the earliest first, separated by semicolons.
         search: How to search for a plan.
-        hold_exogenous: Hold exogenous columns at the agent's last values; a run with such columns
-            needs it.
+        future: What exogenous columns will be.
         noise_draws: Draws of the noise of the world per member of the ensemble, over which a plan
             is averaged; 0 plans for the typical course.
         seed: Seed of the planner, and of the start if no state is given.
@@ -83,7 +84,7 @@ def plan(
     if built_in is not None and state is not None:
         rows = state_rows(state, built_in.state_names)
     model = load_run(run)
-    model = model.holding() if hold_exogenous else model
+    scenario = future.table(model)
     chosen = built_in or goal.of_run(model)
     config = config or search.config(chosen)
     if built_in is None and state is not None:
@@ -105,6 +106,7 @@ def plan(
             warn=warn,
             noise=noise_draws,
             before=rows[:-1] if rows and len(rows) > 1 else None,
+            **future.of_agent(model, scenario, agent),
         )
     _show(found, f"{chosen.name}, agent {agent}", plot, json)
     return None if found.reason is None else 1
@@ -112,6 +114,7 @@ def plan(
 
 def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
     from twinfold.cli.render import plot_rollout, show_rollout, show_settings
+    from twinfold.data.issues import counted
 
     if plot is not None:
         plot_rollout(plot, found.rollout, title)
@@ -124,7 +127,7 @@ def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
     out.print(
         f"agent {found.agent}, from state "
         f"{', '.join(f'{value:.6g}' for value in found.state)}: "
-        f"plan of {len(found.actions)} steps worth {found.score:.4g}"
+        f"plan of {counted(len(found.actions), 'step')} worth {found.score:.4g}"
         + (" (with its terminal value)" if found.config.objective.terminal_value != "none" else "")
     )
     show_rollout(out, found.rollout)

@@ -21,17 +21,20 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
     """Show the result of ``describe``."""
     from rich.table import Table
 
+    from twinfold.data.issues import counted
+
     per_agent = record["transitions_per_agent"]
     console.print(
-        f"{record['agents']} agents, {record['transitions']} transitions in {record['segments']} "
-        f"trajectories; time step {record['time_step']}"
+        f"{counted(record['agents'], 'agent')}, {counted(record['transitions'], 'transition')} in "
+        f"{counted(record['segments'], 'trajectory')}; time step {record['time_step']}"
     )
     console.print(
         "transitions per agent: "
         + ", ".join(f"{name} {value:g}" for name, value in per_agent.items())
     )
     if record["left_out"]["agents"]:
-        console.print(f"left out, without a transition: {record['left_out']['agents']} agents")
+        left_out = counted(record["left_out"]["agents"], "agent")
+        console.print(f"left out, without a transition: {left_out}")
     if record["gaps"]:
         console.print(f"places where a trajectory is split: {record['gaps']}")
     table = Table("column", "role", "min", "max", "mean", "std")

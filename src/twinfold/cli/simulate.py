@@ -23,12 +23,12 @@ from twinfold.cli.flags import (
     state_rows,
     whole,
 )
+from twinfold.cli.future_flags import scenario_table
 from twinfold.cli.values import Draws, Place, Share, Steps
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
     from twinfold.models.fitted_model import FittedModel
 
@@ -180,6 +180,7 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.queries is not None, "checked"
     assert asked.out is not None, "checked"
     from twinfold.data.io import read_table, write_table
+    from twinfold.data.issues import counted
     from twinfold.data.table_format import TableFormat, as_written
     from twinfold.simulation.query_columns import question_columns
     from twinfold.simulation.what_if import QUERY, answer
@@ -188,7 +189,7 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     form = TableFormat.parse({**fitted_format(model), **asked.form.given()})
     ids, time = [model.roles.agent, QUERY], model.roles.time
     table = read_table(asked.queries, ids, used, form=form, time=time)
-    scenario = _scenario(model, asked)
+    scenario = scenario_table(model, asked.scenario, asked.hold_exogenous, asked.form.given())
     answers: Any = answer(
         model,
         table,
@@ -204,27 +205,8 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     if asked.json:
         print_json({"out": str(asked.out), "queries": n_queries, "rows": len(answers)})
     elif not asked.quiet:
-        print(f"{asked.out}: {n_queries} queries, {len(answers)} predicted rows")
-
-
-def _scenario(model: FittedModel, asked: QuestionFlags) -> pd.DataFrame | None:
-    """Return the scenario of a question; None if none is given.
-
-    Raises:
-        UsageError: the run has no exogenous columns.
-    """
-    if asked.scenario is None and not asked.hold_exogenous:
-        return None
-    if not model.roles.exogenous:
-        raise UsageError(
-            "the run has no exogenous columns: leave --scenario and --hold-exogenous out"
-        )
-    if asked.scenario is None:
-        return None
-    from twinfold.data.io import read_table
-
-    form = {**fitted_format(model), **asked.form.given()}
-    return read_table(asked.scenario, [model.roles.agent], form=form, time=model.roles.time)
+        rows = counted(len(answers), "predicted row")
+        print(f"{asked.out}: {counted(n_queries, 'query')}, {rows}")
 
 
 def _silent(line: str) -> None:
@@ -250,9 +232,9 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
     if asked.actions is not None:
         steps = _steps(asked.actions, model.roles.kinds, words=bool(model.roles.levels))
     simulator, parts = Simulator(model, asked.agent), ()
-    scenario = _scenario(model, asked)
+    scenario = scenario_table(model, asked.scenario, asked.hold_exogenous, asked.form.given())
     if scenario is not None:
-        from twinfold.simulation.known import single_scenario
+        from twinfold.simulation.scenario import single_scenario
 
         scenario = single_scenario(scenario, model, simulator.index)
     told: Any = {

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, Names, named_agents, shown
+from twinfold.cli.future_flags import FutureFlags
 from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.values import Coverage, Discount, Draws, Place, Seed, Steps, Trials
 
@@ -59,7 +60,7 @@ def value(
     policy: str,
     against: str | None = None,
     agent: Annotated[Names, shown(f"the first {_FEW}")] = None,
-    hold_exogenous: Flag = False,
+    future: FutureFlags = FutureFlags(),
     rollouts: RolloutFlags = RolloutFlags(),
     json: Flag = False,
 ) -> None:
@@ -85,8 +86,7 @@ def value(
             also test, pure, pure-eps-20 and pure-eps-40.
         against: Another one to compare it with.
         agent: Ids of agents, separated by commas; the flag may be repeated.
-        hold_exogenous: Hold exogenous columns at the agents' last values; a run with such columns
-            needs it.
+        future: What exogenous columns will be, from the first step of every episode on.
         rollouts: How a policy is rolled out.
         json: Print one record per agent instead of a table.
     """
@@ -95,7 +95,7 @@ def value(
 
     built_in = goal.built_in(task)
     model = load_run(run)
-    model = model.holding() if hold_exogenous else model
+    scenario = future.table(model)
     chosen = built_in or goal.of_run(model)
     agents = named_agents(agent, model) or model.agent_ids[:_FEW]
     with talking(json) as talk:
@@ -104,7 +104,8 @@ def value(
         found = []
         for done, name in enumerate(agents):
             talk.progress("agents", done, len(agents))
-            found.append(_estimate(model, chosen, name, policy, against, rollouts))
+            told = {**rollouts.settings(), **future.of_agent(model, scenario, name)}
+            found.append(_estimate(model, chosen, name, policy, against, told))
         talk.progress("agents", len(agents), len(agents))
     if json:
         print_json({"kind": "policy_values", "model_based": True, "values": found})
@@ -119,14 +120,14 @@ def _estimate(
     agent: AgentId,
     policy: str,
     against: str | None,
-    rollouts: RolloutFlags,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the record of one agent: the value of a policy, or how two compare."""
     from twinfold.ope.policy_value import compare_policies, policy_value
 
     if against is None:
-        return policy_value(model, task, agent, policy, **rollouts.settings()).record()
-    return compare_policies(model, task, agent, policy, against, **rollouts.settings()).record()
+        return policy_value(model, task, agent, policy, **settings).record()
+    return compare_policies(model, task, agent, policy, against, **settings).record()
 
 
 def _show(records: list[dict[str, Any]]) -> None:

@@ -1,7 +1,8 @@
-"""Integer times that are dates: 202312 is followed by 202401, and not by 202313.
+"""Integer times that are dates: 202312 is followed by 202401, and not by 202313; working days.
 
 Such a time is counted: months, days, quarters or weeks, so that the step is one of them all over.
-What users see is the integer again.
+What users see is the integer again. Dates can be counted in working days, Monday to Friday, if
+users say so; what they see is the date.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ NAMES = {
     "day": "days (YYYYMMDD)",
     "quarter": "quarters (YYYYQ)",
     "week": "weeks (YYYYWW)",
+    "business": "working days (Monday to Friday, without a time of day)",
 }
 """What the times of a calendar are called."""
 
 _COMPACT = {4: "%y%m", 7: "%Y%j", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _SCALE = {"month": 100, "day": 10_000, "quarter": 10, "week": 100}
 _PARTS = {"month": 12, "quarter": 4}
+_FIRST = np.datetime64("1970-01-01")  # a Thursday
 
 
 def find_calendar(times: NDArray[Any]) -> Calendar | None:
@@ -98,9 +101,27 @@ def to_counts(times: Whole, calendar: Calendar) -> Whole:
     return year * _PARTS[calendar] + part - 1
 
 
-def from_counts(counts: NDArray[Any], calendar: Calendar) -> Whole:
-    """The inverse of ``to_counts``; counts between two dates are rounded."""
+def to_working_days(dates: NDArray[Any]) -> tuple[Whole, NDArray[np.bool_]]:
+    """Return how many working days after the first of 1970 dates are, and which are such days.
+
+    Args:
+        dates: ``(R,)`` datetime64; NaT, a Saturday, a Sunday or a time of day is none.
+    """
+    days = dates.astype("datetime64[D]")
+    fine = ~np.isnat(dates) & (days == dates)
+    fine &= np.is_busday(np.where(fine, days, _FIRST))
+    return np.busday_count(_FIRST, np.where(fine, days, _FIRST)).astype(np.int64), fine
+
+
+def from_counts(counts: NDArray[Any], calendar: Calendar) -> NDArray[Any]:
+    """The inverse of ``to_counts``; counts between two dates are rounded.
+
+    Of working days the inverse of ``to_working_days``, dates: ``(R,)`` datetime64[ns].
+    """
     whole = np.rint(counts).astype(np.int64)
+    if calendar == "business":
+        dates = np.busday_offset(_FIRST, whole)
+        return dates.astype("datetime64[ns]")
     if calendar == "day":
         return _from_days(whole)
     if calendar == "week":

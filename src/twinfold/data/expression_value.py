@@ -4,7 +4,10 @@ Numbers and conditions mix as in a spreadsheet: a condition is 1 or 0, and a num
 unless it is 0. The same tree gives values in NumPy, over a whole table, and in JAX, inside compiled
 code.
 
-Axes: D state columns, A continuous action columns.
+A row, as an expression reads it, is its state and, if the expression reads any of them, what goes
+beside it: the agent's static columns and then its exogenous ones, both coded (``data.coding``).
+
+Axes: D state columns, A continuous action columns, C static and E exogenous columns as coded.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 from twinfold.data.actions import ActionCode
 from twinfold.data.expression import Call, Name, Node, Number, Text, names_in, parse
 from twinfold.data.ids import did_you_mean
+from twinfold.data.levels import Levels, coded_places
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.utils.text import clipped, listed
@@ -46,27 +50,32 @@ class Expression:
         text: as the user wrote it.
         code: of the actions.
         node: its tree, with levels in words replaced by their numbers.
+        levels: of the static and exogenous columns that are words, with their names.
     """
 
     text: str
     code: ActionCode
     node: Node
+    levels: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any = np) -> Any:
         """Return the value, ``(...)``.
 
         Args:
-            state: ``(..., D)`` raw units.
+            state: ``(..., D)`` raw units; ``(..., D + C + E)`` if it ``reads_beside``.
             level: ``(...)``, index of the action's level; None without discrete columns.
             amount: ``(..., A)``, its continuous columns, raw units; None without any.
-            next_state: ``(..., D)``.
+            next_state: likewise.
             xp: NumPy or ``jax.numpy``.
         """
 
         def column(name: Name) -> Any:
             roles = self.code.roles
+            row = next_state if name.after else state
             if name.column in roles.state:
-                return (next_state if name.after else state)[..., roles.state.index(name.column)]
+                return row[..., roles.state.index(name.column)]
+            if name.column in (*roles.static, *roles.exogenous):
+                return self._beside(name.column, row, xp)
             i, (discrete, continuous) = roles.action.index(name.column), self.code.places
             if i in continuous:
                 return amount[..., continuous.index(i)]
@@ -74,9 +83,30 @@ class Expression:
 
         return _value(self.node, column, xp)
 
+    def _beside(self, column: str, row: Any, xp: Any) -> Any:
+        """Return the value of a static or exogenous column; of words the number of the level."""
+        roles, levels = self.code.roles, dict(self.levels)
+        place = dict(coded_places((*roles.static, *roles.exogenous), levels))[column]
+        first = len(roles.state)
+        own = row[..., first + place.start : first + place.stop]
+        if column not in levels:
+            return own[..., 0]
+        # A word that was never seen is none of the levels.
+        return xp.where(own.max(axis=-1) > 0.5, own.argmax(axis=-1), -1)
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether it reads static or exogenous columns."""
+        roles = self.code.roles
+        return bool(reads(self) & {*roles.static, *roles.exogenous})
+
 
 def bind(
-    text: str, code: ActionCode, what: str = "expression", purpose: Purpose = "reward"
+    text: str,
+    code: ActionCode,
+    what: str = "expression",
+    purpose: Purpose = "reward",
+    levels: Levels | None = None,
 ) -> Expression:
     """Return an expression whose names are columns.
 
@@ -86,12 +116,14 @@ def bind(
         what: what it is, as the beginning of a message: ``--reward``.
         purpose: ``"reward"`` of a step; ``"terminated"``, of the state that a step leads to;
             ``"forbidden"``, of an action.
+        levels: of the static and exogenous columns that are words.
 
     Raises:
         UsageError: it cannot be read, or a name is no column; one line with the place.
     """
     node = parse(text, what)
-    return Expression(text, code, _Binder(code, what, purpose).bound(node))
+    own = tuple((name, tuple(words)) for name, words in (levels or {}).items())
+    return Expression(text, code, _Binder(code, what, purpose, own).bound(node), own)
 
 
 def level_values(code: ActionCode, place: int) -> tuple[float, ...]:
@@ -114,6 +146,7 @@ class _Binder:
     code: ActionCode
     what: str
     purpose: Purpose
+    levels: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def refuse(self, place: int, why: str) -> UsageError:
         return UsageError(f"{self.what}, character {place}: {why}")
@@ -147,6 +180,8 @@ class _Binder:
     def words(self, node: Node) -> list[str]:
         """Return the words of a column; none if it is another or holds numbers."""
         action = self.code.roles.action
+        if isinstance(node, Name) and node.column in dict(self.levels):
+            return list(dict(self.levels)[node.column])
         if not isinstance(node, Name) or node.column not in action:
             return []
         discrete = self.code.places[0]
@@ -176,12 +211,18 @@ class _Binder:
     def check(self, name: Name) -> None:
         """Refuse a name that is no column, or not one for this purpose."""
         roles = self.code.roles
-        known = {"reward": (*roles.state, *roles.action), "terminated": roles.state}.get(
-            self.purpose, roles.action
-        )
-        if name.after and name.column in roles.action:
+        beside = (*roles.exogenous, *roles.static)
+        own = {"reward": (*roles.state, *roles.action), "terminated": roles.state}
+        known = (*own.get(self.purpose, roles.action), *beside)
+        if name.after and name.column in (*roles.action, *roles.static):
+            part = "an action" if name.column in roles.action else "static"
             raise self.refuse(
-                name.place, f"{name.column!r} is an action: only states have a next value"
+                name.place,
+                f"{name.column!r} is {part}: only states and exogenous columns have a next value",
+            )
+        if name.after and self.purpose == "forbidden" and name.column in roles.exogenous:
+            raise self.refuse(
+                name.place, f"an action is forbidden by the row that it is taken in: {name.column}"
             )
         if name.column in known:
             return
@@ -189,10 +230,13 @@ class _Binder:
             raise self.refuse(
                 name.place,
                 f"{name.column!r} is an action: whether an episode ends depends on the state; "
-                f"state columns: {listed(list(roles.state))}",
+                f"columns that count here: {listed(list(known))}",
             )
         if name.column in roles.state:
-            reason = f"{name.column!r} is a state: an action is forbidden by its own columns alone"
+            reason = (
+                f"{name.column!r} is a state: an action is forbidden by its own columns and by "
+                "what is known beforehand"
+            )
         elif name.column in roles.columns:
             part = next(role for column, role in roles.items() if column == name.column)
             reason = f"{name.column!r} is the {part} column, which a simulator does not predict"
@@ -223,13 +267,18 @@ def with_expressions(roles: Roles, columns: Iterable[Any]) -> Roles:
     return roles.model_copy(update=changes) if changes else roles
 
 
-def expression_problems(code: ActionCode) -> Iterator[str]:
-    """Yield a line for each expression of the roles that cannot be read."""
+def expression_problems(code: ActionCode, levels: Levels) -> Iterator[str]:
+    """Yield a line for each expression of the roles that cannot be read.
+
+    Args:
+        code: of the actions.
+        levels: of the static and exogenous columns that are words.
+    """
     for purpose in ("reward", "terminated"):
         text = getattr(code.roles, f"{purpose}_expression")
         try:
             if text is not None:
-                bind(text, code, f"the {purpose} of the roles", purpose)
+                bind(text, code, f"the {purpose} of the roles", purpose, levels)
         except UsageError as error:
             yield str(error)
 

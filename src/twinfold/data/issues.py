@@ -201,7 +201,8 @@ def show_time(times: Times, row: int) -> str:
     """A time as the user wrote it, near enough."""
     value = times.values[row]
     if times.calendar is not None:
-        return str(from_counts(times.values[row : row + 1], times.calendar)[0])
+        shown = from_counts(times.values[row : row + 1], times.calendar)[0]
+        return str(shown.astype("datetime64[D]") if shown.dtype.kind == "M" else shown)
     if times.values.dtype.kind == "i":
         return str(value)
     if times.values.dtype.kind == "M":

@@ -15,17 +15,20 @@ from twinfold.data.table_settings import TABLE
 from twinfold.utils.text import listed
 
 
-def split_at_missing_actions(rows: Rows, table: Table, roles: Roles, notes: Notes) -> Rows:
+def split_at_missing_actions(
+    rows: Rows, table: Table, roles: Roles, notes: Notes, declared: bool = False
+) -> Rows:
     """Return the rows with trajectories that end where no action is known, and say so.
 
     Where most actions are missing, or all seem to stand one row too low, nothing is changed: that
-    is a problem.
+    is a problem, unless the user says what stands for no value.
 
     Args:
         rows: sorted into trajectories.
         table: the columns.
         roles: the user's.
         notes: takes the warning.
+        declared: whether the user says what stands for no value.
     """
     acting = acting_rows(rows.order, roles)
     lost, names = np.zeros(len(acting), bool), []
@@ -36,7 +39,8 @@ def split_at_missing_actions(rows: Rows, table: Table, roles: Roles, notes: Note
         if gone.any():
             lost |= gone
             names.append(name)
-    if not names or lost.sum() >= TABLE.missing_actions * rows.inner.sum():
+    too_many = lost.sum() >= TABLE.missing_actions * rows.inner.sum() and not declared
+    if not names or too_many or lost.sum() == rows.inner.sum():
         return rows
     notes.warnings.append(
         f"column{'s' if len(names) > 1 else ''} {listed([repr(name) for name in names])} (action): "

@@ -18,6 +18,7 @@ from twinfold.data.calendars import from_counts
 from twinfold.data.filled import Filled, interpolated
 from twinfold.data.fingerprint import fingerprint
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.issues import counted
 from twinfold.data.levels import Levels, decoded
 from twinfold.data.memory import changes_before
 from twinfold.data.roles import Roles
@@ -102,7 +103,8 @@ class PanelDataset:
     def __repr__(self) -> str:
         """A short line; the arrays would fill the screen."""
         return (
-            f"PanelDataset({self.n_agents} agents, {self.n_transitions} transitions, "
+            f"PanelDataset({counted(self.n_agents, 'agent')}, "
+            f"{counted(self.n_transitions, 'transition')}, "
             f"state {list(self.roles.state)}, {self.roles.action_kind} {list(self.roles.action)})"
         )
 

@@ -24,7 +24,7 @@ from twinfold.utils.text import clipped
 
 ActionType = Literal["discrete", "continuous"]
 Alignment = Literal["next", "same-row"]
-Calendar = Literal["month", "day", "quarter", "week", "none"]
+Calendar = Literal["month", "day", "quarter", "week", "business", "none"]
 Column = Annotated[str, Field(max_length=1000)]
 Level = StrictBool | StrictInt | StrictStr
 """A value of a discrete action column."""
@@ -67,7 +67,8 @@ class Roles(BaseModel):
             their outcome, and are moved up when the table is read. Exogenous columns likewise.
         calendar: what integer times such as 202312 are: ``"month"`` (202312), ``"day"``
             (20231231), ``"quarter"`` (20234), ``"week"`` (202352, of ISO 8601), or ``"none"`` for
-            numbers; told from the data when None.
+            numbers; told from the data when None. ``"business"`` counts dates in working days, so
+            that from Friday to Monday is one step.
         levels: combinations of values of the discrete action columns that there are, unless these
             are integers of one column: ``["fill", "drain"]``, or a list of values for each. Found
             in the data if not given.

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.calendars import find_calendar, is_date, to_counts
+from twinfold.data.calendars import find_calendar, is_date, to_counts, to_working_days
 from twinfold.data.columns import (
     DECIMAL,
     LARGEST_EXACT,
@@ -56,7 +56,7 @@ class Times:
     bad: Mask
     zone: str | None = None
     calendar: Calendar | None = None
-    """Of integers that are dates, and are counted in ``values``."""
+    """Of integers, or dates, that are counted in ``values``."""
 
     @property
     def ticks(self) -> NDArray[Any]:
@@ -79,9 +79,15 @@ def as_times(series: pd.Series, calendar: Calendar | None = "none") -> Times:
 
     Args:
         series: the column.
-        calendar: of integers; told from them when None.
+        calendar: of integers; told from them when None. ``"business"`` is one of dates.
     """
     times = _as_times(series)
+    if calendar == "business":
+        dates = times.local
+        if dates.dtype.kind != "M":
+            dates = np.full(len(dates), np.datetime64("NaT"), "datetime64[ns]")
+        counts, fine = to_working_days(dates)
+        return Times(counts, times.null, ~fine & ~times.null, calendar=calendar)
     values, fine = times.values, ~times.null & ~times.bad
     if values.dtype.kind not in "if" or calendar == "none":
         return times

@@ -103,7 +103,7 @@ def inspect(
         fields = _inspect(df, roles, time_step, TableFormat.parse(form), notes)
     if fields is not None:
         code = ActionCode.of(fields["roles"], fields["action_levels"])
-        notes.problems += expression_problems(code)
+        notes.problems += expression_problems(code, fields["levels"])
     report = ValidationReport(tuple(notes.problems), tuple(notes.warnings))
     return report, (fields if report.ok else None)
 
@@ -125,7 +125,7 @@ def _inspect(
         return None
     table = join_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
-    rows = split_at_missing_actions(rows, table, roles, notes)
+    rows = split_at_missing_actions(rows, table, roles, notes, bool(form.missing))
     used = np.zeros(len(df), bool)
     used[acting_rows(rows.order, roles)] = rows.inner
     for name, numbers in zip(roles.action, table.actions, strict=True):
@@ -311,7 +311,10 @@ def _check_numbers(
     column = str(series.name)
     missing, bad = numbers.null & used, numbers.bad & used
     if numbers.null.all() and used.any():
-        advice = f"leave out the {role} column" if role == "reward" else "fill it in"
+        advice = {
+            "reward": "leave out the reward column",
+            "action": "fill it in, leave it out if nobody acts (data import: --no-action),",
+        }.get(role, "fill it in")
         notes.problems.append(
             f"column {column!r} ({role}) is empty: every value is missing; {advice} "
             "or name another column"

@@ -67,6 +67,23 @@ class AgentDynamics(Dynamics):
         carry = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
         return carry if first is self.known else (carry, jnp.zeros((), jnp.int32))
 
+    def known_inputs(self, carry: Any) -> Float[Array, " E"]:
+        """Return the known inputs of the row that a rollout has reached, raw units."""
+        if self.known is None:
+            return jnp.zeros(0)
+        if self.known.ndim == 1:
+            return self.normalizer.decode_known(self.normalizer.known_of(carry))
+        return self.normalizer.decode_known(self.known[jnp.minimum(carry[1], len(self.known) - 1)])
+
+    def at_step(self, step: Array) -> AgentDynamics:
+        """Return the member, or the stack, told the known inputs from a later step on."""
+        first = self.normalizer.known_mean.ndim - 1  # of a stack 1
+        if self.known is None or self.known.ndim == 1 + first:
+            return self
+        n_steps = self.known.shape[first]
+        later = jnp.minimum(step + jnp.arange(n_steps), n_steps - 1)
+        return eqx.tree_at(lambda member: member.known, self, jnp.take(self.known, later, first))
+
     def blank_history(self) -> Array | None:
         """Return changes that are not known, ``((k - 1) D,)``; None for a model without memory."""
         return None if self.memory is None else jnp.zeros(self.memory.shape[-1:])

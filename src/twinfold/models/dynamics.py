@@ -6,6 +6,7 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
@@ -37,6 +38,21 @@ class Dynamics(eqx.Module):
     @abc.abstractmethod
     def step(self, carry: Any, code: Any) -> tuple[Any, Float[Array, " D"]]:
         """Return the new carry and the next state ``(D,)``."""
+
+    def row(self, carry: Any, state: Float[Array, " D"]) -> Float[Array, "..."]:
+        """Return what a reward reads of a row: its state ``(D,)``, and what goes beside it."""
+        del carry
+        return state
+
+    def known_inputs(self, carry: Any) -> Float[Array, " E"]:
+        """Return the known inputs of the row that a rollout has reached, raw units."""
+        del carry
+        return jnp.zeros(0)
+
+    def at_step(self, step: Array) -> Dynamics:
+        """Return the model, or the stack, whose ``init`` begins at a later step of an episode."""
+        del step
+        return self
 
     def blank_history(self) -> Any:
         """Return the history of an agent before its first step; None for a model without one."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
+from twinfold.data.issues import counted
 from twinfold.data.levels import Levels, coded_names
 from twinfold.data.roles import Roles
 from twinfold.data.transitions import DataRanges
@@ -150,7 +151,8 @@ class FittedModel:
     def __repr__(self) -> str:
         """A short line; the arrays would fill the screen."""
         return (
-            f"FittedModel({len(self.agent_ids)} agents, {self.n_members} members, rank "
+            f"FittedModel({counted(len(self.agent_ids), 'agent')}, "
+            f"{counted(self.n_members, 'member')}, rank "
             f"{self.members.rank}, state {list(self.roles.state)}, {self.roles.action_kind} "
             f"{list(self.roles.action)})"
         )

@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from twinfold.data.ids import AgentId
-from twinfold.errors import UsageError
 from twinfold.models.agent_dynamics import AgentDynamics
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
@@ -66,6 +65,14 @@ class NoisyDynamics(Dynamics):
         following = (moved, after[1]) if stepwise else moved
         return (following, _bits(now)), norm.decode_state(standard)
 
+    def known_inputs(self, carry: Any) -> Float[Array, " E"]:
+        """Return the known inputs of the row that a rollout has reached, raw units."""
+        return self.inner.known_inputs(carry[0])
+
+    def at_step(self, step: Array) -> NoisyDynamics:
+        """Return the model, or the stack, whose ``init`` begins at a later step of an episode."""
+        return eqx.tree_at(lambda member: member.inner, self, self.inner.at_step(step))
+
 
 def _key(key: Array) -> Array:
     """Return a key of its two numbers."""
@@ -90,12 +97,9 @@ def with_noise(
         seed: of the noise.
 
     Raises:
-        UsageError: the agent is unknown, or the run holds no noise; or known inputs are told step
-            by step.
+        UsageError: the agent is unknown, or the run holds no noise.
     """
     noise = noise_of(model)
-    if stack.known is not None and stack.known.ndim == 3:
-        raise UsageError("with noise, known inputs must stay as they are: hold them")
     own = noise._replace(agent=noise.agent[model.agent_index(agent)])
     arrays, static = eqx.partition(stack, eqx.is_array)
     size = draws * jax.tree.leaves(arrays)[0].shape[0]

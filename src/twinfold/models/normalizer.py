@@ -198,6 +198,10 @@ class Normalizer:
         """Standardised known inputs, ``(..., E)``."""
         return (known - self.known_mean) / self.known_scale
 
+    def decode_known(self, standard: Any) -> Any:
+        """Known inputs in raw units, ``(..., E)``, of standardised ones."""
+        return standard * self.known_scale + self.known_mean
+
     def told(self, carry: Any, known: Any) -> Any:
         """Return the carry ``(..., W)`` with other known inputs, standardised ``(..., E)``."""
         if not self.n_known:

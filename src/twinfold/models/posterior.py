@@ -154,8 +154,8 @@ class Posterior(NamedTuple):
         prior: of all agents.
         evidence: of each.
         trained: ``(N,)`` bool, whether the nets have seen the agent's data.
-        static: what static columns say of an agent; None without such columns.
-        values: ``(N, C)``, these columns, NaN where not known; None likewise.
+        static: what static columns say of an agent; None if they say nothing, or there are none.
+        values: ``(N, C)``, these columns, NaN where not known; None without any.
     """
 
     prior: Prior

@@ -11,7 +11,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError, one_of
@@ -51,6 +53,13 @@ class PolicyController(eqx.Module):
         """Return the action now, and the memory for the next step."""
         return jnp.asarray(self.policy(state, key)), memory
 
+    def act_at(
+        self, step: Array, memory: tuple[()], state: Array, key: Array
+    ) -> tuple[Array, tuple[()]]:
+        """Return what ``act`` does: which step of the episode it is does not matter."""
+        del step
+        return self.act(memory, state, key)
+
 
 class BoundPolicy(eqx.Module):
     """A policy of the package for an agent: ``(state, key) -> action``.
@@ -72,7 +81,11 @@ Controller = PolicyController | MPCController
 
 
 def make_controller(
-    policy: PolicyLike, model: FittedModel, task: object, agent: AgentId
+    policy: PolicyLike,
+    model: FittedModel,
+    task: object,
+    agent: AgentId,
+    known: NDArray[np.float64] | None = None,
 ) -> Controller:
     """Return what acts for one agent.
 
@@ -81,6 +94,7 @@ def make_controller(
         model: a fitted model.
         task: a task; for a function, anything.
         agent: the user's id, as the model has it.
+        known: ``(T, E)``, known inputs of an episode, as ``FittedModel.dynamics``, for a planner.
 
     Raises:
         UsageError: an unknown name, a name without a task, a policy that depends on physics which
@@ -96,8 +110,11 @@ def make_controller(
     if policy == "plan":
         policy = plan_config(task.name, task.action_type)
     if isinstance(policy, PlanConfig):
-        stack = acted_on(model.dynamics(agent, policy.objective.draws), task)
-        objective = task_objective(policy, task, stack, model, agent)
+        draws = policy.objective.draws
+        stack = acted_on(model.dynamics(agent, draws, known), task, model, agent)
+        # What a state is worth beyond the horizon is learned where known inputs stay.
+        beyond = stack if known is None else stack.at_step(jnp.asarray(len(known)))
+        objective = task_objective(policy, task, beyond, model, agent)
         return MPCController(task_planner(policy, task), stack, objective)
     valid = VALID if task.simulated else ("random", "plan")
     if policy not in valid:

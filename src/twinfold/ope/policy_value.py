@@ -35,10 +35,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from twinfold.data.ids import AgentId
 from twinfold.errors import UsageError
+from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.noisy_dynamics import with_noise
 from twinfold.ope.controllers import (
@@ -65,6 +66,7 @@ from twinfold.ope.posterior_rollouts import Outcomes, posterior_samples, rollout
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.plan import check_fits
 from twinfold.planning.run_task import acted_on
+from twinfold.simulation.known import plan_inputs
 from twinfold.tasks.task import Task
 from twinfold.utils.seeds import check_seed
 
@@ -132,6 +134,8 @@ def policy_value(
     coverage: float = 0.9,
     seed: int = 0,
     noise: bool = False,
+    exogenous: Any = None,
+    hold_exogenous: bool = False,
 ) -> PolicyValue:
     """Return what a policy would earn with one agent, by its simulator, and how sure that is.
 
@@ -151,11 +155,15 @@ def policy_value(
         coverage: of the interval, in (0, 1).
         seed: of draws, starts and the policy.
         noise: whether the noise of the world moves every step; the value is then the mean over it.
+        exogenous: future values of the exogenous columns, from the first step of every episode on,
+            as :meth:`twinfold.simulation.Simulator.rollout` takes them.
+        hold_exogenous: whether the last value stands where there is no other.
 
     Raises:
         UsageError: an argument cannot be used; the message lists what can.
     """
-    setting = _Setting(model, task, agent, draws, discount, coverage, seed, noise)
+    future = exogenous, hold_exogenous
+    setting = _Setting(model, task, agent, draws, discount, coverage, seed, noise, future)
     return setting.values([policy], starts, n_starts, horizon)[0]
 
 
@@ -174,13 +182,16 @@ def compare_policies(
     coverage: float = 0.9,
     seed: int = 0,
     noise: bool = False,
+    exogenous: Any = None,
+    hold_exogenous: bool = False,
 ) -> Comparison:
     """Return how sure it is that one policy is better for an agent, by the agent's simulator.
 
     Both act from the same starts, in the same worlds, with the same random numbers: what is unknown
     of the agent mostly cancels. Arguments and errors are those of :func:`policy_value`.
     """
-    setting = _Setting(model, task, agent, draws, discount, coverage, seed, noise)
+    future = exogenous, hold_exogenous
+    setting = _Setting(model, task, agent, draws, discount, coverage, seed, noise, future)
     return compare(*setting.values([policy_a, policy_b], starts, n_starts, horizon))
 
 
@@ -196,7 +207,8 @@ class _Setting:
         discount: float,
         coverage: float,
         seed: int,
-        noise: bool = False,
+        noise: bool,
+        future: tuple[Any, bool],
     ) -> None:
         if isinstance(task, Task):
             check_fits(model, task)
@@ -213,10 +225,7 @@ class _Setting:
         self.model, self.task = model, task
         self.agent = model.agent_ids[model.agent_index(agent)]
         self.discount, self.coverage, self.seed = discount, coverage, seed
-        worlds: Any = posterior_samples(model, agent, draws, seed)
-        if noise:
-            worlds = with_noise(worlds, model, self.agent, seed=seed)
-        self.noise, self.worlds = noise, acted_on(worlds, task)
+        self.draws, self.noise, self.future = draws, noise, future
         self.box = DataBox.of_model(model, VALUE_SETTINGS.range_margin)
         self.key_start, self.key_run = jax.random.split(jax.random.key(seed))
 
@@ -232,15 +241,25 @@ class _Setting:
             planned = any(map(is_planner, policies))
             n_starts = VALUE_SETTINGS.planned_starts if planned else VALUE_SETTINGS.starts
         given, steps = self._starts(starts, n_starts), self._horizon(horizon)
+        index = self.model.agent_index(self.agent)
+        known = plan_inputs(self.model, index, steps, *self.future)
+        worlds = self._worlds(known)
         controllers = [
-            make_controller(policy, self.model, self.task, self.agent) for policy in policies
+            make_controller(policy, self.model, self.task, self.agent, known) for policy in policies
         ]
         for controller in controllers:
             check_action(self.model, self.task, controller, given[0])
         return [
-            self._value(policy_name(policy), controller, given, steps)
+            self._value(policy_name(policy), controller, worlds, given, steps)
             for policy, controller in zip(policies, controllers, strict=True)
         ]
+
+    def _worlds(self, known: NDArray[np.float64] | None) -> Dynamics:
+        """Return the agent's simulators, told known inputs, as whoever acts sees them."""
+        worlds: Any = posterior_samples(self.model, self.agent, self.draws, self.seed, known)
+        if self.noise:
+            worlds = with_noise(worlds, self.model, self.agent, seed=self.seed)
+        return acted_on(worlds, self.task, self.model, self.agent)
 
     def _starts(self, given: ArrayLike | None, n_starts: int) -> Array:
         names = self.model.roles.state
@@ -271,9 +290,11 @@ class _Setting:
             raise UsageError(f"the horizon must be at least 1 step, not {steps}")
         return int(steps)
 
-    def _value(self, name: str, controller: Controller, starts: Array, horizon: int) -> PolicyValue:
+    def _value(
+        self, name: str, controller: Controller, worlds: Dynamics, starts: Array, horizon: int
+    ) -> PolicyValue:
         found = rollout_policy(
-            self.worlds,
+            worlds,
             controller,
             self.task.reward,
             self.task.terminated,

@@ -161,15 +161,17 @@ def _step(
 
     def one_step(now: Any, key: Array, step: Array, weight: Array) -> Any:
         carry, state, memory, alive, (total, steps, ended, outside) = now
-        action, memory = controller.act(memory, state, jax.random.fold_in(key, step))
+        action, memory = controller.act_at(step, memory, state, jax.random.fold_in(key, step))
+        row = dynamics.row(carry, state)
         carry, after = dynamics.step(carry, dynamics.encode(action))
+        row_after = dynamics.row(carry, after)
         finite = jnp.isfinite(after).all()
         # Comparisons with NaN are false: such an episode would never end.
-        gained = jnp.where(finite, weight * reward(state, action, after), jnp.nan)
+        gained = jnp.where(finite, weight * reward(row, action, row_after), jnp.nan)
         total = jnp.where(alive, total + gained, total)
         steps = steps + alive
         outside = outside + (alive & (box.excess(after) > 0))
-        ended = ended | (alive & finite & terminated(after))
+        ended = ended | (alive & finite & terminated(row_after))
         alive = alive & ~ended & jnp.isfinite(total)
         return carry, after, memory, alive, Outcomes(total, steps, ended, outside)
 

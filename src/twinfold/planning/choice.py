@@ -110,10 +110,13 @@ class ChosenDynamics(Dynamics):
     Attributes:
         inner: the model.
         choice: what its actions are made of.
+        beside: ``(C,)``, the agent's static columns, coded, raw units, where expressions read what
+            goes beside the state: ``row`` has them, and the known inputs. None where none does.
     """
 
     inner: Dynamics
     choice: ActionChoice = eqx.field(static=True)
+    beside: Float[Array, "... C"] | None = None
 
     def init(self, state: Float[Array, " D"]) -> Any:
         """Return the carry of a rollout from ``state``."""
@@ -131,6 +134,16 @@ class ChosenDynamics(Dynamics):
         """Return the new carry and the next state ``(D,)``."""
         return self.inner.step(carry, code)
 
+    def row(self, carry: Any, state: Float[Array, " D"]) -> Float[Array, "..."]:
+        """Return the state, the static columns and the known inputs ``(D + C + E,)``, if read."""
+        if self.beside is None:
+            return state
+        return jnp.concatenate([state, self.beside, self.inner.known_inputs(carry)])
+
+    def at_step(self, step: Array) -> ChosenDynamics:
+        """Return the model, or the stack, whose ``init`` begins at a later step of an episode."""
+        return ChosenDynamics(self.inner.at_step(step), self.choice, self.beside)
+
     def blank_history(self) -> Any:
         """Return the history of an agent before its first step."""
         return self.inner.blank_history()
@@ -141,4 +154,4 @@ class ChosenDynamics(Dynamics):
 
     def with_history(self, history: Any) -> Dynamics:
         """Return the model whose ``init`` begins after this history."""
-        return ChosenDynamics(self.inner.with_history(history), self.choice)
+        return ChosenDynamics(self.inner.with_history(history), self.choice, self.beside)

@@ -174,7 +174,7 @@ def _plan_from(
         # Follow the plan in every member; the last state is where its episode ended, if it did.
         trace = member_traces(stack, objective, state, info.actions[None])[1]
         ends = trace.states[:, -1, 0]  # (M, D)
-        alive = trace.running[:, -1, 0] & ~jax.vmap(objective.terminated)(ends)
+        alive = trace.alive[:, -1, 0]
 
         usable = jnp.isfinite(info.score) & jnp.isfinite(ends).all()
         plans = _Plans(inputs(state), jax.vmap(inputs)(ends), alive, info.score, usable)

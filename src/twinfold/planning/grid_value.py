@@ -138,20 +138,21 @@ def _solve(
     axes = [jnp.linspace(low[i], high[i], n) for i, n in enumerate(points)]
     states = jnp.stack([x.reshape(-1) for x in jnp.meshgrid(*axes, indexing="ij")], axis=-1)
 
-    def predict(dynamics: Dynamics) -> Float[Array, "K G D"]:
+    def predict(dynamics: Dynamics) -> Float[Array, "K G W"]:
         def one(code: Any, state: Array) -> Array:
-            return dynamics.step(dynamics.init(state), code)[1]
+            return dynamics.row(*dynamics.step(dynamics.init(state), code))
 
         codes = jax.vmap(dynamics.encode)(actions)
         return jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))(codes, states)
 
-    after = jnp.median(map_members(predict, stack), axis=0)  # (K, G, D)
+    after = jnp.median(map_members(predict, stack), axis=0)  # (K, G, W)
 
-    def consequence(state: Array, action: Array, next_state: Array) -> Any:
+    def consequence(state: Array, action: Array, next_row: Array) -> Any:
+        next_state, beside = next_row[: len(low)], next_row[len(low) :]
         index, weight = _corners(next_state, low, high, points)
-        gamma = jnp.where(objective.terminated(next_state), 0.0, objective.discount)
-        # A prediction that is not finite must not win.
-        reward = objective.reward(state, action, next_state)
+        gamma = jnp.where(objective.terminated(next_row), 0.0, objective.discount)
+        # A prediction that is not finite must not win. What is beside the state stays.
+        reward = objective.reward(jnp.concatenate([state, beside]), action, next_row)
         finite = jnp.isfinite(next_state).all() & jnp.isfinite(reward)
         return jnp.where(finite, reward, -jnp.inf), index, jnp.where(finite, gamma * weight, 0.0)
 

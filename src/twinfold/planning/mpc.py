@@ -72,6 +72,11 @@ class MPCController(eqx.Module):
         """Return the first action of the plan from here, and the memory for the next step."""
         return self.plan(memory, state, key)[:2]
 
+    def act_at(self, step: Array, memory: Any, state: Array, key: Array) -> tuple[Array, Any]:
+        """Return what ``act`` does at a step of an episode, whose known inputs it may be told."""
+        later = MPCController(self.planner, self.stack.at_step(step), self.objective)
+        return later.act(memory, state, key)
+
 
 @eqx.filter_jit
 def run_episodes(

@@ -123,10 +123,12 @@ class Trace(NamedTuple):
         states: after each step, raw units, ``(M, H, B, D)``; after the end of an episode the last
             state.
         running: whether the episode went on before the step, ``(M, H, B)``.
+        alive: whether it goes on after the step, ``(M, H, B)``.
     """
 
     states: Float[Array, "M H B D"]
     running: Bool[Array, "M H B"]
+    alive: Bool[Array, "M H B"]
 
 
 class _Now(NamedTuple):
@@ -229,11 +231,13 @@ def _advance(
     Whatever the objective does not ask for is left out here, so that it costs nothing in the
     compiled program.
     """
+    row = dynamics.row(now.carry, now.state)
     carry, after = dynamics.step(now.carry, code)
+    row_after = dynamics.row(carry, after)
     finite = jnp.isfinite(after).all()
 
     # The reward of the step, less the prices of leaving the data's policy and the data's range.
-    reward = objective.reward(now.state, action, after)
+    reward = objective.reward(row, action, row_after)
     if objective.behaviour is not None and objective.behaviour_cost:
         reward = reward - objective.behaviour_cost * objective.behaviour.departure(
             now.state, action
@@ -251,12 +255,12 @@ def _advance(
         reached = jnp.maximum(furthest, objective.progress(after))
         furthest = jnp.where(now.alive & finite, reached, furthest)
 
+    alive = now.alive & ~objective.terminated(row_after)
     # A trace stays where the episode ended; without one nobody looks there again.
     step = None
     if traced:
         after = jnp.where(now.alive, after, now.state)
-        step = Trace(after, now.alive)
-    alive = now.alive & ~objective.terminated(after)
+        step = Trace(after, now.alive, alive)
     return _Now(carry, after, alive, total, furthest), step
 
 

@@ -23,6 +23,7 @@ from twinfold.planning.config import PlanConfig
 from twinfold.planning.mpc import MPCController
 from twinfold.planning.planner import PlanInfo
 from twinfold.planning.run_task import FORBIDDEN, acted_on, unknown_effect
+from twinfold.simulation.known import plan_inputs
 from twinfold.simulation.simulator import Rollout, Simulator
 from twinfold.tasks import Task
 from twinfold.uncertainty.support import abstention
@@ -81,6 +82,8 @@ def plan_once(
     warn: Callable[[str], None] | None = None,
     noise: int = 0,
     before: Sequence[Sequence[float]] | None = None,
+    exogenous: Any = None,
+    hold_exogenous: bool = False,
 ) -> Plan:
     """Return a plan for one agent from one state.
 
@@ -101,11 +104,14 @@ def plan_once(
             averaged; all plans have the same. 0 for none.
         before: ``(j, D)``, the rows before the state, the earliest first, for a model with a
             memory. Where the agent's data ended its memory is known.
+        exogenous: future values of the exogenous columns, as ``Simulator.rollout`` takes them: one
+            row for each step of the plan, and one more for what ``next.`` reads at the last.
+        hold_exogenous: whether the last value stands where there is no other.
 
     Raises:
-        UsageError: a run that does not fit the task, an unknown agent, a state that does not fit,
-            or a planner that does not fit the actions; or ``strict``, and something is out of
-            range.
+        UsageError: future values lack; a run that does not fit the task, an unknown agent, a state
+            that does not fit, or a planner that does not fit the actions; or ``strict``, and
+            something is out of range.
     """
     check_fits(model, task)
     simulator = Simulator(model, agent)
@@ -117,12 +123,15 @@ def plan_once(
     if before is not None:
         start = simulator.start_of(None if state is None else start, before)
     told, start = start, start[: len(task.state_names)]
-    model.check_reach(start)
-    folded = model.dynamics(agent, config.objective.draws)
+    known = plan_inputs(model, simulator.index, config.search.horizon, exogenous, hold_exogenous)
+    model.check_reach(start, known=known)
+    folded = model.dynamics(agent, config.objective.draws, known)
     folded = folded.with_history(model.normalizer.memory_of(told))
     noisy = with_noise(folded, model, simulator.agent_id, noise, seed) if noise else folded
-    stack = acted_on(noisy, task)
-    objective = task_objective(config, task, stack, model, agent)
+    stack = acted_on(noisy, task, model, simulator.agent_id)
+    # What a state is worth beyond the horizon is learned where known inputs stay.
+    beyond = stack if known is None else stack.at_step(jnp.asarray(len(known)))
+    objective = task_objective(config, task, beyond, model, agent)
     controller = MPCController(task_planner(config, task), stack, objective)
     info = _search(controller, jnp.asarray(start, jnp.float32), key_plan)
     codes = np.asarray(info.actions)
@@ -130,8 +139,9 @@ def plan_once(
         codes = task.choice.taken(codes, np)
     _check_score(float(info.score), task)
     actions = model.action_code.user_values(codes)
+    future = {"exogenous": exogenous, "hold_exogenous": hold_exogenous}
     rollout = simulator.rollout(
-        None if goes_on else start, actions, warn, before=before, strict=strict
+        None if goes_on else start, actions, warn, before=before, strict=strict, **future
     )
     return Plan(
         task=task.name,

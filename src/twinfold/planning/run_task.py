@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from twinfold.data.actions import ActionCode
 from twinfold.data.expression_value import Expression, bind, reads
+from twinfold.data.ids import AgentId
 from twinfold.data.issues import counted
+from twinfold.data.levels import coded_places
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.models.fitted_model import FittedModel
@@ -61,6 +64,11 @@ class ExpressionReward:
     forbidden: Expression | None
     choice: ActionChoice
 
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Return those that say what a step earns."""
+        return tuple(x for x in (self.reward, self.forbidden) if isinstance(x, Expression))
+
     def __call__(self, state: Any, action: Any, next_state: Any) -> Any:
         """Return the reward of a step."""
         level, amount = self.choice.parts(action)
@@ -76,6 +84,11 @@ class ExpressionEnd:
     """``(next_state) -> bool``: whether an episode ends in a state; None for never."""
 
     ends: Expression | Callable[..., Any] | None
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Return the one that says it, if one does."""
+        return (self.ends,) if isinstance(self.ends, Expression) else ()
 
     def __call__(self, next_state: Any) -> Any:
         """Return whether the episode ends there."""
@@ -98,7 +111,8 @@ def run_task(
         model: a fitted model.
         reward: what a step earns, an expression over columns; that of the run's roles if None.
         terminated: whether an episode ends in a state, likewise; never if nothing says it.
-        forbidden: which actions may not be taken, an expression over action columns.
+        forbidden: which actions may not be taken, an expression over action columns, and exogenous
+            and static ones.
         max_steps: the longest episode; 100 if None.
 
     Raises:
@@ -113,10 +127,12 @@ def run_task(
         )
     earned, name = _reward(model, reward)
     ends = _end(model, terminated)
-    ban = None if forbidden is None else bind(forbidden, code, "--forbid", "forbidden")
+    ban = (
+        None if forbidden is None else bind(forbidden, code, "--forbid", "forbidden", model.levels)
+    )
     allowed = _allowed(model, ban)
     choice = ActionChoice.of_model(model, allowed)
-    by_amount = ban is not None and not reads(ban) <= _discrete_columns(model)
+    by_step = ban is not None and not reads(ban) <= _discrete_columns(model)
     low, high = choice.bounds or (None, None)
     return Task(
         name=name,
@@ -136,17 +152,63 @@ def run_task(
         make_covariates=tuple,
         reset=_recorded(model),
         step=_no_physics,
-        reward=ExpressionReward(earned, ban if by_amount else None, choice),
+        reward=ExpressionReward(earned, ban if by_step else None, choice),
         terminated=ExpressionEnd(ends),
         angle_names=roles.angle,
         choice=choice,
     )
 
 
-def acted_on(stack: Dynamics, task: object) -> Dynamics:
-    """Return a run's simulators as whoever acts in a task sees them."""
+def acted_on(
+    stack: Dynamics, task: object, model: FittedModel | None = None, agent: AgentId | None = None
+) -> Dynamics:
+    """Return a run's simulators of an agent as whoever acts in a task sees them.
+
+    Args:
+        stack: of the agent, with a leading axis on every array.
+        task: what is acted in.
+        model: the run; needed, as is the agent, where expressions read static or exogenous columns.
+        agent: the user's id.
+
+    Raises:
+        UsageError: an expression reads a static column that is not known of the agent, or reads
+            such columns and no model is given.
+    """
     choice = getattr(task, "choice", None)
-    return stack if choice is None else ChosenDynamics(stack, choice)
+    if choice is None:
+        return stack
+    parts = (getattr(task, "reward", None), getattr(task, "terminated", None))
+    read = [x for part in parts for x in getattr(part, "expressions", ()) if x.reads_beside]
+    if not read:
+        return ChosenDynamics(stack, choice)
+    if model is None or agent is None:
+        raise UsageError(
+            f"{read[0].text!r} reads static or exogenous columns: give acted_on the model and the "
+            "agent too"
+        )
+    own = _static_values(model, agent, {name for x in read for name in reads(x)})
+    size = jax.tree.leaves(eqx.filter(stack, eqx.is_array))[0].shape[0]
+    return ChosenDynamics(stack, choice, jnp.tile(jnp.asarray(own, jnp.float32), (size, 1)))
+
+
+def _static_values(model: FittedModel, agent: AgentId, needed: set[str]) -> np.ndarray:
+    """Return an agent's static columns, coded ``(C,)``; those that are needed are known."""
+    roles, values = model.roles, model.posterior.values
+    places = coded_places(roles.static, model.levels)
+    if values is None and needed & set(roles.static):
+        raise UsageError(
+            "the run does not keep its static columns: fit it again, with this version"
+        )
+    if values is None:
+        return np.zeros(places[-1][1].stop if places else 0)
+    own = values[model.agent_index(agent)]
+    for name, place in places:
+        if name in needed and np.isnan(own[place]).any():
+            raise UsageError(
+                f"agent {agent!r}: {name!r} (static) is not known, and an expression reads it; add "
+                "it by adapt, or write the expression without it"
+            )
+    return np.nan_to_num(own)
 
 
 def _reward(model: FittedModel, given: str | None) -> tuple[Callable[..., Any], str]:
@@ -155,7 +217,7 @@ def _reward(model: FittedModel, given: str | None) -> tuple[Callable[..., Any], 
     text = given if given is not None else roles.reward_expression
     if text is not None:
         what = "--reward" if given is not None else "the reward of the run's roles"
-        return bind(text, code, what), text
+        return bind(text, code, what, levels=model.levels), text
     if goal is None or goal.reward is None:
         raise UsageError(
             "nothing says what is to be gained: give --reward, an expression over columns such as "
@@ -176,7 +238,7 @@ def _end(model: FittedModel, given: str | None) -> Callable[..., Any] | None:
     text = given if given is not None else kept
     if text is not None:
         what = "--terminated" if given is not None else "the end in the run's roles"
-        return bind(text, model.action_code, what, "terminated")
+        return bind(text, model.action_code, what, "terminated", model.levels)
     return None if goal is None or goal.end is None else LearnedEnd(goal.end)
 
 
@@ -189,6 +251,8 @@ class LearnedReward:
 
     def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any) -> Any:
         """Return the reward of a step."""
+        n_state = len(self.code.roles.state)
+        state, next_state = state[..., :n_state], next_state[..., :n_state]
         action = amount
         if self.code.roles.mixed:
             action = self.code.pack(level, amount, xp)
@@ -205,7 +269,7 @@ class LearnedEnd:
 
     def __call__(self, state: Any, level: Any, amount: Any, next_state: Any, xp: Any) -> Any:
         """Return whether an episode ends in a state."""
-        return self.function(next_state, xp) > 0
+        return self.function(next_state[..., : len(self.function.mean)], xp) > 0
 
 
 def _discrete_columns(model: FittedModel) -> set[str]:

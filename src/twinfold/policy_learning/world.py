@@ -192,15 +192,17 @@ def _advance_one(
     world: World, dynamics: Dynamics, now: Simulation, action: Array
 ) -> tuple[Simulation, Outcome]:
     """Return one episode one step later, and what the step came to."""
+    row = dynamics.row(now.carry, now.state)
     carry, after = dynamics.step(now.carry, dynamics.encode(action))
 
     # A prediction that is no number is as unknown as can be.
     lost = ~jnp.isfinite(after).all()
     halted = lost if world.unknown is None else lost | world.unknown(carry)
     after = jnp.where(lost, now.state, after)
+    row_after = dynamics.row(carry, after)
 
-    reward = world.reward(now.state, action, after) + jnp.where(halted, world.halt_reward, 0.0)
-    terminated = halted | world.terminated(after)
+    reward = world.reward(row, action, row_after) + jnp.where(halted, world.halt_reward, 0.0)
+    terminated = halted | world.terminated(row_after)
     step = now.step + 1
     truncated = ~terminated & (step >= world.max_steps)
     return Simulation(carry, after, step), Outcome(after, reward, terminated, truncated, halted)

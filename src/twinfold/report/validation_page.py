@@ -95,7 +95,7 @@ def _summary(record: Record) -> list[str]:
     doubts = sum(check["status"] == "warn" for check in checks)
     unknown = sum(check["status"] == "unknown" for check in checks)
     tried = (
-        f"The run was tried on fresh data of {record['agents']} agents."
+        f"The run was tried on fresh data of {_count(record['agents'], 'agent')}."
         if record["fresh"]
         else f"The run was tried on {record['agents']} of its agents, whom the nets have not seen, "
         "each known by what came before the end that was predicted."
@@ -134,7 +134,7 @@ def _facts(record: Record) -> list[Fact]:
                 "median error",
                 f"{number(error['median_ratio'], 2)} ×",
                 f"that of predicting no change; better for {error['better']} of "
-                f"{error['agents']} agents",
+                f"{_count(error['agents'], 'agent')}",
             )
         )
     band = _find(record, "band")
@@ -152,7 +152,7 @@ def _facts(record: Record) -> list[Fact]:
         note += f", {_count(values['horizon'], 'step')}"
         facts.append(Fact("whole trajectories in the band", f"{values['coverage']:.0%}", note))
     elif values.get("factor") is not None:
-        note = f"calibrated on {values['agents']} agents; only fresh data tests it"
+        note = f"calibrated on {_count(values['agents'], 'agent')}; only fresh data tests it"
         facts.append(Fact("band", f"{values['nominal']:.0%}", note))
     else:
         facts.append(Fact("band", "no promise", band["figure"]))

@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.coding import as_words, read_coded
-from twinfold.data.ids import canonical_ids
-from twinfold.data.issues import Notes, named, show_time
+from twinfold.data.issues import Notes, counted, named, show_time
 from twinfold.data.levels import coded_names
 from twinfold.data.time_step import differences, ticks_from_step
-from twinfold.data.times import Times, as_times
-from twinfold.errors import InvalidDataError, UsageError, one_of
+from twinfold.data.times import Times
+from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.query_columns import Problems
+from twinfold.simulation.scenario import coded, in_scenario, read_scenario, span
 from twinfold.utils.text import clipped
 
 Floats = NDArray[np.float64]
@@ -102,14 +101,14 @@ def read_known(
         value = _in_question(df, order, model, problems)
         if future.scenario is not None:
             rows = order if model.roles.align == "next" else next_row
-            told = _in_scenario(future.scenario, times, rows, agent[query], model)
+            told = in_scenario(future.scenario, times, rows, agent[query], model)
             value = np.where(np.isnan(value), told, value)
         if future.hold:
             last = np.where((agent >= 0)[:, None], _last(model)[agent], np.nan)
             value, since = _held(value, query, last)
         lacking, advice = np.isnan(value).any(axis=1), ADVICE
         if future.scenario is not None and lacking.any():
-            advice = _span(read_scenario(future.scenario, model).times, model)
+            advice = span(read_scenario(future.scenario, model).times, model)
         problems.add(
             order[lacking],
             lambda row: (
@@ -123,15 +122,6 @@ def read_known(
         length = differences(ahead.ravel())[::2] / step
         value = np.column_stack([value, np.where(next_row < 0, 1.0, length)])
     return KnownInputs(value, since)
-
-
-def _span(times: Times, model: FittedModel) -> str:
-    """Return from when to when a scenario goes, and what to do where it ends too early."""
-    first, last = (int(f(times.ticks)) for f in (np.argmin, np.argmax))
-    return (
-        f"the scenario goes from {named(model.roles.time)} {show_time(times, first)} to "
-        f"{show_time(times, last)}: make it longer, or hold the last values (--hold-exogenous)"
-    )
 
 
 def _last(model: FittedModel) -> Floats:
@@ -163,34 +153,6 @@ def _in_question(
     return np.concatenate(parts, axis=1)
 
 
-def coded(series: pd.Series, model: FittedModel, notes: Notes) -> Floats:
-    """Return a column as the model reads it, ``(R, e)``; NaN where it has no value.
-
-    A word that the model has not seen is as the mean of all, and ``notes`` receives a warning.
-    """
-    name = str(series.name)
-    values = read_coded([series], "exogenous", notes, model.levels)[0]
-    if name not in model.levels:
-        return values
-    unknown = ~np.isnan(values).any(axis=1) & ~values.any(axis=1)
-    if unknown.any():
-        words = as_words(series)
-        word = words.levels[words.code[int(np.argmax(unknown))]]
-        notes.warnings.append(unseen_line(name, word, model))
-        every = coded_names(model.roles.exogenous, model.levels)
-        first = every.index(coded_names([name], model.levels)[0])
-        values[unknown] = model.normalizer.known_mean[first : first + values.shape[1]]
-    return values
-
-
-def unseen_line(name: str, word: str, model: FittedModel) -> str:
-    """Return the warning of a word that the model has not seen."""
-    return (
-        f"column {name!r}: {clipped(word)} was never seen in training "
-        f"({one_of(model.levels[name])}); it is taken as unknown, the mean of all"
-    )
-
-
 def _held(values: Floats, query: Ints, last: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Return values with the last ones in place of missing ones, and since when: ``(K,)``.
 
@@ -208,75 +170,6 @@ def _held(values: Floats, query: Ints, last: Floats) -> tuple[Floats, NDArray[np
     told = np.maximum.accumulate(np.where(missing, -1, place))
     since = np.where(missing, place - np.maximum(told, start), 0)
     return filled, since
-
-
-def _in_scenario(
-    scenario: pd.DataFrame,
-    times: Times,
-    order: NDArray[np.intp],
-    agent: Ints,
-    model: FittedModel,
-) -> Floats:
-    """Return the scenario's values at the times of some rows, ``(K, E)``; NaN where it has none."""
-    table = read_scenario(scenario, model)
-    if (table.times.values.dtype.kind in "mM") != (times.values.dtype.kind in "mM"):
-        raise InvalidDataError(
-            f"the times of the scenario ({clipped(scenario.iloc[0][model.roles.time])}) are of "
-            "another kind than those of the questions"
-        )
-    asked, told = times.ticks, table.times.ticks
-    if asked.dtype.kind != told.dtype.kind:
-        asked, told = asked.astype(np.float64), told.astype(np.float64)
-    keys = pd.MultiIndex.from_arrays([table.agent, told])
-    if keys.has_duplicates:
-        row = int(np.argmax(keys.duplicated()))
-        raise InvalidDataError(
-            f"the scenario has {named(model.roles.time)} {show_time(table.times, row)} twice"
-            f"{' for an agent' if table.by_agent else ''}; keep one of them"
-        )
-    whose = agent if table.by_agent else np.full(len(order), -2)
-    place = keys.get_indexer(pd.MultiIndex.from_arrays([whose, asked[order]]))
-    return np.where((place >= 0)[:, None], table.value[place], np.nan)
-
-
-class _Scenario(NamedTuple):
-    """A scenario: agents ``(R,)`` (-2 for all), times, values ``(R, E)``."""
-
-    agent: NDArray[np.int64]
-    times: Times
-    value: Floats
-
-    @property
-    def by_agent(self) -> bool:
-        """Whether agents have values of their own."""
-        return bool((self.agent > -2).any())
-
-
-def read_scenario(df: pd.DataFrame, model: FittedModel) -> _Scenario:
-    """Read a scenario, its rows in the order of time.
-
-    Raises:
-        InvalidDataError: a column is missing, or a value is no number; one line per problem.
-    """
-    roles, notes = model.roles, Notes(df)
-    columns = [str(column) for column in df.columns]
-    missing = [name for name in (roles.time, *roles.exogenous) if columns.count(name) != 1]
-    if missing or not len(df):
-        lines = [f"the scenario lacks column {name!r}" for name in missing]
-        raise InvalidDataError(lines or ["the scenario has no rows"])
-    times = as_times(df.iloc[:, columns.index(roles.time)], roles.calendar or "none")
-    bad = times.null | times.bad
-    if bad.any():
-        notes.problems.append(f"no time in {notes.row(int(np.argmax(bad)))} of the scenario")
-    parts = [coded(df.iloc[:, columns.index(n)], model, notes) for n in roles.exogenous]
-    agent = np.full(len(df), -2)
-    if roles.agent in columns:
-        ids = canonical_ids(df.iloc[:, columns.index(roles.agent)])
-        place = {str(a): n for n, a in enumerate(model.agent_ids)}
-        agent = np.array([place.get(str(a), -1) for a in ids], np.int64)
-    if notes.problems:
-        raise InvalidDataError([f"scenario: {line}" for line in notes.problems])
-    return _Scenario(agent, times, np.concatenate(parts, axis=1))
 
 
 def single_known(
@@ -331,6 +224,43 @@ def single_known(
     return KnownInputs(value, since)
 
 
+def plan_inputs(
+    model: FittedModel, agent: int, horizon: int, exogenous: Any, hold: bool = False
+) -> Floats | None:
+    """Return the known inputs of one agent's next steps, ``(T, E)`` raw units, of one step more.
+
+    ``(E,)`` where the last ones are held; None where nothing is said.
+
+    Args:
+        model: the fitted model.
+        agent: its index.
+        horizon: how many steps are looked ahead.
+        exogenous: as :func:`single_known`, of one question.
+        hold: whether the last value stands where there is no other.
+
+    Raises:
+        UsageError: values lack, or a shape does not fit.
+    """
+    if exogenous is None and hold:
+        model.holding()  # refused without exogenous columns
+        return model.held(model.agent_ids[agent])
+    if exogenous is None:
+        return None
+    table = hasattr(exogenous, "keys")
+    told = len(pd.DataFrame(exogenous)) if table else np.shape(exogenous)[0]
+    hold = hold or model.hold
+    if told < horizon and not hold:
+        raise UsageError(
+            f"exogenous values are given for {counted(told, 'step')}, and {horizon} are looked "
+            "ahead: give more rows, look fewer steps ahead, or hold the last values "
+            "(--hold-exogenous)"
+        )
+    steps, notes = horizon + (hold or told > horizon), Notes(pd.DataFrame())
+    known = single_known(model, agent, (1, steps), exogenous, hold, None, notes)
+    assert known is not None, "there are exogenous columns"
+    return known.value[0]
+
+
 def _given(model: FittedModel, exogenous: Any, horizon: int, notes: Notes) -> Floats:
     """Return values that are given in Python, ``(H, E)`` or ``(Q, H, E)``."""
     roles = model.roles
@@ -370,21 +300,3 @@ def _lengths(model: FittedModel, lengths: Any, horizon: int) -> Floats:
     if found.shape != (horizon,) or not (np.isfinite(found) & (found > 0)).all():
         raise UsageError(f"{horizon} positive lengths of steps are needed")
     return found
-
-
-def single_scenario(scenario: pd.DataFrame, model: FittedModel, agent: int) -> pd.DataFrame:
-    """Return the rows of a scenario for a single question, in the order of time.
-
-    Args:
-        scenario: with the time and the exogenous columns, and the agent if values differ.
-        model: the fitted model.
-        agent: its index.
-
-    Raises:
-        InvalidDataError: the scenario cannot be read, or has no row for the agent.
-    """
-    table = read_scenario(scenario, model)
-    rows = np.flatnonzero(table.agent == agent) if table.by_agent else np.arange(len(scenario))
-    if not len(rows):
-        raise InvalidDataError(f"the scenario has no row of agent {model.agent_ids[agent]!r}")
-    return scenario.iloc[rows[np.argsort(table.times.ticks[rows], kind="stable")]]

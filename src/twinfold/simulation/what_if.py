@@ -197,6 +197,8 @@ def _next_times(asked: Queries, series: pd.Series) -> pd.Series:
         return _like_dates(pd.Series(values), asked, series)
     if asked.times.calendar is not None:
         values = from_counts(values, asked.times.calendar)
+        if values.dtype.kind == "M":
+            return _like_dates(pd.Series(values), asked, series)
     return _like_numbers(values, series, asked.step)
 
 

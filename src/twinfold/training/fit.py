@@ -126,7 +126,8 @@ def fit(
         model = _fit(clean, problem._replace(writer=writer), provenance, log)
         if reserved is not None:
             model = calibrate(model, reserved)
-            log(f"the band is calibrated on {reserved.n_agents} agents that the nets have not seen")
+            who = counted(reserved.n_agents, "agent")
+            log(f"the band is calibrated on {who} that the nets have not seen")
         if writer is not None:
             writer.finish(model)
         log(f"fitted in {time.perf_counter() - begun:.1f} s")
@@ -218,7 +219,7 @@ def _fit(
     log(
         f"{counted(dataset.n_agents, 'agent')}, {counted(len(problem.data), 'transition')}, "
         f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_kind}; "
-        f"{problem.config.members} members"
+        f"{counted(problem.config.members, 'member')}"
     )
     choice = select_model(dataset, problem, log)
     history = choice.candidate.history
@@ -267,8 +268,8 @@ def _train(problem: TrainingContext, candidate: Candidate, log: Log) -> _Trained
         member = fresh_member(problem, normalizer, 0, NO_NETS, linear)
         return _Trained(normalizer, sums, linear, stacked([member]), np.zeros(0))
     log(
-        f"training {config.members} members for {candidate.steps} steps on all {len(rows)} "
-        "transitions"
+        f"training {counted(config.members, 'member')} for {candidate.steps} steps on all "
+        f"{len(rows)} transitions"
     )
     structure, steps = candidate.structure, candidate.steps
     shrinkage, unrolled = candidate.shrinkage, candidate.unrolled

@@ -188,11 +188,12 @@ def _ranges(arrays: Arrays, prefix: str) -> DataRanges:
 def _posterior_arrays(posterior: Posterior) -> dict[str, np.ndarray]:
     prior, evidence, trained, static, values = posterior
     described: dict[str, np.ndarray] = {}
-    if static is not None and values is not None:
+    if static is not None:
         parts = static._replace(curve=None)._asdict().items()
         described = {f"static.{name}": value for name, value in parts if value is not None}
         curve = {} if static.curve is None else static.curve._asdict()
         described |= {f"static.curve.{name}": value for name, value in curve.items()}
+    if values is not None:
         described["static_values"] = values
     arrays = {
         **described,
@@ -248,7 +249,7 @@ def _load_posterior(arrays: Arrays) -> Posterior:
     missing = arrays.get("evidence.missing", np.zeros_like(count))
     values = arrays.get("static_values")
     static = None
-    if values is not None:
+    if "static.weights" in arrays:
         static = StaticPrior(*(arrays.get(f"static.{name}") for name in StaticPrior._fields))  # pyright: ignore[reportArgumentType]
         if "static.curve.degree" in arrays:
             parts = (arrays[f"static.curve.{name}"] for name in StaticCurve._fields)

@@ -199,7 +199,8 @@ _OPTIONAL = {
         "goal.end.random": Entry("Y R"),
         "goal.end.weights": Entry("G"),
     },
-    "static": {
+    "static_values": {"static_values": Entry("N C", rule="gaps")},
+    "static.": {
         "static.low": Entry("C"),
         "static.high": Entry("C"),
         "static.centre": Entry("C"),
@@ -208,7 +209,6 @@ _OPTIONAL = {
         "static.weights": Entry("M C r"),
         "static.precision": Entry("M r r", rule="positive definite"),
         "static.explained": Entry(""),
-        "static_values": Entry("N C", rule="gaps"),
     },
     "added.": {
         "added.state_low": Entry("N D", rule="gaps"),

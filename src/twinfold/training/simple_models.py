@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.models.linear import KINDS, WITH_MEMORY, WORDS, Kind, Part, Ratio, ratios, wide_ratios, wider
+from twinfold.models.linear import (
+    KINDS,
+    WITH_MEMORY,
+    WORDS,
+    Kind,
+    Part,
+    Ratio,
+    ratios,
+    wide_ratios,
+    wider,
+)
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trials import Candidate, Trial, Trials
 

@@ -1,6 +1,7 @@
 """Errors that predictions may have, and support by the data.
 
-- ``holdout_evaluation``: predictions of ends of trajectories, beside controls.
+- ``holdout_evaluation``: predictions of ends of trajectories, beside controls; ``column_draws``,
+  ``one_step_residuals``: parts of it.
 - ``controls``: what one would predict without the model.
 - ``conformal``: calibration on reserved agents; ``intervals``: the band that follows.
 - ``support``: how close a question is to the data.

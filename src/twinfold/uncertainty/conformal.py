@@ -25,6 +25,7 @@ import numpy as np
 
 from twinfold.adaptation.adapt import panel_transitions, static_values, with_transitions
 from twinfold.data.ids import match_ids
+from twinfold.data.issues import counted
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
@@ -74,8 +75,8 @@ def split_reserved(
     number = default_reserved(dataset.n_agents) if wanted == "auto" else wanted
     if not 0 <= number < max(dataset.n_agents, 1):
         raise UsageError(
-            f"--reserve {number}: the table has {dataset.n_agents} agents, and at least one must "
-            "be left to learn from"
+            f"--reserve {number}: the table has {counted(dataset.n_agents, 'agent')}, and at least "
+            "one must be left to learn from"
         )
     return reserve(dataset, number, seed) if number else (dataset, None)
 

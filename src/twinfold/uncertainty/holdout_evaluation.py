@@ -24,17 +24,17 @@ from twinfold.data.windows import Windows, split_ends
 from twinfold.metrics import mad_std, trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear_sums import LinearData, linear_data
-from twinfold.models.posterior import Posterior, features_of, gather
+from twinfold.models.posterior import Posterior, gather
 from twinfold.models.rollout import predict_paths, rollout_members
+from twinfold.uncertainty.column_draws import column_draws, column_values
 from twinfold.uncertainty.controls import States, simple_controls
 from twinfold.uncertainty.holdout_statistics import holdout_statistics
 from twinfold.uncertainty.intervals import trajectory_scores, uncalibrated_band
 from twinfold.uncertainty.matched_agents import MatchedAgents, match_agents
+from twinfold.uncertainty.one_step_residuals import one_step_residuals
 from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
-
-_FEATURES = 2**23  # numbers of features held at once
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class HoldoutResult(NamedTuple):
         redrawn: under actions all of which are drawn at random.
         redrawn_columns: under actions of which one column is, by column; empty if there is a single
             one, or if that was not asked for.
-        steady: ``(S,)``, whether the agent's recorded actions never vary, before its end or in it.
+        steady: ``(S, C)``, which columns of the agent's recorded actions never vary, before its end
+            or in it.
     """
 
     match: MatchedAgents
@@ -154,11 +155,14 @@ def evaluate_holdout(
     )
     predicted |= _model_controls(seen, ends, drawn, np.random.default_rng((seed, 14)))
     others = [(drawn, predicted["other actions"])]
-    others += _by_column(seen, ends, drawn) if columns else []
+    if columns:
+        rng = np.random.default_rng((seed, 15))
+        alone = column_draws(seen.action_code, ends.action, ends.mask, drawn, rng)
+        others += [(action, _rolled(seen, ends, action)) for action in alone]
     redrawn = [_redrawn(seen, ends, middle, *pair) for pair in others]
     by_horizon = _by_horizon(model, ends, predicted | {"model": middle})
     overall = {name: _overall(values, _shares(ends)) for name, values in by_horizon.items()}
-    rmse, residual = overall.pop("model"), _residuals(seen, ends)
+    rmse, residual = overall.pop("model"), one_step_residuals(seen, ends)
     scores = trajectory_scores(error, width, ends.mask, _counted(ends))
     return HoldoutResult(
         match=match,
@@ -295,39 +299,39 @@ def _model_controls(
 ) -> dict[str, Floats]:
     """Return predictions without the agent, or without its actions, ``(S, H, D)`` each."""
     prior = seen.posterior.prior
-    members, norm, index = seen.members, seen.normalizer, ends.agent
-
-    def rolled(stack: Any, agent: NDArray[Any], action: NDArray[Any]) -> Floats:
-        return trimmed_mean(rollout_members(stack, norm, agent, ends.start, action, ends.known))
-
+    members, index = seen.members, ends.agent
     average = eqx.tree_at(lambda m: m.agents, members, on_device(prior.mean[:, None]))
     # Every agent takes the place of another: a random circle, no agent its own neighbour.
     circle = rng.permutation(len(index))
     other = np.empty_like(index)
     other[circle] = index[np.roll(circle, 1)]
     return {
-        "average agent": rolled(average, np.zeros_like(index), ends.action),
-        "another agent": rolled(members, other, ends.action),
-        "other actions": rolled(members, index, drawn),
+        "average agent": _rolled(seen, ends, ends.action, average, np.zeros_like(index)),
+        "another agent": _rolled(seen, ends, ends.action, members, other),
+        "other actions": _rolled(seen, ends, drawn),
     }
 
 
-def _by_column(
-    seen: FittedModel, ends: Windows, drawn: NDArray[Any]
-) -> list[tuple[NDArray[Any], Floats]]:
-    """Actions of which one column is drawn at random, and what is predicted; by column."""
-    width = ends.action.shape[2] if ends.action.ndim == 3 else 1
-    if width == 1 or seen.roles.mixed:  # a level with another's amount may be nothing that occurs
-        return []
-    pairs = []
-    for column in range(width):
-        action = ends.action.copy()
-        action[..., column] = drawn[..., column]
-        paths = rollout_members(
-            seen.members, seen.normalizer, ends.agent, ends.start, action, ends.known
-        )
-        pairs.append((action, trimmed_mean(paths)))
-    return pairs
+def _rolled(
+    seen: FittedModel,
+    ends: Windows,
+    action: NDArray[Any],
+    members: Any = None,
+    agent: NDArray[Any] | None = None,
+) -> Floats:
+    """Return what is predicted of the ends under some actions, ``(S, H, D)``.
+
+    Args:
+        seen: the model.
+        ends: where predictions start.
+        action: ``(S, H, ...)``.
+        members: in place of the model's.
+        agent: ``(S,)``, in place of the ends' agents.
+    """
+    members = seen.members if members is None else members
+    agent = ends.agent if agent is None else agent
+    paths = rollout_members(members, seen.normalizer, agent, ends.start, action, ends.known)
+    return trimmed_mean(paths)
 
 
 def _alike(model: FittedModel, one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
@@ -346,45 +350,17 @@ def _share_alike(
 
 
 def _steady(seen: FittedModel, before: Transitions, ends: Windows) -> NDArray[np.bool_]:
-    """Return whether all of an agent's actions are the same, ``(S,)``."""
-    first = ends.action[:, :1]
-    same = _alike(seen, ends.action, np.broadcast_to(first, ends.action.shape))
-    steady = np.all(same | ~ends.mask, axis=1)
+    """Return which columns of an agent's actions never vary, ``(S, C)``."""
+    values, past = (column_values(seen, part.action) for part in (ends, before))
+    first = values[:, :1]
+    steady = np.all((np.abs(values - first) <= HOLDOUT.alike) | ~ends.mask[..., None], axis=1)
     place = np.full(len(seen.agent_ids), -1)
     place[ends.agent] = np.arange(len(ends.agent))
     row = place[before.agent]
     known = row >= 0
-    other = ~_alike(seen, before.action[known], first[row[known], 0])
-    steady[row[known][other]] = False
+    other = np.abs(past[known] - first[row[known], 0]) > HOLDOUT.alike
+    np.logical_and.at(steady, row[known], ~other)
     return steady
-
-
-def _residuals(seen: FittedModel, ends: Windows) -> Floats:
-    """One-step residuals in units of the noise, robust over members, ``(S, H, D)``."""
-    norm, mask = seen.normalizer, ends.mask
-    prior = seen.posterior.prior
-    state = ends.before[mask]
-    weight = None if ends.weight is None else ends.weight[mask]
-    action, after = ends.action[mask], ends.next_state[mask]
-    agent = np.broadcast_to(ends.agent[:, None], mask.shape)[mask]
-    factors = np.asarray(seen.members.agents, np.float64)
-    out = np.empty(after.shape)
-    size = max(64, _FEATURES // (seen.n_members * after.shape[1] * seen.members.rank))
-    for first in range(0, len(out), size):
-        part = slice(first, first + size)
-        features = features_of(seen.members, norm, state[part], action[part])
-        predicted = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[part]])
-        # A member that diverged does not count.
-        known = np.isfinite(predicted).all(axis=(1, 2))
-        middle = np.median(predicted[known] if known.any() else predicted, axis=0)
-        out[part] = norm.encode_target(state[part], after[part]) - middle
-    found = np.full((*mask.shape, after.shape[1]), np.nan)
-    there = prior.at_wall(norm.encode_state(ends.truth[mask]))
-    usual, at_walls = (np.median(noise, axis=0) for noise in (prior.noise, prior.limit_noise))
-    found[mask] = out / np.where(there[:, None], at_walls, usual)
-    if weight is not None:  # noise is larger by what is filled in where a step starts
-        found[mask] *= np.sqrt(np.where(weight > 0, weight, np.nan))
-    return found
 
 
 def _counted(ends: Windows) -> NDArray[np.bool_] | None:

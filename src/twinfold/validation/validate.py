@@ -243,7 +243,7 @@ def _described(
 ) -> list[Check]:
     """Check that new agents are known by their static columns, as the reserved agents were."""
     values = found.model.posterior.values
-    if values is None:
+    if values is None or found.model.posterior.static is None:
         return []
     new = ~found.match.known
     bare = np.flatnonzero(new & np.isnan(values).all(axis=1))

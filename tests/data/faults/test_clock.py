@@ -57,7 +57,10 @@ def test_other_repeated_times_are_no_change_of_the_clock() -> None:
 def test_weekends_are_said() -> None:
     for zone in (None, "Asia/Tokyo", "America/Los_Angeles"):
         days = pd.bdate_range("2026-01-05", periods=20, tz=zone)
-        explained = "3 of 3 are weekends, from a Friday to the Monday after"
+        explained = (
+            "3 of 3 are weekends, from a Friday to the Monday after (--calendar business counts "
+            "working days)"
+        )
         assert check(table(days), ROLES, time_step="regular").warnings[0].endswith(explained)
         long = table(pd.bdate_range("2026-01-05", periods=200, tz=zone))
         assert f"of the unusual steps {explained.replace('3', '39')}" in check(long, ROLES).warnings

@@ -31,7 +31,11 @@ def gap_words(before: Dates, after: Dates, step: float) -> str:
     found = [
         f"{hits.sum()} of {len(hits)} are {what}"
         for hits, what in (
-            (weekends(before, after), "weekends, from a Friday to the Monday after"),
+            (
+                weekends(before, after),
+                "weekends, from a Friday to the Monday after (--calendar business counts working "
+                "days)",
+            ),
             (
                 skipped_hours(before, after, step),
                 "the hour that clocks skip in spring: give --time-zone, such as Europe/Berlin, or "
