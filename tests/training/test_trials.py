@@ -22,9 +22,10 @@ from twinfold.models.rollout import rollout_members
 from twinfold.training import model_selection
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.fit import fit
+from twinfold.training.folds import cut_folds
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
-from twinfold.training.trials import Candidate, Trials, cut_folds
+from twinfold.training.trials import Candidate, Trials
 
 ROLES = {
     "agent": "id",
