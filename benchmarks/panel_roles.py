@@ -68,13 +68,12 @@ def run(read: AsItIs, seed: int, records: Path) -> None:
     frame = read.panel.frame()
     cut = cut_frame(frame, read.panel, seed)
     old = {"controls": measure_controls, "twinfold": measure_twinfold}
-    work: dict[str, Callable[[], Record]] = {
-        "own roles": lambda: measure_own_roles(read, *cut, seed)
-    }
-    for model, measure in old.items():
-        work[model] = lambda measure=measure: measure(read.panel, *cut, seed, {})
+    work: dict[str, Callable[[], Record]] = {}
     if read.panel.name == "Remifentanil":
         work["clinic"] = lambda: measure_clinic(read, frame, seed)
+    work["own roles"] = lambda: measure_own_roles(read, *cut, seed)
+    for model, measure in old.items():
+        work[model] = lambda measure=measure: measure(read.panel, *cut, seed, {})
     for model, measure in work.items():
         identity: Record = {"panel": read.panel.name, "seed": seed, "model": model}
         if model == "twinfold":

@@ -150,7 +150,7 @@ def _clinic(found: _Records) -> str:
     text = (
         f"**Remifentanil as a clinic would ask.** {NEW_PATIENTS} new patients, drawn by seed, "
         f"known by {KNOWN_MINUTES:.0f} minutes, {AHEAD_MINUTES:.0f} minutes ahead under the "
-        "infusion that was given; the RMSE of all values together, in standard deviations of the log "
+        "infusion that was given; the RMSE of all values, in standard deviations of the log "
         "concentration. *Two compartments* is a population model that knows the pharmacology "
         "(`benchmarks/panel_infusion.py`), fitted to the same other patients. The goal was "
         f"{GOAL}; it is reached in {reached} of {len(errors)} draws.\n\n"

@@ -236,7 +236,8 @@ def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
     assert data.memory is not None
     assert data.known is not None
     inside = data.step > 0
-    change = (data.state - np.roll(data.state, 1, axis=0)) / np.roll(data.known, 1, axis=0)
+    length = np.roll(data.known, 1, axis=0)
+    change = (data.state - np.roll(data.state, 1, axis=0)) * length / (length**2 + 0.25)
     np.testing.assert_allclose(data.memory[inside], change[inside])
     model = fit(panel, LINEAR.model_copy(update={"history": 2}))
     row = TABLE.groupby("id").cumcount()
