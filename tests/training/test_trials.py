@@ -16,8 +16,8 @@ from twinfold.adaptation.adapt import adapt, forget
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.fitted_model import FittedModel
 from twinfold.models.factor_model import Structure
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
 from twinfold.training import model_selection
