@@ -221,13 +221,14 @@ def measure_own_roles(
             "agents": [_short(value, 3) for value in errors],
             "band": twin.band_record(twin.Predicted(states, lower, upper), windows, sd),
         }
-    if read.panel.name == "Remifentanil":
-        record["halved"] = halved(model, read, train, table)
     return record
 
 
 def halved(model: twinfold.FittedModel, read: AsItIs, train: pd.DataFrame, table: Any) -> Record:
-    """Return what half the infusion would do by the model, and by Minto's, to log concentration."""
+    """Return what half the infusion would do by the model, and by Minto's, to log concentration.
+
+    Asked of the patients of ``train``, a table in the old roles, whom the model knows.
+    """
     from panel_effects import halved_infusion
 
     def half(rows: Any) -> Any:
@@ -281,7 +282,13 @@ def measure_clinic(read: AsItIs, frame: pd.DataFrame, seed: int) -> Record:
         name: _short(np.sqrt(np.mean((np.concatenate(found) - truth) ** 2)) / sd)
         for name, found in states.items()
     }
-    return {"errors": errors, "values": len(truth), "history": model.history}
+    return {
+        "errors": errors,
+        "values": len(truth),
+        "history": model.history,
+        "chosen": twin.chosen_record(model),
+        "halved": halved(model, read, train, table),
+    }
 
 
 def clinic_windows(read: AsItIs, frame: Any, new: set[Any]) -> list[Window]:

@@ -159,7 +159,7 @@ def _clinic(found: _Records) -> str:
 
 
 def _halved(found: _Records) -> str:
-    told = {key: record["halved"] for key, record in found.own.items() if "halved" in record}
+    told = {key: record["halved"] for key, record in found.clinic.items() if "halved" in record}
     if not told:
         return ""
     middle: Callable[[str, Record], float] = lambda name, one: float(np.median(one[name]))  # noqa: E731
@@ -187,8 +187,8 @@ def _halved(found: _Records) -> str:
         f"patients within a factor of {FACTOR}",
     ]
     text = (
-        "**Half of the infusion**, from a patient's third sample on (as under *Effects of changed "
-        "actions*, where the old roles are): median effect on the log concentration after up to "
-        "six samples.\n\n"
+        "**Half of the infusion**, from a known patient's third sample on (as under *Effects of "
+        "changed actions*, where the old roles are): median effect on the log concentration after "
+        "up to six samples.\n\n"
     )
     return text + markdown(head, rows)

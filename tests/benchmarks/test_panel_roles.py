@@ -119,10 +119,10 @@ def test_the_section_says_where_own_roles_lose(lib: Any) -> None:
     errors = dict.fromkeys(("persistence", "pooled ARX", "mixed ARX", "old roles"), 0.9)
     errors |= {"own roles": 0.2, "two compartments": 0.16}
     own = [
-        of("Remifentanil", "own roles", 0.5, halved=halved),
+        of("Remifentanil", "own roles", 0.5),
         of("Cigar", "own roles", 1.5),
         {"panel": "Remifentanil", "seed": 0, "model": "clinic", "errors": errors, "values": 99,
-         "history": 4},
+         "history": 4, "halved": halved},
         {"panel": "Remifentanil", "seed": 1, "model": "clinic", "history": 1, "values": 98,
          "errors": errors | {"own roles": 0.3}},
     ]  # fmt: skip
