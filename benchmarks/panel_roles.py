@@ -54,14 +54,15 @@ def main() -> None:
     )
     parser.add_argument("--panel", action="append", choices=list(READ))
     parser.add_argument("--seed", action="append", type=int, help="0, 1 and 2 if left out")
+    parser.add_argument("--model", action="append", help="clinic, own roles, controls, twinfold")
     parser.add_argument("--records", type=Path, default=RECORDS)
     given = parser.parse_args()
     for name in given.panel or READ:
         for seed in given.seed or SEEDS:
-            run(READ[name], seed, given.records)
+            run(READ[name], seed, given.records, given.model)
 
 
-def run(read: AsItIs, seed: int, records: Path) -> None:
+def run(read: AsItIs, seed: int, records: Path, only: Sequence[str] | None = None) -> None:
     """Run what has no record yet: in the old roles, in their own, and the clinic's question."""
     from panels import measure_controls, measure_twinfold
 
@@ -79,7 +80,8 @@ def run(read: AsItIs, seed: int, records: Path) -> None:
         if model == "twinfold":
             identity["settings"] = {}
         there = [*lines(records), *lines(OLD_RECORDS)]
-        if any(identity.items() <= record.items() for record in there):
+        done = any(identity.items() <= record.items() for record in there)
+        if done or (only and model not in only):
             continue
         with records.open("a", encoding="utf-8") as file:
             file.write(json.dumps(identity | measure()) + "\n")
@@ -246,15 +248,16 @@ def halved(model: twinfold.FittedModel, read: AsItIs, train: pd.DataFrame, table
     }
 
 
-def measure_clinic(read: AsItIs, frame: pd.DataFrame, seed: int) -> Record:
+def measure_clinic(read: AsItIs, frame: Any, seed: int) -> Record:
     """Return errors of new patients known by 11 minutes, 28 minutes ahead, all values together."""
     import panel_twinfold as twin
     from panel_controls import fit_controls
     from panel_infusion import Patient, fit_population
 
-    panel, table = read.panel, read.load()
+    panel = read.panel
+    table: Any = read.load()
     ids = np.unique(np.asarray(table[read.agent]))
-    new = set(np.random.default_rng(seed).permutation(ids)[:NEW_PATIENTS])
+    new = list(np.random.default_rng(seed).permutation(ids)[:NEW_PATIENTS])
     windows = clinic_windows(read, frame, new)
     asked = stretches(read, table, windows)
     model = learn(read, table[~table[read.agent].isin(new)], seed)
@@ -291,7 +294,7 @@ def measure_clinic(read: AsItIs, frame: pd.DataFrame, seed: int) -> Record:
     }
 
 
-def clinic_windows(read: AsItIs, frame: Any, new: set[Any]) -> list[Window]:
+def clinic_windows(read: AsItIs, frame: Any, new: list[Any]) -> list[Window]:
     """Return the windows of new patients: what is sampled from 11 to 39 minutes."""
     panel = read.panel
     loaded: Any = read.panel.load()
