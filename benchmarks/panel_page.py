@@ -62,8 +62,8 @@ user can do.
 """
 
 
-def page(records: Sequence[Record]) -> str:
-    """Return the page in Markdown."""
+def page(records: Sequence[Record], own_roles: str = "") -> str:
+    """Return the page in Markdown; ``own_roles`` is a section of ``panel_roles_page``."""
     table = _Records(records)
     parts = [
         INTRO,
@@ -80,6 +80,7 @@ def page(records: Sequence[Record]) -> str:
         _verdicts(table),
         "## Effects of changed actions\n",
         _effects(table),
+        own_roles,
         "## The panels\n",
         _panels(),
     ]
@@ -114,16 +115,16 @@ class _Records:
         return [(self.controls[p, s], ours.get((p, s))) for _, s, p in keys]
 
 
-def _geometric(values: Iterable[float]) -> float | None:
+def geometric(values: Iterable[float]) -> float | None:
     found = list(values)
     return float(np.exp(np.mean(np.log(np.maximum(found, 1e-9))))) if found else None
 
 
-def _cell(value: float | None, digits: int = 2) -> str:
+def cell(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
@@ -157,13 +158,13 @@ def _headline(table: _Records) -> str:
 
     def twin(panels: Any, kind: str, against: str, memory: bool = False) -> str:
         found = _ratios(table.rows(panels, memory), kind, against)
-        return _cell(_geometric(value for values in found.values() for value in values))
+        return cell(geometric(value for values in found.values() for value in values))
 
     def worse(panels: Any, kind: str) -> str:
         found = _ratios(table.rows(panels), kind, "persistence")
         if not found:
             return "–"
-        count = sum((_geometric(values) or 0) > WORSE for values in found.values())
+        count = sum((geometric(values) or 0) > WORSE for values in found.values())
         return f"{count} of {len(found)}"
 
     line("**twinfold**", lambda panels, kind: f"**{twin(panels, kind, 'persistence')}**")
@@ -173,18 +174,18 @@ def _headline(table: _Records) -> str:
 
         def control(panels: Any, kind: str, name: str = name) -> str:
             ratios = (_to_persistence(c, kind, name) for c, _ in table.rows(panels))
-            return _cell(_geometric(ratios))
+            return cell(geometric(ratios))
 
         line(name, control)
 
     def best(panels: Any, kind: str) -> str:
         pairs = table.rows(panels)
-        return _cell(_geometric(_to_persistence(c, kind, c[kind]["best"]) for c, _ in pairs))
+        return cell(geometric(_to_persistence(c, kind, c[kind]["best"]) for c, _ in pairs))
 
     line("best control, picked afterwards", best)
     line("twinfold over the best control", lambda panels, kind: twin(panels, kind, "best"))
     line("panels where twinfold is worse than no change by over 2 %", worse)
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _columns(table: _Records) -> list[str]:
@@ -203,7 +204,7 @@ def _losses(table: _Records) -> str:
         for kind, agents in KINDS.items():
             found = _ratios(table.rows([*MAIN, *FURTHER]), kind, against)
             limit = WORSE if against == "persistence" else CLOSE
-            lost = {name: _geometric(values) or 0.0 for name, values in found.items()}
+            lost = {name: geometric(values) or 0.0 for name, values in found.items()}
             told = [
                 f"{name} ({value:.2f})"
                 for name, value in sorted(lost.items(), key=lambda item: -item[1])
@@ -231,15 +232,15 @@ def _errors(table: _Records, panels: Sequence[Panel]) -> str:
         row = [panel.name, str(first["agents"]), str(first["train_rows"])]
         for kind in KINDS:
             no_change = np.mean([c[kind]["errors"]["persistence"] for c, _ in pairs])
-            best = _geometric(_to_persistence(c, kind, c[kind]["best"]) for c, _ in pairs)
+            best = geometric(_to_persistence(c, kind, c[kind]["best"]) for c, _ in pairs)
             names = [c[kind]["best"] for c, _ in pairs]
             most = max(dict.fromkeys(names), key=names.count)
             ours = _ratios(pairs, kind, "persistence").get(panel.name, [])
             over = _ratios(pairs, kind, "best").get(panel.name, [])
-            row += [_cell(float(no_change)), f"{_cell(best)} ({most})"]
-            row += [_cell(_geometric(ours)), _cell(_geometric(over))]
+            row += [cell(float(no_change)), f"{cell(best)} ({most})"]
+            row += [cell(geometric(ours)), cell(geometric(over))]
         rows.append(row)
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _bands(table: _Records) -> str:
@@ -262,9 +263,9 @@ def _bands(table: _Records) -> str:
             ours = [t["coverage"] for _, t in bands if t]
             theirs = [c["coverage"] for c, _ in bands if c]
             width = [t["width"] / c["width"] for c, t in bands if c and t]
-            row += [_percent(ours), _percent(theirs), _cell(_geometric(width))]
+            row += [_percent(ours), _percent(theirs), cell(geometric(width))]
         rows.append(row)
-    return text + _markdown(head, rows)
+    return text + markdown(head, rows)
 
 
 def _percent(values: Sequence[float]) -> str:
@@ -321,7 +322,7 @@ def _verdicts(table: _Records) -> str:
         f"Of {len(clear)} clear cases, the verdict agrees with the truth in {agreed} and cannot "
         f"tell in {len(clear) - len(told)}.\n\n"
     )
-    return text + summary + _markdown([*head, "without them"], rows)
+    return text + summary + markdown([*head, "without them"], rows)
 
 
 def _verdict(validation: Record) -> str:
@@ -354,7 +355,7 @@ def _effects(table: _Records) -> str:
             cells = [_effect(ours, sign)]
             cells += [_effect([v for row in theirs for v in row[model]], sign) for model in models]
             rows.append([f"{panel.name}: {name}", field, *cells])
-    return text + _markdown(["change", "the field", "twinfold", *models], rows)
+    return text + markdown(["change", "the field", "twinfold", *models], rows)
 
 
 def _effect(values: Sequence[float], sign: int) -> str:
@@ -369,4 +370,4 @@ def _panels() -> str:
         [panel.name, f"`{panel.source}`", panel.about, ", ".join(panel.state)]
         for panel in (*MAIN, *FURTHER)
     ]
-    return _markdown(["panel", "source", "what it is and what was done to it", "state"], rows)
+    return markdown(["panel", "source", "what it is and what was done to it", "state"], rows)

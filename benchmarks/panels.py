@@ -58,7 +58,11 @@ def main() -> None:
         sub.add_argument("--records", type=Path, default=ROOT / "results" / "panels.jsonl")
     given = parser.parse_args()
     if given.command == "table":
-        given.out.write_text(page(read(given.records)), encoding="utf-8")
+        from panel_roles import RECORDS
+        from panel_roles_page import section
+
+        old = read(given.records)
+        given.out.write_text(page(old, section(read(RECORDS), old)), encoding="utf-8")
         return
     names = given.panel or [panel.name for panel in (FURTHER if given.further else MAIN)]
     settings = given.settings | ({"effort": given.effort} if given.effort else {})

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from twinfold.data.memory import turned
+from twinfold.data.memory import per_usual_step, turned
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import hold_out, split_ends
 
@@ -91,3 +91,13 @@ def test_changes_of_angles_go_the_short_way() -> None:
     roles = panel([3], 0).roles
     change = turned(np.array([[4.0, 4.0], [-4.0, -4.0]]), roles)
     np.testing.assert_allclose(change, [[4.0, 4.0 - 2 * np.pi], [-4.0, 2 * np.pi - 4.0]])
+
+
+@given(st.floats(0.01, 30), st.floats(-5, 5))
+def test_a_short_step_says_little_and_a_long_one_its_slope(length: float, change: float) -> None:
+    slope = per_usual_step(change, length)
+    assert abs(slope) <= abs(change / length) + 1e-12
+    if length >= 10:
+        assert slope == pytest.approx(change / length, rel=0.01)
+    # Noise of the two values does not grow without limit as they come close.
+    assert abs(slope) <= abs(change) + 1e-12

@@ -22,6 +22,7 @@ from twinfold import (
     answer,
     fit,
     load_run,
+    save_run,
 )
 from twinfold.models.linear_terms import linear_features
 from twinfold.models.long_steps import in_parts
@@ -143,21 +144,42 @@ def test_a_step_of_no_length_is_no_change_but_for_what_an_action_does_at_once(
     np.testing.assert_allclose(paths, 2.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "nets"])
+@pytest.mark.parametrize(("kind", "start"), [("linear", 2.0), ("nets", 2.0), ("nets", 40.0)])
 def test_folded_for_an_agent_it_predicts_the_same(
-    kind: str, request: pytest.FixtureRequest
+    kind: str, start: float, request: pytest.FixtureRequest
 ) -> None:
     found = request.getfixturevalue("model" if kind == "linear" else "nets")
     stack, actions = found.dynamics(3, known=np.array([0.7])), [0.5, 1.7, 1.0]
     one = jax.tree.map(lambda leaf: leaf[0], eqx.filter(stack, eqx.is_array))
-    carry, states = one.init(jnp.array([2.0])), []
+    carry, states = one.init(jnp.array([start])), []
     for action in actions:
         carry, state = one.step(carry, one.encode(jnp.array([action])))
         states.append(float(state[0]))
     rollout = Simulator(found, 3).rollout(
-        [2.0], actions, lambda line: None, lengths=[0.7 * found.time_step] * 3
+        [start], actions, lambda line: None, lengths=[0.7 * found.time_step] * 3
     )
     np.testing.assert_allclose(rollout.members[0, :, 0], states, rtol=1e-4, atol=1e-5)
+
+
+def test_beyond_the_data_nets_say_what_they_say_at_its_edge(
+    nets: FittedModel, tmp_path: Path
+) -> None:
+    data, norm = PanelDataset.from_frame(PAST, ROLES).transitions(), nets.normalizer
+    inputs = norm.inputs(norm.carry(data.start))
+    save_run(nets, tmp_path / "run")
+    for members in (nets.members, load_run(tmp_path / "run").members):
+        edge = np.asarray(members.edge)
+        np.testing.assert_allclose(edge[:, 0], np.tile(inputs.min(axis=0), (2, 1)), rtol=1e-6)
+        np.testing.assert_allclose(edge[:, 1], np.tile(inputs.max(axis=0), (2, 1)), rtol=1e-6)
+    member = jax.tree.map(lambda leaf: leaf[0], nets.members)
+    low, high = inputs.min(axis=0)[0], inputs.max(axis=0)[0]
+    at = {
+        x: np.asarray(member.features(jnp.array([x, 1.0]), jnp.zeros(1)))
+        for x in (low - 5, low, high, high + 5)
+    }
+    np.testing.assert_allclose(at[low - 5], at[low], rtol=1e-5)
+    np.testing.assert_allclose(at[high + 5], at[high], rtol=1e-5)
+    assert np.abs(at[high] - at[low]).max() > 1e-3
 
 
 def test_linear_features_of_a_step_are_those_on_the_host(model: FittedModel) -> None:
@@ -214,7 +236,8 @@ def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
     assert data.memory is not None
     assert data.known is not None
     inside = data.step > 0
-    change = (data.state - np.roll(data.state, 1, axis=0)) / np.roll(data.known, 1, axis=0)
+    length = np.roll(data.known, 1, axis=0)
+    change = (data.state - np.roll(data.state, 1, axis=0)) * length / (length**2 + 0.25)
     np.testing.assert_allclose(data.memory[inside], change[inside])
     model = fit(panel, LINEAR.model_copy(update={"history": 2}))
     row = TABLE.groupby("id").cumcount()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from twinfold.data.windows import Windows
+from twinfold.training.folds import Fold
 from twinfold.training.holdout_band import error_by_horizon, held_out_band
-from twinfold.training.trials import Fold
 
 
 def fold_of(next_state: Any, mask: Any, scale: Any = 1.0, angles: tuple[int, ...] = ()) -> Fold:

@@ -19,10 +19,12 @@ from twinfold.models.factor_model import Structure, init_factor_model
 from twinfold.models.rollout import rollout_members
 from twinfold.training.ensemble import TrainingContext, stacked
 from twinfold.training.fit import fit
-from twinfold.training.trials import Candidate, Trial, Trials, cut_folds, held_out_noise
+from twinfold.training.folds import cut_folds
+from twinfold.training.trials import Candidate, Trial, Trials, held_out_noise
 
 trials_module: Any = importlib.import_module("twinfold.training.trials")
 choose_module: Any = importlib.import_module("twinfold.training.model_selection")
+search_module: Any = importlib.import_module("twinfold.training.net_search")
 
 # The one-standard-error rule
 
@@ -41,8 +43,8 @@ def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structur
     ]
     options = OPTIONS[: len(logs)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choose_module, "structures", lambda *args: options)
-        return choose_module._structure(trials, FitConfig(), Candidate(None), lambda line: None)
+        patch.setattr(search_module, "structures", lambda *args: options)
+        return search_module._structure(trials, FitConfig(), Candidate(None), lambda line: None)
 
 
 NONE, LARGE, SLIGHT = [0.0] * 6, [0.3, 0.2] * 3, [0.3, -0.2] * 3

@@ -13,6 +13,7 @@ from twinfold.config import FitConfig
 from twinfold.data.windows import Windows
 from twinfold.models.factor_model import Structure
 from twinfold.models.linear import ALIKE, Part
+from twinfold.training.folds import Fold
 from twinfold.training.selection_record import (
     chosen_lines,
     described,
@@ -20,7 +21,7 @@ from twinfold.training.selection_record import (
     held_out_line,
     validation_record,
 )
-from twinfold.training.trials import Candidate, Fold, Trial
+from twinfold.training.trials import Candidate, Trial
 
 NETS = Structure(joint=True, rank=4)
 CONFIG = FitConfig(band=0.9)
@@ -55,8 +56,7 @@ def test_what_is_held_out_is_counted_and_said() -> None:
     counts = held_out_counts(FOLDS)
     assert list(counts.values()) == [13, 3, 3, 5, 2]
     assert held_out_line(counts) == (
-        "the last 13 transitions of 3 agents are held out, at 2 places in time, predicted up to 3 "
-        "steps ahead"
+        "the last 13 transitions of 3 agents are held out, in 2 cuts, predicted up to 3 steps ahead"
     )
     assert "places" not in held_out_line(held_out_counts(FOLDS[:1]))
 

@@ -16,15 +16,17 @@ from twinfold.adaptation.adapt import adapt, forget
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
+from twinfold.models.factor_model import Structure
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
 from twinfold.training import model_selection
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.fit import fit
+from twinfold.training.folds import cut_folds
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
-from twinfold.training.trials import Candidate, Trials, cut_folds
+from twinfold.training.trials import Candidate, Trials, as_used
 
 ROLES = {
     "agent": "id",
@@ -302,3 +304,24 @@ def test_a_model_without_memory_among_those_with_one_is_the_same() -> None:
         assert again is not None
         np.testing.assert_allclose(again.shared[kept], plain.shared, atol=1e-9)
         assert not np.delete(again.shared, kept, axis=0).any()
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_several_nets_decide_where_times_are_uneven(uneven: bool) -> None:
+    frame: Any = springs(12, 9).to_frame()
+    if uneven:
+        frame["t"] = frame["t"] ** 1.5
+    data = PanelDataset.from_frame(frame, ROLES)
+    assert data.uneven == uneven
+    config = FitConfig(validation_members=1, behaviour_steps=0, state_net=(8,))
+    problem = TrainingContext.of(data, data.transitions(), config)
+    trials = Trials(problem, cut_folds(data, problem))
+    alone = trials.nets([Candidate("pooled", Structure(False, 2), 20, 1.0)], config, "alone")[0]
+    together = as_used(trials, alone)
+    assert (together is alone) != uneven
+    assert together.candidate == alone.candidate
+    assert together.config is config
+    if uneven:
+        assert np.abs(together.paths[0] - alone.paths[0]).max() > 1e-6
+        single = config.model_copy(update={"members": 1})
+        assert as_used(trials, alone._replace(config=single)).config is single

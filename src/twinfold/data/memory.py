@@ -5,6 +5,7 @@ Axes: K rows, D state columns, m changes, E known inputs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,22 @@ from twinfold.data.angles import wrap
 from twinfold.data.roles import Roles
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """What decides how changes are remembered where times are uneven.
+
+    Attributes:
+        short: length, in usual steps, below which a step says little of how fast a state changes:
+            its change is mostly noise of the two values, which a division by the length blows up.
+    """
+
+    short: float = 0.5
+
+
+MEMORY = MemorySettings()
+"""Those of every fit."""
 
 
 def with_memory(state: Floats, memory: Floats | None, known: Floats | None = None) -> Floats:
@@ -41,6 +58,20 @@ def turned(change: Floats, roles: Roles) -> Floats:
         d = roles.state.index(name)
         change[..., d] = wrap(change[..., d])
     return change
+
+
+def per_usual_step(change: Any, length: Any) -> Any:
+    """Return changes over steps of some length as those of a usual step.
+
+    Of a change c over a step h, c h / (h^2 + short^2): the change by length where the step is long,
+    and nothing where it is so short that the change is that of the noise alone (the slope that is
+    the most likely one where slopes vary by as much as noise makes of steps of length ``short``).
+
+    Args:
+        change: ``(..., D)``.
+        length: ``(..., 1)``, in usual steps.
+    """
+    return change * (length / (length**2 + MEMORY.short**2))
 
 
 def changes_before(
@@ -71,6 +102,6 @@ def changes_before(
         now, before = np.where(there, rows - back + 1, 0), np.where(there, rows - back, 0)
         change = turned(state[now] - state[before], roles)
         if length is not None:
-            change = change / length[before, None]
+            change = per_usual_step(change, length[before, None])
         found.append(np.where(there[:, None], change, np.nan))
     return np.concatenate(found, axis=1)

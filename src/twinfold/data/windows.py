@@ -167,6 +167,7 @@ def hold_out(
     max_windows: int = 400,
     few_agents: int = 5,
     history: int = 1,
+    among: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.bool_], Windows]:
     """Keep the last part of some agents' data from training.
 
@@ -190,6 +191,7 @@ def hold_out(
         max_windows: most windows returned.
         few_agents: fewest agents to choose, if there are as many.
         history: rows that a model reads; the windows have its memory.
+        among: numbers of the agents that the share is one of; None for all.
 
     Returns:
         ``(K,)`` bool, True where a transition of ``dataset.transitions()`` is for training; and
@@ -206,7 +208,8 @@ def hold_out(
     data = dataset.transitions(history)
     whole = np.bincount(data.agent, minlength=dataset.n_agents)
     counts = np.ceil(origin * whole).astype(np.int64)
-    chosen, held = _choose(counts, share, suffix, (min_prefix, min_suffix), few_agents, rng)
+    able = counts if among is None else np.where(np.isin(np.arange(len(whole)), among), counts, 0)
+    chosen, held = _choose(able, share, suffix, (min_prefix, min_suffix), few_agents, rng)
 
     # Transitions are sorted by agent and time: the last `held` of each chosen agent go.
     take = np.zeros(dataset.n_agents, np.int64)

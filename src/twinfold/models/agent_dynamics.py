@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twinfold.models.dynamics import Dynamics
-from twinfold.models.factor_model import ACTIVATIONS, FactorModel, Layer, action_code
+from twinfold.models.factor_model import ACTIVATIONS, FactorModel, Layer, action_code, within
 from twinfold.models.linear_terms import linear_features
 from twinfold.models.normalizer import Normalizer
 
@@ -43,6 +43,7 @@ class AgentDynamics(Dynamics):
             latest first; None for a model without memory.
         known: ``(E,)``, standardised known inputs, which stay as they are, or ``(T, E)``, those of
             every step, of which the last stay; None without any.
+        edge: ``(2, I)``, of the inputs that the nets read, as ``FactorModel.edge``.
     """
 
     normalizer: Normalizer
@@ -58,6 +59,7 @@ class AgentDynamics(Dynamics):
     linear: Float[Array, "q D"] | None = None
     memory: Float[Array, " m"] | None = None
     known: Float[Array, "... E"] | None = None
+    edge: Float[Array, "2 I"] | None = None
 
     def init(self, state: Float[Array, " D"]) -> Any:
         """The standardised state, the changes before it, and the known inputs."""
@@ -162,7 +164,7 @@ class AgentDynamics(Dynamics):
     def _net_change(self, inputs: Array, code: Array, n_state: int) -> Array:
         activate = ACTIVATIONS[self.activation]
         first, *others = self.state_layers
-        before = first.unrolled(inputs)
+        before = first.unrolled(within(inputs, self.edge))
         hidden = activate(before + code if self.joint else before)
         for layer in others:
             hidden = activate(layer(hidden))
@@ -222,4 +224,5 @@ def fold(
         linear=linear,
         memory=jnp.zeros(normalizer.n_memory) if normalizer.history > 1 else None,
         known=known,
+        edge=member.edge,
     )

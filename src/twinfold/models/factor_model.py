@@ -116,6 +116,9 @@ class FactorModel(eqx.Module):
         linear: the fixed columns; None for none.
         uneven: whether times are uneven: the last of the inputs is then the length of the step, and
             Z goes to zero with it, but for what an action does at once.
+        edge: ``(2, I)``, the least and the largest inputs of the training data: beyond them the
+            nets say what they say at the edge, and the linear terms alone go on. None, for nets
+            that go on by themselves, where times are even.
     """
 
     agents: Float[Array, "N r"]
@@ -127,6 +130,7 @@ class FactorModel(eqx.Module):
     joint: bool = eqx.field(static=True, default=False)
     linear: LinearTerms | None = None
     uneven: bool = eqx.field(static=True, default=False)
+    edge: Float[Array, "2 I"] | None = None
 
     @property
     def rank(self) -> int:
@@ -158,7 +162,8 @@ class FactorModel(eqx.Module):
         """The nets' terms alone."""
         code = self.action_factors(action)
         shift = code if self.joint else 0.0
-        z = self.head(hidden_layers(self.state_layers, inputs, self.activation, shift))
+        read = within(inputs, self.edge)
+        z = self.head(hidden_layers(self.state_layers, read, self.activation, shift))
         z = z.reshape(-1, self.rank - self.n_fixed)
         z = z if self.joint else z * code
         return z * inputs[-1] if self.uneven else z
@@ -173,6 +178,11 @@ class FactorModel(eqx.Module):
     ) -> Float[Array, " D"]:
         """Predicted standardised target for an agent with the given factors u."""
         return self.features(inputs, action) @ factors
+
+
+def within(inputs: Array, edge: Array | None) -> Array:
+    """Return the inputs that nets read, ``(I,)``: none beyond the ``edge``, ``(2, I)``."""
+    return inputs if edge is None else jnp.clip(inputs, edge[0], edge[1])
 
 
 def hidden_layers(

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinfold.data.angles import wrap
+from twinfold.data.memory import per_usual_step
 from twinfold.utils.device import on_device
 
 
@@ -222,8 +223,7 @@ class Normalizer:
         if self.history > 1:
             change = (standard - carry[..., :n_state]) * self.state_scale
             if self.uneven:
-                length = carry[..., -1:]
-                change = change / xp.where(length > 0, length, 1.0)  # 0 beyond a trajectory's end
+                change = per_usual_step(change, carry[..., -1:])
             change = (change - self.change_mean) / self.change_scale
             parts += [change, carry[..., n_state : self.n_memory]]
         if self.n_known:

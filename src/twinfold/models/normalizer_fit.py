@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from twinfold.data.angles import wrap
+from twinfold.data.memory import per_usual_step
 from twinfold.data.table_settings import TABLE
 from twinfold.data.transitions import Transitions
 from twinfold.models.normalizer import NORMALIZER, Normalizer, difference_of
@@ -58,7 +59,7 @@ def fit_normalizer(
     plain = difference_of(data.state, data.next_state, np.ones(len(mean)), angles)
     plain = np.where(paired, plain, np.nan)
     if uneven and data.known is not None:
-        plain = plain / data.known[:, -1:]
+        plain = per_usual_step(plain, data.known[:, -1:])
     change_mean, change_scale = _moments(plain, state, NORMALIZER.still * scale)
     n_memory = 0 if data.memory is None else data.memory.shape[1]
     low, high = _limits(next_state)

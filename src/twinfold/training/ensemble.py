@@ -167,7 +167,11 @@ def train_members(
     )
 
     def init(job: MemberJob) -> FactorModel:
-        return fresh_member(problem, normalizer, job.member, job.structure, linear)
+        fresh = fresh_member(problem, normalizer, job.member, job.structure, linear)
+        if not normalizer.uneven:
+            return fresh
+        edge = jnp.stack([train_data.inputs[rows].min(axis=0), train_data.inputs[rows].max(axis=0)])
+        return eqx.tree_at(lambda m: m.edge, fresh, edge, is_leaf=lambda x: x is None)
 
     unroll = None
     if any(job.unrolled for job in jobs):

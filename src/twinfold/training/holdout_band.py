@@ -7,8 +7,8 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.training.folds import Fold
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.trials import Fold
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ same, whether the agent is easy or hard.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,19 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.factor_model import Structure, structures
 from twinfold.models.linear import KINDS, WORDS, Kind
-from twinfold.training.ensemble import TrainingContext, unbroken
+from twinfold.training.ensemble import TrainingContext
+from twinfold.training.folds import cut_folds
 from twinfold.training.holdout_band import held_out_band
-from twinfold.training.recipes import CONTACT, FINE, followed
+from twinfold.training.net_search import (
+    Tried,
+    beside_nets,
+    best_nets,
+    ladder,
+    lengths_of,
+    noiseless,
+    options_of,
+)
 from twinfold.training.selection_record import (
     chosen_lines,
     held_out_counts,
@@ -36,15 +44,11 @@ from twinfold.training.selection_record import (
     validation_record,
 )
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.simple_models import best_simple, simplest, standard_error, with_memory
-from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, cut_folds
+from twinfold.training.simple_models import best_simple, simplest, with_memory
+from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, as_used
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
-
-
-Tried: TypeAlias = tuple[Trial, list[Trial], list[dict[str, Any]]]
-"""The best nets, all that were trained, and the structures that were compared."""
 
 
 class Choice(NamedTuple):
@@ -118,7 +122,7 @@ def _with_memory(
     """
     problem = trials.problem
     alike = len(problem.data) >= SELECTION.handful and problem.config.linear == "auto"
-    if not alike or chosen.mean <= SELECTION.low_noise * idle.mean:
+    if not alike or noiseless(trials, chosen, idle):
         return chosen, []
     # No transition has more rows before it than these.
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
@@ -137,9 +141,9 @@ def _with_memory(
         best, more = _nets_with_memory(trials, longer, idle, best, log)
         return best, [simple, *more]
     log(f"the last {other.problem.history} rows say what one row does not: going on with them")
-    if not _options(problem)[0].rank:
+    if not options_of(problem)[0].rank:
         return simple, [simple]
-    nets, more, _ = _nets(other, simple, idle, log)
+    nets, more, _ = best_nets(other, simple, idle, log)
     return _either(trials, simple, nets, log), [simple, *more]
 
 
@@ -159,26 +163,23 @@ def _nets_with_memory(
         log: receives one line per thing worth knowing.
     """
     config = trials.problem.config
-    if not longer or not _options(trials.problem)[0].rank:
+    if not longer or not options_of(trials.problem)[0].rank:
         return chosen, []
     firsts = []
     for other in longer:
         log(f"  nets that read the last {other.problem.history} rows:")
-        firsts.append(_ladder(other, config, _lengths(config)[:1], Candidate(None), None, log))
-    place = int(np.argmin([best.mean for best, *_ in firsts]))
-    first, other = firsts[place][0], longer[place]
+        beside = beside_nets(other, None)
+        firsts.append(ladder(other, config, lengths_of(config)[:1], beside, None, log))
+    every = [as_used(other, best) for other, (best, *_) in zip(longer, firsts, strict=True)]
+    place = int(np.argmin([best.mean for best in every]))
+    first, other = every[place], longer[place]
     if not simplest(trials, [chosen, first]):
         log(f"  they have {first.mean:.4g}: no better than what one row tells")
         return chosen, [trial for _, more, _ in firsts for trial in more]
     log(f"the last {other.problem.history} rows say what one row does not: going on with them")
-    nets, tried, _ = _nets(other, None, idle, log, firsts.pop(place))
+    nets, tried, _ = best_nets(other, None, idle, log, firsts.pop(place))
     tried += [trial for _, more, _ in firsts for trial in more]
-    return min(first, nets, key=lambda trial: trial.mean), tried
-
-
-def _options(problem: TrainingContext) -> list[Structure]:
-    """Return the structures of nets that the settings allow; the first of rank 0 if none is."""
-    return structures(problem.config, problem.action_size, problem.discrete)
+    return min(first, as_used(other, nets), key=lambda trial: trial.mean), tried
 
 
 def _untried(problem: TrainingContext) -> Candidate:
@@ -186,7 +187,7 @@ def _untried(problem: TrainingContext) -> Candidate:
     config = problem.config
     return Candidate(
         None if config.linear in ("auto", "none") else config.linear,
-        _options(problem)[0],
+        options_of(problem)[0],
         config.steps,
         config.shrinkages[0],
         problem.unrolled_steps(np.arange(len(problem.data), dtype=np.int32)),
@@ -203,7 +204,7 @@ def _plainest(problem: TrainingContext) -> Candidate:
     kind: Kind | None = None if config.linear == "none" else "drift"
     if config.linear not in ("auto", "none"):
         kind = config.linear
-    structure = _options(problem)[0] if kind is None else NO_NETS
+    structure = options_of(problem)[0] if kind is None else NO_NETS
     return Candidate(kind, structure, config.steps, max(config.shrinkages), history=problem.history)
 
 
@@ -212,159 +213,19 @@ def _best(trials: Trials, idle: Trial, log: Log) -> Tried:
     problem = trials.problem
     simple, tried = best_simple(trials, idle, log)
     enough = simple is None or len(problem.data) >= SELECTION.handful
-    if _options(problem)[0].rank and enough:
-        nets, trained, compared = _nets(trials, simple, idle, log)
+    if options_of(problem)[0].rank and enough:
+        nets, trained, compared = best_nets(trials, simple, idle, log)
         return _either(trials, simple, nets, log), tried + trained, compared
     if simple is None:
         raise UsageError("linear = 'none' and rank = 0 leave nothing to fit; change either")
     return simple, tried, []
 
 
-def _nets(
-    trials: Trials, simple: Trial | None, idle: Trial, log: Log, begun: Tried | None = None
-) -> Tried:
-    """Return the best nets, all that were trained for some length, and all structures compared.
-
-    With ``begun``, the same of their shortest training, that is not done again.
-    """
-    config = trials.problem.config
-    lengths = _lengths(config)
-    beside = Candidate(None)
-    if simple is not None and config.linear != "auto":
-        beside = simple.candidate
-    begun = begun or _ladder(trials, config, lengths[:1], beside, simple, log)
-    best, tried, compared = begun
-    structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
-    if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
-        kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
-        shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
-    going = len(lengths) > 1 and _hopeful(trials, best, simple)
-    if going:
-        first = best
-        best, more, _ = _ladder(
-            trials, config, lengths[1:2], beside, simple, log, best, structure, shrinkages
-        )
-        tried += more
-        shrinkages = sorted(trial.candidate.shrinkage for trial in more[: SELECTION.kept])
-        pays = best.typical <= SELECTION.pays * first.typical
-        going = len(lengths) > 2 and pays and _hopeful(trials, best, simple)
-    if _far(trials, best, simple, idle):
-        log("  far from what there is to predict: trying wide nets, trained on many steps")
-        wide = followed(config, CONTACT)
-        other, more, also = _ladder(trials, wide, _lengths(wide), beside, None, log)
-        tried, compared = tried + more, compared + also
-        if other.typical < best.typical:
-            return other, tried, compared
-    if going:
-        best, more, _ = _ladder(
-            trials, config, lengths[2:], beside, simple, log, best, structure, shrinkages
-        )
-        tried += more
-    if config.effort == "thorough" and best.mean < SELECTION.low_noise * idle.mean:
-        for recipe in FINE:
-            log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
-            fine = followed(config, recipe)
-            other, more, _ = _ladder(trials, fine, _lengths(fine), beside, None, log)
-            tried += more
-            best = min(best, other, key=_typical)
-    return best, tried, compared
-
-
-def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
-    """Return whether nets may become better than the best simple model by longer training."""
-    if simple is None:
-        return True
-    seen = nets.candidate.steps * nets.config.batch_size
-    often = seen >= SELECTION.often * len(trials.problem.data)
-    return nets.mean <= (1.0 if often else SELECTION.hopeless) * simple.mean
-
-
-def _lengths(config: FitConfig) -> list[int]:
-    """Return the lengths of training that are tried, the shortest first."""
-    lengths = sorted({max(1, round(share * config.steps)) for share in config.schedules})
-    return lengths[:1] if config.effort == "quick" else lengths
-
-
-def _far(trials: Trials, best: Trial, simple: Trial | None, idle: Trial) -> bool:
-    """Return whether there is much to learn that short training of the default nets has not."""
-    config, data = trials.problem.config, trials.problem.data
-    long = unbroken(data, trials.folds[0].rows, CONTACT.settings["unroll"])
-    enough = len(data) >= (SELECTION.few if config.effort == "thorough" else SELECTION.many)
-    worth = simple is None or best.mean < simple.mean
-    return (
-        config.effort != "quick"
-        and config.direct is False
-        and best.mean > SELECTION.room * idle.mean
-        and worth
-        and enough
-        and len(long) >= len(trials.folds[0].rows) // 2
-    )
-
-
-def _ladder(
-    trials: Trials,
-    config: FitConfig,
-    lengths: list[int],
-    beside: Candidate,
-    simple: Trial | None,
-    log: Log,
-    best: Trial | None = None,
-    structure: Structure | None = None,
-    shrinkages: list[float] | None = None,
-) -> Tried:
-    """Train nets for one length after the other, as long as that pays.
-
-    Args:
-        trials: the folds.
-        config: how to train.
-        lengths: of training, ascending.
-        beside: the linear model that the nets add to, if any.
-        simple: the best simple model, if training is to stop where nets are hopelessly behind it.
-        log: receives one line per trial.
-        best: what is there already.
-        structure: of the nets; chosen if None.
-        shrinkages: to begin with; the better two are kept for the next length.
-    """
-    problem = trials.problem._replace(config=config)
-    compared: list[dict[str, Any]] = []
-    if structure is None:
-        structure, compared = _structure(trials, config, beside, log)
-    unrolled = problem.unrolled_steps(trials.folds[0].rows)
-    shrinkages = list(config.shrinkages) if shrinkages is None else shrinkages
-    every: list[Trial] = []
-    for steps in lengths:
-        candidates = [
-            beside._replace(
-                structure=structure, steps=steps, shrinkage=shrinkage, unrolled=unrolled
-            )
-            for shrinkage in shrinkages
-        ]
-        tried = trials.nets(candidates, config, "choosing the schedule")
-        for trial in tried:
-            log(
-                f"  nets, {steps:>6} steps, shrinkage {trial.candidate.shrinkage:g}: held-out "
-                f"error {trial.mean:.4g} (geometric mean {trial.typical:.4g})"
-            )
-        tried.sort(key=_typical)
-        every += tried
-        before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
-        if before is not None and best.typical > SELECTION.pays * before.typical:
-            break
-        if not _hopeful(trials, best, simple):
-            break
-        shrinkages = sorted(trial.candidate.shrinkage for trial in tried[: SELECTION.kept])
-    assert best is not None
-    return best, every, compared
-
-
-def _typical(trial: Trial) -> float:
-    return trial.typical
-
-
 def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Trial:
     """Return the simple model unless nets are better by more than chance."""
     if simple is None:
         return nets
+    nets = as_used(trials, nets)
     chosen = (simple, nets)[simplest(trials, [simple, nets])]
     assert simple.candidate.linear is not None
     words = WORDS[simple.candidate.linear]
@@ -373,40 +234,3 @@ def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Tria
     else:
         log(f"  nets predict better than the best simple model, {words}: {simple.mean:.4g}")
     return chosen
-
-
-def _structure(
-    trials: Trials, config: FitConfig, beside: Candidate, log: Log
-) -> tuple[Structure, list[dict[str, Any]]]:
-    """Return the simplest structure within one standard error of the best, and all compared."""
-    options = structures(config, trials.problem.action_size, trials.problem.discrete)
-    if len(options) == 1:
-        return options[0], []
-    steps = max(1, round(config.structure_share * config.steps))
-    log(f"choosing the features: {len(options)} structures, {steps} steps each")
-    weakest = min(config.shrinkages)
-    candidates = [
-        beside._replace(structure=option, steps=steps, shrinkage=weakest) for option in options
-    ]
-    tried = trials.nets(candidates, config, "choosing the features")
-    errors = np.array([trials.by_agent(trial, log=True) for trial in tried])
-    best = int(errors.mean(axis=1).argmin())
-    excess = errors - errors[best]
-    mean, doubt = excess.mean(axis=1), standard_error(excess)
-    rows = []
-    for k, option in enumerate(options):
-        typical = float(np.exp(errors[k].mean()))
-        log(
-            f"  {option}: held-out error {typical:.4g}"
-            + (" (the lowest)" if k == best else f", {100 * np.expm1(mean[k]):.1f} % more")
-        )
-        rows.append(
-            {
-                "features": "joint" if option.joint else "separable",
-                "rank": option.rank,
-                "geometric_mean": float(f"{typical:.6g}"),
-                "log_excess": float(f"{mean[k]:.4g}"),
-                "standard_error": float(f"{doubt[k]:.4g}"),
-            }
-        )
-    return options[int(np.argmax(mean <= doubt))], rows

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pandas as pd
@@ -327,7 +328,7 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
         linear = LinearTerms(jnp.zeros((size["q"], size["D"])), info.own)
 
     def fresh(key: jax.Array) -> FactorModel:
-        return init_factor_model(
+        member = init_factor_model(
             key,
             config,
             size["N"],
@@ -339,6 +340,10 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
             linear,
             uneven,
         )
+        if "members.edge" not in arrays:
+            return member
+        edge = jnp.zeros((2, size["I"]))
+        return eqx.tree_at(lambda m: m.edge, member, edge, is_leaf=lambda x: x is None)
 
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size["M"]))
     return jax.eval_shape(jax.vmap(fresh), keys)

@@ -10,8 +10,9 @@ from twinfold.data.issues import counted
 from twinfold.data.panel import PanelDataset
 from twinfold.models.linear import WORDS
 from twinfold.models.static_prior import STATIC, StaticPrior
+from twinfold.training.folds import Fold
 from twinfold.training.holdout_band import error_by_horizon
-from twinfold.training.trials import Candidate, Fold, Trial
+from twinfold.training.trials import Candidate, Trial
 
 
 def held_out_counts(folds: list[Fold]) -> dict[str, int]:
@@ -27,7 +28,7 @@ def held_out_counts(folds: list[Fold]) -> dict[str, int]:
 
 def held_out_line(counts: dict[str, int]) -> str:
     """Return what is held out, in a sentence."""
-    places = f", at {counts['folds']} places in time" if counts["folds"] > 1 else ""
+    places = f", in {counts['folds']} cuts" if counts["folds"] > 1 else ""
     return (
         f"the last {counts['held_out']} transitions of {counts['held_out_agents']} agents are held "
         f"out{places}, predicted up to {counts['horizon']} steps ahead"

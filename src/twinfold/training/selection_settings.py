@@ -15,6 +15,8 @@ class SelectionSettings:
         many: transitions above which trials do without the posterior, and wide nets are worth their
             time.
         origins: shares of the data after which few data is cut; the first is that of more data.
+        late: share of an agent's transitions that is held out at least where agents are cut in
+            turn.
         worst: held-out error, in standard deviations, beyond which worse is not worse.
         best: held-out error, likewise, below which better is not better.
         fewest_agents: agents below which windows are compared, not the agents' means.
@@ -22,6 +24,8 @@ class SelectionSettings:
         sharpness: power of the error that weights in an average of simple models fall with.
         hedge: times the best simple model's error that their average may have.
         least_part: share of such an average below which a model is left out.
+        deciding: nets together that decide whether nets are used, where times are uneven and data
+            is little.
         kept: strengths of shrinkage that are kept for longer training.
         room: share of the error of predicting no change above which there is much to be learned.
         low_noise: share of it below which there is next to no noise.
@@ -39,6 +43,7 @@ class SelectionSettings:
     few: int = 10_000
     many: int = 50_000
     origins: tuple[float, ...] = (1.0, 0.85, 0.7)
+    late: float = 0.7
     worst: float = 10.0
     best: float = 1e-6
     fewest_agents: int = 5
@@ -46,6 +51,7 @@ class SelectionSettings:
     sharpness: int = 6
     hedge: float = 1.1
     least_part: float = 0.01
+    deciding: int = 3
     kept: int = 2
     room: float = 0.3
     low_noise: float = 0.2

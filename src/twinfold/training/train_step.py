@@ -61,13 +61,15 @@ class Layout(NamedTuple):
         return np.concatenate(parts).astype(np.float32) * self.trained()
 
     def trained(self) -> np.ndarray:
-        """Return 0 for linear terms and their agents' factors, which stay as they are, ``(P,)``."""
+        """Return 0 for what stays as it is: linear terms, their factors, the edge, ``(P,)``."""
         like = jax.tree.unflatten(
             self.structure, [np.ones(shape, np.float32) for shape in self.shapes]
         )
         if like.linear is not None:
             like.linear.shared[...] = 0.0
             like.agents[:, : like.n_fixed] = 0.0
+        if like.edge is not None:
+            like.edge[...] = 0.0
         return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(like)])
 
     def unflatten(self, vector: Float[Array, " P"] | Float[np.ndarray, " P"]) -> FactorModel:

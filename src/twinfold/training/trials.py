@@ -1,7 +1,7 @@
 """Candidates for a model, tried on data held out: the simple models in closed form, and nets.
 
 Every candidate is fitted to what comes before a cut and predicts what comes after it, open loop.
-Where there is little data, every agent is cut, at three places in time.
+Where cuts are made: ``folds``.
 
 Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a window, M members.
 """
@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.config import FitConfig
-from twinfold.data.angles import wrap
-from twinfold.data.panel import PanelDataset
-from twinfold.data.windows import Windows, hold_out
+from twinfold.data.windows import Windows
 from twinfold.metrics import robust_scale, trimmed_mean
 from twinfold.models.factor_model import FactorModel, Structure
 from twinfold.models.linear import (
@@ -39,6 +37,7 @@ from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior, features_of
 from twinfold.models.rollout import posterior_paths, rollout_members
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
+from twinfold.training.folds import Fold
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trainer import MemberJob
 from twinfold.utils.device import on_device
@@ -46,43 +45,6 @@ from twinfold.utils.device import on_device
 Floats = NDArray[np.float64]
 
 NO_NETS = Structure(joint=False, rank=0)
-
-
-class Fold(NamedTuple):
-    """A split of the data: rows to train on, windows to predict.
-
-    Attributes:
-        rows: numbers of the transitions to train on, ascending.
-        normalizer: of those.
-        held: what follows.
-        angles: columns of the state that are angles.
-    """
-
-    rows: NDArray[np.int32]
-    normalizer: Normalizer
-    held: Windows
-    angles: tuple[int, ...] = ()
-
-    def difference(self, paths: Floats) -> Floats:
-        """Return errors ``(S, H, D)`` in raw units; those of angles the short way round."""
-        error = paths - self.held.next_state
-        with np.errstate(invalid="ignore"):  # of a member that diverged
-            for d in self.angles:
-                error[..., d] = wrap(error[..., d])
-        return error
-
-    def rmse(self, paths: Floats) -> Floats:
-        """Return the RMSE of each window ``(S,)`` over steps, in standard deviations."""
-        mask, counted = self.held.mask, self.held.counted
-        error = self.difference(paths) / self.normalizer.state_scale
-        if self.held.weight is not None:  # of what was observed
-            squared = np.nan_to_num(error**2, nan=np.inf, posinf=np.inf)
-            squared = np.where(counted, squared, 0.0).sum(axis=(1, 2))
-            rmse = np.sqrt(squared / counted.sum(axis=(1, 2)))
-            return np.clip(rmse, SELECTION.best, SELECTION.worst)
-        squared = np.where(mask, np.nan_to_num(error**2, nan=np.inf, posinf=np.inf).mean(-1), 0.0)
-        rmse = np.sqrt(squared.sum(axis=1) / mask.sum(axis=1))
-        return np.clip(rmse, SELECTION.best, SELECTION.worst)
 
 
 class Candidate(NamedTuple):
@@ -148,30 +110,6 @@ class Trial(NamedTuple):
     def mean(self) -> float:
         """Return the arithmetic mean of the windows' errors."""
         return float(np.concatenate(self.errors).mean())
-
-
-def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
-    """Cut the agents' ends off, at more than one place in time where there is little data."""
-    config = problem.config
-    few = len(problem.data) <= SELECTION.few and config.effort != "quick"
-    share = 1.0 if len(problem.data) <= SELECTION.few else config.validation_share
-    folds = []
-    for origin in SELECTION.origins if few else SELECTION.origins[:1]:
-        least = 1 if len(problem.data) <= SELECTION.few else 3
-        mask, held = hold_out(
-            dataset,
-            share,
-            config.validation_suffix,
-            least,
-            least,
-            seed=config.seed,
-            origin=origin,
-            history=problem.history,
-        )
-        rows = np.flatnonzero(mask).astype(np.int32)
-        if len(held.agent):
-            folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles))
-    return folds
 
 
 class Trials:
@@ -343,6 +281,22 @@ class Trials:
         if len(counts) < SELECTION.fewest_agents:
             return errors
         return np.bincount(index, errors) / counts
+
+
+def as_used(trials: Trials, trial: Trial) -> Trial:
+    """Return nets' trial with as many members as decide whether nets are used.
+
+    One net alone is worse than the ensemble: where times are uneven and data is little, single
+    nets run off in some windows, which the ensemble's median does not. Elsewhere the trial itself.
+    """
+    problem, config = trials.problem, trial.config
+    members = min(config.members, SELECTION.deciding)
+    little = len(problem.data) <= SELECTION.few and config.effort != "quick"
+    if not (problem.uneven and little and members > config.validation_members):
+        return trial
+    more = config.model_copy(update={"validation_members": members})
+    found = trials.nets([trial.candidate], more, "trying several nets together")[0]
+    return found._replace(config=config)
 
 
 def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:

@@ -1,0 +1,64 @@
+"""What is held out to choose a model: all ends, and where times are uneven agents in turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold import FitConfig, PanelDataset
+from twinfold.training.ensemble import TrainingContext
+from twinfold.training.folds import Fold, cut_folds
+from twinfold.training.selection_settings import SELECTION
+
+ROLES = {"agent": "who", "time": "t", "state": "x", "action": "a", "action_type": "continuous"}
+ROWS = 20
+
+
+def panel(agents: int, uneven: bool) -> PanelDataset:
+    """Visits of all agents, ever further apart if times are uneven."""
+    rng = np.random.default_rng(0)
+    times = np.cumsum(np.linspace(0.3, 3.0, ROWS)) if uneven else np.arange(float(ROWS))
+    frame = pd.DataFrame({"who": np.repeat(np.arange(agents), ROWS), "t": np.tile(times, agents)})
+    frame["x"], frame["a"] = rng.normal(size=(2, len(frame)))
+    return PanelDataset.from_frame(frame, ROLES)
+
+
+def folds_of(data: PanelDataset, **settings: Any) -> tuple[TrainingContext, list[Fold]]:
+    problem = TrainingContext.of(data, data.transitions(), FitConfig(**settings))
+    return problem, cut_folds(data, problem)
+
+
+def test_of_uneven_visits_every_agent_is_also_predicted_by_others_that_are_known_whole() -> None:
+    problem, (ends, *turns) = folds_of(panel(12, uneven=True))
+    assert set(ends.held.agent.tolist()) == set(range(12))
+    halves = [set(fold.held.agent.tolist()) for fold in turns]
+    assert sorted(map(len, halves)) == [6, 6]
+    assert halves[0] | halves[1] == set(range(12))
+    for fold, half in zip(turns, halves, strict=True):
+        seen = np.bincount(problem.data.agent[fold.rows], minlength=12)
+        held = np.bincount(fold.held.agent, fold.held.mask.sum(axis=1), minlength=12)
+        for n in range(12):
+            assert seen[n] + held[n] == ROWS - 1
+            share = SELECTION.late if n in half else 0.0
+            assert held[n] == round(share * (ROWS - 1))
+    assert max(ends.normalizer.known_high) < min(max(f.normalizer.known_high) for f in turns)
+
+
+@pytest.mark.parametrize(("agents", "uneven"), [(12, False), (9, True)])
+def test_other_data_is_cut_at_three_places_in_time(agents: int, uneven: bool) -> None:
+    problem, folds = folds_of(panel(agents, uneven))
+    assert len(folds) == len(SELECTION.origins)
+    for fold in folds:
+        assert set(fold.held.agent.tolist()) == set(range(agents))
+    known = [len(fold.rows) for fold in folds]
+    assert known == sorted(known, reverse=True)
+    assert known[0] < len(problem.data)
+
+
+def test_a_quick_fit_cuts_the_ends_alone() -> None:
+    _, folds = folds_of(panel(12, uneven=True), effort="quick")
+    assert len(folds) == 1
+    assert len(folds[0].held.agent) == 12
