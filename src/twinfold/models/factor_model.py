@@ -25,6 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
@@ -312,13 +313,13 @@ def _without_nets(
 
 def without_bias(layer: Layer) -> Layer:
     """Return a layer with biases of zero."""
-    traced = isinstance(layer.bias, jax.core.Tracer)
+    traced = isinstance(layer.bias, Tracer)
     zeros = jnp.zeros_like(layer.bias) if traced else on_device(np.zeros(layer.bias.shape))
     return Layer(layer.weight, zeros)
 
 
 def _beside(fixed: NDArray[np.float32], drawn: Array) -> Array:
-    if isinstance(drawn, jax.core.Tracer):
+    if isinstance(drawn, Tracer):
         return jnp.concatenate([fixed, drawn], axis=1)
     return on_device(np.concatenate([fixed, np.asarray(drawn)], axis=1))
 

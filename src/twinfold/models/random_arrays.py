@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import NDArray
 
 from twinfold.utils.device import on_device
@@ -29,7 +30,7 @@ _SQRT2 = np.float32(np.sqrt(2))
 
 def on_host(key: Any) -> Any:
     """Return the two words of a known key; a traced one as it is."""
-    if isinstance(key, jax.core.Tracer | np.ndarray):
+    if isinstance(key, Tracer | np.ndarray):
         return key
     return np.asarray(jax.random.key_data(key))
 

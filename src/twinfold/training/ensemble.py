@@ -170,7 +170,8 @@ def train_members(
         fresh = fresh_member(problem, normalizer, job.member, job.structure, linear)
         if not normalizer.uneven:
             return fresh
-        edge = jnp.stack([train_data.inputs[rows].min(axis=0), train_data.inputs[rows].max(axis=0)])
+        read = np.asarray(inputs)[rows]
+        edge = on_device(np.stack([read.min(axis=0), read.max(axis=0)]))
         return eqx.tree_at(lambda m: m.edge, fresh, edge, is_leaf=lambda x: x is None)
 
     unroll = None
