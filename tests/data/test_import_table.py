@@ -232,3 +232,19 @@ def test_forms_of_dates(form: str, told: str | None) -> None:
         assert (guess and guess.value) == told
     assert guess_date_format(pd.Series(["1.5", "2"])) is None
     assert guess_date_format(pd.Series(["a", "b"])) is None
+
+
+def test_tables_of_doses_and_samples_have_columns_of_their_own(tmp_path: Path) -> None:
+    rows = []
+    for name, dose in (("1", 100), ("2", 80)):
+        for t in range(0, 24, 4):
+            rows.append((name, t, "." if t else dose, 1 - bool(t), 1 if t else 2, 0 if t else 2, 12))
+            rows[-1] = (*rows[-1], f"{dose * 0.1 * 0.8**t:.3f}" if t else ".")
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "AMT", "EVID", "CMT", "ADDL", "II", "DV"])
+    file = tmp_path / "doses.csv"
+    frame.to_csv(file, index=False)
+    found = import_table(file)
+    roles = {name: role for name, (role, _) in found.columns.items()}
+    assert roles == {"ID": "agent", "TIME": "time", "AMT": "action", "DV": "state", "EVID": "",
+                     "CMT": "", "ADDL": "", "II": ""}  # fmt: skip
+    assert found.columns["ADDL"][1] == "doses that it adds need rows of their own"

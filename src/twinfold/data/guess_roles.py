@@ -51,6 +51,7 @@ _NAMES = {
     "truncated": "timeouts?|truncated|truncations?",
     "action": rf"{_any(_ACTIONS)}s?(?:[ _.-]?[0-9]+|[ _.-].*)?|.*[ _.-](?:action|dose|rate)",
     "kind of row": "evid|mdv",  # whether a dose or a sample stands there
+    "of doses": "cmt|ss|addl|ii",  # beside such a column
     "angle": ".*(?:angle|bearing|direction|heading|phi|pitch|roll|theta|yaw).*",
 }
 _COLUMNS = ("agent", "time", "state", "action", "episode", "reward", "terminated", "truncated",
@@ -131,11 +132,16 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
     """
     found = RoleGuesses(given)
     found.why = {name: why for name, why in found.why.items() if name in columns}
+    of_doses = any(_PATTERNS["kind of row"].fullmatch(name) for name in columns)
     for name in found.open(columns):
         if name.startswith("Unnamed") or name in ("", "rownames"):
             found.why[name] = ("", "numbers of rows")
         elif _PATTERNS["kind of row"].fullmatch(name):
             found.why[name] = ("", "says whether a dose or a sample stands in a row")
+        elif _PATTERNS["of doses"].fullmatch(name) and of_doses:
+            more = name.lower() in ("addl", "ss") and (as_numbers(columns[name]).values > 0).any()
+            found.why[name] = ("", "doses that it adds need rows of their own" if more
+                               else "says more of the doses")  # fmt: skip
     for role in ("reward", "terminated", "truncated", "episode"):
         names = (n for n in found.open(columns) if _PATTERNS[role].fullmatch(n))
         if role not in given and (name := next(names, None)) is not None:
@@ -147,7 +153,10 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
     for name in found.open(columns):
         if (reason := _of_no_use(name, columns[name])) is not None:
             found.why[name] = ("", reason)
-    if "action" not in given:
+    for role, name in (("state", "DV"), ("action", "AMT")) if of_doses else ():
+        if role not in given and name in found.open(columns):
+            found.take(role, name, "by its name, in a table of doses and samples")
+    if "action" not in given and not found.roles.get("action"):
         for name, reason in _actions(found.open(columns), columns, rows):
             found.take("action", name, reason)
     for name in found.open(columns):

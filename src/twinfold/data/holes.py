@@ -71,13 +71,18 @@ def hole_lines(
 
 
 def repeats(values: Floats, joined: Mask) -> Mask:
-    """Return which values are exactly that of the row before of the same trajectory, ``(R,)``.
+    """Return which values are exactly the last one observed in the same trajectory, ``(R,)``.
 
     Args:
-        values: ``(R,)``, sorted by trajectory and time.
+        values: ``(R,)``, sorted by trajectory and time; NaN where missing.
         joined: ``(R,)``, whether a row is followed by the next of its trajectory.
     """
-    return np.r_[False, (values[1:] == values[:-1]) & joined[:-1]]
+    known = np.flatnonzero(~np.isnan(values))
+    trajectory = np.cumsum(np.r_[True, ~joined[:-1]])[known]
+    again = np.zeros(len(values), bool)
+    again[known[1:]] = np.diff(values[known]) == 0
+    again[known[1:]] &= np.diff(trajectory) == 0
+    return again
 
 
 def carried_line(name: str, values: Floats, joined: Mask) -> str | None:
@@ -92,8 +97,9 @@ def carried_line(name: str, values: Floats, joined: Mask) -> str | None:
         values: ``(R,)``, sorted by trajectory and time; NaN where missing.
         joined: ``(R,)``, whether a row is followed by the next of its trajectory.
     """
-    again = repeats(values, joined)
-    starts = np.flatnonzero(~again & ~np.isnan(values))
+    known = ~np.isnan(values)
+    again, values = repeats(values, joined)[known], values[known]
+    starts = np.flatnonzero(~again)
     if len(starts) < TABLE.carried_runs:
         return None
     run = np.bincount(np.cumsum(~again) - 1)[(np.cumsum(~again) - 1)[starts]]

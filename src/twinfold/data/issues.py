@@ -26,6 +26,7 @@ _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:(['_\s])[0-9]{3})(?:\1[0-9]{3})*(?:[.,
 
 _QUARTER = re.compile(r"[0-9]{4}[ -]?[QqWw][0-9]{1,2}|[QqWw][0-9]{1,2}[ -/]?[0-9]{4}")
 
+
 LINE_KEY = "twinfold_csv_lines"
 """Key of ``DataFrame.attrs``: ``[line of row 0, number of rows]`` if rows are lines of a CSV."""
 
@@ -138,7 +139,7 @@ class Notes:
             words = gap_words(local[order[found]], local[order[found + 1]], step)
         away = "differ by more than half from"
         if uneven:
-            away = f"are more than {TABLE.longest:g} times"
+            away = f"are more than {TABLE.longest:g} times the median and"
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
             f"{100 * len(found) / pairs:.2g} % of the steps {away} the usual "

@@ -26,6 +26,7 @@ from twinfold.data.time_step import (
     differences,
     find_step,
     joins,
+    longest_step,
     step_from_ticks,
     step_text,
     ticks_from_step,
@@ -137,7 +138,7 @@ def _joined(
     share = uneven_share(gaps[same], step)
     if word == "regular" or (word == "auto" and not share):
         return False, same & joins(gaps, step)
-    joined = same & (gaps > 0) & (gaps <= TABLE.longest * step)
+    joined = same & (gaps > 0) & (gaps <= longest_step(gaps[same], step))
     if joined.any() and word == "auto":
         low, high = (step_text(step_from_ticks(f(gaps[joined]), kind)) for f in (np.min, np.max))
         usual = step_text(step_from_ticks(step, kind))

@@ -20,8 +20,8 @@ class TableSettings:
         fewest_uneven: such steps, at the least, beside a common one.
         fewest_irregular: likewise, where there is no common one, or where they are many.
         many_uneven: share of the steps from which on they are many.
-        longest: usual steps between two rows of one trajectory, at the most, where times are
-            uneven.
+        longest: usual steps, or median ones if these are longer, between two rows of one
+            trajectory, at the most, where times are uneven.
         largest: size of the largest number that single precision holds, with a margin.
         smallest: difference within a column from which on single precision holds it.
         same_static: share of a static value by which the same value may differ.

@@ -88,6 +88,16 @@ def uneven_share(differences: NDArray[Any], step: float) -> float:
     return 0.0 if few else float(other.mean())
 
 
+def longest_step(differences: NDArray[Any], step: float) -> float:
+    """Return the longest difference between two rows of one trajectory, where times are uneven.
+
+    Of a schedule that becomes sparser (0, 0.25, 0.5, 1, 2, 4, 12, 24 h) the usual step is one of
+    the shortest; the median step counts then.
+    """
+    gaps = _positive(differences)
+    return TABLE.longest * max(step, float(np.median(gaps)) if len(gaps) else step)
+
+
 def step_ratio(mine: float | pd.Timedelta, theirs: float | pd.Timedelta) -> float | None:
     """Return how many of my time steps theirs is; None for a number beside a duration."""
     plain = [isinstance(step, int | float) for step in (mine, theirs)]

@@ -341,7 +341,7 @@ def _action_advice(rows: Rows, action: Numbers) -> str:
             "only the first row of each trajectory has none: if an action stands in the row of "
             "its outcome, give --align same-row"
         )
-    return _FILL
+    return f"if a blank says that nothing was done, write 0 or a word for that; else {_FILL}"
 
 
 def _check_whole(column: str, values: NDArray[np.float64], used: Mask, notes: Notes) -> None:

@@ -230,8 +230,9 @@ def _by_column(
     for i, (name, role, kinds, moved) in enumerate(groups):
         others = [_coded(each[2], each[3]) for j, each in enumerate(groups) if j != i]
         found = figures(kinds, moved, np.hstack(others))
+        much = found is not None and max(found.late_gain, found.early_gain) > FAULTS.far_gain
         line = alignment_line(roles, found, (name,), role, whole=False)
-        if line is not None:
+        if much and line is not None:
             yield line
 
 

@@ -18,7 +18,8 @@ class FaultSettings:
         noise: share of its variance below which the rest of a column is rounding.
         gain: by how much the logarithm of the error, summed over columns, must be less with
             actions moved than as they stand.
-        far_gain: the same of actions moved by more than a row: slow inputs gain something anywhere.
+        far_gain: the same of moves by more than a row and of single columns: slow inputs gain
+            something anywhere.
         certain: the same times half the rows, a likelihood ratio.
         worked: the likelihood ratio of late actions having been at work in the present state.
         own: share of an action's variance that the present state must leave open.

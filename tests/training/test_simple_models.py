@@ -1,0 +1,71 @@
+"""Simple models: how much agents differ, up to any number of times the noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinfold.config import FitConfig
+from twinfold.data.panel import PanelDataset
+from twinfold.models.linear import LINEAR, Ratio, ratios, wide_ratios, wider
+from twinfold.training.ensemble import TrainingContext
+from twinfold.training.simple_models import best_simple, simplest
+from twinfold.training.trials import Candidate, Trials, cut_folds
+
+ROLES: dict[str, Any] = {
+    "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
+}  # fmt: skip
+
+
+def trials(spread: float, noise: float, seed: int = 0) -> Trials:
+    """Linear agents whose levels and slopes differ by ``spread``."""
+    rng, rows = np.random.default_rng(seed), []
+    for n in range(24):
+        keep, gain, level = 0.6 + 0.1 * spread * rng.normal(), *(spread * rng.normal(size=2) + 1)
+        x = rng.normal()
+        for t in range(14):
+            a = rng.normal()
+            rows.append((n, t, x, a))
+            x = keep * x + gain * a + level + noise * rng.normal()
+    panel = PanelDataset.from_frame(pd.DataFrame(rows, columns=["id", "t", "x", "a"]), ROLES)
+    problem = TrainingContext.of(panel, panel.transitions(), FitConfig(rank=0))
+    return Trials(problem, cut_folds(panel, problem))
+
+
+def slopes_of(tried: Trials) -> tuple[Any, Any]:
+    """The best linear model with own slopes, and the best of the usual menu."""
+    _, found = best_simple(tried, tried.simple(Candidate("no change")), lambda _: None)
+    usual = [tried.simple(Candidate("slopes", ratio=ratio)) for ratio in ratios("slopes")]
+    (slopes,) = [trial for trial in found if trial.candidate.linear == "slopes"]
+    return slopes, usual[simplest(tried, usual)]
+
+
+@pytest.mark.parametrize("noise", [0.1, 1e-4])
+def test_agents_may_differ_by_far_more_than_the_noise(noise: float) -> None:
+    best, usual = slopes_of(trials(1.0, noise))
+    assert best.candidate.ratio.level > LINEAR.own[-1]
+    assert best.mean < 0.8 * usual.mean
+
+
+def test_agents_that_hardly_differ_keep_the_usual_menu() -> None:
+    best, usual = slopes_of(trials(0.1, 0.5))
+    assert best.candidate == usual.candidate
+
+
+def test_wider_menus_go_on_where_the_last_ended() -> None:
+    for memory in (False, True):
+        for ratio in wide_ratios("slopes", memory):
+            ends = LINEAR.own[-1], LINEAR.own[-1], LINEAR.own_action[-1]
+            assert any(value > end for value, end in zip(ratio, ends, strict=False))
+            assert max(ratio.state, ratio.action) <= LINEAR.apart * ratio.level
+            assert ratio.memory == (ratio.state if memory else 0.0)
+    assert wide_ratios("pooled") == []
+    ends = Ratio(LINEAR.wide[-1], LINEAR.wide[-1], LINEAR.wide_action[-1])
+    more = wider(ends)
+    assert len(more) == 4
+    assert all(np.all(np.greater_equal(ratio, ends)) and ratio != ends for ratio in more)
+    assert wider(Ratio(3.0, 3.0, 3.0)) == []
+    assert wider(Ratio(LINEAR.widest, LINEAR.widest, LINEAR.widest)) == []
