@@ -12,8 +12,9 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.models.linear import LINEAR, Ratio, ratios, wide_ratios, wider
 from twinfold.training.ensemble import TrainingContext
+from twinfold.training.folds import cut_folds
 from twinfold.training.simple_models import best_simple, simplest
-from twinfold.training.trials import Candidate, Trials, cut_folds
+from twinfold.training.trials import Candidate, Trials
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",

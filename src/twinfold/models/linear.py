@@ -164,6 +164,15 @@ def wide_ratios(kind: Kind, memory: bool = False) -> list[Ratio]:
     return sorted(found, key=sum)
 
 
+def at_the_end(ratio: Ratio) -> bool:
+    """Return whether one of the variances is the largest that ``ratios`` has."""
+    return (
+        ratio.level >= LINEAR.own[-1]
+        or ratio.state >= LINEAR.own[-1]
+        or ratio.action >= LINEAR.own_action[-1]
+    )
+
+
 def wider(ratio: Ratio) -> list[Ratio]:
     """Return what may be tried where variances are the largest of ``wide_ratios``: larger ones.
 

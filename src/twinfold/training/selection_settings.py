@@ -23,6 +23,8 @@ class SelectionSettings:
         caution: standard errors that a richer simple model, or nets, must be better by.
         sharpness: power of the error that weights in an average of simple models fall with.
         hedge: times the best simple model's error that their average may have.
+        far_less: share of the held-out error below which agents are believed to differ by far more
+            than the noise.
         least_part: share of such an average below which a model is left out.
         deciding: nets together that decide whether nets are used, where times are uneven and data
             is little.
@@ -50,6 +52,7 @@ class SelectionSettings:
     caution: float = 0.5
     sharpness: int = 6
     hedge: float = 1.1
+    far_less: float = 0.5
     least_part: float = 0.01
     deciding: int = 3
     kept: int = 2

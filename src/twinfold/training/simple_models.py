@@ -18,6 +18,7 @@ from twinfold.models.linear import (
     Kind,
     Part,
     Ratio,
+    at_the_end,
     ratios,
     wide_ratios,
     wider,
@@ -92,19 +93,22 @@ def with_memory(
 def _best_of_kind(trials: Trials, kind: Kind, coarse: bool, memory: bool) -> Trial:
     """Return the best model of a kind, over how much agents differ.
 
-    That they differ by far more than the noise is believed only where it is clearly better.
+    That they differ by far more than the noise is tried where the usual variances are too small,
+    and believed only where errors are far less: chosen by a little, from many, it was worse.
     """
 
     def tried(some: list[Ratio]) -> list[Trial]:
         return [trials.simple(Candidate(kind, ratio=ratio)) for ratio in some]
 
     usual = tried(ratios(kind, coarse, memory))
-    best, more = usual[simplest(trials, usual)], wide_ratios(kind, memory)
+    chosen = best = usual[simplest(trials, usual)]
+    most = min(usual, key=lambda trial: trial.mean).candidate.ratio
+    more = wide_ratios(kind, memory) if at_the_end(most) else []
     while more:
         found = [best, *tried(more)]
         place = simplest(trials, found)
         best, more = found[place], wider(found[place].candidate.ratio) if place else []
-    return best
+    return best if best.mean <= SELECTION.far_less * chosen.mean else chosen
 
 
 def _average(trials: Trials, tried: list[Trial]) -> Candidate:

@@ -75,9 +75,7 @@ def said(
         **words: what else templates name.
     """
     named = {**(values or {}), **words, "rules": rules}
-    figure, expected, advice = (
-        _Words().vformat(template, (), named) for template in SENTENCES[kind][outcome]
-    )
+    figure, expected, advice = (worded(template, **named) for template in SENTENCES[kind][outcome])
     return Check(
         name or kind,
         status or cast("Status", OUTCOMES.get(outcome, outcome)),
@@ -89,6 +87,16 @@ def said(
         agents=concerned,
         values=values or {},
     )
+
+
+def worded(template: str, **words: Any) -> str:
+    """Return a sentence of the table with its words.
+
+    Args:
+        template: of the table.
+        **words: what it names.
+    """
+    return _Words().vformat(template, (), words)
 
 
 class _Words(Formatter):

@@ -11,7 +11,7 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation.baselines import trained_counts
-from twinfold.validation.check import Check, Needed
+from twinfold.validation.check import Check, Needed, worded
 from twinfold.validation.sentences import REMEDIES, WOULD_DO
 from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 
@@ -91,7 +91,7 @@ def would_do(
         kind, found["agents"] = "some agents", rules.fewest_agents
     else:
         kind = "nothing"
-    return {**found, "text": WOULD_DO[kind].format(rules=rules, enough=enough)}
+    return {**found, "text": worded(WOULD_DO[kind], rules=rules, enough=enough)}
 
 
 def remedy(
@@ -118,4 +118,4 @@ def remedy(
         kind = "more agents"
     else:
         kind = "another input"
-    return REMEDIES[kind].format(rows=rows, weights=weights + 1, agents=len(counts))
+    return worded(REMEDIES[kind], rows=rows, weights=weights + 1, agents=len(counts))
