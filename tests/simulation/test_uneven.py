@@ -247,7 +247,7 @@ def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
     context.loc[row == VISITS + AHEAD, "a"] = np.nan
     told = answer(model, context, quiet)
     bare = ASKED.assign(x=np.nan)
-    np.testing.assert_allclose(told["x"], answer(model, bare, quiet)["x"], rtol=1e-5)
+    np.testing.assert_allclose(told["x"], answer(model, bare, quiet)["x"], rtol=1e-4)
 
 
 def test_a_step_longer_than_any_is_taken_in_parts(model: FittedModel) -> None:
