@@ -49,8 +49,8 @@ from beartype import beartype  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Types are checked at every call, in tests only; compiled code pays nothing. Shapes are checked where
-# a function names some: the look at them takes a quarter of the time of a fit if all have it.
+# Types are checked at every call, in tests only; compiled code pays nothing. Shapes are checked
+# where a function names some: to look for them in all takes a quarter of the time of a fit.
 CHECKED = (
     "models",
     "adaptation",
