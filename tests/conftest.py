@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import functools
 import hashlib
@@ -61,12 +62,19 @@ CHECKED = (
     "baselines",
 )
 _SHAPES = re.compile(r"\b(Float|Int|Bool|Key)\[")
+_NAMES = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
 def _checked(thing: Any, *, typechecker: Any) -> Any:
-    """Return a class or a function that checks its shapes; a function without them, its types."""
-    hints = getattr(thing, "__annotations__", {}).values()
-    if isinstance(thing, type) or any(_SHAPES.search(str(hint)) for hint in hints):
+    """Return a class or a function that checks its shapes; a function without them, its types.
+
+    Only jaxtyping copes with names that the module has for type checkers alone.
+    """
+    hints = " ".join(str(hint) for hint in getattr(thing, "__annotations__", {}).values())
+    if isinstance(thing, type) or _SHAPES.search(hints):
+        return _shapes_too(thing, typechecker=typechecker)
+    known = thing.__globals__.keys() | vars(builtins).keys()
+    if not {*_NAMES.findall(hints)} <= known:
         return _shapes_too(thing, typechecker=typechecker)
     return beartype(thing)
 
