@@ -28,6 +28,7 @@ agents = [0, 3]
 agents = 12
 
 [fit.cart_pole]
+effort = "quick"
 linear = "none"
 rank = 3
 members = 2

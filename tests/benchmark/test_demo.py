@@ -30,6 +30,7 @@ FILES = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     config = functools.partial(
         FitConfig,
+        effort="quick",
         linear="none",
         steps=500,
         members=2,

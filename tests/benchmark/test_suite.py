@@ -136,6 +136,13 @@ def test_a_setting_of_a_baseline_that_does_not_exist_is_told(tmp_path: Path) -> 
         load_suite(path)
 
 
+def test_a_number_in_place_of_the_settings_of_a_task_is_told(tmp_path: Path) -> None:
+    text = "".join(f"{name} = {_toml(value)}\n" for name, value in MINIMAL.items())
+    text = text.replace('["persim"]', '["cadm"]') + "[baselines.cadm]\ncart_pole = 0.5\n"
+    with pytest.raises(UsageError, match=r"\[baselines.cadm.cart_pole\] is a table.*, not 0\.5"):
+        load_suite(write(tmp_path, text))
+
+
 HEAD = """
 name = "mine"
 kind = "return"

@@ -115,6 +115,7 @@ def cart_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TINY = """
+effort = "quick"
 linear = "none"
 rank = 3
 members = 2

@@ -22,6 +22,7 @@ from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
 
 SETTINGS = """
+effort = "quick"
 linear = "none"
 features = "separable"
 rank = 4

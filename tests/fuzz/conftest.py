@@ -32,7 +32,8 @@ SHARES = {
     **{"runs": 0.3, "manifests": 0.1, "suites": 0.15, "records": 0.075},
     **{"flags": 0.15, "tables": 0.15},
 }
-LONGEST = 60  # seconds of a case, after which something waits that should not
+LONGEST = 60  # seconds of processor time of a case, after which it is taken never to end
+WAITING = 600  # seconds of a case on a busy machine, after which something waits that should not
 SHOWN = 5  # faults that are shown in full
 LINES = 12  # of an error: one for each problem, of which there may be a few
 
@@ -86,13 +87,19 @@ def _limited() -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(LONGEST)
+    timers = (
+        (signal.SIGPROF, signal.ITIMER_PROF, LONGEST),
+        (signal.SIGALRM, signal.ITIMER_REAL, WAITING),
+    )
+    before = {number: signal.signal(number, stop) for number, *_ in timers}
+    for _, timer, seconds in timers:
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, timer, _ in timers:
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def check_message(message: str, code: int) -> None:

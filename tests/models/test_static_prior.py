@@ -530,6 +530,7 @@ def test_a_fit_learns_what_they_say() -> None:
         "static": ["tag", "odd"],
     }
     config = FitConfig(
+        effort="quick",
         linear="none",
         members=2,
         steps=2000,

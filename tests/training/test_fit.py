@@ -143,6 +143,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
     n_agents, horizon = 30, 10
     frame = table([20] * n_agents)
     config = FitConfig(
+        effort="quick",
         linear="none",
         features="separable",
         members=2,

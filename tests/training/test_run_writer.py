@@ -236,6 +236,12 @@ def test_a_link_in_place_of_the_partial_run_is_refused(random_model: Build, tmp_
         save_run(random_model(), tmp_path / "run")
 
 
+def test_a_name_that_no_directory_can_have_is_refused(random_model: Build, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write .*: embedded null"):
+        save_run(random_model(), tmp_path / "run\0")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_of_two_that_save_at_once_one_wins(random_model: Build, tmp_path: Path) -> None:
     models = [random_model(members=1, n_agents=n) for n in (1, 2, 3)]
 

@@ -119,10 +119,19 @@ class Suite(Strict):
         return get_method(method).settings(self.given(method, task))
 
     def given(self, method: str, task: str) -> Given:
-        """Return what the suite says of the fits of a method on a task."""
+        """Return what the suite says of the fits of a method on a task.
+
+        Raises:
+            UsageError: what stands under the task's name is no table.
+        """
         own = self.baselines.get(method, {})
         merged = {name: value for name, value in own.items() if name not in TASKS}
-        merged |= own.get(task, {})
+        of_task = own.get(task, {})
+        if not isinstance(of_task, dict):
+            raise UsageError(
+                f"[baselines.{method}.{task}] is a table of settings, not {cut(repr(of_task))}"
+            )
+        merged |= of_task
         return Given(task, self.effort, self.reserve, self.fit.get(task, {}), merged)
 
     def profile(self, name: str) -> Profile:

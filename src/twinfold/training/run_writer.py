@@ -34,6 +34,7 @@ from twinfold.training.train_step import TrainState
 from twinfold.utils.files import (
     append_line,
     atomic_write_bytes,
+    check_name,
     drop_torn_line,
     is_temporary,
     locked_file,
@@ -46,11 +47,12 @@ _SAVE = json.dumps({"begun": "save"})  # the first line of the metrics of a run 
 
 
 def check_free(out: str | Path) -> None:
-    """Refuse a run directory that exists.
+    """Refuse a run directory that exists, or cannot.
 
     Raises:
-        UsageError: ``out`` exists.
+        UsageError: ``out`` exists, or no directory can have that name.
     """
+    check_name(out)
     if os.path.lexists(out):
         raise UsageError(f"{out} exists; choose another directory or remove it")
 

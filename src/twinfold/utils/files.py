@@ -80,19 +80,28 @@ def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
                 os.replace(file.path, target)
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse to write to a path that no file can have.
+
+    Raises:
+        UsageError: there is a null character in it, or one that no file's name can hold.
+    """
+    try:
+        with contextlib.suppress(OSError):
+            os.lstat(path)
+    except ValueError as error:
+        raise UsageError(f"cannot write {clipped(str(path))}: {error}") from None
+
+
 def destination(path: str | os.PathLike[str]) -> Path:
     """Return where what is written to ``path`` goes: where a link leads to, not in its place.
 
     Raises:
         UsageError: ``path`` is a link that somebody else made, which may lead anywhere, or leads to
-            a file or into a folder of somebody else.
+            a file or into a folder of somebody else, or no file can have it.
     """
     place = Path(path)
-    try:
-        with contextlib.suppress(OSError):
-            os.lstat(place)
-    except ValueError as error:  # a null character, or one that no file's name can hold
-        raise UsageError(f"cannot write {clipped(str(path))}: {error}") from None
+    check_name(place)
     with write_errors(path):
         for _ in range(_LINKS):
             if not place.is_symlink():
