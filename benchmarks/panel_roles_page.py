@@ -166,8 +166,8 @@ def _halved(found: _Records) -> str:
     rows = []
     for (_, seed), one in sorted(told.items()):
         ours, theirs = middle("effects", one), middle("domain", one)
-        off = np.abs(np.log(np.array(one["effects"]) / np.array(one["domain"])))
-        within = float(np.mean(off <= np.log(FACTOR)))  # a wrong sign is NaN, and not within
+        ratio = np.array(one["effects"]) / np.array(one["domain"])
+        within = float(np.mean((ratio >= 1 / FACTOR) & (ratio <= FACTOR)))
         rows.append(
             [
                 str(seed),
