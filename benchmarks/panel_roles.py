@@ -245,6 +245,7 @@ def halved(model: twinfold.FittedModel, read: AsItIs, train: pd.DataFrame, table
     return {
         "effects": [_short(value, 3) for value in effects],
         "domain": [_short(value, 3) for value in question.domain],
+        "basis": [answers["basis"].iloc[-1] for answers in after],
     }
 
 

@@ -166,8 +166,9 @@ def _halved(found: _Records) -> str:
     rows = []
     for (_, seed), one in sorted(told.items()):
         ours, theirs = middle("effects", one), middle("domain", one)
-        off = np.abs(np.log(np.array(one["effects"]) / np.array(one["domain"])))
-        within = float(np.mean(off <= np.log(FACTOR)))  # a wrong sign is NaN, and not within
+        ratio = np.array(one["effects"]) / np.array(one["domain"])
+        within = (ratio >= 1 / FACTOR) & (ratio <= FACTOR)
+        told_so = np.array(one["basis"]) == "unsupported"
         rows.append(
             [
                 str(seed),
@@ -175,7 +176,8 @@ def _halved(found: _Records) -> str:
                 cell(theirs),
                 cell(ours),
                 cell(ours / theirs),
-                f"{100 * within:.0f} %",
+                f"{100 * within.mean():.0f} %",
+                f"{100 * (within | told_so).mean():.0f} %",
             ]
         )
     head = [
@@ -185,6 +187,7 @@ def _halved(found: _Records) -> str:
         "own roles",
         "ours over Minto's",
         f"patients within a factor of {FACTOR}",
+        "or said to be unsupported",
     ]
     text = (
         "**Half of the infusion**, from a known patient's third sample on (as under *Effects of "

@@ -115,7 +115,11 @@ def test_the_section_says_where_own_roles_lose(lib: Any) -> None:
         part = {"error": error, "errors": dict(zip(names, (2.0, 1.0, 0.8), strict=True))}
         return {"panel": panel, "seed": 0, "model": model, "known": part, "new": part, **more}
 
-    halved = {"effects": [-0.6, -0.2, 0.1], "domain": [-0.5, -0.5, -0.5]}
+    halved = {
+        "effects": [-0.6, -0.2, 0.1],
+        "domain": [-0.5, -0.5, -0.5],
+        "basis": ["own data", "unsupported", "borrowed"],
+    }
     errors = dict.fromkeys(("persistence", "pooled ARX", "mixed ARX", "old roles"), 0.9)
     errors |= {"own roles": 0.2, "two compartments": 0.16}
     own = [
@@ -137,5 +141,5 @@ def test_the_section_says_where_own_roles_lose(lib: Any) -> None:
     assert "worse than mixed ARX for new agents: Cigar (1.88)" in text
     assert "| Remifentanil | 2.00 | 0.50 | 0.40 | 0.50 | 0.25 | 0.50 |" in text
     assert "it is reached in 1 of 2 draws" in text
-    assert "| 0 | 3 | -0.50 | -0.20 | 0.40 | 33 % |" in text
+    assert "| 0 | 3 | -0.50 | -0.20 | 0.40 | 33 % | 67 % |" in text
     assert lib.page.section([], old) == ""
