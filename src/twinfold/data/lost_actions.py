@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from twinfold.data.coding import as_words
-from twinfold.data.issues import Notes, counted
+from twinfold.data.issues import Notes
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, acting_rows
+from twinfold.utils.text import counted
 
 
 def split_where_lost(
