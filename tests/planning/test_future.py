@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from twinfold.adaptation.adapt import adapt
+from twinfold.adaptation.online import Tracker
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
@@ -169,3 +171,15 @@ def test_expressions_of_roles_are_bound_when_the_table_is_read() -> None:
     PanelDataset.from_frame(rooms(3, 6), {**roles, "reward": text})
     with pytest.raises(Exception, match="'noon' is none of them: day, night"):
         PanelDataset.from_frame(rooms(3, 6), {**roles, "reward": "0 * (tariff == 'noon')"})
+
+
+def test_columns_of_new_agents_are_kept_too(model: FittedModel) -> None:
+    """Whether or not they tell agents apart."""
+    table = rooms(2, 6).assign(id=lambda df: df.id + 100)
+    adapted = adapt(model, PanelDataset.from_frame(table, model.roles), warn=lambda line: None)
+    values = adapted.posterior.values
+    assert values is not None
+    np.testing.assert_array_equal(values[adapted.agent_index(101)], [18.25, 1, 0])
+    tracked = Tracker(model, 102, {"setpoint": 17.5, "site": "south"}).updated().posterior.values
+    assert tracked is not None
+    np.testing.assert_array_equal(tracked[-1], [17.5, 0, 1])

@@ -43,14 +43,15 @@ class Tracker:
     """
 
     def __init__(
-        self, model: FittedModel, agent: AgentId, static: Mapping[str, float] | None = None
+        self, model: FittedModel, agent: AgentId, static: Mapping[str, float | str] | None = None
     ) -> None:
         """Begin at what the model knows of the agent: nothing, if it is new.
 
         Args:
             model: a fitted model.
             agent: the user's id.
-            static: static columns of the agent by name, where the model does not know them.
+            static: static columns of the agent by name, numbers or words, where the model does not
+                know them.
 
         Raises:
             UsageError: the model has no such static column, or a value is no finite number or too

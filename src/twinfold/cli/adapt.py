@@ -46,9 +46,9 @@ def adapt(
     """
     set_up_jax()
     from twinfold.adaptation.adapt import adapt as adapt_model
-    from twinfold.data.issues import counted
     from twinfold.training.run_directory import load_run
     from twinfold.training.run_writer import check_free, save_run
+    from twinfold.utils.text import counted
 
     check_free(out)
     model = load_run(run)
@@ -121,8 +121,8 @@ def forget(
 
 def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
     """Say what forgetting did to the band of everybody else."""
-    from twinfold.data.issues import counted
     from twinfold.uncertainty.intervals import promised_steps
+    from twinfold.utils.text import counted
 
     if model.calibration is None:
         return []

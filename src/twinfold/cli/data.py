@@ -84,7 +84,7 @@ def _tell_written(panel: PanelDataset, out: Path, json: bool) -> None:
             }
         )
     else:
-        from twinfold.data.issues import counted
+        from twinfold.utils.text import counted
 
         transitions = counted(panel.n_transitions, "transition")
         print(f"{out}: {counted(panel.n_agents, 'agent')}, {transitions}")

@@ -186,7 +186,7 @@ class RoleFlags:
             (weather, a price, the day of the week).
         align: next if an action stands in the row of the state that it is taken in, same-row if
             in that of its outcome; exogenous columns likewise.
-        calendar: What times are: month (202312), day, quarter (20234), week (202352), business, none.
+        calendar: What times are: month (202312), day, quarter, week, business, or none (numbers).
         form: How values are written.
     """
 

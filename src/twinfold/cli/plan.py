@@ -114,7 +114,7 @@ def plan(
 
 def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
     from twinfold.cli.render import plot_rollout, show_rollout, show_settings
-    from twinfold.data.issues import counted
+    from twinfold.utils.text import counted
 
     if plot is not None:
         plot_rollout(plot, found.rollout, title)

@@ -21,7 +21,7 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
     """Show the result of ``describe``."""
     from rich.table import Table
 
-    from twinfold.data.issues import counted
+    from twinfold.utils.text import counted
 
     per_agent = record["transitions_per_agent"]
     console.print(

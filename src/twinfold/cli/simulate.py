@@ -180,10 +180,10 @@ def _answer_table(model: FittedModel, asked: QuestionFlags) -> None:
     assert asked.queries is not None, "checked"
     assert asked.out is not None, "checked"
     from twinfold.data.io import read_table, write_table
-    from twinfold.data.issues import counted
     from twinfold.data.table_format import TableFormat, as_written
     from twinfold.simulation.query_columns import question_columns
     from twinfold.simulation.what_if import QUERY, answer
+    from twinfold.utils.text import counted
 
     used = question_columns(model.roles)
     form = TableFormat.parse({**fitted_format(model), **asked.form.given()})

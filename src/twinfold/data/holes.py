@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import AgentId
-from twinfold.data.issues import Notes, counted, some
+from twinfold.data.issues import Notes, some
 from twinfold.data.table_settings import TABLE
+from twinfold.utils.text import counted
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

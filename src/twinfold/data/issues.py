@@ -18,7 +18,7 @@ from twinfold.data.ids import AgentId
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, counted
 
 _COMMA = re.compile(r"(?:[<>≤≥]=?\s*)?[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
@@ -147,13 +147,6 @@ class Notes:
             f"split there, first between {self.row(first)} and {self.of(second)} "
             f"({show_time(times, first)} to {show_time(times, second)}){words}"
         )
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 row``, ``2 rows``, ``2 queries``."""
-    if count == 1:
-        return f"{count} {noun}"
-    return f"{count} {noun[:-1]}ies" if noun.endswith("ry") else f"{count} {noun}s"
 
 
 def some(ids: Sequence[AgentId], most: int = 5) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.columns import Mask, Numbers
-from twinfold.data.issues import Notes, counted
+from twinfold.data.issues import Notes
 from twinfold.data.roles import Roles
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     from twinfold.data.segments import Table

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.issues import Notes, counted
+from twinfold.data.issues import Notes
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     from twinfold.data.panel import PanelDataset

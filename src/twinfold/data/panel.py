@@ -18,14 +18,13 @@ from twinfold.data.calendars import from_counts
 from twinfold.data.filled import Filled, interpolated
 from twinfold.data.fingerprint import fingerprint
 from twinfold.data.ids import AgentId, did_you_mean, match_ids
-from twinfold.data.issues import counted
 from twinfold.data.levels import Levels, decoded
 from twinfold.data.memory import changes_before
 from twinfold.data.roles import Roles
 from twinfold.data.time_step import differences, ticks_from_step
 from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import InvalidDataError, UsageError
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, counted
 
 if TYPE_CHECKING:
     import pandas as pd

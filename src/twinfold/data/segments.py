@@ -16,7 +16,7 @@ from twinfold.data.columns import Mask, Numbers
 from twinfold.data.faults.find import SortedRows, fault_lines
 from twinfold.data.holes import carried_line, hole_lines, without_repeats
 from twinfold.data.ids import AgentId, natural_key
-from twinfold.data.issues import Notes, counted, some
+from twinfold.data.issues import Notes, some
 from twinfold.data.levels import Levels
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Level, Roles
@@ -34,6 +34,7 @@ from twinfold.data.time_step import (
 )
 from twinfold.data.times import Times
 from twinfold.data.variation import action_lines
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd

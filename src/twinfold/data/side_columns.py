@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from twinfold.data.coding import Words, as_words, coded_words, holds_words, read_coded
 from twinfold.data.columns import as_numbers
-from twinfold.data.issues import Notes, counted, number_advice
+from twinfold.data.issues import Notes, number_advice
 from twinfold.data.table_settings import TABLE
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, counted
 
 _STATIC = "give a date or a duration in years or days; or words in every row"
 

@@ -34,7 +34,7 @@ from twinfold.data.ids import (
     shown_id,
     unusable_ids,
 )
-from twinfold.data.issues import Notes, counted, number_advice, time_advice
+from twinfold.data.issues import Notes, number_advice, time_advice
 from twinfold.data.joined_rows import join_rows
 from twinfold.data.missing_actions import split_at_missing_actions, stands_too_low
 from twinfold.data.roles import Roles
@@ -43,7 +43,7 @@ from twinfold.data.side_columns import check_magnitude, read_exogenous, read_sta
 from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
 from twinfold.data.times import Times, as_times
 from twinfold.errors import UsageError
-from twinfold.utils.text import clipped, listed
+from twinfold.utils.text import clipped, counted, listed
 
 TimeStep = float | str | pd.Timedelta | None
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig
 from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId, canonical_ids, did_you_mean, match_ids
-from twinfold.data.issues import counted
 from twinfold.data.levels import Levels, coded_names
 from twinfold.data.roles import Roles
 from twinfold.data.transitions import DataRanges
@@ -29,7 +28,7 @@ from twinfold.models.posterior import Posterior, factor_draws
 from twinfold.models.run_info import RunInfo
 from twinfold.models.world_noise import WorldNoise
 from twinfold.utils.device import on_device
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.issues import counted
 from twinfold.data.panel import PanelDataset
+from twinfold.utils.text import counted
 
 Floats = NDArray[np.float64]
 

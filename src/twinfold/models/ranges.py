@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.issues import counted
 from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.models.fitted_model import FittedModel
+from twinfold.utils.text import counted
 
 Floats = NDArray[np.float64]
 

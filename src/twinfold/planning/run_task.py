@@ -18,7 +18,6 @@ import numpy as np
 from twinfold.data.actions import ActionCode
 from twinfold.data.expression_value import Expression, bind, reads
 from twinfold.data.ids import AgentId
-from twinfold.data.issues import counted
 from twinfold.data.levels import coded_places
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
@@ -26,6 +25,7 @@ from twinfold.models.fitted_model import FittedModel
 from twinfold.models.learned_goal import SmoothFunction
 from twinfold.planning.choice import ActionChoice, ChosenDynamics
 from twinfold.tasks.task import Task
+from twinfold.utils.text import counted
 
 FORBIDDEN = 1e9
 """What a step with a forbidden action costs: more than any plan can earn."""

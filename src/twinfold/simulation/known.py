@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.issues import Notes, counted, named, show_time
+from twinfold.data.issues import Notes, named, show_time
 from twinfold.data.levels import coded_names
 from twinfold.data.time_step import differences, ticks_from_step
 from twinfold.data.times import Times
@@ -23,7 +23,7 @@ from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.query_columns import Problems
 from twinfold.simulation.scenario import coded, in_scenario, read_scenario, span
-from twinfold.utils.text import clipped
+from twinfold.utils.text import clipped, counted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]

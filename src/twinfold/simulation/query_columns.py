@@ -24,13 +24,13 @@ from twinfold.data.ids import (
     match_ids,
     unusable_ids,
 )
-from twinfold.data.issues import Notes, counted, number_advice, time_advice
+from twinfold.data.issues import Notes, number_advice, time_advice
 from twinfold.data.roles import Roles
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import ticks_from_step
 from twinfold.data.times import Times, as_times
 from twinfold.models.fitted_model import FittedModel
-from twinfold.utils.text import clipped, listed
+from twinfold.utils.text import clipped, counted, listed
 
 QUERY = "query_id"
 

@@ -32,7 +32,6 @@ from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.adaptation.input_checks import reach_problems
 from twinfold.config import FitConfig
 from twinfold.data.actions import ActionCode
-from twinfold.data.issues import counted
 from twinfold.data.outliers import spike_rows
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
@@ -68,6 +67,7 @@ from twinfold.training.trials import NO_NETS, Candidate
 from twinfold.uncertainty.conformal import calibrate, split_reserved
 from twinfold.utils.device import on_device
 from twinfold.utils.programs import drop_programs
+from twinfold.utils.text import counted
 
 
 def fit(

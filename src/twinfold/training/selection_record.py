@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from twinfold.data.issues import counted
 from twinfold.data.panel import PanelDataset
 from twinfold.models.linear import WORDS
 from twinfold.models.static_prior import STATIC, StaticPrior
 from twinfold.training.folds import Fold
 from twinfold.training.holdout_band import error_by_horizon
 from twinfold.training.trials import Candidate, Trial
+from twinfold.utils.text import counted
 
 
 def held_out_counts(folds: list[Fold]) -> dict[str, int]:

@@ -25,11 +25,11 @@ import numpy as np
 
 from twinfold.adaptation.adapt import panel_transitions, static_values, with_transitions
 from twinfold.data.ids import match_ids
-from twinfold.data.issues import counted
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
+from twinfold.utils.text import counted
 
 
 def reserve(

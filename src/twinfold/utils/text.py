@@ -106,6 +106,13 @@ def _rounded(figures: Sequence[float], place: int, style: str) -> list[str]:
     return texts
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 row``, ``2 rows``, ``2 queries``."""
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("ry") else f"{count} {noun}s"
+
+
 def and_more(number: int) -> str:
     """Return " and N more"; nothing if there are none."""
     return f" and {number} more" if number > 0 else ""

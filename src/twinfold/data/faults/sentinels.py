@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.faults.settings import FAULTS
-from twinfold.data.issues import Notes, counted
+from twinfold.data.issues import Notes
 from twinfold.data.outliers import spikes
-from twinfold.utils.text import listed
+from twinfold.utils.text import counted, listed
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
