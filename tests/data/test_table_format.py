@@ -276,7 +276,9 @@ def test_words_for_below_a_limit(word: str) -> None:
         assert found.series.isna().tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize(("text", "mark"), [("4'256.9", "'"), ("4\u202f256.9", " "), ("1_000", "_")])
+@pytest.mark.parametrize(
+    ("text", "mark"), [("4'256.9", "'"), ("4\u202f256.9", " "), ("1_000", "_")]
+)
 def test_a_mark_between_thousands_is_told(text: str, mark: str) -> None:
     frame = plain().astype({"x": object})
     frame.loc[3, "x"] = text

@@ -22,6 +22,8 @@ class SelectionSettings:
         sharpness: power of the error that weights in an average of simple models fall with.
         hedge: times the best simple model's error that their average may have.
         least_part: share of such an average below which a model is left out.
+        worth: share of the error that must be left, at the most, for agents to be taken to differ
+            by far more than the noise.
         kept: strengths of shrinkage that are kept for longer training.
         room: share of the error of predicting no change above which there is much to be learned.
         low_noise: share of it below which there is next to no noise.
@@ -46,6 +48,7 @@ class SelectionSettings:
     sharpness: int = 6
     hedge: float = 1.1
     least_part: float = 0.01
+    worth: float = 0.95
     kept: int = 2
     room: float = 0.3
     low_noise: float = 0.2

@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.models.linear import KINDS, WITH_MEMORY, WORDS, Kind, Part, Ratio, ratios, wide_ratios, wider
+from twinfold.models.linear import (
+    KINDS,
+    WITH_MEMORY,
+    WORDS,
+    Kind,
+    Part,
+    Ratio,
+    ratios,
+    wide_ratios,
+    wider,
+)
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trials import Candidate, Trial, Trials
 
@@ -92,8 +102,10 @@ def _best_of_kind(trials: Trials, kind: Kind, coarse: bool, memory: bool) -> Tri
     best, more = usual[simplest(trials, usual)], wide_ratios(kind, memory)
     while more:
         found = [best, *tried(more)]
-        place = simplest(trials, found)
-        best, more = found[place], wider(found[place].candidate.ratio) if place else []
+        other = found[simplest(trials, found)]
+        if other is best or other.mean > SELECTION.worth * best.mean:
+            break
+        best, more = other, wider(other.candidate.ratio)
     return best
 
 

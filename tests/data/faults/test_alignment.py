@@ -47,7 +47,11 @@ def panel(policy: str, effect: str, seed: int = 0, agents: int = 16, rows: int =
 
 def said(frame: Any, **roles: Any) -> list[str]:
     lines = check(frame, {**ROLES, **roles}).warnings
-    return [line for line in lines if "probably one row" in line or " rows late" in line or " rows early" in line]
+    return [
+        line
+        for line in lines
+        if "probably one row" in line or " rows late" in line or " rows early" in line
+    ]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -199,7 +199,9 @@ def test_nine_above_a_few_levels(discrete: Any) -> None:
 def test_words_that_say_that_no_action_was_recorded() -> None:
     frame = table()
     frame["a"] = np.resize(["low", "high", "none"], len(frame))
-    assert not any("recorded" in w for w in check(frame, {**ROLES, "action_type": "discrete"}).warnings)
+    assert not any(
+        "recorded" in w for w in check(frame, {**ROLES, "action_type": "discrete"}).warnings
+    )
     frame.loc[[4, 9], "a"] = "Unknown"
     roles = {**ROLES, "action_type": "discrete"}
     (line,) = [w for w in check(frame, roles).warnings if "recorded" in w]

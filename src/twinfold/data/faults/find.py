@@ -70,7 +70,9 @@ def fault_lines(rows: SortedRows, notes: Notes) -> Iterator[str]:
         found += lines or [level_line(name, values, change, acting, notes, columns)]
     if rows.reward is not None:
         earned = np.where(inner, rows.reward, np.nan)
-        found += sentinel_lines(str(roles.reward), "reward", earned, rows.acting, notes, None, columns)
+        found += sentinel_lines(
+            str(roles.reward), "reward", earned, rows.acting, notes, None, columns
+        )
     found += _beside(rows, notes, columns)
     found += handful_lines(roles.action, acted, rows.agent[inner], acting, notes)
     yield from (line for line in found if line is not None)
