@@ -238,7 +238,9 @@ def test_tables_of_doses_and_samples_have_columns_of_their_own(tmp_path: Path) -
     rows = []
     for name, dose in (("1", 100), ("2", 80)):
         for t in range(0, 24, 4):
-            rows.append((name, t, "." if t else dose, 1 - bool(t), 1 if t else 2, 0 if t else 2, 12))
+            rows.append(
+                (name, t, "." if t else dose, 1 - bool(t), 1 if t else 2, 0 if t else 2, 12)
+            )
             rows[-1] = (*rows[-1], f"{dose * 0.1 * 0.8**t:.3f}" if t else ".")
     frame = pd.DataFrame(rows, columns=["ID", "TIME", "AMT", "EVID", "CMT", "ADDL", "II", "DV"])
     file = tmp_path / "doses.csv"

@@ -24,9 +24,12 @@ from twinfold.utils.text import listed
 Words = dict[str, tuple[Level, ...]]
 
 UNRECORDED = frozenset(
-    ["?", "??", "-", "--", "unknown", "unk", "unkn", "unspecified", "undefined", "missing", "n.a."]
-    + ["not available", "not recorded", "not known", "not reported", "nr", "n/r", "n.r.", "nd"]
-    + ["n/d", "k.a.", "keine angabe", "unbekannt", "inconnu", "desconocido", "tbd", "error"]
+    [
+        *("?", "??", "-", "--", "unknown", "unk", "unkn", "unspecified", "undefined", "missing"),
+        *("n.a.", "not available", "not recorded", "not known", "not reported", "nr", "n/r"),
+        *("n.r.", "nd", "n/d", "k.a.", "keine angabe", "unbekannt", "inconnu", "desconocido"),
+        *("tbd", "error"),
+    ]
 )
 """Words that say that no action was recorded (lower case)."""
 

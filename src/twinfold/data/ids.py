@@ -32,7 +32,8 @@ _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _JOINTS = re.compile("[\\s_\u2010-\u2015\u2212-]+")  # blanks, underscores, dashes of any length
 _WHOLE = re.compile(r"([0-9]+)\.0+")
 _LATIN = str.maketrans(
-    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"  # Greek
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c"  # Greek
+    "\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"  # Cyrillic
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0406\u0408\u0405",
     "ABEZHIKMNOPTYXoABEKMHOPCTYXaeopcyxijsIJS",

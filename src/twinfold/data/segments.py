@@ -20,7 +20,6 @@ from twinfold.data.issues import Notes, some
 from twinfold.data.levels import Levels
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Level, Roles
-from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import (
     TIME_STEPS,
     differences,

@@ -29,8 +29,8 @@ class FaultSettings:
             the state.
         other_gain: share of that gain that may be had by moving them the other way, or less far.
         most_shift: rows that actions or rewards may be late or early by; at most three.
-        steady: share of the gain in one half of the rows that there must be in the other, of actions
-            moved by more than a row.
+        steady: share of the gain in one half of the rows that there must be in the other, of
+            actions moved by more than a row.
         reward_left: share of a reward's error that is left when it is moved, at most.
         reward_known: share of its variance that is then explained, at the least.
         levels: of a discrete action that have an effect of their own in a regression.
