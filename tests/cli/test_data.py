@@ -87,6 +87,13 @@ def test_a_valid_table(twinfold: Any, table: Any) -> None:
     assert done.out.endswith("cohort.csv: valid\n")
 
 
+def test_a_row_without_an_action_is_said(twinfold: Any, table: Any) -> None:
+    done = twinfold("data", "validate", table(["a,0,1,2,", *ROWS[1:]]), *ROLES)
+    assert done.code == 0
+    assert "column 'gear' (action): no action in 1 row" in done.err
+    assert "row 0 (line 2), agent 'a'" in done.err
+
+
 @pytest.mark.parametrize(
     ("rows", "named"),
     [
@@ -94,7 +101,7 @@ def test_a_valid_table(twinfold: Any, table: Any) -> None:
         (["a,0,1,inf,0", *ROWS[1:]], ["'load [kN]'", "row 0", "agent 'a'", "infinity"]),
         (["a,0,fast,2,0", *ROWS[1:]], ["'speed'", "row 0", "agent 'a'", "'fast'"]),
         (["a,0,1,2,0.5", *ROWS[1:]], ["'gear'", "row 0", "agent 'a'", "0.5 is no integer"]),
-        (["a,0,1,2,", *ROWS[1:]], ["'gear'", "row 0", "agent 'a'", "no action"]),
+        ([row.rsplit(",", 1)[0] + "," for row in ROWS], ["'gear'", "empty", "every value"]),
         ([",0,1,2,0", *ROWS[1:]], ["'machine'", "row 0", "no id"]),
         (["a,0,1,2,0", "b,0,1,2,1"], ["no agent has a transition", "2 agents"]),
         ([], ["empty"]),

@@ -11,7 +11,7 @@ import pytest
 
 from twinfold.data import import_table, load_panel, read_manifest
 from twinfold.data.guess_format import guess_date_format, guess_marks, guess_missing
-from twinfold.errors import UsageError
+from twinfold.errors import InvalidDataError, UsageError
 
 
 def table(seed: int = 0, agents: int = 6, rows: int = 12) -> pd.DataFrame:
@@ -250,3 +250,16 @@ def test_tables_of_doses_and_samples_have_columns_of_their_own(tmp_path: Path) -
     assert roles == {"ID": "agent", "TIME": "time", "AMT": "action", "DV": "state", "EVID": "",
                      "CMT": "", "ADDL": "", "II": ""}  # fmt: skip
     assert found.columns["ADDL"][1] == "doses that it adds need rows of their own"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("id,t,x,a\n", "it has columns but no rows"), (",,,\n1,2,3,4\n", "no column has a name")],
+)
+def test_a_table_with_nothing_in_it_is_said_to_be_so(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(InvalidDataError, match=words):
+        import_table(tmp_path / "a.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]

@@ -32,7 +32,7 @@ from twinfold.data.table_format import TableFormat, settle_numbers
 from twinfold.data.text_source import unpacked_name
 from twinfold.data.times import as_times
 from twinfold.data.validate import ValidationReport, check
-from twinfold.errors import UsageError
+from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.files import atomic_write_text
 
 __all__ = ["Imported", "guess_table", "import_table"]
@@ -141,6 +141,11 @@ def guess_table(path: StrPath, roles: Mapping[str, Any], form: Mapping[str, Any]
     columns: dict[str, Any] = {
         name: frame[name] for name in dict.fromkeys(frame.columns) if _once(frame, name)
     }
+    if not columns:
+        told = "no column has a name of its own; name them in its first line"
+        raise InvalidDataError(f"{file}: {told}")
+    if not len(frame):
+        raise InvalidDataError(f"{file} is empty: it has columns but no rows")
     ids = (roles.get("agent"), roles.get("episode"), roles.get("time"))
     bounded = parsed.model_copy(update={"censored": True})  # <0.05 is no empty place
     for name, series in columns.items():

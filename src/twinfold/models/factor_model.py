@@ -92,7 +92,7 @@ def random_layer(
     The key may be of ``random_arrays`` or of JAX.
     """
     key_weight, key_bias = split(key)
-    share = np.float32(1) / np.sqrt(np.float32(size_in))
+    share = np.float32(1) / np.sqrt(np.float32(max(size_in, 1)))
     weight = normal(key_weight, (size_in, size_out), gain, share, *further)
     # Spread biases put the kinks of the units where the data is.
     return Layer(weight, uniform(key_bias, (size_out,), gain))
