@@ -25,6 +25,10 @@ class SelectionSettings:
         hedge: times the best simple model's error that their average may have.
         far_less: share of the held-out error below which agents are believed to differ by far more
             than the noise.
+        less: the same where one model for all agents explains nothing, and own ones do.
+        shared_nothing: share of the error of predicting no change that one model for all agents
+            leaves, above which it explains nothing.
+        own_explain: the same of own models, below which they explain something.
         least_part: share of such an average below which a model is left out.
         deciding: nets together that decide whether nets are used, where times are uneven and data
             is little.
@@ -53,6 +57,9 @@ class SelectionSettings:
     sharpness: int = 6
     hedge: float = 1.1
     far_less: float = 0.5
+    less: float = 0.95
+    shared_nothing: float = 0.95
+    own_explain: float = 0.9
     least_part: float = 0.01
     deciding: int = 3
     kept: int = 2

@@ -42,7 +42,7 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
         if kind == "no change":
             tried.append(idle)
         else:
-            tried.append(_best_of_kind(trials, kind, coarse, memory))
+            tried.append(_best_of_kind(trials, kind, coarse, memory, tried))
         log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
     best = tried[simplest(trials, tried)]
     if wanted != "average" and (wanted != "auto" or best is idle):
@@ -90,11 +90,21 @@ def with_memory(
     return other, average if average.mean <= SELECTION.hedge * best.mean else best
 
 
-def _best_of_kind(trials: Trials, kind: Kind, coarse: bool, memory: bool) -> Trial:
+def _best_of_kind(
+    trials: Trials, kind: Kind, coarse: bool, memory: bool, before: Sequence[Trial] = ()
+) -> Trial:
     """Return the best model of a kind, over how much agents differ.
 
     That they differ by far more than the noise is tried where the usual variances are too small,
-    and believed only where errors are far less: chosen by a little, from many, it was worse.
+    and believed only where errors are far less: chosen by a little, from many, it was worse; unless
+    all that is known of agents is their own.
+
+    Args:
+        trials: tries them.
+        kind: of the models.
+        coarse: whether fewer variances are tried.
+        memory: whether they read earlier rows.
+        before: the best of kinds that were tried before.
     """
 
     def tried(some: list[Ratio]) -> list[Trial]:
@@ -108,7 +118,17 @@ def _best_of_kind(trials: Trials, kind: Kind, coarse: bool, memory: bool) -> Tri
         found = [best, *tried(more)]
         place = simplest(trials, found)
         best, more = found[place], wider(found[place].candidate.ratio) if place else []
-    return best if best.mean <= SELECTION.far_less * chosen.mean else chosen
+    enough = SELECTION.less if _nothing_shared(before, chosen) else SELECTION.far_less
+    return best if best.mean <= enough * chosen.mean else chosen
+
+
+def _nothing_shared(before: Sequence[Trial], own: Trial) -> bool:
+    """Return whether one model for all agents explains next to nothing, and own ones do."""
+    errors = {trial.candidate.linear: trial.mean for trial in before}
+    if not {"no change", "pooled"} <= errors.keys():
+        return False
+    left = SELECTION.shared_nothing * errors["no change"]
+    return errors["pooled"] > left and own.mean < SELECTION.own_explain * errors["no change"]
 
 
 def _average(trials: Trials, tried: list[Trial]) -> Candidate:
