@@ -34,7 +34,6 @@ from twinfold.training.net_search import (
     best_nets,
     ladder,
     lengths_of,
-    noiseless,
     options_of,
 )
 from twinfold.training.selection_record import (
@@ -122,7 +121,9 @@ def _with_memory(
     """
     problem = trials.problem
     alike = len(problem.data) >= SELECTION.handful and problem.config.linear == "auto"
-    if not alike or noiseless(trials, chosen, idle):
+    # That no change is far worse says nothing of what is left where steps may be long.
+    explained = not problem.uneven and chosen.mean <= SELECTION.low_noise * idle.mean
+    if not alike or explained:
         return chosen, []
     # No transition has more rows before it than these.
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]

@@ -43,7 +43,7 @@ def best_nets(
     begun = begun or ladder(trials, config, lengths[:1], beside, simple, log)
     best, tried, compared = begun
     structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
-    if not noiseless(trials, best, idle):  # what is best at first stays so
+    if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
         kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
         shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
     going = len(lengths) > 1 and _hopeful(trials, best, simple)
@@ -76,14 +76,6 @@ def best_nets(
             tried += more
             best = min(best, other, key=_typical)
     return best, tried, compared
-
-
-def noiseless(trials: Trials, best: Trial, idle: Trial) -> bool:
-    """Return whether next to nothing is left to explain.
-
-    That no change is far worse says nothing of it where steps may be long.
-    """
-    return not trials.problem.uneven and best.mean <= SELECTION.low_noise * idle.mean
 
 
 def beside_nets(trials: Trials, simple: Trial | None) -> Candidate:
