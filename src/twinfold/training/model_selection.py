@@ -30,10 +30,8 @@ from twinfold.training.folds import cut_folds
 from twinfold.training.holdout_band import held_out_band
 from twinfold.training.net_search import (
     Tried,
-    beside_nets,
     best_nets,
-    ladder,
-    lengths_of,
+    first_nets,
     options_of,
 )
 from twinfold.training.selection_record import (
@@ -163,14 +161,12 @@ def _nets_with_memory(
         chosen: the best so far.
         log: receives one line per thing worth knowing.
     """
-    config = trials.problem.config
     if not longer or not options_of(trials.problem)[0].rank:
         return chosen, []
     firsts = []
     for other in longer:
         log(f"  nets that read the last {other.problem.history} rows:")
-        beside = beside_nets(other, None)
-        firsts.append(ladder(other, config, lengths_of(config)[:1], beside, None, log))
+        firsts.append(first_nets(other, None, log))
     every = [as_used(other, best) for other, (best, *_) in zip(longer, firsts, strict=True)]
     place = int(np.argmin([best.mean for best in every]))
     first, other = every[place], longer[place]
