@@ -94,7 +94,7 @@ def _how() -> str:
 
 
 def _errors(found: _Records) -> str:
-    head = ["panel"]
+    head = ["panel", "seeds"]
     for words in KINDS.values():
         head += [f"{words}: no change, sd", *LINEAR, "old roles", "own roles", "own over old"]
     rows = []
@@ -102,7 +102,7 @@ def _errors(found: _Records) -> str:
         keys = found.keys(name)
         if not keys:
             continue
-        row = [name]
+        row = [name, str(len(keys))]
         for kind in KINDS:
             none = [found.error(key, kind, "persistence") for key in keys]
             row.append(cell(float(np.mean(none))))
@@ -168,7 +168,7 @@ def _halved(found: _Records) -> str:
         ours, theirs = middle("effects", one), middle("domain", one)
         ratio = np.array(one["effects"]) / np.array(one["domain"])
         within = (ratio >= 1 / FACTOR) & (ratio <= FACTOR)
-        told_so = np.array(one["basis"]) == "unsupported"
+        either = within | (np.array(one["basis"]) == "unsupported") if "basis" in one else None
         rows.append(
             [
                 str(seed),
@@ -177,7 +177,7 @@ def _halved(found: _Records) -> str:
                 cell(ours),
                 cell(ours / theirs),
                 f"{100 * within.mean():.0f} %",
-                f"{100 * (within | told_so).mean():.0f} %",
+                "–" if either is None else f"{100 * either.mean():.0f} %",
             ]
         )
     head = [

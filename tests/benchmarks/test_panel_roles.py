@@ -139,7 +139,7 @@ def test_the_section_says_where_own_roles_lose(lib: Any) -> None:
     assert "worse than in the old roles for known agents: Cigar (1.50)" in text
     assert "worse than no change for new agents: nowhere" in text
     assert "worse than mixed ARX for new agents: Cigar (1.88)" in text
-    assert "| Remifentanil | 2.00 | 0.50 | 0.40 | 0.50 | 0.25 | 0.50 |" in text
+    assert "| Remifentanil | 1 | 2.00 | 0.50 | 0.40 | 0.50 | 0.25 | 0.50 |" in text
     assert "it is reached in 1 of 2 draws" in text
     assert "| 0 | 3 | -0.50 | -0.20 | 0.40 | 33 % | 67 % |" in text
     assert lib.page.section([], old) == ""

@@ -31,7 +31,7 @@ from twinfold.training.ensemble import TrainingContext
 
 LINEAR = FitConfig(linear="slopes", rank=0, effort="quick", behaviour_steps=0)
 NETS = FitConfig(
-    linear="none",
+    linear="pooled",
     rank=3,
     state_net=(8,),
     members=2,
@@ -174,7 +174,7 @@ def test_beyond_the_data_nets_say_what_they_say_at_its_edge(
     member = jax.tree.map(lambda leaf: leaf[0], nets.members)
     low, high = inputs.min(axis=0)[0], inputs.max(axis=0)[0]
     at = {
-        x: np.asarray(member.features(jnp.array([x, 1.0]), jnp.zeros(1)))
+        x: np.asarray(member.net_features(jnp.array([x, 1.0]), jnp.zeros(1)))
         for x in (low - 5, low, high, high + 5)
     }
     np.testing.assert_allclose(at[low - 5], at[low], rtol=1e-5)

@@ -118,8 +118,8 @@ class FactorModel(eqx.Module):
         uneven: whether times are uneven: the last of the inputs is then the length of the step, and
             Z goes to zero with it, but for what an action does at once.
         edge: ``(2, I)``, the least and the largest inputs of the training data: beyond them the
-            nets say what they say at the edge, and the linear terms alone go on. None, for nets
-            that go on by themselves, where times are even.
+            nets say what they say at the edge, and the linear terms alone go on. None for nets
+            that go on by themselves: without linear terms, or where times are even.
     """
 
     agents: Float[Array, "N r"]

@@ -168,7 +168,7 @@ def train_members(
 
     def init(job: MemberJob) -> FactorModel:
         fresh = fresh_member(problem, normalizer, job.member, job.structure, linear)
-        if not normalizer.uneven:
+        if not normalizer.uneven or linear is None:
             return fresh
         read = np.asarray(inputs)[rows]
         edge = on_device(np.stack([read.min(axis=0), read.max(axis=0)]))

@@ -30,11 +30,8 @@ from twinfold.training.folds import cut_folds
 from twinfold.training.holdout_band import held_out_band
 from twinfold.training.net_search import (
     Tried,
-    beside_nets,
     best_nets,
-    ladder,
-    lengths_of,
-    noiseless,
+    first_nets,
     options_of,
 )
 from twinfold.training.selection_record import (
@@ -122,7 +119,9 @@ def _with_memory(
     """
     problem = trials.problem
     alike = len(problem.data) >= SELECTION.handful and problem.config.linear == "auto"
-    if not alike or noiseless(trials, chosen, idle):
+    # That no change is far worse says nothing of what is left where steps may be long.
+    explained = not problem.uneven and chosen.mean <= SELECTION.low_noise * idle.mean
+    if not alike or explained:
         return chosen, []
     # No transition has more rows before it than these.
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
@@ -162,14 +161,12 @@ def _nets_with_memory(
         chosen: the best so far.
         log: receives one line per thing worth knowing.
     """
-    config = trials.problem.config
     if not longer or not options_of(trials.problem)[0].rank:
         return chosen, []
     firsts = []
     for other in longer:
         log(f"  nets that read the last {other.problem.history} rows:")
-        beside = beside_nets(other, None)
-        firsts.append(ladder(other, config, lengths_of(config)[:1], beside, None, log))
+        firsts.append(first_nets(other, None, log))
     every = [as_used(other, best) for other, (best, *_) in zip(longer, firsts, strict=True)]
     place = int(np.argmin([best.mean for best in every]))
     first, other = every[place], longer[place]

@@ -17,7 +17,7 @@ from twinfold.training.ensemble import TrainingContext, unbroken
 from twinfold.training.recipes import CONTACT, FINE, followed
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.simple_models import standard_error
-from twinfold.training.trials import Candidate, Trial, Trials
+from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials
 
 Log = Callable[[str], None]
 
@@ -39,11 +39,10 @@ def best_nets(
     """
     config = trials.problem.config
     lengths = lengths_of(config)
-    beside = beside_nets(trials, simple)
-    begun = begun or ladder(trials, config, lengths[:1], beside, simple, log)
-    best, tried, compared = begun
+    best, tried, compared = begun or first_nets(trials, simple, log)
+    beside = best.candidate._replace(structure=NO_NETS, steps=0, shrinkage=0.0, unrolled=0)
     structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
-    if not noiseless(trials, best, idle):  # what is best at first stays so
+    if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
         kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
         shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
     going = len(lengths) > 1 and _hopeful(trials, best, simple)
@@ -78,24 +77,29 @@ def best_nets(
     return best, tried, compared
 
 
-def noiseless(trials: Trials, best: Trial, idle: Trial) -> bool:
-    """Return whether next to nothing is left to explain.
+def first_nets(trials: Trials, simple: Trial | None, log: Log) -> Tried:
+    """Return the best nets of the shortest training, all that were trained, structures compared.
 
-    That no change is far worse says nothing of it where steps may be long.
-    """
-    return not trials.problem.uneven and best.mean <= SELECTION.low_noise * idle.mean
+    They stand alone, or beside the linear model that the settings name. Where times are uneven both
+    are tried, alone and beside the pooled one: beyond the data, where visits come later and later,
+    nets beside it say what they say at the data's edge, and it goes on.
 
-
-def beside_nets(trials: Trials, simple: Trial | None) -> Candidate:
-    """Return the linear model that nets add to: none, or the one that the settings name.
-
-    Where times are uneven the pooled one: beyond the data, where visits come later and later, nets
-    say what they say at its edge, and something has to go on.
+    Args:
+        trials: the folds.
+        simple: the best simple model, if any.
+        log: receives one line per trial.
     """
     config = trials.problem.config
+    beside = [Candidate(None) if simple is None else simple.candidate]
     if config.linear == "auto":
-        return Candidate("pooled" if trials.problem.uneven else None)
-    return Candidate(None) if simple is None else simple.candidate
+        beside = [Candidate(None), Candidate("pooled")][: 1 + trials.problem.uneven]
+    found = []
+    for each in beside:
+        if len(beside) > 1:
+            log("  nets alone:" if each.linear is None else "  beside one linear model for all:")
+        found.append(ladder(trials, config, lengths_of(config)[:1], each, simple, log))
+    best, tried, compared = found.pop(int(np.argmin([nets.mean for nets, *_ in found])))
+    return best, tried + [trial for _, more, _ in found for trial in more], compared
 
 
 def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
