@@ -13,6 +13,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.models.linear import LINEAR, Ratio, ratios, wide_ratios, wider
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.folds import cut_folds
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.simple_models import best_simple, simplest
 from twinfold.training.trials import Candidate, Trials
 
@@ -49,6 +50,22 @@ def test_agents_may_differ_by_far_more_than_the_noise(noise: float) -> None:
     best, usual = slopes_of(trials(1.0, noise))
     assert best.candidate.ratio.level > LINEAR.own[-1]
     assert best.mean < 0.8 * usual.mean
+
+
+def test_agents_that_share_nothing_may_differ_by_a_little_less_error() -> None:
+    """Slopes and effects of either sign: one model for all says no more than no change."""
+    rng, rows = np.random.default_rng(302), []
+    for n in range(40):
+        keep, (gain, level), a = rng.uniform(0.1, 0.9), rng.normal(size=2), rng.normal(size=9)
+        x = level / (1 - keep) + 0.8 * rng.normal()
+        for t in range(9):
+            rows.append((n, t, x + 0.4 * rng.normal(), a[t]))
+            x = keep * x + gain * a[t] + level
+    panel = PanelDataset.from_frame(pd.DataFrame(rows, columns=["id", "t", "x", "a"]), ROLES)
+    problem = TrainingContext.of(panel, panel.transitions(), FitConfig(rank=0))
+    best, usual = slopes_of(Trials(problem, cut_folds(panel, problem)))
+    assert max(best.candidate.ratio[:3]) > LINEAR.own[-1]
+    assert SELECTION.far_less < best.mean / usual.mean < SELECTION.less
 
 
 def test_agents_that_hardly_differ_keep_the_usual_menu() -> None:
