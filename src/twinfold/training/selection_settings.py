@@ -26,6 +26,8 @@ class SelectionSettings:
         far_less: share of the held-out error below which agents are believed to differ by far more
             than the noise.
         least_part: share of such an average below which a model is left out.
+        alone: times the error of nets beside a linear model, that nets alone may have, where times
+            are uneven.
         deciding: nets together that decide whether nets are used, where times are uneven and data
             is little.
         kept: strengths of shrinkage that are kept for longer training.
@@ -54,6 +56,7 @@ class SelectionSettings:
     hedge: float = 1.1
     far_less: float = 0.5
     least_part: float = 0.01
+    alone: float = 1.1
     deciding: int = 3
     kept: int = 2
     room: float = 0.3
