@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.memory import turned, with_memory
+from twinfold.data.memory import per_usual_step, turned, with_memory
 from twinfold.data.roles import Roles
 from twinfold.data.transitions import Transitions
 
@@ -34,7 +34,7 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = F
     if data.memory is not None:
         change = turned(state - data.state[last], roles)
         if uneven and data.known is not None:
-            change = change / data.known[last, -1:]
+            change = per_usual_step(change, data.known[last, -1:])
         memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
     start = with_memory(state, memory, None if data.known_after is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)

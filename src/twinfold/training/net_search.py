@@ -82,7 +82,9 @@ def first_nets(trials: Trials, simple: Trial | None, log: Log) -> Tried:
 
     They stand alone, or beside the linear model that the settings name. Where times are uneven both
     are tried, alone and beside the pooled one: beyond the data, where visits come later and later,
-    nets beside it say what they say at the data's edge, and it goes on.
+    nets beside it say what they say at the data's edge, and it goes on. They stand alone unless
+    that is considerably worse: where states only now and then leave the data, held-out windows
+    hardly tell, and nets that go on are better.
 
     Args:
         trials: the folds.
@@ -98,7 +100,8 @@ def first_nets(trials: Trials, simple: Trial | None, log: Log) -> Tried:
         if len(beside) > 1:
             log("  nets alone:" if each.linear is None else "  beside one linear model for all:")
         found.append(ladder(trials, config, lengths_of(config)[:1], each, simple, log))
-    best, tried, compared = found.pop(int(np.argmin([nets.mean for nets, *_ in found])))
+    alone = found[0][0].mean <= SELECTION.alone * found[-1][0].mean
+    best, tried, compared = found.pop(0 if alone else -1)
     return best, tried + [trial for _, more, _ in found for trial in more], compared
 
 

@@ -30,6 +30,8 @@ class SelectionSettings:
             leaves, above which it explains nothing.
         own_explain: the same of own models, below which they explain something.
         least_part: share of such an average below which a model is left out.
+        alone: times the error of nets beside a linear model, that nets alone may have, where times
+            are uneven.
         deciding: nets together that decide whether nets are used, where times are uneven and data
             is little.
         kept: strengths of shrinkage that are kept for longer training.
@@ -61,6 +63,7 @@ class SelectionSettings:
     shared_nothing: float = 0.95
     own_explain: float = 0.9
     least_part: float = 0.01
+    alone: float = 1.1
     deciding: int = 3
     kept: int = 2
     room: float = 0.3
