@@ -20,6 +20,7 @@ MODULES = {
     "page": "panel_roles_page",
     "read": "panel_roles_data",
     "roles": "panel_roles",
+    "twin": "panel_twinfold",  # which the others import where it is used
 }
 
 
