@@ -49,6 +49,14 @@ def test_import_shows_its_guesses_and_the_other_commands_read_them(
     assert record["gaps"] == 0
     assert record["transitions"] == 12 * 23
 
+    # Roles that not every table has change what the manifest says.
+    assert twinfold("data", "validate", cohort, "--carried", "x").code == 0
+    done = twinfold("data", "validate", cohort, "--carried", "nope")
+    assert done.code != 0
+    assert "'nope'" in done.out + done.err
+    done = twinfold("data", "validate", cohort, "--agent", "id")
+    assert (done.code, "or none of these and a manifest" in done.err) == (2, True)
+
     again = twinfold("data", "import", cohort)
     assert (again.code, "is there already; --replace" in again.err) == (2, True)
     done = twinfold("data", "import", cohort, "--replace", "--align", "next", "--json")

@@ -159,6 +159,10 @@ class FormatFlags:
         return found
 
 
+WHOLE = frozenset({"agent", "time", "state", "action", "action_type"})
+"""Roles that are given together, or not at all beside a manifest."""
+
+
 @Parameter(name="*", group="Columns")
 @dataclass(frozen=True)
 class RoleFlags:
@@ -210,7 +214,8 @@ class RoleFlags:
     def roles(self, table: Path, run: bool = False) -> Roles | dict[str, Any] | None:
         """Return the roles, or None if no flag was given (the manifest beside the table then says).
 
-        Flags that name no column are a mapping, if there are roles that they can change.
+        Flags that leave out what every table needs are a mapping, if there are roles that they can
+        change.
 
         Args:
             table: the file, whose columns may have commas and spaces in their names.
@@ -223,7 +228,8 @@ class RoleFlags:
             return None
         from twinfold.data.manifest import manifest_path
 
-        if set(given) <= {"align", "calendar"} and (run or manifest_path(table).is_file()):
+        there = manifest_path(table).is_file()
+        if (there and not given.keys() & WHOLE) or (run and given.keys() <= {"align", "calendar"}):
             return given
         needed = ["agent", "time", "state"]
         if "action" in given or "action_type" in given:
@@ -232,8 +238,7 @@ class RoleFlags:
         if missing:
             raise UsageError(
                 f"{', '.join(missing)} missing: say which column is the agent, time, state and "
-                "action and give the action type, or no column at all and a manifest beside the "
-                "table"
+                "action and give the action type, or none of these and a manifest beside the table"
             )
         from twinfold.data.roles import Roles
 
