@@ -298,3 +298,15 @@ def test_exogenous_columns_in_the_row_of_their_outcome_are_moved_as_actions_are(
     scenario[moved] = scenario.groupby("room")[moved].shift(1)
     told = answer(same, asked.drop(columns=["outside", "day"]), quiet, scenario=scenario.dropna())
     pd.testing.assert_frame_equal(told, expected)
+
+
+def test_without_actions_the_row_of_the_last_outcome_ends_a_question() -> None:
+    bare = {k: v for k, v in WEATHER.items() if not k.startswith("action")}
+    found = fit(PanelDataset.from_frame(PAST.drop(columns="heat"), bare), LINEAR)
+    asked = questions().drop(columns="heat")
+    expected = answer(found, asked[asked.hour < HOURS + AHEAD], lambda line: None)
+    assert expected["hour"].max() == HOURS + AHEAD
+    same = dataclasses.replace(found, roles=Roles.parse({**bare, "align": "same-row"}))
+    asked[["outside", "day"]] = asked.groupby("room")[["outside", "day"]].shift(1)
+    told = answer(same, asked, lambda line: None)
+    pd.testing.assert_frame_equal(told, expected)

@@ -115,7 +115,8 @@ def read_queries(
     context = read_context(df, order, first, agent, model, problems, ahead)
     start, first_row = context.start, context.row
     actions, words = read_action_columns([column(df, name) for name in roles.action], roles)
-    no_action = np.zeros(len(df), bool)
+    # Inputs that stood in the row of their outcome were moved up: the last row has none.
+    no_action = np.full(len(df), bool(roles.exogenous) and roles.align == "same-row")
     if roles.action:
         no_action = np.logical_and.reduce([numbers.null for numbers in actions])[order]
     # A last row may have the time only.
