@@ -305,7 +305,7 @@ def test_without_actions_the_row_of_the_last_outcome_ends_a_question() -> None:
     found = fit(PanelDataset.from_frame(PAST.drop(columns="heat"), bare), LINEAR)
     asked = questions().drop(columns="heat")
     expected = answer(found, asked[asked.hour < HOURS + AHEAD], lambda line: None)
-    assert expected["hour"].max() == HOURS + AHEAD
+    assert int(np.max(expected["hour"])) == HOURS + AHEAD
     same = dataclasses.replace(found, roles=Roles.parse({**bare, "align": "same-row"}))
     asked[["outside", "day"]] = asked.groupby("room")[["outside", "day"]].shift(1)
     told = answer(same, asked, lambda line: None)
