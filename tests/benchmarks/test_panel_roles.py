@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,15 +22,9 @@ MODULES = {
 
 
 @pytest.fixture(scope="module")
-def lib() -> Any:
+def lib(load_benchmarks: Any) -> Any:
     """The modules of benchmarks/, as attributes."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return SimpleNamespace(
-            **{name: importlib.import_module(module) for name, module in MODULES.items()}
-        )
-    finally:
-        sys.path.pop(0)
+    return load_benchmarks(MODULES)
 
 
 def patients(lib: Any, count: int, noise: float) -> list[Any]:

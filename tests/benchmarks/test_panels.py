@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,15 +16,9 @@ MODULES = ("frame", "data", "course", "controls", "bands", "effects", "page", "m
 
 
 @pytest.fixture(scope="module")
-def lib() -> Any:
+def lib(load_benchmarks: Any) -> Any:
     """The modules ``panel_*`` of benchmarks/, as attributes."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return SimpleNamespace(
-            **{name: importlib.import_module(f"panel_{name}") for name in MODULES}
-        )
-    finally:
-        sys.path.pop(0)
+    return load_benchmarks({name: f"panel_{name}" for name in MODULES})
 
 
 def table(agents: int = 20, rows: int = 12, own: float = 1.0, noise: float = 0.0) -> pd.DataFrame:

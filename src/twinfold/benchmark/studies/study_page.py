@@ -102,20 +102,23 @@ def studies_page(
         settings: of the studies, by name.
         records: of the studies, by name, the oldest first.
     """
-    parts = [INTRO, *(markdown(told, "figures/") for told in _all(settings, records))]
-    return "\n".join(parts).rstrip() + "\n"
+    return f"{INTRO}\n{studies_tables(settings, records, 'figures/')}".rstrip() + "\n"
 
 
 def studies_tables(
-    settings: Mapping[str, StudySettings], records: Mapping[str, Sequence[Record]]
+    settings: Mapping[str, StudySettings],
+    records: Mapping[str, Sequence[Record]],
+    figures: str | None = None,
 ) -> str:
-    """Return text and tables in Markdown, without figures; a study without a record is left out.
+    """Return text and tables of studies in Markdown; a study without a record is left out.
 
     Args:
         settings: of the studies, by name.
         records: of the studies, by name, the oldest first.
+        figures: folder of figures, as links have it; they are left out if None.
     """
-    return "\n".join(markdown(told, None) for told in _all(settings, records)).rstrip() + "\n"
+    told = (markdown(each, figures) for each in _all(settings, records))
+    return "\n".join(told).rstrip() + "\n"
 
 
 def studies_sections(
