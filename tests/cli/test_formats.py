@@ -91,7 +91,6 @@ def test_flags_stand_in_for_a_manifest_and_the_run_keeps_them(
 
 
 def test_episodes_are_exported_and_imported(twinfold: Any, cohort: Path, tmp_path: Path) -> None:
-    pytest.importorskip("h5py")
     assert twinfold("data", "import", cohort, "--json").code == 0
     done = twinfold("data", "export", cohort, "--to", "d3rlpy", "--out", tmp_path / "a.h5")
     assert done.out == f"{tmp_path / 'a.h5'}: 12 agents, 276 transitions\n"

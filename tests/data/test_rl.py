@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import h5py
+import minari
 import numpy as np
 import pandas as pd
 import pytest
+from minari.data_collector import EpisodeBuffer
 
 from twinfold.data import PanelDataset, episode_table, panel_of_episodes
 from twinfold.data.rl.convert import write_episodes
 from twinfold.data.rl.d3rlpy_format import to_d3rlpy
 from twinfold.errors import InvalidDataError, UsageError
-
-h5py = pytest.importorskip("h5py")
 
 
 def panel(kind: str = "continuous", dates: bool = False) -> PanelDataset:
@@ -44,8 +46,6 @@ CASES = [("continuous", False), ("discrete", True)]
 @pytest.mark.parametrize(("kind", "dates"), CASES)
 @pytest.mark.parametrize("form", ["minari", "d3rlpy", "parquet"])
 def test_a_panel_comes_back_as_it_was(tmp_path: Path, form: Any, kind: str, dates: bool) -> None:
-    if form == "minari":
-        pytest.importorskip("minari")
     before = panel(kind, dates)
     place = tmp_path / {"minari": "set", "d3rlpy": "set.h5", "parquet": "set.parquet"}[form]
     write_episodes(before, place, form)
@@ -69,8 +69,6 @@ def test_a_panel_comes_back_as_it_was(tmp_path: Path, form: Any, kind: str, date
 def test_words_amounts_exogenous_columns_and_uneven_times(
     tmp_path: Path, form: Any, kind: str
 ) -> None:
-    if form == "minari":
-        pytest.importorskip("minari")
     rng, n = np.random.default_rng(0), 60
     frame = pd.DataFrame({
         "id": np.repeat(["a", "b", "c"], 20), "t": np.tile(np.cumsum(rng.uniform(0.2, 2, 20)), 3),
@@ -92,7 +90,6 @@ def test_words_amounts_exogenous_columns_and_uneven_times(
 
 
 def test_minari_reads_what_was_written_and_is_read(tmp_path: Path) -> None:
-    minari = pytest.importorskip("minari")
     before = panel("discrete")
     write_episodes(before, tmp_path / "set", "minari")
     dataset = minari.MinariDataset(tmp_path / "set" / "data")
@@ -105,17 +102,14 @@ def test_minari_reads_what_was_written_and_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of what the library would rather be told
 def test_a_set_that_minari_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    minari = pytest.importorskip("minari")
-    gym = pytest.importorskip("gymnasium")
-    from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
-
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     rng = np.random.default_rng(0)
+    body = rng.normal(size=(2, 6, 2))
     buffers = [
         EpisodeBuffer(
             id=i,
-            observations={"goal": rng.normal(size=(6, 1)), "body": rng.normal(size=(6, 2))},
-            actions=rng.normal(size=(5, 2)),
+            observations={"goal": rng.normal(size=(6, 1)), "body": body[i]},
+            actions=list(rng.normal(size=(5, 2))),
             rewards=list(rng.normal(size=5)),
             terminations=[False] * 4 + [i == 0],
             truncations=[False] * 4 + [i == 1],
@@ -123,7 +117,10 @@ def test_a_set_that_minari_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         )
         for i in range(2)
     ]
-    space = {"goal": gym.spaces.Box(-9, 9, (1,)), "body": gym.spaces.Box(-9, 9, (2,))}
+    space: dict[str, gym.Space[Any]] = {
+        "goal": gym.spaces.Box(-9, 9, (1,)),
+        "body": gym.spaces.Box(-9, 9, (2,)),
+    }
     minari.create_dataset_from_buffers(
         "room/panel-v0", buffers, observation_space=gym.spaces.Dict(space),
         action_space=gym.spaces.Box(-9, 9, (2,)), data_format="hdf5",
@@ -136,7 +133,7 @@ def test_a_set_that_minari_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert found.terminated.sum() == 1
         apart = panel_of_episodes(source, each=True)
         assert apart.agent_ids == (0, 1)
-    np.testing.assert_array_equal(found.state[:6, 0], buffers[0].observations["body"][:, 0])
+    np.testing.assert_array_equal(found.state[:6, 0], body[0, :, 0])
 
 
 def test_d3rlpy_reads_what_was_written_and_is_read(tmp_path: Path) -> None:

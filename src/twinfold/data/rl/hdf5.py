@@ -17,7 +17,7 @@ def hdf5_library() -> Any:
         UsageError: it is not installed.
     """
     try:
-        import h5py  # pyright: ignore[reportMissingImports]
+        import h5py
     except ImportError:
         raise UsageError("files of HDF5 need h5py: pip install 'twinfold[minari]'") from None
     return h5py

@@ -85,11 +85,9 @@ def write_minari(panel: PanelDataset, folder: Path, name: str = "twinfold/panel-
     """
     try:
         import gymnasium as gym
-        import minari  # pyright: ignore[reportMissingImports]
-        from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
-        from minari.dataset.minari_storage import (  # pyright: ignore[reportMissingImports]
-            MinariStorage,
-        )
+        import minari
+        from minari.data_collector import EpisodeBuffer
+        from minari.dataset.minari_storage import MinariStorage
     except ImportError:
         raise UsageError(
             "writing a data set of Minari needs it: pip install 'twinfold[minari]'"
