@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twinfold.cli.column_flags import RoleFlags, load_told, run_table
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import Flag, RoleFlags, SomeNames, load_told, named_agents, run_table
+from twinfold.cli.flags import Flag, SomeNames, named_agents
 from twinfold.cli.values import Place
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
+from twinfold.cli.column_flags import RoleFlags, TimeStep
 from twinfold.cli.console import console, print_json, set_up_jax, warn
-from twinfold.cli.flags import Flag, RoleFlags, TimeStep, check_outputs
+from twinfold.cli.flags import Flag, check_outputs
 from twinfold.cli.values import Agents, Place, Seed
 from twinfold.errors import InvalidDataError, UsageError
 
@@ -96,7 +97,6 @@ def import_(
     /,
     *,
     columns: RoleFlags = RoleFlags(),
-    no_action: Flag = False,
     out: Place | None = None,
     each: Flag = False,
     replace: Flag = False,
@@ -120,7 +120,6 @@ def import_(
         table: A .csv, .tsv or .parquet file, compressed text (.csv.gz, .csv.zst), or a folder of
             Parquet files; or a .hdf5 or .h5 file or a folder of Minari.
         columns: What is known of the columns.
-        no_action: Nobody acts: the run will predict and nothing else.
         out: Table to write, .parquet or .csv, of a data set of reinforcement learning.
         each: Take every episode of such a set for an agent, where it does not say whose it is.
         replace: Write the manifest anew if there is one.
@@ -135,8 +134,6 @@ def import_(
     if out is not None:
         raise UsageError("--out goes with a data set of Minari, d3rlpy or D4RL; a table stays")
     known = columns.known(table)
-    if no_action:
-        known |= {"action": [], "action_type": "none"}
     found = import_table(table, known, columns.form.given(), replace=replace)
     if json:
         print_json(found.record())
@@ -247,7 +244,7 @@ def validate(
         read = read_with_roles(table, columns.roles(table), columns.form.given())
         step = read.time_step if time_step is None else time_step
         report = check(read.frame, read.roles, time_step=step, form=read.form)
-        problems, warnings = report.problems, report.warnings
+        problems, warnings = report.problems, (*read.guessed, *report.warnings)
     except InvalidDataError as error:
         problems, warnings = error.problems, ()
     if json:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from twinfold.cli.column_flags import RoleFlags, TimeStep, load_told
 from twinfold.cli.console import Talk, interruptible, print_json, set_up_jax, talking
-from twinfold.cli.flags import Flag, RoleFlags, TimeStep, load_told, settings_flags
+from twinfold.cli.flags import Flag, settings_flags
 from twinfold.cli.values import Place, Values, takes
 from twinfold.config import FitConfig
 

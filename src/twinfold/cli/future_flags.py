@@ -81,7 +81,7 @@ def scenario_table(
         )
     if scenario is None:
         return None
-    from twinfold.cli.flags import fitted_format
+    from twinfold.cli.column_flags import fitted_format
     from twinfold.data.io import read_table
 
     whole = {**fitted_format(model), **(form or {})}

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from twinfold.cli.column_flags import FormatFlags, fitted_format
 from twinfold.cli.console import console, print_json, set_up_jax, warn
 from twinfold.cli.flags import (
     Flag,
-    FormatFlags,
     Words,
     all_or_none,
     check_outputs,
-    fitted_format,
     numbers,
     shown,
     state_rows,

@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
+from twinfold.cli.column_flags import RoleFlags, fitted_format, load_told, run_table
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
-from twinfold.cli.flags import (
-    Flag,
-    RoleFlags,
-    Words,
-    all_or_none,
-    check_outputs,
-    fitted_format,
-    load_told,
-    run_table,
-)
+from twinfold.cli.flags import Flag, Words, all_or_none, check_outputs
 from twinfold.cli.values import Place, Seed
 from twinfold.errors import UsageError
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twinfold.data.action_kinds import guess_kind
 from twinfold.data.angles import wrap
 from twinfold.data.coding import as_words, holds_words
 from twinfold.data.columns import as_numbers
@@ -64,7 +65,6 @@ class RoleGuessSettings:
     """Numbers that decide what a column is taken for.
 
     Attributes:
-        levels: distinct whole numbers of an action that is a choice, at most.
         words: distinct words of a column of words, at most.
         named: points of a name for agent or time.
         apart: points of a pair that tells all rows apart; of one that tells most, as many less.
@@ -73,7 +73,6 @@ class RoleGuessSettings:
         turn: change between rows, in radians, that is a wrap of an angle.
     """
 
-    levels: int = 10
     words: int = 50
     named: float = 2.0
     apart: float = 4.0
@@ -328,7 +327,7 @@ def _settings(found: RoleGuesses, columns: Columns, rows: _Sorted) -> None:
     actions = [roles["action"]] if isinstance(roles.get("action"), str) else roles.get("action", [])
     states = [roles["state"]] if isinstance(roles.get("state"), str) else roles.get("state", [])
     if actions and "action_type" not in given:
-        kinds = [_kind(columns[name]) for name in actions]
+        kinds = [guess_kind(columns[name]) for name in actions]
         roles["action_type"] = kinds[0] if len(set(kinds)) == 1 else kinds
     for name in actions:
         if name in columns and (where := rows.empty_at(rows.of(columns[name]))) is not None:
@@ -337,16 +336,6 @@ def _settings(found: RoleGuesses, columns: Columns, rows: _Sorted) -> None:
         angles = [name for name in states if _is_angle(name, rows.of(columns[name]), rows)]
         if angles:
             roles["angle"] = angles
-
-
-def _kind(series: pd.Series) -> str:
-    """Whether a column of an action holds choices (words, flags, a few codes) or amounts."""
-    if holds_words(series):
-        return "discrete"
-    levels = np.unique(as_numbers(series).values)
-    levels = levels[~np.isnan(levels)]
-    whole = np.all(levels == np.floor(levels)) and np.all(np.diff(levels) == 1)
-    return "discrete" if whole and len(levels) <= ROLE_GUESS.levels else "continuous"
 
 
 def _is_angle(name: str, values: Any, rows: _Sorted) -> bool:

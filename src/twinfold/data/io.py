@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from twinfold.data.action_kinds import with_guessed_kinds, without_kinds
 from twinfold.data.csv_file import CsvFile, write_csv
 from twinfold.data.expression_value import with_expressions
 from twinfold.data.manifest import Manifest, StrPath, manifest_path, read_manifest
@@ -104,7 +106,8 @@ def load_panel(
     Args:
         path: a CSV or Parquet file, or a folder of Parquet files.
         roles: which column is what; taken from the manifest beside the table when None. A mapping
-            without an agent changes what the manifest says.
+            without an agent changes what the manifest says; one without an action type takes it
+            from the values, and a warning says so.
         time_step: as ``PanelDataset.from_frame``; the manifest's when None.
         form: how its values are written; a mapping changes what the manifest says of it.
 
@@ -114,6 +117,12 @@ def load_panel(
         InvalidDataError: the table or the manifest cannot be used; one problem per line.
     """
     read = read_with_roles(path, roles, form)
+    panel = _panel_of(path, read, time_step)
+    return replace(panel, warnings=(*read.guessed, *panel.warnings))
+
+
+def _panel_of(path: StrPath, read: TableRead, time_step: Any) -> PanelDataset:
+    """Return the panel of a table that was read, with the time step given or the manifest's."""
     steady = read.time_step not in (None, *TIME_STEPS)
     if time_step is not None and not (steady and time_step == "regular"):
         return PanelDataset.from_frame(read.frame, read.roles, time_step=time_step, form=read.form)
@@ -135,12 +144,14 @@ class TableRead(NamedTuple):
         roles: which column is what.
         form: how its values are written.
         manifest: what roles and format came from, if from a manifest.
+        guessed: a line for every action column of which it was told what kind it is.
     """
 
     frame: pd.DataFrame
     roles: Roles
     form: TableFormat
     manifest: Manifest | None
+    guessed: tuple[str, ...] = ()
 
     @property
     def time_step(self) -> float | str | None:
@@ -163,6 +174,9 @@ def read_with_roles(
     opened = open_table(path, parsed_form)
     if roles is None and manifest is None:
         raise UsageError("\n".join([*_layout(opened), _no_roles(Path(path), opened.names)]))
+    guess = manifest is None and without_kinds(roles)
+    if guess and isinstance(roles, Mapping):
+        roles = {**roles, "action_type": "continuous"}  # until the values are read
     given = Roles.parse(roles or {}) if manifest is None else _changed(manifest.roles, roles)
     try:
         parsed = with_expressions(given, opened.names)
@@ -176,7 +190,8 @@ def read_with_roles(
         raise InvalidDataError([*_layout(opened), *problems])
     ids = [name for name in (parsed.agent, parsed.episode) if name is not None]
     frame = _frame(opened, ids, parsed.columns)
-    return TableRead(frame, parsed, parsed_form, manifest)
+    parsed, guessed = with_guessed_kinds(parsed, frame, parsed_form) if guess else (parsed, [])
+    return TableRead(frame, parsed, parsed_form, manifest, tuple(guessed))
 
 
 def _changed(roles: Roles, changes: Any) -> Roles:
