@@ -249,6 +249,23 @@ def test_a_predicted_step_exceeds_those_of_the_data_by_a_tenth_of_their_range(si
     np.testing.assert_array_equal(limited, target)
 
 
+@pytest.mark.parametrize("drift", [-3.0, 3.0])
+def test_no_change_is_possible_also_of_what_has_only_grown_or_shrunk(drift: float) -> None:
+    data = walk()
+    growing = transitions(data.state, data.next_state + drift, data.action)
+    normalizer = fit_normalizer(growing)
+    target = normalizer.encode_target(data.state, data.state)
+    assert np.all((target >= normalizer.target_low) & (target <= normalizer.target_high))
+    reached = normalizer.advance(normalizer.encode_state(data.state), target)
+    np.testing.assert_allclose(normalizer.decode_state(reached), data.state, atol=1e-9)
+    # Nothing is gained beyond it, the other way.
+    device = normalizer.on_device()
+    start = jnp.asarray(normalizer.encode_state(data.state[0]))
+    reached = device.advance(start, jnp.full(3, -np.sign(drift) * 1e6))
+    found = normalizer.decode_state(np.asarray(reached))
+    np.testing.assert_allclose(found, data.state[0], atol=1e-4)
+
+
 def test_erratic_columns_are_those_that_no_change_predicts_worse_than_the_mean() -> None:
     rng = np.random.default_rng(0)
     state = rng.normal(size=(500, 4)) + 100.0

@@ -52,6 +52,9 @@ def fit_normalizer(
     least = (_by_column(np.min, change) - target_mean) / target_scale
     most = (_by_column(np.max, change) - target_mean) / target_scale
     reach = NORMALIZER.reach * (most - least)
+    # No change is always possible, also of what has only grown: a prediction of none must be one.
+    none = np.where(keep == 1, -target_mean / target_scale, np.nan)
+    least, most = np.fmin(least - reach, none), np.fmax(most + reach, none)
     if np.issubdtype(data.action.dtype, np.floating):
         action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
@@ -70,8 +73,8 @@ def fit_normalizer(
         keep=keep,
         target_mean=target_mean,
         target_scale=target_scale,
-        target_low=least - reach,
-        target_high=most + reach,
+        target_low=least,
+        target_high=most,
         wave_mean=_by_column(np.mean, waves),
         wave_scale=np.maximum(_by_column(np.std, waves), NORMALIZER.flat),
         action_mean=action_mean,
