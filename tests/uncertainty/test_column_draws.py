@@ -16,6 +16,7 @@ from twinfold.data.roles import Roles
 from twinfold.training.fit import fit
 from twinfold.uncertainty.column_draws import column_draws, column_values
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
+from twinfold.validation.action_sensitivity import reacts
 
 ROLES = Roles(
     agent="id",
@@ -87,3 +88,27 @@ def test_what_does_nothing_by_itself_is_told_from_what_does() -> None:
     assert [len(np.unique(column)) for column in values.T[:3]] == [2, 2, 2]
     assert values[:, 3].std() == pytest.approx(1, abs=0.1)
     assert found.steady.all(axis=0).tolist() == [False, False, True, False]
+
+
+def test_where_nobody_acts_there_is_no_column_and_the_band_is_calibrated_all_the_same() -> None:
+    rng = np.random.default_rng(0)
+    own, rows = rng.uniform(0.4, 0.9, 60), []
+    for i, rate in enumerate(own):
+        x = rng.normal()
+        for t in range(8):
+            rows.append((f"a{i}", t, x))
+            x = rate * x + 0.1 * rng.normal()
+    frame = pd.DataFrame(rows, columns=["id", "t", "x"])
+    panel = PanelDataset.from_frame(
+        frame, Roles(agent="id", time="t", state=("x",), action_type="none")
+    )
+    model = fit(panel, FitConfig(rank=0, members=1), reserve=10)
+    assert model.info.reserved_agents == 10
+    assert column_values(model, np.zeros((3, 4), int)).shape == (3, 4, 0)
+    found = evaluate_holdout(
+        model, panel.select_agents([f"a{i}" for i in range(10)]), refit_from_prefix=True
+    )
+    assert found.steady.shape == (10, 0)
+    check = reacts(found)
+    assert (check.status, check.planning) == ("unknown", True)
+    assert "Nobody acts" in check.advice

@@ -209,8 +209,10 @@ def _best(trials: Trials, idle: Trial, log: Log) -> Tried:
     """Return the best of simple models and nets, all that were tried, and structures compared."""
     problem = trials.problem
     simple, tried = best_simple(trials, idle, log)
+    # Next to nothing can be learned from a handful, and of what is known exactly already.
     enough = simple is None or len(problem.data) >= SELECTION.handful
-    if options_of(problem)[0].rank and enough:
+    exact = simple is not None and simple.mean <= SELECTION.best
+    if options_of(problem)[0].rank and enough and not exact:
         nets, trained, compared = best_nets(trials, simple, idle, log)
         return _either(trials, simple, nets, log), tried + trained, compared
     if simple is None:

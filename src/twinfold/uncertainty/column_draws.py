@@ -89,8 +89,13 @@ def _drawn_given_others(
 
 
 def column_values(model: FittedModel, action: NDArray[Any]) -> Floats:
-    """Return actions by column, ``(..., C)``: levels as numbers, amounts in standard deviations."""
+    """Return actions by column, ``(..., C)``: levels as numbers, amounts in standard deviations.
+
+    C is 0 where nobody acts.
+    """
     code = model.action_code
+    if not code.roles.action:
+        return np.zeros((*action.shape, 0))
     if not code.levels:
         return model.normalizer.encode_action(action)
     discrete, continuous = code.places

@@ -16,6 +16,8 @@ from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 def reacts(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -> Check:
     """Check that the recorded actions predict clearly better than actions drawn at random."""
     name = "against other actions"
+    if not found.steady.shape[1]:
+        return said(name, "nobody", rules, {}, planning=True, needed="planning")
     same, steady = float(found.redrawn.same.mean()), float(found.steady.all(axis=1).mean())
     if same >= rules.same_action or steady > rules.steady_agents:
         outcome = "constant" if same >= rules.same_action else "steady"
