@@ -99,3 +99,24 @@ def test_questions_are_moved_within_each_query() -> None:
     assert out.loc[[0, 4], "a"].isna().all()
     assert as_next(frame, Roles.parse(ROLES), "query_id") is frame
     assert as_next(frame.drop(columns="a"), roles, "query_id").shape == (5, 2)
+
+
+def test_inputs_of_a_first_row_are_not_missed_where_they_stand_with_their_outcome() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({
+        "id": np.repeat(["a", "b", "c"], 8), "t": np.tile(np.arange(8), 3),
+        "x": rng.normal(size=24), "warm": rng.normal(size=24),
+        "day": rng.choice(["Mon", "Tue"], 24),
+    })  # fmt: skip
+    roles = {"agent": "id", "time": "t", "state": "x", "exogenous": ["warm", "day"]}
+    frame.loc[frame.t == 0, ["warm", "day"]] = None
+    same = PanelDataset.from_frame(frame, {**roles, "align": "same-row"})
+    assert not any("no value" in line for line in same.warnings)
+    above = PanelDataset.from_frame(frame, roles)
+    assert sum("no value in 3 rows, first at row 0" in line for line in above.warnings) == 2
+    frame.loc[13, "day"] = None
+    same = PanelDataset.from_frame(frame, {**roles, "align": "same-row"})
+    (line,) = [line for line in same.warnings if "no value" in line]
+    assert line.startswith(
+        "column 'day' (exogenous): no value in 1 row, first at row 13, agent 'b'"
+    )

@@ -20,6 +20,7 @@ from twinfold.data.issues import Notes, some
 from twinfold.data.levels import Levels
 from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Level, Roles
+from twinfold.data.side_columns import lacking_lines
 from twinfold.data.time_step import (
     TIME_STEPS,
     differences,
@@ -211,8 +212,12 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
     exogenous = None
     if table.exogenous is not None:
         exogenous = table.exogenous[order]
+        used = np.ones(len(order), bool)
         if roles.align == "same-row":  # those of a last row stand nowhere
-            exogenous = np.where(inner[:, None], exogenous, np.nan)
+            exogenous, used = np.where(inner[:, None], exogenous, np.nan), inner
+        notes.warnings += lacking_lines(
+            roles.exogenous, table.levels, exogenous, used, acting, notes
+        )
         exogenous = filled_forward(exogenous, agent[keep])
     return {
         "agent_ids": tuple(table.agent_ids[i] for i in np.flatnonzero(active)),

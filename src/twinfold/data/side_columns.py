@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twinfold.data.coding import Words, as_words, coded_words, holds_words, read_coded
 from twinfold.data.columns import as_numbers
 from twinfold.data.issues import Notes, number_advice
+from twinfold.data.levels import Levels, coded_places
 from twinfold.data.table_settings import TABLE
 from twinfold.utils.text import clipped, counted
 
@@ -87,15 +88,40 @@ def read_exogenous(
     values, levels = read_coded(columns, "exogenous", notes)
     for series in columns:
         missing = as_words(series).null if str(series.name) in levels else as_numbers(series).null
-        column = f"column {str(series.name)!r} (exogenous)"
         if missing.all():
-            notes.problems.append(f"{column} is empty: every value is missing; leave it out")
-        elif missing.any():
-            notes.warnings.append(
-                f"{column}: no value in {counted(int(missing.sum()), 'row')}, first at "
-                f"{notes.of(int(np.argmax(missing)))}; the agent's last one is taken"
+            name = repr(str(series.name))
+            notes.problems.append(
+                f"column {name} (exogenous) is empty: every value is missing; leave it out"
             )
     return values, levels
+
+
+def lacking_lines(
+    names: Sequence[str],
+    levels: Levels,
+    values: NDArray[np.float64],
+    used: NDArray[np.bool_],
+    rows: NDArray[np.integer],
+    notes: Notes,
+) -> Iterator[str]:
+    """Yield a line for every exogenous column that lacks values where they are used.
+
+    Args:
+        names: of the columns.
+        levels: of those that are words.
+        values: ``(R, E)``, coded, NaN where there is none.
+        used: ``(R,)``, rows that need a value: of inputs in the row of their outcome those of a
+            trajectory but its first.
+        rows: ``(R,)``, the user's row in which each stands.
+        notes: names rows.
+    """
+    for name, place in coded_places(names, levels):
+        missing = np.isnan(values[:, place]).any(axis=1) & used
+        if missing.any():
+            yield (
+                f"column {name!r} (exogenous): no value in {counted(int(missing.sum()), 'row')}, "
+                f"first at {notes.of(int(rows[missing].min()))}; the agent's last one is taken"
+            )
 
 
 def check_magnitude(column: str, role: str, values: NDArray[np.float64], notes: Notes) -> None:
