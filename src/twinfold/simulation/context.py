@@ -1,10 +1,12 @@
 """Where a question begins: its first row, or, of a model with memory, its last row of context.
 
 A model that reads more rows than the present one is told them by the question: all leading rows
-that hold a state are context, and the last of them is where the prediction starts. Without any
-state, a question goes on from where the agent's data ended.
+that hold a state are context, with the actions and exogenous inputs in them, and the last of them
+is where the prediction starts. Without any state, a question goes on from where the agent's data
+ended.
 
-Axes: R rows of the table, Q questions, D state columns, W = D and the changes before.
+Axes: R rows of the table, Q questions, D state columns, W = D and the steps before, V numbers of
+what acted in a step.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import as_numbers
-from twinfold.data.memory import changes_before
+from twinfold.data.action_levels import Words
+from twinfold.data.columns import Numbers, as_numbers
+from twinfold.data.memory import acted, steps_before
 from twinfold.models.fitted_model import FittedModel
-from twinfold.simulation.query_columns import Problems, column, read_start
+from twinfold.simulation.known import in_question
+from twinfold.simulation.query_columns import Problems, column, read_actions, read_start
 
 
 class Context(NamedTuple):
@@ -27,7 +31,7 @@ class Context(NamedTuple):
     Attributes:
         row: ``(Q,)``, the table's row that each prediction starts from.
         ahead: ``(R,)`` bool, in the order by query and time: whether a row is that one or later.
-        start: ``(Q, W)``, states and the changes before, raw units.
+        start: ``(Q, W)``, states and the steps before, raw units.
     """
 
     row: NDArray[np.intp]
@@ -42,6 +46,7 @@ def read_context(
     agent: NDArray[np.integer],
     model: FittedModel,
     problems: Problems,
+    actions: tuple[list[Numbers], Words],
     length: NDArray[np.float64] | None = None,
 ) -> Context:
     """Read where every question begins, and what came before.
@@ -55,6 +60,7 @@ def read_context(
         agent: ``(R,)``, index of each row's agent in the model; -1 for an unknown one.
         model: the fitted model.
         problems: receives what is wrong.
+        actions: the action columns, as ``data.action_levels.read_actions`` returns them.
         length: ``(R,)``, by query and time, of the step after each row, in usual ones; None where
             times are even.
     """
@@ -82,16 +88,40 @@ def read_context(
             above = values[np.where(used > k, place - k, place)]
             own = start[:, : len(names)]
             own[...] = np.where(np.isnan(own), above, own)
-        start[~goes_on, len(names) :] = changes_before(
+        before = steps_before(
             values,
+            _acted(df, rows, model, problems, actions)[order],
             place[~goes_on],
             used[~goes_on] - 1,
             model.history,
             model.roles,
             length,
         )
+        start[~goes_on, len(names) :] = before.reshape(len(before), -1)
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)
+
+
+def _acted(
+    df: pd.DataFrame,
+    rows: NDArray[np.intp],
+    model: FittedModel,
+    problems: Problems,
+    actions: tuple[list[Numbers], Words],
+) -> NDArray[np.float64]:
+    """Return what acted in rows of context, ``(R, V)``; NaN elsewhere, and where it is not told."""
+    size = model.normalizer.acted_mean.shape[-1]
+    if not size:
+        return np.zeros((len(df), 0))
+    lacking = [numbers.null[rows] for numbers in actions[0]]
+    told = rows[~np.any(lacking, axis=0)] if lacking else rows
+    codes = read_actions(df, *actions, told, model, problems)
+    untold = np.setdiff1d(np.arange(len(df)), told)
+    codes[untold] = -1 if model.discrete else np.nan
+    known = np.full((len(df), model.normalizer.n_known - model.uneven), np.nan)
+    if model.roles.exogenous:
+        known[rows] = in_question(df, rows, model, problems)
+    return acted(codes, known, size)
 
 
 def _check_holes(

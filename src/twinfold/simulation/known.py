@@ -98,7 +98,7 @@ def read_known(
     query = np.searchsorted(offset, np.arange(len(order)), side="right") - 1
     value, since = np.zeros((len(order), 0)), np.zeros(len(order), np.int64)
     if names:
-        value = _in_question(df, order, model, problems)
+        value = in_question(df, order, model, problems)
         if future.scenario is not None:
             rows = order if model.roles.align == "next" else next_row
             told = in_scenario(future.scenario, times, rows, agent[query], model)
@@ -137,7 +137,7 @@ def _lacking(values: Floats, model: FittedModel) -> str:
     return " and ".join(map(repr, own))
 
 
-def _in_question(
+def in_question(
     df: pd.DataFrame, order: NDArray[np.intp], model: FittedModel, problems: Problems
 ) -> Floats:
     """Return the values in a table of questions, ``(K, E)``; NaN where there are none."""

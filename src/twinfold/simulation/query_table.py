@@ -112,9 +112,10 @@ def read_queries(
     _check_gaps(order, same, times, step, model, problems)
     agent = read_agents(column(df, roles.agent), order[first], model, problems)
     ahead = _steps_ahead(times, order, step) if model.uneven else None
-    context = read_context(df, order, first, agent, model, problems, ahead)
+    columns = read_action_columns([column(df, name) for name in roles.action], roles)
+    context = read_context(df, order, first, agent, model, problems, columns, ahead)
     start, first_row = context.start, context.row
-    actions, words = read_action_columns([column(df, name) for name in roles.action], roles)
+    actions, words = columns
     # Inputs that stood in the row of their outcome were moved up: the last row has none.
     no_action = np.full(len(df), bool(roles.exogenous) and roles.align == "same-row")
     if roles.action:
