@@ -32,22 +32,25 @@ def course(model: FittedModel, models: Any, agent: str, length: int = 6, seed: i
     return models.panel_of(model, [length], factors, ids=[agent], seed=seed)
 
 
-def test_it_is_the_last_row_and_the_changes_before_it(model: FittedModel, models: Any) -> None:
+def test_it_is_the_last_row_and_the_steps_before_it(model: FittedModel, models: Any) -> None:
     panel = course(model, models, "u1")
-    found = last_starts(panel.transitions(model.history), 1, panel.roles)
+    data = models.transitions_of(model, panel)
+    found = last_starts(data, 1, panel.roles)
     np.testing.assert_array_equal(found[0, :3], panel.state[-1])
     for back in range(1, model.history):
         change = panel.state[-back] - panel.state[-back - 1]
         change[1] = np.arctan2(np.sin(change[1]), np.cos(change[1]))
-        np.testing.assert_allclose(found[0, 3 * back : 3 * back + 3], change, atol=1e-12)
+        step = found[0, 7 * back - 4 : 7 * back + 3]
+        np.testing.assert_allclose(step[:3], change, atol=1e-12)
+        np.testing.assert_array_equal(step[3:], np.arange(4) == data.action[-back])
 
 
 def test_an_agent_without_a_transition_ended_nowhere(model: FittedModel, models: Any) -> None:
-    data = course(model, models, "u1").transitions(model.history)
+    data = models.transitions_of(model, course(model, models, "u1"))
     found = last_starts(data, 3, model.roles)
     assert np.isnan(found[1:]).all()
     empty = last_starts(data.select(np.zeros(0, int)), 2, model.roles)
-    assert empty.shape == (2, 3 * model.history)
+    assert empty.shape == (2, 3 + 7 * (model.history - 1))
     assert np.isnan(empty).all()
 
 
@@ -55,7 +58,7 @@ def test_new_data_moves_it_and_forgetting_drops_it(model: FittedModel, models: A
     panel = course(model, models, "new")
     adapted = adapt(model, panel, warn=ignore)
     np.testing.assert_array_equal(adapted.recent[:-1], model.recent)
-    expected = last_starts(panel.transitions(model.history), 1, panel.roles)[0]
+    expected = last_starts(models.transitions_of(model, panel), 1, panel.roles)[0]
     np.testing.assert_array_equal(adapted.recent[-1], expected)
     left = forget(adapted, ["u0", "u2"])
     np.testing.assert_array_equal(left.recent, adapted.recent[[1, 3, 4, 5]])
@@ -63,7 +66,7 @@ def test_new_data_moves_it_and_forgetting_drops_it(model: FittedModel, models: A
 
 def test_a_tracker_ends_where_it_was_led(model: FittedModel, models: Any) -> None:
     panel = course(model, models, "u3")
-    data, tracker = panel.transitions(model.history), Tracker(model, "u3")
+    data, tracker = panel.transitions(), Tracker(model, "u3")
     for k in range(len(data)):
         level = int(panel.action_levels[data.action[k]])
         tracker.observe(data.state[k], level, data.next_state[k])

@@ -42,7 +42,7 @@ def with_memory(state: Floats, memory: Floats | None, known: Floats | None = Non
     Side by side, ``(..., W)`` with W = D + m B + E.
     """
     if memory is not None:
-        memory = memory.reshape(*state.shape[:-1], -1)
+        memory = memory.reshape(*memory.shape[:-2], memory.shape[-2] * memory.shape[-1])
     parts = [part for part in (state, memory, known) if part is not None]
     return state if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
@@ -96,9 +96,7 @@ def n_acted(n_action: int, n_levels: int, n_exogenous: int) -> int:
     return n_exogenous + (0 if n_levels == 1 else n_action)
 
 
-def acted(
-    action: NDArray[Any], known: Floats | None, size: int, uneven: bool = False
-) -> Floats:
+def acted(action: NDArray[Any], known: Floats | None, size: int, uneven: bool = False) -> Floats:
     """Return what acted in some steps as a memory holds it, ``(..., V)``, raw units.
 
     The action, a level of a discrete one as indicators; then the exogenous inputs.

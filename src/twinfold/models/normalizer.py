@@ -94,9 +94,9 @@ class Normalizer:
         target_low, target_high: ``(D,)``, standardised limits of a predicted target: a little
             beyond what was seen in training. No step is larger, so no prediction explodes.
         change_mean, change_scale: ``(D,)``, of the changes of a model with memory, raw units.
-        acted_mean, acted_scale: ``(V,)``, of what acted in a step that a model with memory reads, as
-            those of actions and known inputs; of the indicators of a level its share, and 1. Of
-            length 0 for a memory of changes alone, as runs of before have it.
+        acted_mean, acted_scale: ``(V,)``, of what acted in the steps that a model with memory
+            reads, as those of actions and known inputs; of a level's indicator its share, and 1.
+            Of length 0 for a memory of changes alone, as runs of before have it.
         known_mean, known_scale: ``(E,)``, of the known inputs.
         known_low, known_high: ``(E,)``, their range in training, raw units.
         known_at_once: whether actions do at once what they do, where times are uneven; 1 or 0.

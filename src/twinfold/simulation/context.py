@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.action_levels import Words
 from twinfold.data.columns import Numbers, as_numbers
-from twinfold.data.memory import acted, steps_before
+from twinfold.data.memory import acted, steps_before, with_memory
 from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.known import in_question
 from twinfold.simulation.query_columns import Problems, column, read_actions, read_start
@@ -97,7 +97,7 @@ def read_context(
             model.roles,
             length,
         )
-        start[~goes_on, len(names) :] = before.reshape(len(before), -1)
+        start[~goes_on] = with_memory(start[~goes_on, : len(names)], before)
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)
 

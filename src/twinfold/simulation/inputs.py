@@ -252,17 +252,22 @@ def _place(where: NDArray[np.intp], own: int) -> str:
 
 
 def unusable(values: Floats) -> NDArray[np.bool_]:
-    """No numbers, or too large for a table as well."""
+    """Return which values are no numbers, or too large for a table as well."""
     return ~(np.abs(values) <= TABLE.largest)
 
 
 def value_told(value: float) -> str:
-    """A number that cannot be used, and what would be right."""
+    """Return a number that cannot be used, and what would be right."""
     finite = bool(np.isfinite(value))
     return f"{value:g}" + (f"; {TABLE.largest:g} is the most" if finite else "")
 
 
 def as_floats(values: Any, what: str) -> Floats:
+    """Return values as an array.
+
+    Raises:
+        UsageError: they are no numbers; it calls them ``what``.
+    """
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
