@@ -57,7 +57,7 @@ def start_of(state: Floats, n_memory: int, known: Floats | None) -> Floats:
     """
     if known is None:
         return state
-    return with_memory(state, np.full((*state.shape[:-1], n_memory), np.nan), known)
+    return np.concatenate([state, np.full((*state.shape[:-1], n_memory), np.nan), known], axis=-1)
 
 
 def turned(change: Floats, roles: Roles) -> Floats:

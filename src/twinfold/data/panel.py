@@ -17,7 +17,7 @@ from twinfold.data.actions import ActionCode
 from twinfold.data.calendars import from_counts
 from twinfold.data.filled import Filled, interpolated
 from twinfold.data.fingerprint import fingerprint
-from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.ids import AgentId, did_you_mean, match_ids, take_ids
 from twinfold.data.levels import Levels, decoded
 from twinfold.data.memory import acted, n_acted, steps_before
 from twinfold.data.roles import Roles
@@ -149,9 +149,9 @@ class PanelDataset:
         from twinfold.data.action_levels import action_columns
 
         roles = self.roles
-        columns: dict[str, Any] = {roles.agent: _take_ids(self.agent_ids, self.agent)}
+        columns: dict[str, Any] = {roles.agent: take_ids(self.agent_ids, self.agent)}
         if roles.episode is not None and self.episode is not None:
-            columns[roles.episode] = _take_ids(self.episode_ids, self.episode)
+            columns[roles.episode] = take_ids(self.episode_ids, self.episode)
         times = pd.Series(self.dates)
         if self.time_zone is not None:
             times = times.dt.tz_localize("UTC").dt.tz_convert(self.time_zone)
@@ -394,10 +394,3 @@ class PanelDataset:
         with or without them.
         """
         return fingerprint(self)
-
-
-def _take_ids(ids: tuple[AgentId, ...], index: Ints) -> Any:
-    """The user's ids row by row, as an integer column if they all are integers, else as given."""
-    import pandas as pd
-
-    return pd.Series(list(ids)).take(index).reset_index(drop=True)
