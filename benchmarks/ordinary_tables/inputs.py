@@ -131,7 +131,7 @@ def positions(seed: int) -> pd.DataFrame:
         whole[0, 1] = whole[1, 2] = 1.0
         whole[1, :2] = -rng.uniform(0.5, 3.0), -rng.uniform(0.05, 0.6)
         step, force = expm(0.2 * whole)[:2], rng.normal(size=length)
-        states = [rng.normal(size=2)]
+        states: list[Any] = [rng.normal(size=2)]
         for u in force[:-1]:
             states.append(step @ [*states[-1], u])
         columns = {"t": np.arange(length), "x": np.array(states)[:, 0], "u": force}

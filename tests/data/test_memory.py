@@ -46,7 +46,8 @@ def looped(data: PanelDataset, row: int, history: int) -> Any:
             continue
         change = data.state[now] - data.state[before]
         change[1] = np.arctan2(np.sin(change[1]), np.cos(change[1]))
-        found.append(np.r_[change, data.action[before], data.exogenous[before]])
+        acted: Any = data.exogenous
+        found.append(np.r_[change, data.action[before], acted[before]])
     return np.stack(found)
 
 
@@ -78,7 +79,8 @@ def test_without_a_history_there_is_no_memory() -> None:
 
 def test_a_memory_may_be_of_changes_alone() -> None:
     data = panel([5, 6], 0)
-    whole, changes = data.transitions(3), data.transitions(3, changes_alone=True)
+    whole: Any = data.transitions(3)
+    changes: Any = data.transitions(3, changes_alone=True)
     np.testing.assert_array_equal(changes.memory, whole.memory[..., :2])
     np.testing.assert_array_equal(changes.known, whole.known)
 

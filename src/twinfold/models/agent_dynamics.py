@@ -162,12 +162,12 @@ class AgentDynamics(Dynamics):
     def _step(self, carry: Array, code: StepCode) -> tuple[Array, Array]:
         change: Any = 0.0
         inputs = self.normalizer.inputs(carry)
-        if self.linear is not None and code.linear is None:
-            features = linear_features(self.linear.shape[-2], inputs, code.action, True)
-            change = features @ self.linear
-        elif self.linear is not None:
+        if self.linear is not None and code.linear is not None:
             state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], code.linear)
             change = state_part.unrolled(inputs)
+        elif self.linear is not None:  # a matter of the step
+            features = linear_features(self.linear.shape[-2], inputs, code.action, True)
+            change = features @ self.linear
         if self.state_layers:
             net = self._net_change(inputs, code.net, len(self.offset))
             change = change + (net * inputs[-1] if self.normalizer.uneven else net)

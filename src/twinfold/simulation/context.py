@@ -11,6 +11,7 @@ what acted in a step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +21,13 @@ from numpy.typing import NDArray
 from twinfold.data.action_levels import Words
 from twinfold.data.columns import Numbers, as_numbers
 from twinfold.data.memory import acted, steps_before, with_memory
+from twinfold.data.times import Times
 from twinfold.models.fitted_model import FittedModel
-from twinfold.simulation.known import in_question
+from twinfold.simulation.known import Future, told_values
 from twinfold.simulation.query_columns import Problems, column, read_actions, read_start
+
+Acting = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float64]]
+"""From rows ``(K,)`` of context and those that follow to what acted in them, ``(R, V)``."""
 
 
 class Context(NamedTuple):
@@ -46,7 +51,7 @@ def read_context(
     agent: NDArray[np.integer],
     model: FittedModel,
     problems: Problems,
-    actions: tuple[list[Numbers], Words],
+    acting: Acting,
     length: NDArray[np.float64] | None = None,
 ) -> Context:
     """Read where every question begins, and what came before.
@@ -60,7 +65,7 @@ def read_context(
         agent: ``(R,)``, index of each row's agent in the model; -1 for an unknown one.
         model: the fitted model.
         problems: receives what is wrong.
-        actions: the action columns, as ``data.action_levels.read_actions`` returns them.
+        acting: returns what acted in rows of context, given these and the rows that follow them.
         length: ``(R,)``, by query and time, of the step after each row, in usual ones; None where
             times are even.
     """
@@ -80,7 +85,8 @@ def read_context(
     if model.history > 1:
         _check_holes(holds, begin, n_rows, order, problems)
         used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
-        rows = np.concatenate([order[place[used > k] - k] for k in range(1, model.history)])
+        places = np.concatenate([place[used > k] - k for k in range(1, model.history)])
+        rows, following = order[places], order[places + 1]
         read_start(df, rows, model.roles, problems)  # their values are checked as well
         columns = [as_numbers(column(df, name)).values for name in names]
         values = np.stack(columns, axis=1)[order]
@@ -90,7 +96,7 @@ def read_context(
             own[...] = np.where(np.isnan(own), above, own)
         before = steps_before(
             values,
-            _acted(df, rows, model, problems, actions)[order],
+            acting(rows, following)[order],
             place[~goes_on],
             used[~goes_on] - 1,
             model.history,
@@ -102,14 +108,30 @@ def read_context(
     return Context(row, ahead, start)
 
 
-def _acted(
+def acted_in(
     df: pd.DataFrame,
-    rows: NDArray[np.intp],
-    model: FittedModel,
-    problems: Problems,
+    agent: NDArray[np.integer],
+    times: Times,
     actions: tuple[list[Numbers], Words],
+    model: FittedModel,
+    future: Future,
+    problems: Problems,
+    rows: NDArray[np.intp],
+    following: NDArray[np.intp],
 ) -> NDArray[np.float64]:
-    """Return what acted in rows of context, ``(R, V)``; NaN elsewhere, and where it is not told."""
+    """Return what acted in rows of context, ``(R, V)``; NaN elsewhere, and where it is not told.
+
+    Args:
+        df: the questions.
+        agent: ``(R,)``, index of each row's agent in the model.
+        times: of all rows.
+        actions: the action columns, as ``data.action_levels.read_actions`` returns them.
+        model: the fitted model.
+        future: other values of exogenous columns than the question's.
+        problems: receives what is wrong.
+        rows: ``(K,)``, the rows of context.
+        following: ``(K,)``, the row after each.
+    """
     size = model.normalizer.acted_mean.shape[-1]
     if not size:
         return np.zeros((len(df), 0))
@@ -120,7 +142,7 @@ def _acted(
     codes[untold] = -1 if model.discrete else np.nan
     known = np.full((len(df), model.normalizer.n_known - model.uneven), np.nan)
     if model.roles.exogenous:
-        known[rows] = in_question(df, rows, model, problems)
+        known[rows] = told_values(df, rows, agent[rows], times, following, model, future, problems)
     return acted(codes, known, size)
 
 

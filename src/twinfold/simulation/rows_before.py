@@ -83,7 +83,7 @@ def _by_place(model: FittedModel, before: Any) -> tuple[Floats, Floats]:
 def _by_name(model: FittedModel, before: Any) -> tuple[Floats, Floats]:
     """Return states ``(j, D)`` and what acted ``(j, V)`` of rows with the user's columns."""
     roles = model.roles
-    frame = pd.DataFrame({str(name): np.asarray(before[name]) for name in before.keys()})  # noqa: SIM118
+    frame: Any = pd.DataFrame({str(name): np.asarray(before[name]) for name in before.keys()})  # noqa: SIM118
     for name in frame.columns:
         if name not in roles.columns:
             hint = did_you_mean(name, roles.columns, "columns of the model")
