@@ -66,10 +66,11 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--seeds", type=int, default=1, help="tables of each kind")
+    parser.add_argument("--case", choices=CASES, help="all if left out")
     given = parser.parse_args()
     if given.what == "run":
         for seed in range(given.seeds):
-            for case in CASES:
+            for case in CASES if given.case is None else (given.case,):
                 run(case, seed)
     table()
 

@@ -86,23 +86,16 @@ def read_context(
         _check_holes(holds, begin, n_rows, order, problems)
         used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
         places = np.concatenate([place[used > k] - k for k in range(1, model.history)])
-        rows, following = order[places], order[places + 1]
-        read_start(df, rows, model.roles, problems)  # their values are checked as well
+        read_start(df, order[places], model.roles, problems)  # their values are checked as well
         columns = [as_numbers(column(df, name)).values for name in names]
         values = np.stack(columns, axis=1)[order]
         for k in range(1, model.history):  # what a row lacks, an earlier one may tell
             above = values[np.where(used > k, place - k, place)]
             own = start[:, : len(names)]
             own[...] = np.where(np.isnan(own), above, own)
-        before = steps_before(
-            values,
-            acting(rows, following)[order],
-            place[~goes_on],
-            used[~goes_on] - 1,
-            model.history,
-            model.roles,
-            length,
-        )
+        acts = acting(order[places], order[places + 1])[order]
+        asked = place[~goes_on], used[~goes_on] - 1
+        before = steps_before(values, acts, *asked, model.history, model.roles, length)
         start[~goes_on] = with_memory(start[~goes_on, : len(names)], before)
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)
