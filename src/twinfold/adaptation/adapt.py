@@ -27,7 +27,7 @@ from twinfold.adaptation.input_checks import (
     step_doubts,
     with_levels_of,
 )
-from twinfold.adaptation.known_columns import known_rows, with_known
+from twinfold.adaptation.known_columns import known_rows
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset
@@ -132,7 +132,9 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     if problems:
         raise InvalidDataError(problems)
     panel = _filled(model, panel)
-    return with_known(model, panel, panel.transitions(model.history))
+    alone = not model.normalizer.acted_mean.size
+    uneven = replace(panel, uneven=model.uneven)  # so its known inputs are
+    return uneven.transitions(model.history, known_rows(model, panel), changes_alone=alone)
 
 
 def _filled(model: FittedModel, panel: PanelDataset) -> PanelDataset:
