@@ -193,8 +193,8 @@ def _entry(
         wanted=len(cells),
         ours=found.value if found else None,
         spread=spread,
-        low=_finite(found.low) if found else None,
-        high=_finite(found.high) if found else None,
+        low=finite(found.low) if found else None,
+        high=finite(found.high) if found else None,
         before=tuple(last_finite(records)),
         failed=next((r["error"] for c in cells if (r := known.get(c)) and r.get("error")), None),
         values=values_of(records),
@@ -208,7 +208,8 @@ def _entry(
     )
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a value, or None if it is not finite."""
     return value if math.isfinite(value) else None
 
 

@@ -53,8 +53,7 @@ class Part:
             for name in asked or ():
                 if name not in valid:
                     raise UsageError(
-                        f"suite {suite.name!r} has no {what} {name!r}; "
-                        f"{one_of(valid or ('none',))}"
+                        f"suite {suite.name!r} has no {what} {name!r}; {one_of(valid or ('none',))}"
                     )
             if asked is not None:
                 cells = [cell for cell in cells if getattr(cell, field) in asked]
