@@ -18,18 +18,19 @@ INTRO = """\
 # Figures and studies of the paper
 
 What the PerSim paper shows beside its tables, measured again on our own data, fits and records.
-Nothing here is typed: this page and its figures are made from `results/study-STUDY-quick.jsonl`,
-each line of which holds its settings, budgets and seeds.
+Nothing here is typed: this page and its figures are made from `results/study-STUDY-quick.jsonl` and
+`results/scarcity*-quick.jsonl`, each line of which holds its settings, budgets and seeds.
 
 ```sh
 twinfold bench run unseen          # what is missing
 twinfold bench run figures         # or: bench run figures --study map
+twinfold bench run scarcity        # and scarcity_return
 twinfold bench page                # these studies on the page of all tables
 python docs/make_studies.py        # this page, and its figures
 ```
 
-What is measured stands in `suites/unseen.toml` and `suites/figures.toml`. Data are 500 agents with
-one trajectory each, by the policy named beside the task; errors are those of the paper's protocol,
+What is measured stands in `suites/`. Data are 500 agents, in the last section fewer, with one
+trajectory each, by the policy named beside the task; errors are those of the paper's protocol,
 50 steps open loop on actions of a test policy that is in no data. Fits choose by errors on recorded
 data that they hold out, nothing is set per task. There is one data set and one fit of each:
 differences of a few tens of per cent say nothing.
