@@ -138,23 +138,29 @@ def _draw_sizes(figure: Any, groups: Mapping[str, Sequence[SizeCurve]], errors: 
             continue
         ticks = sorted({size for curve in curves for size in (*curve.points, *curve.missing)})
         for color, curve in zip(method_colors(len(curves)), curves, strict=True):
-            points = dict(sorted(curve.points.items()))
-            if curve.constant and len(points) == 1:
-                (point,) = points.values()
-                panel.axhline(point.value, color=color, linestyle=":", label=curve.title)
-                continue
+            points, flat = dict(sorted(curve.points.items())), curve.constant
+            if flat and points:
+                points = dict.fromkeys(ticks, next(iter(points.values())))
             values = np.array([(p.value, p.low, p.high) for p in points.values()]).reshape(-1, 3)
             reach = np.abs(np.nan_to_num(values[:, 1:].T - values[:, 0]))
-            style = {"fmt": "o-", "color": color, "markersize": 4, "elinewidth": 1.2}
-            panel.errorbar(list(points), values[:, 0], yerr=reach, label=curve.title, **style)
+            panel.errorbar(
+                list(points),
+                values[:, 0],
+                yerr=None if flat else reach,
+                fmt=":" if flat else "o-",
+                color=color,
+                markersize=4,
+                elinewidth=1.2,
+                label=curve.title,
+            )
         panel.set_xscale("log")
         panel.set_xticks(ticks, [str(size) for size in ticks])
         panel.minorticks_off()
         panel.set_xlabel("training agents, one trajectory each")
         if errors:
             panel.set_yscale("log")
-        mean = "RMSE in raw units, geometric mean" if errors else "return per episode, mean"
-        panel.set_ylabel(f"{mean} over agents")
+        what = "RMSE in raw units\ngeometric mean" if errors else "return per episode\nmean"
+        panel.set_ylabel(f"{what} over agents")
         panel.grid(alpha=0.3, linewidth=0.6)
     return panels
 
