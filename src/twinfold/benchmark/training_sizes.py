@@ -32,9 +32,9 @@ READING = """\
 Errors and returns where there is data of N agents, the test agents among them, by
 {suites}. A figure is the geometric mean of
 the test agents' errors, or the mean of their returns, with its 95 % bootstrap interval over
-trajectories or episodes; of a single fit it does not say how fits differ. An agent alone has the same
-trajectory whatever the others are. A method has a figure where all test agents were measured and none
-diverged; each agent's own is in
+trajectories or episodes; of a single fit it does not say how fits differ. An agent alone has the
+same trajectory whatever the others are. A method has a figure where all test agents were measured
+and none diverged; each agent's own is in
 {tables}.
 """
 
