@@ -127,6 +127,9 @@ def test_it_is_said_for_which_agents_another_method_is_better_where_agents_are_f
         "CartPole, random: with 6 training agents PerSim is at least as good as each of 2 other "
         "methods for 1 of 2 test agents; not for 10/0.85: 0.5, Vanilla CaDM 0.2."
     )
+    near = {**ERRORS, ("persim", 6, 3): [0.1, 0.9], ("cadm", 6, 3): [0.2, 0.4]}
+    (said,) = fewest_sentences(entries_of(sizes, made(sizes, hand_made, near), tmp_path))
+    assert said.endswith("10/0.85: 0.5, Vanilla CaDM 0.3 (the intervals meet).")
     diverged = {**ERRORS, ("persim", 6, 0): [None]}
     (said,) = fewest_sentences(entries_of(sizes, made(sizes, hand_made, diverged), tmp_path))
     assert "for 0 of 2" in said

@@ -173,11 +173,17 @@ def _fewest(entries: Sequence[Entry]) -> str:
     )
     told = [
         f"{mine.label}: {number(mine.ours)}, "
-        + " and ".join(f"{get_method(e.row.method).title} {number(e.ours)}" for e in found)
+        + " and ".join(_beside(mine, other) for other in found)
         for mine, found in better
         if found
     ]
     return text + (f"; not for {'; '.join(told)}." if told else ".")
+
+
+def _beside(mine: Entry, other: Entry) -> str:
+    """Return the figure of a method that is better, and whether that may be chance."""
+    meet = "" if mine.interval.apart(other.interval) else " (the intervals meet)"
+    return f"{get_method(other.row.method).title} {number(other.ours)}{meet}"
 
 
 def _better(mine: Entry, others: Sequence[Entry]) -> list[Entry]:
