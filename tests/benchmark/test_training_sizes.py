@@ -142,7 +142,10 @@ def test_table_page_and_section_show_the_curves(
 ) -> None:
     records = made(sizes, hand_made, ERRORS)
     line = "| Vanilla CaDM | 0.632 [0.447, 0.775] | diverged for 1 of 2 |"
-    assert line in markdown(sizes, "quick", records, tmp_path)
+    text = markdown(sizes, "quick", records, tmp_path)
+    assert line in text
+    assert "| random | per agent (control), 6 agents |" in text
+    assert "per agent (control), 500 agents" not in text  # left out by the profile
     write_results(tmp_path / "page.html", "quick", [(sizes, records)], tmp_path)
     text = (tmp_path / "page.html").read_text()
     assert "with 6 training agents PerSim" in text

@@ -70,7 +70,7 @@ def size_curves(entries: Sequence[Entry]) -> list[SizeCurve]:
     """
     rows: dict[Row, dict[int, list[Entry]]] = {}
     for entry in entries:
-        if (size := entry.row.n_agents) is not None and entry.wanted:
+        if (size := entry.row.n_agents) is not None:
             rows.setdefault(entry.row._replace(n_agents=None), {}).setdefault(size, []).append(
                 entry
             )
