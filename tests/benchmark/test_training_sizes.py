@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,15 @@ def test_table_page_and_section_show_the_curves(
 def test_a_picture_has_a_panel_also_where_nothing_was_run(sizes: Suite, tmp_path: Path) -> None:
     save_picture(tmp_path / "none.png", sizes, entries_of(sizes, {}, tmp_path))
     assert (tmp_path / "none.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_command_runs_some_numbers_of_training_agents(bench: Any) -> None:
+    suite = Path("suites/tiny.toml")
+    suite.write_text("training_agents = [6, 12, 500]\n" + suite.read_text())
+    shown = bench("run", "tiny", "--training-agents", "500,6", "--dry-run", "--json")
+    assert shown.code == 0, shown.err
+    assert {cell["n_agents"] for cell in json.loads(shown.out)["cells"]} == {6, 500}
+    refused = bench("run", "tiny", "--training-agents", "7", "--dry-run")
+    assert refused.code == 2
+    assert "has no number of training agents 7; valid: 6, 12, 500" in refused.err
+    assert bench("run", "tiny", "--training-agents", "many", "--dry-run").code == 2

@@ -221,6 +221,7 @@ def test_commands_tell_what_is_recorded_and_measure_nothing_again(
         (("run", "--study", "none"), "has no study 'none'; valid: unseen, map"),
         (("run", "--task", "mountain_car"), "has no study with all of what was asked for"),
         (("run", "--method", "cadm"), "--method is of suites of tables"),
+        (("run", "--training-agents", "25"), "--training-agents is of suites of tables"),
         (("table", "--short"), "--short, --method, --csv and --plot are of tables"),
         (("figure", "--out", "one.png"), "has several figures; give a folder"),
         (("page", "--results", "nowhere", "--out", "page.html"), "no records of"),
