@@ -21,6 +21,7 @@ from twinfold.benchmark.training_sizes import (
     size_table,
     sizes_markdown,
 )
+from twinfold.report.comparison_figures import Dot, size_figure
 
 METHODS = ("persim", "cadm", "per-agent")
 
@@ -164,6 +165,20 @@ def test_table_page_and_section_show_the_curves(
 def test_a_picture_has_a_panel_also_where_nothing_was_run(sizes: Suite, tmp_path: Path) -> None:
     save_picture(tmp_path / "none.png", sizes, entries_of(sizes, {}, tmp_path))
     assert (tmp_path / "none.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curve_has_a_gap_where_nothing_is_known() -> None:
+    some = {6: Dot("6", 1.0, 0.5, 3.0), 500: Dot("500", 2.0)}
+    methods = {"some": some, "one": {12: Dot("12", 4.0)}, "alone": {6: Dot("6", 5.0, 4.0, 6.0)}}
+    figure = size_figure(methods, "error", log=True, constant=["alone"])
+    assert [tuple(curve.x) for curve in figure.data] == [(6, 12, 500)] * 3
+    assert [tuple(curve.y) for curve in figure.data] == [
+        (1.0, None, 2.0),
+        (None, 4.0, None),
+        (5.0, 5.0, 5.0),
+    ]
+    assert tuple(figure.data[0].error_y.array) == (2.0, 0.0, 0.0)
+    assert figure.data[2].line.dash == "dot"
 
 
 def test_a_command_runs_some_numbers_of_training_agents(bench: Any) -> None:

@@ -15,7 +15,7 @@ from twinfold.benchmark.comparison import Entry
 from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.row_names import TITLES, method_name
 from twinfold.benchmark.suite import Suite
-from twinfold.benchmark.training_sizes import SizeCurve, by_data, size_curves
+from twinfold.benchmark.training_sizes import UNKNOWN, SizeCurve, by_data, size_curves
 from twinfold.errors import UsageError, one_of
 from twinfold.report.labels import literal
 from twinfold.report.palette import method_colors
@@ -138,13 +138,14 @@ def _draw_sizes(figure: Any, groups: Mapping[str, Sequence[SizeCurve]], errors: 
             continue
         ticks = sorted({size for curve in curves for size in (*curve.points, *curve.missing)})
         for color, curve in zip(method_colors(len(curves)), curves, strict=True):
-            points, flat = dict(sorted(curve.points.items())), curve.constant
+            points, flat = curve.points, curve.constant
             if flat and points:
                 points = dict.fromkeys(ticks, next(iter(points.values())))
-            values = np.array([(p.value, p.low, p.high) for p in points.values()]).reshape(-1, 3)
+            found = [points.get(size, UNKNOWN) for size in ticks]  # a gap where nothing is known
+            values = np.array([(point.value, point.low, point.high) for point in found])
             reach = np.abs(np.nan_to_num(values[:, 1:].T - values[:, 0]))
             panel.errorbar(
-                list(points),
+                ticks,
                 values[:, 0],
                 yerr=None if flat else reach,
                 fmt=":" if flat else "o-",

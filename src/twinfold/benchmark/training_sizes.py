@@ -28,6 +28,9 @@ from twinfold.report.tables import NOTHING, Table, number
 
 SAME = "the same"
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+"""Where a curve has no point."""
+
 READING = """\
 Errors and returns where there is data of N agents, the test agents among them, by
 {suites}. A figure is the geometric mean of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,15 +87,16 @@ def size_figure(
     known = sorted({size for points in methods.values() for size in points})
     for colour, (title, points) in zip(method_colors(len(methods)), methods.items(), strict=True):
         flat = title in constant and len(points) == 1
-        shown = dict.fromkeys(known, *points.values()) if flat else dict(sorted(points.items()))
+        every = dict.fromkeys(known, *points.values()) if flat else points
+        shown = [every.get(size, Dot("", math.nan)) for size in known]  # a gap where it has none
         figure.add_scatter(
-            x=list(shown),
-            y=[dot.value for dot in shown.values()],
+            x=known,
+            y=[None if math.isnan(dot.value) else dot.value for dot in shown],
             mode="lines" if flat else "lines+markers",
             name=markup(title),
             marker={"color": colour, "size": 7},
             line={"color": colour, "dash": "dot" if flat else "solid"},
-            error_y=None if flat else _reach(list(shown.values())),
+            error_y=None if flat else _reach(shown),
         )
     figure.update_xaxes(
         title_text="training agents, one trajectory each", type="log", tickvals=known
