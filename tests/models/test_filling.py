@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from twinfold.data import PanelDataset
 from twinfold.data.filled import interpolated
-from twinfold.models.filling import FILLING, Own, filled_in, filtered
+from twinfold.models.filling import Own, filled_in, filtered_linear
 from twinfold.models.linear import fit_linear
 from twinfold.models.linear_sums import linear_data, linear_features_of
 from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.own_linear import own_linear
+from twinfold.models.state_filter import FILTER
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x", "v"], "action": "u", "action_type": "continuous",
@@ -59,7 +60,7 @@ def test_a_panel_without_holes_is_given_back_as_it_is() -> None:
 def test_the_filter_is_that_of_a_plain_loop() -> None:
     panel, _ = springs(0.35, noise=0.05)
     own = own_models(panel)
-    norm, found = own.normalizer, filtered(panel, own).filled
+    norm, found = own.normalizer, filtered_linear(panel, own).filled
     sigma = np.square(own.noise * norm.target_scale / norm.state_scale)
     standard = norm.encode_state(panel.state)
 
@@ -92,7 +93,7 @@ def test_the_filter_is_that_of_a_plain_loop() -> None:
             np.testing.assert_allclose(found.trust[row], trust, rtol=1e-4, atol=1e-6)
             phi = linear_features_of(norm, m[None], panel.action[[row]], 0)[0]
             leverage = np.einsum("q,dqr,r->d", phi, own.open[n], phi)
-            P = P + np.diag(sigma * (FILLING.handed_on + leverage))
+            P = P + np.diag(sigma * (FILTER.handed_on + leverage))
             m = after
 
 
@@ -120,14 +121,14 @@ def test_without_noise_what_is_filled_in_is_the_truth_once_the_state_is_known() 
 def test_what_comes_later_does_not_matter_to_what_stands_for_a_value() -> None:
     panel, _ = springs(0.35, noise=0.05)
     own = own_models(panel)
-    usual = filtered(panel, own)
+    usual = filtered_linear(panel, own)
     late = np.tile(np.arange(T) >= 20, N)
     # Another order of later values: each agent's mean and variance, to begin with, stay.
     state = panel.state.copy()
     for n in range(N):
         rows = np.flatnonzero(late & (panel.agent == n))
         state[rows] = state[rows[::-1]]
-    other = filtered(replace(panel, state=state), own)
+    other = filtered_linear(replace(panel, state=state), own)
     np.testing.assert_allclose(other.filled.state[~late], usual.filled.state[~late], atol=1e-9)
     assert np.abs(other.smoothed - usual.smoothed)[~late].max() > 1e-3  # but to the smoothed one
 
