@@ -130,7 +130,46 @@ def test_what_comes_later_does_not_matter_to_what_stands_for_a_value() -> None:
         state[rows] = state[rows[::-1]]
     other = filtered_linear(replace(panel, state=state), own)
     np.testing.assert_allclose(other.filled.state[~late], usual.filled.state[~late], atol=1e-9)
-    assert np.abs(other.smoothed - usual.smoothed)[~late].max() > 1e-3  # but to the smoothed one
+    smooth = [part.filled.smoothed for part in (usual, other)]
+    assert smooth[0] is not None and smooth[1] is not None
+    assert np.abs(smooth[1].state - smooth[0].state)[~late].max() > 1e-3  # but to the smoothed one
+
+
+def test_what_nets_learn_from_has_nothing_of_rows_left_out() -> None:
+    panel, _ = springs(0.35, noise=0.05)
+    own, late = own_models(panel), np.tile(np.arange(T) > 20, N)
+    state = panel.state.copy()
+    for n in range(N):  # as above: other values of the same mean and variance
+        rows = np.flatnonzero(late & (panel.agent == n))
+        state[rows] = state[rows[::-1]]
+    early = np.flatnonzero(np.tile(np.arange(T - 1) < 20, N))
+    learned, differ = [], []
+    for each in (panel, replace(panel, state=state)):
+        filled = filtered_linear(each, own).filled
+        data = replace(each, filled=filled).transitions()
+        learned.append(data.to_learn_from(early).select(early))
+        differ.append(data.to_learn_from(np.arange(len(data))).select(early))
+        smoothed = np.abs(learned[-1].state - data.state[early]) > 1e-6
+        assert smoothed.mean() > 0.1  # of most rows what comes later is given, and has its say
+    for name in ("state", "next_state", "weight"):
+        one, two = (getattr(each, name) for each in learned)
+        np.testing.assert_allclose(one, two, atol=1e-9)
+    assert np.abs(differ[0].state - differ[1].state).max() > 1e-3
+
+
+def test_of_what_was_observed_nothing_is_changed_and_all_of_it_counts() -> None:
+    panel, _ = springs(0.35)
+    filled = filtered_linear(panel, own_models(panel)).filled
+    smoothed, known = filled.smoothed, ~np.isnan(panel.state)
+    assert smoothed is not None
+    np.testing.assert_array_equal(smoothed.state[known], panel.state[known])
+    inner = np.flatnonzero(panel.segment[1:] == panel.segment[:-1])
+    whole = inner[known[inner].all(axis=1)]
+    assert (smoothed.weight[whole][known[whole + 1]] == 1).all()
+    assert (smoothed.weight >= 0).all() and (smoothed.weight <= 1).all()
+    # The last row of a trajectory has none after it that would tell what was not observed.
+    last = inner[np.r_[np.diff(inner) > 1, True]]
+    np.testing.assert_allclose(smoothed.weight[last][~known[last + 1]], 0.0, atol=0.2)
 
 
 def test_a_column_measured_every_fourth_row_is_followed_between() -> None:

@@ -213,8 +213,9 @@ class PanelDataset:
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
         segment, memory, known = self.segment[first], None, self.known_inputs()
         state, present, weight, missing = self.state, None, None, self.missing
+        smoothed = None
         if missing is not None:
-            state, trust = self.filled or interpolated(self)
+            state, trust, smoothed = self.filled or interpolated(self)
             present = ~missing[first]
             weight = np.where(missing[first + 1], 0.0, trust[first])
         if history > 1:
@@ -233,6 +234,7 @@ class PanelDataset:
             known_after=None if known is None else known[first + 1],
             present=present,
             weight=weight,
+            smoothed=None if smoothed is None or history > 1 else smoothed.take(first),
         )
 
     def known_inputs(self) -> Floats | None:

@@ -111,13 +111,13 @@ def filled_in(panel: PanelDataset) -> PanelDataset:
             noise = _noise(normalizer, data, models.weights, n_levels)
         own = Own(normalizer, models.weights, noise, n_levels, models.open)
         before, found = found, filtered_linear(panel, own, panel.known_inputs())
-        state, noise = found.smoothed, found.noise
+        state, noise = _smooth(found), found.noise
         if before is not None:
             moved = (found.filled.state - before.filled.state) / normalizer.target_scale
             if np.all(np.sqrt(np.square(moved).mean(axis=0)) < FILLING.settled * noise):
                 break
     assert found is not None
-    return replace(panel, filled=found.filled)
+    return replace(panel, filled=found.filled._replace(smoothed=None))
 
 
 def filled_by(
@@ -149,11 +149,17 @@ def filled_by(
         spread = models.spread
         own = Own(normalizer, models.weights[agents], noise, n_levels, models.open[agents])
         found = filtered_linear(panel, own, known)
-        data = replace(panel, state=found.smoothed).transitions()
+        data = replace(panel, state=_smooth(found)).transitions()
         data = replace(data, known=None if known is None else known[inner])
         sums = before.add(agents, linear_data(normalizer, data, panel.n_agents, n_levels))
     assert found is not None
-    return replace(panel, filled=found.filled)
+    return replace(panel, filled=found.filled._replace(smoothed=None))
+
+
+def _smooth(passed: Passed) -> Floats:
+    """Return what all rows say, ``(R, D)`` raw units."""
+    assert passed.filled.smoothed is not None
+    return passed.filled.smoothed.state
 
 
 def _noise(normalizer: Normalizer, data: Transitions, weights: Floats, n_levels: int) -> Floats:

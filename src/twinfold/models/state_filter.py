@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.filled import Filled
+from twinfold.data.filled import Filled, Smoothed
 from twinfold.data.panel import PanelDataset
 from twinfold.metrics import robust_scale
 from twinfold.models.normalizer import Normalizer
@@ -72,14 +72,12 @@ class Passed(NamedTuple):
     """The outcome of a filter.
 
     Attributes:
-        filled: what the rows before say.
-        smoothed: ``(R, D)`` raw units, what all rows say.
+        filled: what the rows before say, and what all rows say.
         noise: ``(D,)``, scale of what the filter did not predict, in standard deviations of the
             target.
     """
 
     filled: Filled
-    smoothed: Floats
     noise: Floats
 
 
@@ -95,10 +93,14 @@ def filtered(panel: PanelDataset, norm: Normalizer, step: Step) -> Passed:
     there = ~np.isnan(observed)
     state, doubt = np.empty_like(observed), np.zeros_like(observed)
     surprise = np.full_like(observed, np.nan)  # what was observed, less what was predicted
+    ahead = np.zeros_like(observed)  # variance before what the row itself says
+    left = np.zeros((*observed.shape, observed.shape[1]))  # covariance of what is known
     passed, belief = [], _at_first(panel, observed)
     for rows, inner in _steps(panel.segment):
-        belief = belief.first(len(rows)).updated(observed[rows])
-        state[rows] = belief.mean
+        belief = belief.first(len(rows))
+        ahead[rows] = np.einsum("ldd->ld", belief.covariance)
+        belief = belief.updated(observed[rows])
+        state[rows], left[rows] = belief
         if not inner.any():
             break
         here, before = rows[inner], belief.some(inner)
@@ -108,19 +110,38 @@ def filtered(panel: PanelDataset, norm: Normalizer, step: Step) -> Passed:
         surprise[here] = observed[here + 1] - after
         belief = _Belief(after, moved + more[:, None] * np.eye(len(step.noise)))
         passed.append((here, before, slopes, belief))
-    smoothed = state.copy()
+    smoothed, unsure = state.copy(), np.zeros_like(observed)
     for here, before, slopes, after in reversed(passed):
         system = after.covariance + FILTER.jitter * np.eye(len(step.noise))
         gain = np.linalg.solve(system, slopes @ before.covariance)
         smoothed[here] += np.einsum("led,le->ld", gain, smoothed[here + 1] - after.mean)
+        left[here] += np.swapaxes(gain, 1, 2) @ (left[here + 1] - after.covariance) @ gain
+        spread = np.einsum("lde,lef,ldf->ld", slopes, left[here], slopes)
+        unsure[here] = np.maximum(spread, 0.0) / step.noise
     doubt[there.all(axis=1)] = 0.0
     trust = np.maximum(1 / (1 + doubt), FILTER.unknown)
     raw, best = (
         np.where(there, panel.state, norm.decode_state(part)) for part in (state, smoothed)
     )
+    after = np.roll(np.arange(len(best)), -1)
+    told = 1 - np.einsum("ldd->ld", left) / np.maximum(ahead, FILTER.jitter)
+    told = np.where(there, 1.0, np.clip(told, 0.0, 1.0))[after] / (1 + unsure)
+    all_rows = Smoothed(best, best[after], told, _rows_ahead(panel.segment, there.all(axis=1)))
     weight = np.where(np.isnan(surprise), 0.0, trust)
     scale = robust_scale(surprise * norm.state_scale / norm.target_scale, None, weight)
-    return Passed(Filled(raw, trust), best, np.maximum(scale, FILTER.least_noise))
+    return Passed(Filled(raw, trust, all_rows), np.maximum(scale, FILTER.least_noise))
+
+
+def _rows_ahead(segment: NDArray[np.integer], whole: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return how many rows after the next one may say something of this row and of that, ``(R,)``.
+
+    None beyond one that was wholly observed: given that, what comes later tells nothing of before.
+    """
+    ends = np.append(segment[1:] != segment[:-1], True) | whole
+    place = np.flatnonzero(ends)
+    rows = np.arange(len(segment))
+    after = np.minimum(rows + 1, len(segment) - 1)
+    return np.maximum(place[np.searchsorted(place, after)] - after, 0).astype(np.int32)
 
 
 def _steps(

@@ -98,7 +98,7 @@ def _far_better_nets(dataset: PanelDataset, problem: TrainingContext) -> Trial |
     config = problem.config
     if not config.validation_share or not options_of(problem)[0].rank:
         return None
-    if len(problem.data) < SELECTION.handful:
+    if problem.evidence < SELECTION.handful:
         return None
     trials = Trials(problem, cut_folds(dataset, problem)[:1])
     if not trials.folds:
