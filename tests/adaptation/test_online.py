@@ -14,9 +14,9 @@ from hypothesis import given, settings, strategies as st
 from twinfold.adaptation.adapt import adapt
 from twinfold.adaptation.online import Tracker
 from twinfold.errors import UsageError
-from twinfold.models.state_filter import FILTER
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior, solve
+from twinfold.models.state_filter import FILTER
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [

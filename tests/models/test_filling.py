@@ -131,7 +131,8 @@ def test_what_comes_later_does_not_matter_to_what_stands_for_a_value() -> None:
     other = filtered_linear(replace(panel, state=state), own)
     np.testing.assert_allclose(other.filled.state[~late], usual.filled.state[~late], atol=1e-9)
     smooth = [part.filled.smoothed for part in (usual, other)]
-    assert smooth[0] is not None and smooth[1] is not None
+    assert smooth[0] is not None
+    assert smooth[1] is not None
     assert np.abs(smooth[1].state - smooth[0].state)[~late].max() > 1e-3  # but to the smoothed one
 
 
@@ -166,7 +167,8 @@ def test_of_what_was_observed_nothing_is_changed_and_all_of_it_counts() -> None:
     inner = np.flatnonzero(panel.segment[1:] == panel.segment[:-1])
     whole = inner[known[inner].all(axis=1)]
     assert (smoothed.weight[whole][known[whole + 1]] == 1).all()
-    assert (smoothed.weight >= 0).all() and (smoothed.weight <= 1).all()
+    assert (smoothed.weight >= 0).all()
+    assert (smoothed.weight <= 1).all()
     # The last row of a trajectory has none after it that would tell what was not observed.
     last = inner[np.r_[np.diff(inner) > 1, True]]
     np.testing.assert_allclose(smoothed.weight[last][~known[last + 1]], 0.0, atol=0.2)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twinfold import FitConfig, PanelDataset
+from twinfold import FitConfig, PanelDataset, fit
+from twinfold.adaptation.fill_missing import fill_missing
 from twinfold.models.filling import Own, filled_in, filtered_linear
 from twinfold.models.linear import Ratio, fit_linear
 from twinfold.models.linear_sums import linear_data
@@ -73,7 +74,9 @@ def test_nets_fill_in_what_no_linear_model_can() -> None:
     before, after, truth, by_nets = refilled_springs(1.0)
     assert by_nets
     missing = before.missing
-    assert missing is not None and before.filled is not None and after.filled is not None
+    assert missing is not None
+    assert before.filled is not None
+    assert after.filled is not None
     worse, better = (
         np.median(np.abs(part.filled.state - truth)[missing])
         for part in (before, after)
@@ -95,3 +98,27 @@ def test_a_panel_without_holes_is_left_as_it_is() -> None:
     problem = TrainingContext.of(panel, panel.transitions(), FitConfig())
     assert refilled(panel, problem, lambda line: None) == (panel, False)
     assert replace(panel).transitions().smoothed is None
+
+
+def test_nets_fill_in_the_data_of_new_agents_where_they_did_in_the_fit() -> None:
+    panel, truth = springs(1.0)
+    new = np.isin(panel.agent, np.arange(N - 4, N))
+    frame = pd.DataFrame(
+        {"id": panel.agent, "t": np.tile(np.arange(T), N), "x": panel.state[:, 0],
+         "v": panel.state[:, 1], "u": panel.action[:, 0]}
+    )  # fmt: skip
+    config = FitConfig(
+        effort="quick", steps=5000, schedules=(1.0,), shrinkages=(0.1,), state_net=(64,),
+        members=3, linear="none", behaviour_steps=0,
+    )  # fmt: skip
+    model = fit(PanelDataset.from_frame(frame[~new], ROLES), config, reserve=0)
+    assert model.info.filled_by_nets
+    asked = PanelDataset.from_frame(frame[new], ROLES)
+    plain = model.info.changed(filled_by_nets=False)
+    errors = []
+    for info in (model.info, plain):
+        filled = fill_missing(replace(model, info=info), asked).filled
+        assert filled is not None
+        hole = np.isnan(asked.state)
+        errors.append(np.median(np.abs(filled.state - truth[new])[hole]))
+    assert errors[0] < 0.7 * errors[1]

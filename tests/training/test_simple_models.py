@@ -110,4 +110,5 @@ def test_no_change_is_kept_where_what_was_observed_counts_for_next_to_nothing(co
 def test_far_less_error_is_believed_of_little_too() -> None:
     tried = trials(0.0, 0.1, counts=0.05)
     best, _ = best_simple(tried, tried.simple(Candidate("no change")), lambda _: None)
-    assert best is not None and best.candidate.linear != "no change"
+    assert best is not None
+    assert best.candidate.linear != "no change"

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adaptation_settings import ADAPTATION
+from twinfold.adaptation.fill_missing import fill_missing
 from twinfold.adaptation.input_checks import (
     check_columns,
     range_doubts,
@@ -27,7 +28,6 @@ from twinfold.adaptation.input_checks import (
     step_doubts,
     with_levels_of,
 )
-from twinfold.adaptation.fill_missing import fill_missing
 from twinfold.adaptation.known_columns import with_known
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.levels import coded_names

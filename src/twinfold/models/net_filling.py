@@ -10,7 +10,6 @@ Axes: M members, R rows, L segments, N agents, D state columns.
 
 from __future__ import annotations
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

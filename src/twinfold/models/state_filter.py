@@ -56,9 +56,7 @@ class Step(Protocol):
         """Sigma, variance of one step's residuals ``(D,)``, of standardised states."""
         ...
 
-    def __call__(
-        self, state: Floats, rows: NDArray[np.integer]
-    ) -> tuple[Floats, Floats, Floats]:
+    def __call__(self, state: Floats, rows: NDArray[np.integer]) -> tuple[Floats, Floats, Floats]:
         """Return the next states ``(L, D)``, their slopes ``(L, D, D)``, and Q, ``(L, D)``.
 
         Args:

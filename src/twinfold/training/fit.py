@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -42,8 +42,6 @@ from twinfold.models.filling import filled_in
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.known_inputs import wander
 from twinfold.models.learned_goal import fit_goal
-from twinfold.models.linear import LinearFit
-from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import unit_problems
 from twinfold.models.posterior import Posterior
@@ -205,8 +203,8 @@ def _fit(
     problem = problem._replace(config=choice.config).with_history(dataset, history)
     if choice.candidate.structure.rank:
         log(
-            f"training {counted(problem.config.members, 'member')} for {choice.candidate.steps} steps on "
-            f"all {len(problem.data)} transitions"
+            f"training {counted(problem.config.members, 'member')} for {choice.candidate.steps} "
+            f"steps on all {len(problem.data)} transitions"
         )
     trained = train_on_all(problem, choice.candidate)
     posterior = _posterior(dataset, problem, trained, choice.noise)
@@ -237,9 +235,7 @@ def _fit(
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
-        info=info.changed(
-            filled_by_nets=by_nets, seconds=round(time.perf_counter() - begun, 2)
-        ),
+        info=info.changed(filled_by_nets=by_nets, seconds=round(time.perf_counter() - begun, 2)),
     )
 
 
