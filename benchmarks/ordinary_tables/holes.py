@@ -4,9 +4,9 @@
     m x'' = -k x - q x^3 - c x' + u    cubic
 
 k, c and q of each agent's own, 150 agents x 60 rows, 0.2 apart, position and velocity measured with
-noise (0, 1 % or 2 % of their standard deviation), a share of each column missing at random. What is asked: 20 steps ahead from where the data ends, the state
-there known, against the true states. Records go to ``results/ordinary_tables_holes.jsonl``; what is
-there already is not run again.
+noise (0, 1 % or 2 % of their standard deviation), a share of each column missing at random. What
+is asked: 20 steps ahead from where the data ends, the state there known, against the true states.
+Records go to ``results/ordinary_tables_holes.jsonl``; what is there already is not run again.
 
     python benchmarks/ordinary_tables/holes.py run
     python benchmarks/ordinary_tables/holes.py table

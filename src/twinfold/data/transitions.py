@@ -112,7 +112,7 @@ class Transitions:
 
         What rows left out would say of others has no part in it: only what the rows before say.
         """
-        if self.smoothed is None:
+        if self.smoothed is None or self.weight is None:
             return self
         given = np.zeros(len(self), bool)
         given[rows] = True
