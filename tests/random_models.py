@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from twinfold.adaptation.empirical_bayes import trained_posterior
+from twinfold.adaptation.input_checks import with_levels_of
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
@@ -48,12 +49,14 @@ def build_model(
     direct: tuple[int, ...] = (),
     posterior: bool = False,
     lengths: Sequence[int] = (12,),
+    changes_alone: bool = False,
     **settings: Any,
 ) -> FittedModel:
     """Random members on a random scale; the first state has a floor, the last one a ceiling.
 
     An angle has neither, and a scale of about one radian. With ``posterior`` the agents have had
     data, of so many transitions each in turn: courses by the first member, with a little noise.
+    With a history of several rows its memory holds what acted, unless of ``changes_alone``.
     """
     config = FitConfig.parse({"members": 3, "state_net": (16,), "rank": 3, "seed": seed} | settings)
     history = 1 if config.history == "auto" else config.history
@@ -86,6 +89,11 @@ def build_model(
         angles=angles,
         history=history,
     )
+    if history > 1 and not changes_alone:
+        mean, scale = normalizer.action_mean, normalizer.action_scale
+        if discrete:
+            mean, scale = np.array([0.4, 0.3, 0.2, 0.1]), np.ones(4)
+        normalizer = replace(normalizer, acted_mean=mean, acted_scale=scale)
 
     def one(key: Any) -> FactorModel:
         return init_factor_model(
@@ -121,7 +129,7 @@ def build_model(
         ),
         posterior=Posterior.certain(np.asarray(members.agents, np.float64), n_state),
         sums=LinearData.none(normalizer, n_agents, size if discrete else 0),
-        recent=np.full((n_agents, n_state * history), np.nan),
+        recent=np.full((n_agents, n_state + normalizer.n_memory), np.nan),
         band=np.abs(rng.normal(size=(7, n_state))) if band else None,
         info=RunInfo(
             fingerprint="abc",
@@ -209,8 +217,5 @@ def panel_of(model: FittedModel, lengths: Any, factors: Any, **options: Any) -> 
 
 def transitions_of(model: FittedModel, panel: PanelDataset) -> Transitions:
     """With actions as the model counts its levels."""
-    data = panel.transitions(model.history)
-    if panel.action_levels is None:
-        return data
-    place = np.searchsorted(LEVELS, panel.action_levels).astype(np.int32)
-    return replace(data, action=place[np.asarray(data.action, np.int32)])
+    alone = not model.normalizer.acted_mean.size
+    return with_levels_of(model, panel).transitions(model.history, changes_alone=alone)

@@ -15,8 +15,8 @@ def member_paths(
 ) -> NDArray[np.float64]:
     """``(M, H, D)`` in raw units; ``agent`` is an index, discrete actions are level indices.
 
-    With ``factors``, ``(M, r)``, those of the agent do not count. A state may have the changes
-    before it behind it, the latest first.
+    With ``factors``, ``(M, r)``, those of the agent do not count. A state may have the steps
+    before it behind it, the latest first: of each the change, and what was done.
     """
     norm = model.normalizer
     n_state = len(norm.state_mean)
@@ -26,17 +26,20 @@ def member_paths(
         u = np.asarray(model.members.agents[m], np.float64)[agent]
         u = u if factors is None else factors[m]
         standard = (np.asarray(state, np.float64) - norm.state_mean) / norm.state_scale
-        path, changes = [], [*known.reshape(-1, n_state)]
+        path, steps = [], [*known.reshape(-1, n_state + len(norm.acted_mean))]
         for action in actions:
             raw = standard * norm.state_scale + norm.state_mean
-            y = features(model, m, np.concatenate([raw, *changes]), action) @ u
+            y = features(model, m, np.concatenate([raw, *steps]), action) @ u
             y = np.minimum(np.maximum(y, norm.target_low), norm.target_high)
             target = y * norm.target_scale + norm.target_mean
             reached = np.where(norm.keep == 1, raw + target, target)
             standard = (reached - norm.state_mean) / norm.state_scale
             standard = np.minimum(np.maximum(standard, norm.low), norm.high)
             path.append(standard * norm.state_scale + norm.state_mean)
-            changes = [path[-1] - raw, *changes][: norm.history - 1]
+            did = np.zeros(0)
+            if len(norm.acted_mean):
+                did = np.eye(len(norm.acted_mean))[action] if model.discrete else action
+            steps = [np.r_[path[-1] - raw, did], *steps][: norm.history - 1]
         paths.append(path)
     return np.array(paths)
 
@@ -67,7 +70,7 @@ def features(model: FittedModel, m: int, state: Any, action: Any) -> NDArray[np.
 
 
 def _inputs(norm: Any, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns that are no angles, the sines, the cosines, the changes before, all standardised."""
+    """Columns that are no angles, the sines, the cosines, the steps before, all standardised."""
     n_state = len(norm.state_mean)
     plain = [
         (raw[d] - norm.state_mean[d]) / norm.state_scale[d]
@@ -75,9 +78,11 @@ def _inputs(norm: Any, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         if d not in norm.angles
     ]
     waves = [wave(raw[d]) for wave in (np.sin, np.cos) for d in norm.angles]
-    memory = np.zeros((norm.history - 1, n_state))  # a change that is not known is a usual one
-    for k, change in enumerate(raw[n_state:].reshape(-1, n_state)):
-        memory[k] = (change - norm.change_mean) / norm.change_scale
+    width = n_state + len(norm.acted_mean)
+    memory = np.zeros((norm.history - 1, width))  # a step that is not known is a usual one
+    for k, step in enumerate(raw[n_state:].reshape(-1, width)):
+        memory[k, :n_state] = (step[:n_state] - norm.change_mean) / norm.change_scale
+        memory[k, n_state:] = (step[n_state:] - norm.acted_mean) / norm.acted_scale
     memory = np.nan_to_num(memory).ravel()
     return np.r_[plain, (np.array(waves) - norm.wave_mean) / norm.wave_scale, memory]
 

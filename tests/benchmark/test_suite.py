@@ -217,8 +217,34 @@ def test_the_part_that_is_asked_for(tiny_returns: Suite) -> None:
         Part(datasets=["pure"]).of(tiny_returns, profile)
     with pytest.raises(UsageError, match="has no cell with all of"):
         Part(datasets=["random"], methods=["true-env-mpc"]).of(tiny_returns, profile)
+    with pytest.raises(UsageError, match="no number of training agents 25; valid: none"):
+        Part(training_agents=[25]).of(tiny_returns, profile)
     with pytest.raises(UsageError, match="has no profile 'full'; valid: quick, paper"):
         tiny_returns.profile("full")
+
+
+def test_a_part_by_the_number_of_training_agents(tiny: Suite) -> None:
+    sizes = tiny.model_copy(update={"training_agents": (25, 500)})
+    cells = Part(training_agents=[500]).of(sizes, sizes.profile("quick"))
+    assert {cell.n_agents for cell in cells} == {500}
+    assert len(cells) == len(list(sizes.cells(sizes.profile("quick")))) / 2
+    with pytest.raises(UsageError, match="no number of training agents 50; valid: 25, 500"):
+        Part(training_agents=[50]).of(sizes, sizes.profile("quick"))
+
+
+def test_a_number_of_agents_is_left_out_where_the_suite_beside_names_it(folder: Path) -> None:
+    sizes, returns = folder / "tiny.toml", folder / "tiny-returns.toml"
+    head = "training_agents = [25, 500]\nagents = [0, 3]\n"
+    sizes.write_text(sizes.read_text().replace("agents = [0, 3]\n", head))
+    named = '[profiles.quick]\nwithout = [{ method = "persim", n_agents = NUMBER }]\n'
+    text = returns.read_text()
+    returns.write_text(text.replace("[profiles.quick]\n", named.replace("NUMBER", "25")))
+    suite = load_suite(returns)
+    learned = [c for c in suite.cells(suite.profile("quick")) if c.method == "persim"]
+    assert {cell.n_agents for cell in learned} == {500}
+    returns.write_text(text.replace("[profiles.quick]\n", named.replace("NUMBER", "7")))
+    with pytest.raises(UsageError, match="unknown n_agents in without 7; valid: 25, 500"):
+        load_suite(returns)
 
 
 def test_a_suite_with_a_script_of_its_own_says_so() -> None:

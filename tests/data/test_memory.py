@@ -20,6 +20,7 @@ ROLES = {
     "action": ["a"],
     "action_type": "continuous",
     "angle": ["angle"],
+    "exogenous": ["w"],
 }
 
 
@@ -29,23 +30,25 @@ def panel(lengths: list[int], seed: int) -> PanelDataset:
     for n, length in enumerate(lengths):
         times = np.arange(length) + 3 * (np.arange(length) >= 4)  # a gap after four rows
         table = {"unit": n, "t": times, "x": rng.normal(size=length), "a": rng.normal(size=length)}
+        table["w"] = rng.normal(size=length)
         table["angle"] = rng.uniform(-np.pi, np.pi, length)
         tables.append(pd.DataFrame(table))
     return PanelDataset.from_frame(pd.concat(tables), ROLES, time_step=1.0)
 
 
 def looped(data: PanelDataset, row: int, history: int) -> Any:
-    """The changes that led to a row, the latest first, NaN before the trajectory begins."""
+    """The steps that led to a row, the latest first, NaN before the trajectory begins."""
     found = []
     for back in range(1, history):
         now, before = row - back + 1, row - back
         if before < 0 or data.segment[before] != data.segment[row]:
-            found.append(np.full(2, np.nan))
+            found.append(np.full(4, np.nan))
             continue
         change = data.state[now] - data.state[before]
         change[1] = np.arctan2(np.sin(change[1]), np.cos(change[1]))
-        found.append(change)
-    return np.concatenate(found)
+        acted: Any = data.exogenous
+        found.append(np.r_[change, data.action[before], acted[before]])
+    return np.stack(found)
 
 
 @settings(max_examples=20)
@@ -71,7 +74,29 @@ def test_the_memory_of_a_transition_is_that_of_a_plain_loop(
 def test_without_a_history_there_is_no_memory() -> None:
     data = panel([5, 3], 0).transitions()
     assert data.memory is None
-    assert data.start is data.state
+    np.testing.assert_array_equal(data.start, np.c_[data.state, data.known])
+
+
+def test_a_memory_may_be_of_changes_alone() -> None:
+    data = panel([5, 6], 0)
+    whole: Any = data.transitions(3)
+    changes: Any = data.transitions(3, changes_alone=True)
+    np.testing.assert_array_equal(changes.memory, whole.memory[..., :2])
+    np.testing.assert_array_equal(changes.known, whole.known)
+
+
+def test_a_level_is_remembered_as_indicators_and_nothing_of_an_only_one() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"unit": 0, "t": range(9), "x": rng.normal(size=9), "a": 3})
+    roles = {"agent": "unit", "time": "t", "state": ["x"], "action": ["a"]}
+    only = PanelDataset.from_frame(table, {**roles, "action_type": "discrete"}).transitions(2)
+    assert only.memory is not None
+    assert only.memory.shape == (8, 1, 1)
+    table["a"] = [3, 1, 7, 7, 1, 3, 3, 1, 7]
+    data = PanelDataset.from_frame(table, {**roles, "action_type": "discrete"})
+    found: Any = data.transitions(2).memory
+    assert np.isnan(found[0]).all()
+    np.testing.assert_array_equal(found[1:, 0, 1:] @ [1, 3, 7], table["a"][:7])
 
 
 @pytest.mark.parametrize("history", [1, 3])

@@ -40,12 +40,13 @@ def test_it_begins_after_the_history_that_it_was_told(
     actions: Any = rng.integers(0, 4, 6) if discrete else rng.normal(size=(6, 2))
     stack = model.dynamics("u2")
     history = stack.blank_history()
-    for before, after in itertools.pairwise(states):
-        history = stack.observed(history, *map(jnp.asarray, (before, actions[0], after)))
+    for k, (before, after) in enumerate(itertools.pairwise(states)):
+        history = stack.observed(history, *map(jnp.asarray, (before, actions[k], after)))
     stack = stack.with_history(history)
     changes = np.diff(states, axis=0)
     changes[:, 1] = np.arctan2(np.sin(changes[:, 1]), np.cos(changes[:, 1]))
-    start = np.concatenate([states[-1], changes[-1], changes[-2]])
+    did = np.eye(4)[actions] if discrete else actions
+    start = np.concatenate([states[-1], changes[-1], did[2], changes[-2], did[1]])
     paths = rollout_members(
         model.members, model.normalizer, np.array([2]), start[None], actions[None]
     )[:, 0]
@@ -63,7 +64,7 @@ def test_what_is_not_known_of_the_history_is_as_usual(random_model: Build) -> No
     stack = model.dynamics("u0")
     member = jax.tree.map(lambda leaf: leaf[0], eqx.filter(stack, eqx.is_array))
     found = rolled(eqx.combine(member, stack), state, actions[0])
-    unknown = np.concatenate([state, np.full(9, np.nan)])
+    unknown = np.concatenate([state, np.full(3 * 7, np.nan)])
     paths = rollout_members(
         model.members, model.normalizer, np.zeros(1, int), unknown[None], actions
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 
 from twinfold.adaptation.adapt import adapt, forget
 from twinfold.adaptation.online import Tracker
+from twinfold.errors import RunError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.recent import last_starts
+from twinfold.models.rollout import predict_paths
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
 
@@ -22,9 +25,14 @@ def ignore(line: str) -> None:
     pass
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=[{}, {"history": 3}, {"history": 3, "changes_alone": True}], ids=str)
 def model(request: Any, random_model: Build) -> FittedModel:
-    return random_model(history=request.param, angles=(1,), posterior=True, members=2)
+    return random_model(**request.param, angles=(1,), posterior=True, members=2)
+
+
+def width(model: FittedModel) -> int:
+    """B, numbers that are remembered of a step."""
+    return 3 + len(model.normalizer.acted_mean)
 
 
 def course(model: FittedModel, models: Any, agent: str, length: int = 6, seed: int = 5) -> Any:
@@ -32,22 +40,26 @@ def course(model: FittedModel, models: Any, agent: str, length: int = 6, seed: i
     return models.panel_of(model, [length], factors, ids=[agent], seed=seed)
 
 
-def test_it_is_the_last_row_and_the_changes_before_it(model: FittedModel, models: Any) -> None:
+def test_it_is_the_last_row_and_the_steps_before_it(model: FittedModel, models: Any) -> None:
     panel = course(model, models, "u1")
-    found = last_starts(panel.transitions(model.history), 1, panel.roles)
+    data = models.transitions_of(model, panel)
+    found = last_starts(data, 1, panel.roles)
     np.testing.assert_array_equal(found[0, :3], panel.state[-1])
     for back in range(1, model.history):
         change = panel.state[-back] - panel.state[-back - 1]
         change[1] = np.arctan2(np.sin(change[1]), np.cos(change[1]))
-        np.testing.assert_allclose(found[0, 3 * back : 3 * back + 3], change, atol=1e-12)
+        step = found[0, 3:].reshape(-1, width(model))[back - 1]
+        np.testing.assert_allclose(step[:3], change, atol=1e-12)
+        if width(model) > 3:
+            np.testing.assert_array_equal(step[3:], np.arange(4) == data.action[-back])
 
 
 def test_an_agent_without_a_transition_ended_nowhere(model: FittedModel, models: Any) -> None:
-    data = course(model, models, "u1").transitions(model.history)
+    data = models.transitions_of(model, course(model, models, "u1"))
     found = last_starts(data, 3, model.roles)
     assert np.isnan(found[1:]).all()
     empty = last_starts(data.select(np.zeros(0, int)), 2, model.roles)
-    assert empty.shape == (2, 3 * model.history)
+    assert empty.shape == (2, 3 + width(model) * (model.history - 1))
     assert np.isnan(empty).all()
 
 
@@ -55,7 +67,7 @@ def test_new_data_moves_it_and_forgetting_drops_it(model: FittedModel, models: A
     panel = course(model, models, "new")
     adapted = adapt(model, panel, warn=ignore)
     np.testing.assert_array_equal(adapted.recent[:-1], model.recent)
-    expected = last_starts(panel.transitions(model.history), 1, panel.roles)[0]
+    expected = last_starts(models.transitions_of(model, panel), 1, panel.roles)[0]
     np.testing.assert_array_equal(adapted.recent[-1], expected)
     left = forget(adapted, ["u0", "u2"])
     np.testing.assert_array_equal(left.recent, adapted.recent[[1, 3, 4, 5]])
@@ -63,7 +75,7 @@ def test_new_data_moves_it_and_forgetting_drops_it(model: FittedModel, models: A
 
 def test_a_tracker_ends_where_it_was_led(model: FittedModel, models: Any) -> None:
     panel = course(model, models, "u3")
-    data, tracker = panel.transitions(model.history), Tracker(model, "u3")
+    data, tracker = panel.transitions(), Tracker(model, "u3")
     for k in range(len(data)):
         level = int(panel.action_levels[data.action[k]])
         tracker.observe(data.state[k], level, data.next_state[k])
@@ -80,3 +92,17 @@ def test_a_run_keeps_it(model: FittedModel, tmp_path: Any) -> None:
     loaded = load_run(tmp_path / "run")
     assert loaded.history == model.history
     np.testing.assert_array_equal(loaded.recent, model.recent)
+    mean = loaded.normalizer.acted_mean
+    np.testing.assert_array_equal(mean, model.normalizer.acted_mean)
+    asked = np.array([1]), model.recent[[1]], np.array([[0, 3, 1, 2]])
+    pairs = zip(predict_paths(loaded, *asked), predict_paths(model, *asked), strict=True)
+    for mine, theirs in pairs:
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_memory_of_other_numbers_is_no_run(random_model: Build, tmp_path: Any) -> None:
+    model = random_model(history=2)
+    three = {name: getattr(model.normalizer, name)[:3] for name in ("acted_mean", "acted_scale")}
+    save_run(replace(model, normalizer=replace(model.normalizer, **three)), tmp_path / "run")
+    with pytest.raises(RunError, match="differ in what a memory holds"):
+        load_run(tmp_path / "run")

@@ -34,9 +34,9 @@ def questions(model: FittedModel, number: int, horizon: int, seed: int = 0) -> A
 
 
 def remembered(model: FittedModel, state: Any) -> Any:
-    """States with changes before them, some of them not known, if the model reads any."""
+    """States with steps before them, some of them not known, if the model reads any."""
     rng = np.random.default_rng(3)
-    known = 0.2 * rng.normal(size=(len(state), (model.history - 1) * state.shape[1]))
+    known = 0.2 * rng.normal(size=(len(state), model.normalizer.n_memory))
     known[rng.uniform(size=known.shape) < 0.2] = np.nan
     return np.concatenate([state, known], axis=1)
 
@@ -49,6 +49,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "direct": {"direct": (1, 2)},
     "joint, angles, direct": {"features": "joint", "angles": (2, 1), "direct": (1,), "n_state": 4},
     "memory": {"history": 3},
+    "memory of changes alone": {"history": 3, "changes_alone": True},
     "memory, angle, direct": {"history": 4, "angles": (1,), "direct": (2,)},
 }
 

@@ -63,7 +63,7 @@ def test_without_a_state_a_plan_goes_on_from_where_the_data_ended(carts: FittedM
     task = run_task(carts, REWARD)
     last = Simulator(carts, 0).last
     going_on = plan_once(carts, task, 0, None, QUICK)
-    told = plan_once(carts, task, 0, [last[0]], QUICK, before=[[last[0] - last[1]]])
+    told = plan_once(carts, task, 0, [last[0]], QUICK, before=[[last[0] - last[1], last[2]]])
     np.testing.assert_allclose(going_on.actions, told.actions, atol=1e-5)
     np.testing.assert_allclose(going_on.rollout.centre, told.rollout.centre, atol=1e-5)
 

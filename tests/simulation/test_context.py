@@ -15,6 +15,7 @@ from twinfold.simulation.what_if import QUERY, answer
 
 Build = Callable[..., FittedModel]
 STATES = ["s0", "s1", "s2"]
+LEVELS = np.array([-1, 0, 5, 7])
 
 
 def doubt(line: str) -> None:
@@ -90,8 +91,10 @@ def test_a_question_without_a_state_goes_on_from_where_the_data_ended(model: Fit
     np.testing.assert_allclose(found, alone.centre, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(alone.start, Simulator(model, "u2").last[:3])
     known = Simulator(model, "u2").last
-    changes = known[3:].reshape(2, 3)
+    steps = known[3:].reshape(2, 7)
+    changes, levels = steps[:, :3], LEVELS[steps[:, 3:].argmax(axis=1)]
     before = np.stack([known[:3] - changes[0] - changes[1], known[:3] - changes[0]])
+    before = np.column_stack([before, levels[::-1]])
     told = Simulator(model, "u2").rollout(known[:3], [5, 7], lambda line: None, before=before)
     np.testing.assert_allclose(alone.centre, told.centre, rtol=1e-4, atol=1e-4)
 
@@ -134,12 +137,48 @@ def test_without_a_memory_later_states_are_passed_over(random_model: Build) -> N
 
 def test_rows_before_have_the_columns_of_the_state(model: FittedModel) -> None:
     simulator, context = Simulator(model, "u1"), states(model, 3)
-    with pytest.raises(UsageError, match=r"shape \(2, 2\): it must be \(j, D\), D = 3"):
+    with pytest.raises(
+        UsageError, match=r"shape \(2, 2\): each needs 3 values \(s0, s1, s2\), or 4"
+    ):
         simulator.rollout(context[0], [5], doubt, before=context[1:, :2])
+    with pytest.raises(UsageError, match=r"shape \(1, 2, 3\): it must be \(j, D\), or"):
+        simulator.rollout(context[0], [5], doubt, before=context[None, 1:])
     with pytest.raises(UsageError, match="in the rows before the state, 's2' is inf"):
         simulator.rollout(context[0], [5], doubt, before=[[0.0, 0.0, np.inf]])
     with pytest.raises(UsageError, match="go with a state"):
         simulator.rollout(None, [5], doubt, before=context[1:])
+
+
+def test_what_acted_in_the_context_is_remembered(model: FittedModel) -> None:
+    context, simulator = states(model, 3), Simulator(model, "u1")
+    table = question("q", "u1", context, [5, 7])
+    bare = answer(model, table, lambda line: None)[STATES].to_numpy(float)
+    table.loc[:1, "a0"] = [7, -1]
+    told = answer(model, table, lambda line: None)[STATES].to_numpy(float)
+    assert np.abs(told - bare).max() > 1e-3
+    rows = np.column_stack([context[:-1], [7, -1]])
+    by_name = {**dict(zip(STATES, context[:-1].T, strict=True)), "a0": [7, -1]}
+    for before in (rows, pd.DataFrame(by_name), by_name):
+        alone = simulator.rollout(context[-1], [5, 7], lambda line: None, before=before)
+        np.testing.assert_allclose(told, alone.centre, rtol=1e-5, atol=1e-5)
+    table.loc[0, "a0"] = np.nan  # of a row before, not told: only that is as usual
+    part = answer(model, table, lambda line: None)[STATES].to_numpy(float)
+    assert min(np.abs(part - told).max(), np.abs(part - bare).max()) > 1e-3
+
+
+def test_an_action_in_the_context_is_checked(model: FittedModel) -> None:
+    context, simulator = states(model, 3), Simulator(model, "u1")
+    table = question("q", "u1", context, [5])
+    table.loc[0, "a0"] = 6
+    with pytest.raises(InvalidDataError, match="row 0: unknown action 6 in column 'a0'"):
+        answer(model, table, doubt)
+    with pytest.raises(UsageError, match="unknown action 6"):
+        simulator.rollout(context[-1], [5], doubt, before=np.c_[context[:-1], [6, 5]])
+    frame = pd.DataFrame(context[:-1], columns=STATES)
+    with pytest.raises(UsageError, match=r"unknown column 'a1' in the rows before.*'a0'"):
+        simulator.rollout(context[-1], [5], doubt, before=frame.assign(a1=5))
+    with pytest.raises(UsageError, match="rows before the state lack 's2'"):
+        simulator.rollout(context[-1], [5], doubt, before=frame[["s0", "s1"]])
 
 
 def test_a_state_below_a_gap_is_no_context(model: FittedModel) -> None:

@@ -271,7 +271,7 @@ def test_a_memory_of_so_many_rows_can_be_asked_for() -> None:
     settings = FitConfig.parse(SETTINGS | {"history": 3, "steps": 300})
     model = fit(springs(8, 12), settings, reserve=0)
     assert model.history == 3
-    assert model.recent.shape == (8, 3)
+    assert model.recent.shape == (8, 5)  # a position, and twice how it changed under which push
 
 
 def test_a_memory_longer_than_any_trajectory_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from twinfold.adaptation.input_checks import (
     step_doubts,
     with_levels_of,
 )
-from twinfold.adaptation.known_columns import with_known
+from twinfold.adaptation.known_columns import known_rows
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset
@@ -132,7 +132,9 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     if problems:
         raise InvalidDataError(problems)
     panel = fill_missing(model, panel)
-    return with_known(model, panel, panel.transitions(model.history))
+    alone = not model.normalizer.acted_mean.size
+    uneven = replace(panel, uneven=model.uneven)  # so its known inputs are
+    return uneven.transitions(model.history, known_rows(model, panel), changes_alone=alone)
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import equinox as eqx
 import numpy as np
 
-from twinfold.adaptation.known_columns import known_rows, with_known
+from twinfold.adaptation.known_columns import known_rows
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.models.filling import filled_by
@@ -49,12 +49,12 @@ def _by_nets(model: FittedModel, panel: PanelDataset) -> PanelDataset:
     """Return the panel filled in by nets, with the factors that what is filled in now says."""
     place = match_ids(model.agent_ids, list(panel.agent_ids))
     old, prior = np.flatnonzero(place >= 0), model.posterior.prior
-    data = with_known(model, panel, panel.transitions())
+    known = known_rows(model, panel)
+    data = replace(panel, uneven=model.uneven).transitions(known=known)
     found = gather(model.members, model.normalizer, prior, data, panel.n_agents)
     found = found.add(old, model.posterior.evidence.take(place[old]))
     factors = Posterior(prior, found, np.zeros(panel.n_agents, bool)).solve()[0]
     members = eqx.tree_at(lambda m: m.agents, model.members, on_device(factors))
     noise = np.median(prior.noise, axis=0)
-    known = known_rows(model, panel)
     passed = filtered_by_nets(panel, model.normalizer, members, noise, panel.agent, known)
     return replace(panel, filled=passed.filled)

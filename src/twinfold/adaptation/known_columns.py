@@ -1,12 +1,11 @@
 """Known inputs of other data, as a model reads them: its columns, its words, its usual step.
 
-Axes: K transitions, E known inputs of the model.
+Axes: R rows, E known inputs of the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from twinfold.data.issues import some
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset
 from twinfold.data.time_step import step_ratio
-from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 
@@ -48,23 +46,14 @@ def check_known(model: FittedModel, panel: PanelDataset) -> None:
         )
 
 
-def with_known(model: FittedModel, panel: PanelDataset, data: Transitions) -> Transitions:
-    """Return a panel's transitions with their known inputs as the model reads them."""
-    if not model.normalizer.n_known:
-        return data
-    parts = [_aligned(model, panel, values, len(data)) for values in (data.known, data.known_after)]
-    return replace(data, known=parts[0], known_after=parts[1])
-
-
 def known_rows(model: FittedModel, panel: PanelDataset) -> Floats | None:
-    """Return known inputs of a panel's rows as the model reads them, ``(R, E)``; None for none."""
+    """Return known inputs of a panel's rows as the model reads them, ``(R, E)``; None for none.
+
+    In the order of the model's; unknown words are the mean.
+    """
     if not model.normalizer.n_known:
         return None
-    return _aligned(model, panel, panel.known_inputs(), len(panel.agent))
-
-
-def _aligned(model: FittedModel, panel: PanelDataset, values: Floats | None, size: int) -> Floats:
-    """Return known inputs ``(K, E)`` in the order of the model's; unknown words are the mean."""
+    values, size = panel.known_inputs(), len(panel.agent)
     names = coded_names(panel.roles.exogenous, panel.levels)
     found, first = np.zeros((size, model.normalizer.n_known)), 0
     for column in model.roles.exogenous:

@@ -215,10 +215,10 @@ class Tracker:
         norm = self.model.normalizer
         features = features_of(self.model.members, norm, start[None], code)[:, 0]
         target = np.median(np.einsum("mdr,mr->md", features, self.factors), axis=0)
-        return norm.decode_state(norm.advance(norm.carry(start), target))
+        return norm.decode_state(norm.next_state(norm.carry(start), target))
 
     def _memory(self, before: Floats) -> Floats | None:
-        """Return the changes that led to a state, ``(m D,)``: those observed, if it goes on there.
+        """Return the steps that led to a state, ``(m, B)``: those observed, if it goes on there.
 
         None for a model without memory.
         """
@@ -227,7 +227,8 @@ class Tracker:
             return None
         goes_on = np.array_equal(self._recent[:n_state], before)
         last = self._recent[n_state : n_state + n_memory]
-        return last if goes_on else np.full(n_memory, np.nan)
+        last = last if goes_on else np.full(n_memory, np.nan)
+        return last.reshape(self.model.history - 1, -1)
 
     def _evidence(
         self, before: Floats, code: NDArray[Any], after: Floats, weight: Floats | None

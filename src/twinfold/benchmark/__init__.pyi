@@ -1,5 +1,6 @@
 from .collect import provenance as provenance
 from .comparison import Entry as Entry, summarise as summarise
+from .figure import save_picture as save_picture
 from .methods.method import (
     Evaluation as Evaluation,
     FitRequest as FitRequest,
@@ -31,3 +32,4 @@ from .statistics import (
 )
 from .status import status_of as status_of
 from .suite import Suite as Suite, load_suite as load_suite
+from .training_sizes import sizes_markdown as sizes_markdown

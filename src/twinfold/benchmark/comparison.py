@@ -125,6 +125,8 @@ def summarise(
 ) -> list[Entry]:
     """Return the entries of all rows and agents of a suite, in its order.
 
+    A row of which the profile leaves out every cell has none.
+
     Args:
         suite: gives the rows and agents.
         profile: gives the repeats.
@@ -141,10 +143,12 @@ def summarise(
                 f"of kind {suite.kind!r}; give the records of this suite (--records)"
             )
     wanted: dict[tuple[Row, int], list[Cell]] = {}
-    for row in suite.rows():
+    cells = list(suite.cells(profile))
+    asked = {cell.row for cell in cells}
+    for row in (row for row in suite.rows() if row in asked):
         for agent in suite.agents:
             wanted[row, agent] = []
-    for cell in suite.cells(profile):
+    for cell in cells:
         wanted[cell.row, cell.agent].append(cell)
     table = suite.paper or ("table1" if suite.kind == "prediction" else "table2")
     best = best_possible(folder) if suite.kind == "return" else {}
@@ -193,8 +197,8 @@ def _entry(
         wanted=len(cells),
         ours=found.value if found else None,
         spread=spread,
-        low=_finite(found.low) if found else None,
-        high=_finite(found.high) if found else None,
+        low=finite(found.low) if found else None,
+        high=finite(found.high) if found else None,
         before=tuple(last_finite(records)),
         failed=next((r["error"] for c in cells if (r := known.get(c)) and r.get("error")), None),
         values=values_of(records),
@@ -208,7 +212,8 @@ def _entry(
     )
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a value, or None if it is not finite."""
     return value if math.isfinite(value) else None
 
 

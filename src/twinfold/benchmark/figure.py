@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from twinfold.benchmark.comparison import Entry
 from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.row_names import TITLES, method_name
 from twinfold.benchmark.suite import Suite
-from twinfold.benchmark.tables import TITLES, method_name
+from twinfold.benchmark.training_sizes import UNKNOWN, SizeCurve, by_data, size_curves
 from twinfold.errors import UsageError, one_of
 from twinfold.report.labels import literal
+from twinfold.report.palette import method_colors
 from twinfold.utils.files import atomic_write_bytes
 
 # The field of a file that holds when or by what it was made; without it, equal records give
@@ -28,7 +32,9 @@ _OURS, _PAPER, _BEST = "#3b78d8", "#98a1ae", "#1d9a6c"
 def save_picture(path: str | os.PathLike[str], suite: Suite, entries: Sequence[Entry]) -> None:
     """Draw ours beside the paper's, a panel per task and a line per row and agent.
 
-    Errors are on a logarithmic axis. What was not run shows the paper's figure alone.
+    Errors are on a logarithmic axis. What was not run shows the paper's figure alone. A suite with
+    several numbers of training agents has a panel per task and data set instead, with a curve per
+    method over these numbers.
 
     Args:
         path: where; the suffix chooses the format, one of ``SUFFIXES``.
@@ -44,19 +50,27 @@ def save_picture(path: str | os.PathLike[str], suite: Suite, entries: Sequence[E
     # Figures made without pyplot need no display and leave nothing behind.
     from matplotlib.figure import Figure
 
-    by_task = {task: [e for e in entries if e.row.task == task] for task in suite.tasks}
-    longest = max(len(mine) for mine in by_task.values())
-    size = (1.2 + 4.2 * len(by_task), 1.8 + 0.2 * longest)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(1, len(by_task), squeeze=False)[0]
-    for panel, (task, mine) in zip(panels, by_task.items(), strict=True):
-        _draw(panel, mine, suite.kind == "prediction")
-        panel.set_title(TITLES[task], loc="left", fontsize=11)
+    figure = Figure(layout="constrained")
+    errors = suite.kind == "prediction"
+    if groups := by_data(size_curves(entries)):
+        panels = _draw_sizes(figure, groups, errors)
+    else:
+        by_task = {task: [e for e in entries if e.row.task == task] for task in suite.tasks}
+        longest = max(len(mine) for mine in by_task.values())
+        figure.set_size_inches(1.2 + 4.2 * len(by_task), 1.8 + 0.2 * longest)
+        panels = figure.subplots(1, len(by_task), squeeze=False)[0]
+        for panel, (task, mine) in zip(panels, by_task.items(), strict=True):
+            _draw(panel, mine, errors)
+            panel.set_title(TITLES[task], loc="left", fontsize=11)
     found: dict[str, Any] = {}
     for panel in panels:
         found |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     figure.legend(
-        found.values(), found, loc="outside lower center", ncols=max(1, len(found)), frameon=False
+        found.values(),
+        found,
+        loc="outside lower center",
+        ncols=max(1, min(4, len(found))),
+        frameon=False,
     )
     buffer = io.BytesIO()
     form = suffix.removeprefix(".")
@@ -108,6 +122,48 @@ def _draw(panel: Any, entries: Sequence[Entry], errors: bool) -> None:
     panel.set_ylim(place - 0.3, -0.7)
     panel.grid(axis="x", alpha=0.3, linewidth=0.6)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_sizes(figure: Any, groups: Mapping[str, Sequence[SizeCurve]], errors: bool) -> list[Any]:
+    """Draw curves over the number of training agents, a panel per task and data set.
+
+    One of which nothing is known over all agents has an empty panel.
+    """
+    figure.set_size_inches(1.0 + 4.2 * len(groups), 4.4)
+    panels = list(figure.subplots(1, len(groups), squeeze=False)[0])
+    for panel, (name, curves) in zip(panels, groups.items(), strict=True):
+        panel.set_title(literal(name), loc="left", fontsize=11)
+        panel.spines[["top", "right"]].set_visible(False)
+        if not any(curve.points for curve in curves):
+            continue
+        ticks = sorted({size for curve in curves for size in (*curve.points, *curve.missing)})
+        for color, curve in zip(method_colors(len(curves)), curves, strict=True):
+            points, flat = curve.points, curve.constant
+            if flat and points:
+                points = dict.fromkeys(ticks, next(iter(points.values())))
+            found = [points.get(size, UNKNOWN) for size in ticks]  # a gap where nothing is known
+            values = np.array([(point.value, point.low, point.high) for point in found])
+            reach = np.abs(np.nan_to_num(values[:, 1:].T - values[:, 0]))
+            panel.errorbar(
+                ticks,
+                values[:, 0],
+                yerr=None if flat else reach,
+                fmt=":" if flat else "o-",
+                color=color,
+                markersize=4,
+                elinewidth=1.2,
+                label=curve.title,
+            )
+        panel.set_xscale("log")
+        panel.set_xticks(ticks, [str(size) for size in ticks])
+        panel.minorticks_off()
+        panel.set_xlabel("training agents, one trajectory each")
+        if errors:
+            panel.set_yscale("log")
+        what = "RMSE in raw units\ngeometric mean" if errors else "return per episode\nmean"
+        panel.set_ylabel(f"{what} over agents")
+        panel.grid(alpha=0.3, linewidth=0.6)
+    return panels
 
 
 def _whiskers(entry: Entry, figure: str) -> tuple[float, float]:

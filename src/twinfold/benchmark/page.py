@@ -12,14 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinfold import __version__
-from twinfold.benchmark.comparison import Entry, budget_lines, summarise
+from twinfold.benchmark.comparison import Entry, budget_lines, finite, summarise
 from twinfold.benchmark.estimates import diverged, last_finite
 from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.page_tables import data_tables, improvement_table, reference_table
 from twinfold.benchmark.records import Record
+from twinfold.benchmark.row_names import TITLES, method_name
 from twinfold.benchmark.suite import Suite
 from twinfold.benchmark.suite_parts import Cell
-from twinfold.benchmark.tables import TITLES, counted_sentence, method_name, notes
+from twinfold.benchmark.tables import counted_sentence, notes
+from twinfold.benchmark.training_sizes import (
+    SizeCurve,
+    by_data,
+    fewest_sentences,
+    size_caption,
+    size_curves,
+    size_table,
+)
 from twinfold.report.html import Fact, Section, write_page
 from twinfold.report.tables import Table
 
@@ -109,7 +118,12 @@ def _task_section(suite: Suite, task: str, entries: Sequence[Entry], budget: str
     text = [what]
     if said := counted_sentence(entries):
         text.append(said)
-    parts: list[go.Figure | Table] = [*data_tables(entries)]
+    text += fewest_sentences(entries)
+    parts: list[go.Figure | Table] = [
+        size_table(curves, f"{name}, {size_caption(suite.kind)}")
+        for name, curves in by_data(size_curves(entries)).items()
+    ]
+    parts += data_tables(entries)
     for table in (reference_table(entries), improvement_table(entries)):
         if table is not None:
             parts.append(table)
@@ -119,25 +133,15 @@ def _task_section(suite: Suite, task: str, entries: Sequence[Entry], budget: str
 
 
 def _figures(suite: Suite, entries: Sequence[Entry]) -> list[go.Figure]:
-    from twinfold.report.comparison_figures import Dot, comparison_figure, size_curves
+    from twinfold.report.comparison_figures import Dot, comparison_figure
 
     errors = suite.kind == "prediction"
     axis = "RMSE in raw units" if errors else "return per episode"
     run = [entry for entry in entries if entry.ours is not None and math.isfinite(entry.ours)]
     if not run:
         return []
-    if suite.training_agents:
-        sizes: dict[str, dict[int, list[float]]] = {}
-        for entry in run:
-            if entry.row.n_agents is not None and entry.ours is not None:
-                title = get_method(entry.row.method).title + f", {entry.row.dataset}"
-                sizes.setdefault(title, {}).setdefault(entry.row.n_agents, []).append(entry.ours)
-        curves = {
-            title: {size: _middle(values, errors) for size, values in points.items()}
-            for title, points in sizes.items()
-        }
-        mean = "geometric mean" if errors else "mean"
-        return [size_curves(curves, f"{axis}, {mean} over agents", log=errors)] if curves else []
+    if groups := by_data(size_curves(entries)):
+        return [_size_figure(curves, axis, errors) for curves in groups.values()]
     dots: dict[str, list[Dot]] = {}
     paper = []
     for entry in run:
@@ -151,10 +155,20 @@ def _figures(suite: Suite, entries: Sequence[Entry]) -> list[go.Figure]:
     return [comparison_figure(dots, paper, axis, log=errors)]
 
 
-def _middle(values: Sequence[float], errors: bool) -> float:
-    if errors and min(values) > 0:
-        return math.exp(sum(map(math.log, values)) / len(values))
-    return sum(values) / len(values)
+def _size_figure(curves: Sequence[SizeCurve], axis: str, errors: bool) -> go.Figure:
+    """Return figures over the number of training agents, of one task and data set."""
+    from twinfold.report.comparison_figures import Dot, size_figure
+
+    points = {
+        curve.title: {
+            size: Dot(str(size), point.value, finite(point.low), finite(point.high))
+            for size, point in curve.points.items()
+        }
+        for curve in curves
+    }
+    mean = "geometric mean" if errors else "mean"
+    constant = [curve.title for curve in curves if curve.constant]
+    return size_figure(points, f"{axis}, {mean} over agents", log=errors, constant=constant)
 
 
 def _methods(found: Found) -> Section:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from twinfold.benchmark.comparison import Entry
 from twinfold.benchmark.methods.registry import get_method
+from twinfold.benchmark.row_names import method_name
 from twinfold.benchmark.statistics import Sample, probability_of_improvement
 from twinfold.benchmark.suite_parts import Row
-from twinfold.benchmark.tables import by_row, method_name
+from twinfold.benchmark.tables import by_row
 from twinfold.report.tables import Table, number
 
 

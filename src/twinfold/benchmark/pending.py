@@ -27,12 +27,14 @@ class Part:
         datasets: names of data sets; a method without one is then left out.
         methods: names of methods.
         agents: ids of agents.
+        training_agents: numbers of training agents; a row that is not on that axis is left out.
     """
 
     tasks: Collection[str] | None = None
     datasets: Collection[str] | None = None
     methods: Collection[str] | None = None
     agents: Collection[int] | None = None
+    training_agents: Collection[int] | None = None
 
     def of(self, suite: Suite, profile: Profile) -> list[Cell]:
         """Return the cells of the part, in the order in which they are run.
@@ -41,19 +43,20 @@ class Part:
             UsageError: a name is not in the suite, or nothing is left.
         """
         cells = list(suite.cells(profile))
-        for what, asked, valid in (
-            ("task", self.tasks, suite.tasks),
-            ("dataset", self.datasets, suite.datasets),
-            ("method", self.methods, suite.methods),
-            ("agent", self.agents, suite.agents),
+        for what, field, asked, valid in (
+            ("task", "task", self.tasks, suite.tasks),
+            ("dataset", "dataset", self.datasets, suite.datasets),
+            ("method", "method", self.methods, suite.methods),
+            ("agent", "agent", self.agents, suite.agents),
+            ("number of training agents", "n_agents", self.training_agents, suite.training_agents),
         ):
             for name in asked or ():
                 if name not in valid:
                     raise UsageError(
-                        f"suite {suite.name!r} has no {what} {name!r}; {one_of(valid)}"
+                        f"suite {suite.name!r} has no {what} {name!r}; {one_of(valid or ('none',))}"
                     )
             if asked is not None:
-                cells = [cell for cell in cells if getattr(cell, what) in asked]
+                cells = [cell for cell in cells if getattr(cell, field) in asked]
         if not cells:
             raise UsageError(f"suite {suite.name!r} has no cell with all of what was asked for")
         return cells

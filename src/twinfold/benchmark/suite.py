@@ -224,6 +224,7 @@ def load_suite(name: str | Path) -> Suite:
     if suite.fits_of is not None:
         suite = _with_fits_of(path, suite)
     try:
+        check_names(suite)  # those of the suite that it takes its fits from among them
         for name in suite.profiles:  # settings of fits are checked now, not after an hour
             _check_settings(suite.resolved(name))
     except UsageError as error:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def check_names(suite: Suite) -> None:
     """Check that whatever a suite names exists.
 
+    A suite with ``fits_of`` is checked twice: its axis of training agents is known once the suite
+    beside it is read.
+
     Raises:
         UsageError: it does not; the message lists what does.
     """
@@ -74,7 +77,8 @@ def _check_profile(suite: Suite, profile: Profile, fitted: list[str]) -> None:
             ("planner", PLANNERS),
             ("n_agents", suite.training_agents),
         ):
-            if (value := getattr(left_out, name)) is not None:
+            unread = name == "n_agents" and suite.fits_of is not None and not valid
+            if not unread and (value := getattr(left_out, name)) is not None:
                 _known(f"{name} in without", [value], valid)
         _known("agent in without", left_out.agents or (), suite.agents)
 

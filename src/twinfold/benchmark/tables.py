@@ -11,16 +11,21 @@ from pathlib import Path
 from twinfold.benchmark.comparison import Entry, budget_lines, summarise
 from twinfold.benchmark.methods.registry import get_method
 from twinfold.benchmark.records import Record
+from twinfold.benchmark.row_names import TITLES, method_name
 from twinfold.benchmark.suite import Suite
 from twinfold.benchmark.suite_parts import Cell, Row
+from twinfold.benchmark.training_sizes import (
+    by_data,
+    fewest_sentences,
+    size_caption,
+    size_curves,
+    size_table,
+)
 from twinfold.report.tables import NOTHING, number
 
 NOT_RUN = "not run"
 
 _Show = Callable[[Entry], str]
-
-TITLES = {"mountain_car": "MountainCar", "cart_pole": "CartPole", "half_cheetah": "HalfCheetah"}
-_PLANNERS = {"twinfold": "our planner", "paper": "the paper's planner"}
 
 _EVERY_TABLE: tuple[str, ...] = (
     "The paper prints three of the five test agents of every task; the others are measured here "
@@ -71,11 +76,15 @@ def markdown(suite: Suite, profile_name: str, records: Mapping[Cell, Record], fo
     for task in suite.tasks:
         mine = [entry for entry in entries if entry.row.task == task]
         lines += [f"## {TITLES[task]}", ""]
+        for name, curves in by_data(size_curves(mine)).items():
+            lines += [f"{name}, {size_caption(suite.kind)}:", ""]
+            lines += [size_table(curves).markdown(), ""]
         lines += [*_task_table(mine, _figure), ""]
         if suite.kind == "prediction":
             lines += ["Median R²:", "", *_task_table(mine, _r2), ""]
         if counted := counted_sentence(mine):
             lines += [counted, ""]
+        lines += [line for said in fewest_sentences(mine) for line in (said, "")]
     lines += ["## What was run", ""]
     lines += [f"Suite `{suite.name}`, profile `{profile_name}`.", ""]
     lines += [f"- `{task}`: {text}" for task, text in budget_lines(suite, profile, records)]
@@ -114,15 +123,6 @@ def _task_table(entries: Sequence[Entry], show: _Show) -> Iterator[str]:
     best = [entry.best_possible for entry in entries[: len(agents)]]
     if show is _figure and any(value is not None for value in best):
         yield f"| {NOTHING} | best possible | " + " | ".join(map(number, best)) + " |"
-
-
-def method_name(row: Row) -> str:
-    """Return the name of a row's method; our planner with a learned model goes without saying."""
-    method = get_method(row.method)
-    name = method.title if row.n_agents is None else f"{method.title}, {row.n_agents} agents"
-    if row.planner is None or (row.planner == "twinfold" and method.role == "ours"):
-        return name
-    return f"{name}, {_PLANNERS[row.planner]}"
 
 
 def by_row(entries: Sequence[Entry]) -> dict[Row, list[Entry]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from twinfold.cli.flags import Names, names
-from twinfold.cli.values import AGENT, takes
+from twinfold.cli.values import AGENT, Values, takes
 from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twinfold.benchmark.suite import Suite
 
 Ids = Annotated[list[int] | None, takes(replace(AGENT, several=True))]
+Sizes = Annotated[list[int] | None, takes(Values(int, ge=1, le=1_000_000, several=True))]
 
 
 @Parameter(name="*")
@@ -30,12 +31,14 @@ class PartFlags:
         dataset: Only these data sets.
         method: Only these methods.
         agent: Only these agents.
+        training_agents: Only these numbers of training agents, of a suite that has several.
     """
 
     task: Names = None
     dataset: Names = None
     method: Names = None
     agent: Ids = None
+    training_agents: Sizes = None
 
     def part(self) -> Part:
         """Return it as the benchmark calls it; a flag that is not given asks for everything."""
@@ -45,7 +48,7 @@ class PartFlags:
             None if given is None else names(given)
             for given in (self.task, self.dataset, self.method)
         )
-        return Part(tasks, datasets, methods, self.agent)
+        return Part(tasks, datasets, methods, self.agent, self.training_agents)
 
 
 def records_path(suite: str, profile: str, given: Path | None) -> Path:

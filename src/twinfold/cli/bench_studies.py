@@ -61,9 +61,10 @@ def chosen_studies(suite: str, profile: str, only: PartFlags, study: Names = Non
     from twinfold.benchmark.studies import load_studies
     from twinfold.benchmark.suite_files import find_suite
 
-    for flag in ("method", "agent"):
+    for flag in ("method", "agent", "training_agents"):
         if getattr(only, flag) is not None:
-            raise UsageError(f"--{flag} is of suites of tables; {suite} holds studies: --study")
+            word = flag.replace("_", "-")
+            raise UsageError(f"--{word} is of suites of tables; {suite} holds studies: --study")
     found = load_studies(find_suite(suite), profile)
     asked = names(study, found)
     if unknown := [name for name in asked if name not in found]:

@@ -99,17 +99,21 @@ def numbers(text: str, flag: str) -> list[float]:
         raise UsageError(f"{flag} takes numbers separated by commas, not {clipped(text)}") from None
 
 
-def state_rows(text: str, names: Sequence[str]) -> list[list[float]]:
+def state_rows(text: str, names: Sequence[str], acts: Sequence[str] = ()) -> list[list[float]]:
     """Return the value of ``--state``: a row or, separated by semicolons, more, the earliest first.
+
+    The rows before the last one may have an action too, of the columns ``acts``, all or none.
 
     Raises:
         UsageError: naming the columns.
     """
     rows = [numbers(part, "--state") for part in text.split(";")]
-    for values in rows:
-        if len(values) != len(names):
+    acting = len(rows[0]) == len(names) + len(acts)
+    for k, values in enumerate(rows):
+        wanted = [*names, *(acts if acting and k < len(rows) - 1 else ())]
+        if len(values) != len(wanted):
             raise UsageError(
-                f"--state needs {len(names)} numbers separated by commas ({', '.join(names)}), "
+                f"--state needs {len(wanted)} numbers separated by commas ({', '.join(wanted)}), "
                 f"not {len(values)}"
             )
     return rows

@@ -59,7 +59,8 @@ def plan(
         agent: Id of the agent.
         state: State to plan from, numbers separated by commas; if left out, where the agent's data
             ended, or a start of the built-in task. For a run with a memory the rows before it as
-            well, the earliest first, separated by semicolons.
+            well, the earliest first, separated by semicolons, each with the action in it or
+            without.
         search: How to search for a plan.
         future: What exogenous columns will be.
         noise_draws: Draws of the noise of the world per member of the ensemble, over which a plan
@@ -88,7 +89,7 @@ def plan(
     chosen = built_in or goal.of_run(model)
     config = config or search.config(chosen)
     if built_in is None and state is not None:
-        rows = state_rows(state, chosen.state_names)
+        rows = state_rows(state, chosen.state_names, model.roles.action)
     start = None if rows is None else rows[-1]
     check_plan(config, chosen)
     with talking(json) as talk:

@@ -43,7 +43,8 @@ class QuestionFlags:
         form: How the values of a table of questions are written, if not as in the fit.
         agent: Id of the agent of a single question.
         state: Its first state, numbers separated by commas; for a fit with memory rows before it
-            as well, the earliest first, separated by semicolons.
+            as well, the earliest first, separated by semicolons, each with the action in it or
+            without.
         from_last: Go on from where the agent's data ended, instead of a --state.
         actions: Its actions.
         steps: Number of steps, in place of --actions, where the fit has no action column.
@@ -221,7 +222,7 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
 
     rows: list[Any] = []
     if asked.state is not None:
-        rows = state_rows(asked.state, model.roles.state)
+        rows = state_rows(asked.state, model.roles.state, model.roles.action)
     *before, state = rows or [None]
     if model.roles.action and asked.actions is None:
         raise UsageError("--steps is for a fit without action columns; give --actions")

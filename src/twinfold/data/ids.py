@@ -191,6 +191,13 @@ def match_ids(known: Sequence[AgentId], asked: Iterable[Any]) -> NDArray[np.int3
     return np.asarray(found, dtype=np.int32)
 
 
+def take_ids(ids: Sequence[AgentId], index: NDArray[np.integer]) -> pd.Series:
+    """Return ids row by row, as an integer column if they all are integers, else as given."""
+    import pandas as pd
+
+    return pd.Series(list(ids)).take(index).reset_index(drop=True)  # pyright: ignore
+
+
 def did_you_mean(name: Any, valid: Sequence[Any], what: str) -> str:
     """The end of a message about an unknown name: the nearest valid ones, and a list."""
     texts = [str(value) for value in valid]

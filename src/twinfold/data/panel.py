@@ -17,9 +17,9 @@ from twinfold.data.actions import ActionCode
 from twinfold.data.calendars import from_counts
 from twinfold.data.filled import Filled, interpolated
 from twinfold.data.fingerprint import fingerprint
-from twinfold.data.ids import AgentId, did_you_mean, match_ids
+from twinfold.data.ids import AgentId, did_you_mean, match_ids, take_ids
 from twinfold.data.levels import Levels, decoded
-from twinfold.data.memory import changes_before
+from twinfold.data.memory import acted, n_acted, steps_before
 from twinfold.data.roles import Roles
 from twinfold.data.time_step import differences, ticks_from_step
 from twinfold.data.transitions import DataRanges, Transitions
@@ -149,9 +149,9 @@ class PanelDataset:
         from twinfold.data.action_levels import action_columns
 
         roles = self.roles
-        columns: dict[str, Any] = {roles.agent: _take_ids(self.agent_ids, self.agent)}
+        columns: dict[str, Any] = {roles.agent: take_ids(self.agent_ids, self.agent)}
         if roles.episode is not None and self.episode is not None:
-            columns[roles.episode] = _take_ids(self.episode_ids, self.episode)
+            columns[roles.episode] = take_ids(self.episode_ids, self.episode)
         times = pd.Series(self.dates)
         if self.time_zone is not None:
             times = times.dt.tz_localize("UTC").dt.tz_convert(self.time_zone)
@@ -202,18 +202,21 @@ class PanelDataset:
         """Contiguous trajectories, those of a single row included."""
         return int(self.segment[-1]) + 1 if len(self.segment) else 0
 
-    def transitions(self, history: int = 1) -> Transitions:
+    def transitions(
+        self, history: int = 1, known: Floats | None = None, *, changes_alone: bool = False
+    ) -> Transitions:
         """All transitions, ordered by agent, episode and time.
 
         Args:
-            history: rows that a model reads, the present one included: with more than one, the
-                transitions have a memory.
+            history: rows that a model reads, the present one included: with more there is a memory.
+            known: ``(R, E)``, known inputs as a model reads them; the panel's own if None.
+            changes_alone: whether the memory is that of runs of before it held what acted.
         """
+        known = self.known_inputs() if known is None else known
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
-        segment, memory, known = self.segment[first], None, self.known_inputs()
-        state, present, weight, missing = self.state, None, None, self.missing
-        smoothed = None
+        segment, smoothed = self.segment[first], None
+        memory, state, present, weight, missing = None, self.state, None, None, self.missing
         if missing is not None:
             state, trust, smoothed = self.filled or interpolated(self)
             present = ~missing[first]
@@ -221,7 +224,11 @@ class PanelDataset:
         if history > 1:
             above = first - starts[segment]
             length = known[:, -1] if known is not None and self.uneven else None
-            memory = changes_before(state, first, above, history, self.roles, length)
+            n_known = (0 if known is None else known.shape[1]) - self.uneven
+            n_levels = 0 if self.action_levels is None else len(self.action_levels)
+            size = 0 if changes_alone else n_acted(self.action.shape[-1], n_levels, n_known)
+            past = acted(self.action, known, size, self.uneven)
+            memory = steps_before(state, past, first, above, history, self.roles, length)
         return Transitions(
             agent=self.agent[first],
             state=state[first],
@@ -388,10 +395,3 @@ class PanelDataset:
         with or without them.
         """
         return fingerprint(self)
-
-
-def _take_ids(ids: tuple[AgentId, ...], index: Ints) -> Any:
-    """The user's ids row by row, as an integer column if they all are integers, else as given."""
-    import pandas as pd
-
-    return pd.Series(list(ids)).take(index).reset_index(drop=True)

@@ -59,8 +59,8 @@ class Transitions:
         next_state: ``(K, D)`` float64.
         segment: ``(K,)`` int32, the contiguous trajectory a transition belongs to.
         step: ``(K,)`` int32, its position in that segment, from 0.
-        memory: ``(K, m D)``, changes of the state before ``state``, the latest first, raw units;
-            NaN where they are not known. None for a model without memory.
+        memory: ``(K, m, B)``, the steps before ``state`` (``data.memory``), the latest first, raw
+            units; NaN where they are not known. None for a model without memory.
         known: ``(K, E)``, known inputs during each transition; None without such inputs.
         known_after: ``(K, E)``, those in the row of ``next_state``.
         present: ``(K, D)`` bool, which values of ``state`` were observed; what was not is filled
@@ -89,8 +89,13 @@ class Transitions:
         return len(self.agent)
 
     @property
+    def history(self) -> int:
+        """k, rows that a model reads of them, the present one included."""
+        return 1 if self.memory is None else 1 + self.memory.shape[1]
+
+    @property
     def start(self) -> Floats:
-        """What a prediction starts from, ``(K, D + m D + E)``: states, changes before, inputs."""
+        """What a prediction starts from, ``(K, W)``: states, steps before, known inputs."""
         return with_memory(self.state, self.memory, self.known)
 
     def select(self, rows: NDArray[Any]) -> Transitions:

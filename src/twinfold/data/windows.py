@@ -30,7 +30,7 @@ class Windows(NamedTuple):
         action: ``(S, H, A)``, or ``(S, H)`` level indices; zero beyond the window.
         next_state: ``(S, H, D)``, what followed; zero beyond the window.
         mask: ``(S, H)`` bool, True within the window.
-        memory: ``(S, H, m D)``, changes before each true state, the latest first; None for a
+        memory: ``(S, H, m, B)``, the steps before each true state, the latest first; None for a
             model without memory.
         known: ``(S, H, E)``, known inputs of each step; None without such inputs.
         weight: ``(S, H, D)``, of each value of ``next_state`` as what follows from the state before
@@ -69,13 +69,13 @@ class Windows(NamedTuple):
 
     @property
     def start(self) -> Floats:
-        """What a prediction starts from, ``(S, D + m D + E)``."""
+        """What a prediction starts from, ``(S, W)``."""
         first = (None if x is None else x[:, 0] for x in (self.memory, self.known))
         return with_memory(self.state, *first)
 
     @property
     def before(self) -> Floats:
-        """What each step starts from if all before it is true, ``(S, H, D + m D + E)``."""
+        """What each step starts from if all before it is true, ``(S, H, W)``."""
         states = np.concatenate([self.state[:, None], self.next_state[:, :-1]], axis=1)
         return with_memory(states, self.memory, self.known)
 

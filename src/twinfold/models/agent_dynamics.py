@@ -6,7 +6,7 @@ What is the same at every step of a rollout is computed once, before it. Axes as
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,11 +19,27 @@ from twinfold.models.linear_terms import linear_features
 from twinfold.models.normalizer import Normalizer
 
 
+class StepCode(NamedTuple):
+    """What an action does in a step, computed before the steps are taken.
+
+    Attributes:
+        net: w(a), or what it adds to the first layer; if w is folded too, the level's index.
+        linear: ``(D,)``, what it adds to the change by the linear terms; None without these, or
+            where times are uneven: then it is a matter of the step.
+        action: the standardised action, or the level's index, where a step or a memory reads it;
+            else None.
+    """
+
+    net: Array
+    linear: Array | None = None
+    action: Any = None
+
+
 class AgentDynamics(Dynamics):
     """A member folded for one agent: u (and w of few discrete levels) sit in the last layer.
 
-    The carry is the standardised state, with the changes before it if the model has a memory, and
-    the known inputs; beside it, where these are told step by step, the number of the step. ``step``
+    The carry is the standardised state, with the steps before it if the model has a memory, and the
+    known inputs; beside it, where these are told step by step, the number of the step. ``step``
     returns the raw state.
 
     Attributes:
@@ -39,7 +55,7 @@ class AgentDynamics(Dynamics):
         activation: name of the nonlinearity.
         joint: kind of the features.
         linear: ``(q, D)``, the agent's linear model, in units of standardised states, or None.
-        memory: ``((k - 1) D,)``, standardised changes that led to where a rollout begins, the
+        memory: ``((k - 1) B,)``, the standardised steps that led to where a rollout begins, the
             latest first; None for a model without memory.
         known: ``(E,)``, standardised known inputs, which stay as they are, or ``(T, E)``, those of
             every step, of which the last stay; None without any.
@@ -62,7 +78,7 @@ class AgentDynamics(Dynamics):
     edge: Float[Array, "2 I"] | None = None
 
     def init(self, state: Float[Array, " D"]) -> Any:
-        """The standardised state, the changes before it, and the known inputs."""
+        """The standardised state, the steps before it, and the known inputs."""
         first = self.known if self.known is None or self.known.ndim == 1 else self.known[0]
         parts = (self.normalizer.encode_state(state), self.memory, first)
         parts = [part for part in parts if part is not None]
@@ -87,42 +103,42 @@ class AgentDynamics(Dynamics):
         return eqx.tree_at(lambda member: member.known, self, jnp.take(self.known, later, first))
 
     def blank_history(self) -> Array | None:
-        """Return changes that are not known, ``((k - 1) D,)``; None for a model without memory."""
+        """Return steps that are not known, ``((k - 1) B,)``; None for a model without memory."""
         return None if self.memory is None else jnp.zeros(self.memory.shape[-1:])
 
     def observed(self, history: Any, state: Array, action: Array, next_state: Array) -> Any:
-        """Return the changes before the next state, standardised, the latest first."""
+        """Return the steps before the next state, standardised, the latest first."""
         if self.memory is None:
             return history
-        first = (0,) * (self.memory.ndim - 1)  # of a stack; members share the normalizer
+        first = (0,) * (self.memory.ndim - 1)  # of a stack; members share normalizer and inputs
         norm = jax.tree.map(lambda leaf: leaf[first], self.normalizer)
         change = jnp.asarray(next_state) - state
         for d in norm.angles:  # the short way
             change = change.at[d].set(jnp.arctan2(jnp.sin(change[d]), jnp.cos(change[d])))
-        change = (change - norm.change_mean) / norm.change_scale
-        return jnp.concatenate([change, history[: len(history) - len(change)]])
+        parts = [norm.encode_state(state), history]
+        if self.known is not None:
+            known = self.known[first]
+            parts.append(known if known.ndim == 1 else known[0])
+        carry = jnp.concatenate(parts)
+        after = carry[: len(change)] + change / norm.state_scale
+        return norm.moved(carry, after, norm.encode_action(action))[len(change) :][: len(history)]
 
     def with_history(self, history: Any) -> AgentDynamics:
-        """Return the member, or the stack, that begins after these changes."""
+        """Return the member, or the stack, that begins after these steps."""
         if self.memory is None:
             return self
         known = jnp.broadcast_to(history, self.memory.shape)
         return eqx.tree_at(lambda member: member.memory, self, known)
 
-    def encode(self, action: Array) -> Any:
-        """w(a), or what it adds to the first layer; if w is folded too, the level's index.
-
-        With linear terms also what the action adds to the change, ``(D,)``; where times are uneven,
-        which is a matter of the step, the standardised action itself.
-        """
-        if self.linear is None:
-            return self._net_code(action)
-        standard = self.normalizer.encode_action(action)
-        if self.normalizer.uneven:
-            return self._net_code(action), standard
-        nothing = jnp.zeros(self.normalizer.n_inputs)
-        phi = linear_features(self.linear.shape[-2], nothing, standard)
-        return self._net_code(action), phi @ self.linear
+    def encode(self, action: Array) -> StepCode:
+        """Return what an action does in a step, :class:`StepCode`."""
+        standard, linear = self.normalizer.encode_action(action), None
+        by_step = self.normalizer.uneven and self.linear is not None
+        if self.linear is not None and not by_step:
+            nothing = jnp.zeros(self.normalizer.n_inputs)
+            linear = linear_features(self.linear.shape[-2], nothing, standard) @ self.linear
+        read = by_step or self.memory is not None
+        return StepCode(self._net_code(action), linear, standard if read else None)
 
     def _net_code(self, action: Array) -> Array:
         if self.action_head is None:
@@ -134,7 +150,7 @@ class AgentDynamics(Dynamics):
             self.activation,
         )
 
-    def step(self, carry: Any, code: Any) -> tuple[Any, Array]:
+    def step(self, carry: Any, code: StepCode) -> tuple[Any, Array]:
         """Return the new carry and the next state in raw units."""
         if self.known is None or self.known.ndim == 1:
             return self._step(carry, code)
@@ -143,23 +159,23 @@ class AgentDynamics(Dynamics):
         carry, state = self._step(self.normalizer.told(carry, told), code)
         return (carry, step + 1), state
 
-    def _step(self, carry: Array, code: Any) -> tuple[Array, Array]:
+    def _step(self, carry: Array, code: StepCode) -> tuple[Array, Array]:
         change: Any = 0.0
         inputs = self.normalizer.inputs(carry)
-        if self.linear is not None:
-            code, change = code
-        if self.linear is not None and self.normalizer.uneven:
-            change = linear_features(self.linear.shape[-2], inputs, change, True) @ self.linear
-        elif self.linear is not None:
-            state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], change)
+        if self.linear is not None and code.linear is not None:
+            state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], code.linear)
             change = state_part.unrolled(inputs)
+        elif self.linear is not None:  # a matter of the step
+            features = linear_features(self.linear.shape[-2], inputs, code.action, True)
+            change = features @ self.linear
         if self.state_layers:
-            net = self._net_change(inputs, code, len(self.offset))
+            net = self._net_change(inputs, code.net, len(self.offset))
             change = change + (net * inputs[-1] if self.normalizer.uneven else net)
         change = jnp.clip(change, self.low, self.high)
         standard = self.normalizer.keep * carry[: len(self.offset)] + change + self.offset
         standard = jnp.clip(standard, self.normalizer.low, self.normalizer.high)
-        return self.normalizer.moved(carry, standard), self.normalizer.decode_state(standard)
+        carry = self.normalizer.moved(carry, standard, code.action)
+        return carry, self.normalizer.decode_state(standard)
 
     def _net_change(self, inputs: Array, code: Array, n_state: int) -> Array:
         activate = ACTIVATIONS[self.activation]

@@ -105,7 +105,7 @@ class FittedModel:
         posterior: what is known of every agent's factors.
         sums: of the data of every agent, what linear models are made from: simple models that this
             one is compared with.
-        recent: ``(N, W)``, where the data of every agent ended, with the changes before that a
+        recent: ``(N, W)``, where the data of every agent ended, with the steps before that a
             model with memory reads; NaN where nothing is known.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
@@ -173,6 +173,15 @@ class FittedModel:
         return (*coded_names(self.roles.exogenous, self.levels), *step)
 
     @property
+    def acted_names(self) -> tuple[str, ...]:
+        """Names of the V numbers of what acted in a step that a model with memory reads."""
+        known = self.known_names[: self.normalizer.n_known - self.uneven]
+        n_action = self.normalizer.acted_mean.shape[-1] - len(known)
+        code = self.action_code
+        names = code.level_names if self.discrete else code.names
+        return (*names[: max(n_action, 0)], *known)
+
+    @property
     def uneven(self) -> bool:
         """True if the length of a step is an input."""
         return self.normalizer.uneven
@@ -232,7 +241,7 @@ class FittedModel:
         """Refuse states and actions that are too far from the data for the nets to compute with.
 
         Args:
-            state: ``(..., D)`` raw units, or ``(..., W)`` with the changes before.
+            state: ``(..., D)`` raw units, or ``(..., W)`` with the steps before.
             action: level indices, which are never too far, or ``(..., A)`` raw units; None if none
                 is given.
             known: ``(..., E)``, known inputs, raw units; None if none are given.
@@ -241,13 +250,17 @@ class FittedModel:
             UsageError: naming the first value.
         """
         norm, roles = self.normalizer, self.roles
-        before = state[..., len(roles.state) : len(roles.state) + norm.n_memory]
-        state = state[..., : len(roles.state)]
+        n_state = len(roles.state)
+        before = state[..., n_state : n_state + norm.n_memory]
+        state = state[..., :n_state]
         parts = [(roles.state, state, norm.encode_state(state))]
         if before.shape[-1]:
-            changes = before.reshape(*before.shape[:-1], -1, len(roles.state))
+            steps = before.reshape(*before.shape[:-1], norm.history - 1, -1)
+            changes, acted = steps[..., :n_state], steps[..., n_state:]
             standard = (changes - norm.change_mean) / norm.change_scale
             parts.append((roles.state, changes, standard))
+            standard = (acted - norm.acted_mean) / norm.acted_scale
+            parts.append((self.acted_names, acted, standard))
         if action is not None and not self.discrete:
             parts.append((self.action_code.names, action, norm.encode_action(action)))
         if known is not None:

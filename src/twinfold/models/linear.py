@@ -235,7 +235,7 @@ def rollout_linear(
     Args:
         normalizer: float64, on the host.
         coefficients: ``(S, q, D)``.
-        state: ``(S, D)`` starts, raw units, or ``(S, W)`` with the changes before.
+        state: ``(S, D)`` starts, raw units, or ``(S, W)`` with the steps before.
         action: ``(S, H, A)`` raw units or ``(S, H)`` level indices.
         n_levels: L of a discrete action, 0 for continuous ones.
         known: ``(S, H, E)``, known inputs of each step, raw units; those of the start if None.
@@ -245,12 +245,13 @@ def rollout_linear(
         whole = rollout_linear(normalizer, coefficients, state, parts.action, n_levels, parts.known)
         return parts.ends(whole)
     standard, path = normalizer.carry(state), []
+    codes = normalizer.encode_action(action)
     for h in range(action.shape[1]):
         if known is not None:
             standard = normalizer.told(standard, normalizer.encode_known(known[:, h]))
         phi = linear_features_of(normalizer, standard, action[:, h], n_levels)
         target = np.einsum("sq,sqd->sd", phi, coefficients)
-        standard = normalizer.advance(standard, target)
+        standard = normalizer.advance(standard, target, codes[:, h])
         path.append(normalizer.decode_state(standard))
     return np.stack(path, axis=1)
 

@@ -61,7 +61,7 @@ class NoisyDynamics(Dynamics):
             sd = sd * jnp.sqrt(jnp.maximum(old[-1], 0.0))
         state = state + sd * jax.random.normal(chance, state.shape)
         standard = jnp.clip(norm.encode_state(state), norm.low, norm.high)
-        moved = norm.moved(old, standard)
+        moved = norm.moved(old, standard, code.action)
         following = (moved, after[1]) if stepwise else moved
         return (following, _bits(now)), norm.decode_state(standard)
 

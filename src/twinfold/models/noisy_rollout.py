@@ -45,7 +45,7 @@ def noisy_paths(
     Args:
         model: a fitted model.
         agent: index.
-        start: ``(D,)`` raw units, or ``(W,)`` with the changes before.
+        start: ``(D,)`` raw units, or ``(W,)`` with the steps before.
         codes: ``(H,)`` level indices or ``(H, A)`` raw units.
         n_draws: n, of each member.
         seed: of the draws.
@@ -124,12 +124,12 @@ def _roll(
             action, told, chance = inputs
             carry = normalizer.told(carry, told)
             target = member(u, normalizer.inputs(carry), action)
-            after = normalizer.advance(carry, target)[:n_state]
+            after = normalizer.next_state(carry, target)
             sd = noise.sd(noise.agent[0], carry[:n_state], jnp) / scale
             if normalizer.uneven:  # over a longer step there is more of it
                 sd = sd * jnp.sqrt(jnp.maximum(carry[-1], 0.0))
             after = jnp.clip(after + sd * chance, normalizer.low, normalizer.high)
-            return normalizer.moved(carry, after), after
+            return normalizer.moved(carry, after, action), after
 
         chances = jax.random.normal(key_steps, (n_steps, n_state))
         path = jax.lax.scan(one_step, carry, (actions, known, chances))[1]

@@ -4,12 +4,13 @@ The target of the model is the standardised difference of the next state from th
 the state says little about the next one, the standardised next state itself. Everything is fitted
 on training transitions only.
 
-A model with memory reads the last k rows of an agent: the present state, and the k - 1 changes that
-led to it. What it carries through a rollout is then ``(..., W)``, W = D + (k - 1) D: the
-standardised state, and the standardised changes, the latest first. A change that is not known (no
-row comes before) is as the mean one, zero.
+A model with memory reads the last k rows of an agent: the present state, and the k - 1 steps that
+led to it. What it carries through a rollout is then ``(..., W)``, W = D + (k - 1) B: the
+standardised state, and of each step before it, the latest first, the B = D + V standardised numbers
+of its change and of what acted in it (``data.memory``). What is not known (no row comes before) is
+as the mean of it, zero.
 
-Known inputs (exogenous columns) come last in what a rollout carries: W = D + (k - 1) D + E. They
+Known inputs (exogenous columns) come last in what a rollout carries: W = D + (k - 1) B + E. They
 stay as they are from step to step unless a rollout is told others. Where times are uneven the last
 of them is the length of the step, in units of the usual one; it is not standardised, and a model's
 change goes to zero with it.
@@ -69,7 +70,7 @@ _STATIC = {"static": True}  # a part of the structure, not an array
 
 
 def _none() -> np.ndarray:
-    """No known inputs."""
+    """No known inputs, or nothing that acted."""
     return np.zeros(0)
 
 
@@ -93,6 +94,9 @@ class Normalizer:
         target_low, target_high: ``(D,)``, standardised limits of a predicted target: a little
             beyond what was seen in training. No step is larger, so no prediction explodes.
         change_mean, change_scale: ``(D,)``, of the changes of a model with memory, raw units.
+        acted_mean, acted_scale: ``(V,)``, of what acted in the steps that a model with memory
+            reads, as those of actions and known inputs; of a level's indicator its share, and 1.
+            Of length 0 for a memory of changes alone, as runs of before have it.
         known_mean, known_scale: ``(E,)``, of the known inputs.
         known_low, known_high: ``(E,)``, their range in training, raw units.
         known_at_once: whether actions do at once what they do, where times are uneven; 1 or 0.
@@ -116,6 +120,8 @@ class Normalizer:
     target_high: Any = np.inf
     change_mean: Any = 0.0
     change_scale: Any = 1.0
+    acted_mean: Any = field(default_factory=_none)
+    acted_scale: Any = field(default_factory=_none)
     known_mean: Any = field(default_factory=_none)
     known_scale: Any = field(default_factory=_none)
     known_low: Any = field(default_factory=_none)
@@ -141,8 +147,8 @@ class Normalizer:
 
     @property
     def n_memory(self) -> int:
-        """Length of the memory, (k - 1) D."""
-        return (self.history - 1) * self.state_mean.shape[-1]
+        """Length of the memory, (k - 1) B."""
+        return (self.history - 1) * (self.state_mean.shape[-1] + self.acted_mean.shape[-1])
 
     def encode_state(self, state: Any) -> Any:
         """Standardised states, ``(..., D)``."""
@@ -156,7 +162,7 @@ class Normalizer:
         """Return what a rollout carries, ``(..., W)``.
 
         Args:
-            start: ``(..., D)`` raw units, or with the changes before, or ``(..., W)`` with the
+            start: ``(..., D)`` raw units, or with the steps before, or ``(..., W)`` with the
                 known inputs too; NaN, or nothing, where they are not known: known inputs are then
                 the mean ones.
         """
@@ -166,8 +172,8 @@ class Normalizer:
         if self.history > 1 and start.shape[-1] == n_state:
             parts.append(xp.zeros((*start.shape[:-1], self.n_memory), parts[0].dtype))
         elif self.history > 1:
-            times = self.history - 1
-            mean, scale = xp.tile(self.change_mean, times), xp.tile(self.change_scale, times)
+            pairs = (self.change_mean, self.acted_mean), (self.change_scale, self.acted_scale)
+            mean, scale = (xp.tile(xp.concatenate(pair), self.history - 1) for pair in pairs)
             memory = (start[..., n_state : n_state + self.n_memory] - mean) / scale
             parts.append(xp.where(xp.isnan(memory), 0.0, memory))
         if self.n_known:
@@ -176,7 +182,7 @@ class Normalizer:
         return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-1)
 
     def memory_of(self, start: Any) -> Any:
-        """Return the standardised changes before a start, ``(..., (k - 1) D)``, as it is carried.
+        """Return the standardised steps before a start, ``(..., (k - 1) B)``, as they are carried.
 
         Args:
             start: as :meth:`carry`.
@@ -214,8 +220,15 @@ class Normalizer:
         """Return the known inputs of a carry, standardised ``(..., E)``."""
         return carry[..., carry.shape[-1] - self.n_known :]
 
-    def moved(self, carry: Any, standard: Any) -> Any:
-        """Return the carry ``(..., W)`` at the next standardised state ``(..., D)``."""
+    def moved(self, carry: Any, standard: Any, action: Any = None) -> Any:
+        """Return the carry ``(..., W)`` at the next standardised state ``(..., D)``.
+
+        Args:
+            carry: ``(..., W)``, of the step that led there.
+            standard: ``(..., D)``.
+            action: of that step, standardised ``(..., A)`` or a level's index ``(...)``; read by a
+                model whose memory holds actions.
+        """
         if self.history == 1 and not self.n_known:
             return standard
         xp = np if isinstance(standard, np.ndarray) else jnp
@@ -225,15 +238,29 @@ class Normalizer:
             if self.uneven:
                 change = per_usual_step(change, carry[..., -1:])
             change = (change - self.change_mean) / self.change_scale
-            parts += [change, carry[..., n_state : self.n_memory]]
+            n_acted = self.acted_mean.shape[-1]
+            past = [self._acted(carry, action, xp)] if n_acted else []
+            parts += [change, *past, carry[..., n_state : self.n_memory - n_acted]]
         if self.n_known:
             parts.append(self.known_of(carry))
+        return xp.concatenate(parts, axis=-1)
+
+    def _acted(self, carry: Any, action: Any, xp: Any) -> Any:
+        """Return what acts in a step, standardised, ``(..., V)``."""
+        n_known = self.n_known - self.uneven
+        n_action = self.acted_mean.shape[-1] - n_known
+        parts = [self.known_of(carry)[..., :n_known]]
+        if n_action:
+            code = action
+            if not self.action_mean.size:  # of a level its indicator
+                code = (action[..., None] == xp.arange(n_action)) - self.acted_mean[:n_action]
+            parts.insert(0, code)
         return xp.concatenate(parts, axis=-1)
 
     def inputs(self, carry: Any) -> Any:
         """Return what a net reads: of standardised states ``(..., D + J)``, and of their memory.
 
-        The columns that are no angles, the sines, the cosines, the changes, the known inputs. So a
+        The columns that are no angles, the sines, the cosines, the memory, the known inputs. So a
         full turn changes nothing.
         """
         if not self.angles:
@@ -261,8 +288,18 @@ class Normalizer:
         state = np.asarray(state)[..., : len(self.state_mean)]  # what came before is no matter
         return difference_of(state, np.asarray(next_state), self.keep, self.angles)
 
-    def advance(self, carry: Any, target: Any) -> Any:
-        """Return the next carry from a carry ``(..., W)`` and a predicted target ``(..., D)``.
+    def advance(self, carry: Any, target: Any, action: Any = None) -> Any:
+        """Return the next carry ``(..., W)``.
+
+        Args:
+            carry: ``(..., W)``.
+            target: ``(..., D)``, predicted.
+            action: as :meth:`moved`.
+        """
+        return self.moved(carry, self.next_state(carry, target), action)
+
+    def next_state(self, carry: Any, target: Any) -> Any:
+        """Return the next standardised state from a carry ``(..., W)`` and a target ``(..., D)``.
 
         Differences are added in standardised units: in raw ones, a small change of a coordinate
         with a large offset would drown in float32.
@@ -272,8 +309,7 @@ class Normalizer:
         origin = (1 - self.keep) * self.state_mean
         change = (target * self.target_scale + self.target_mean - origin) / self.state_scale
         standard = carry[..., : self.state_mean.shape[-1]]
-        standard = xp.clip(self.keep * standard + change, self.low, self.high)
-        return self.moved(carry, standard)
+        return xp.clip(self.keep * standard + change, self.low, self.high)
 
 
 def difference_of(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from twinfold.data.angles import wrap
-from twinfold.data.memory import per_usual_step
+from twinfold.data.memory import acted, per_usual_step
 from twinfold.data.table_settings import TABLE
 from twinfold.data.transitions import Transitions
 from twinfold.models.normalizer import NORMALIZER, Normalizer, difference_of
@@ -64,7 +64,6 @@ def fit_normalizer(
     if uneven and data.known is not None:
         plain = per_usual_step(plain, data.known[:, -1:])
     change_mean, change_scale = _moments(plain, state, NORMALIZER.still * scale)
-    n_memory = 0 if data.memory is None else data.memory.shape[1]
     low, high = _limits(next_state)
     low[list(angles)], high[list(angles)] = -np.inf, np.inf
     return Normalizer(
@@ -83,11 +82,29 @@ def fit_normalizer(
         high=(high - mean) / scale,
         change_mean=change_mean,
         change_scale=change_scale,
+        **_acted_moments(data, action_mean, action_scale, uneven),
         **_known_moments(data.known, uneven),
         angles=tuple(angles),
-        history=1 + n_memory // len(mean),
+        history=data.history,
         uneven=uneven,
     )
+
+
+def _acted_moments(
+    data: Transitions, action_mean: np.ndarray, action_scale: np.ndarray, uneven: bool
+) -> dict[str, np.ndarray]:
+    """Return means and scales of what acts in a step, as a memory holds it."""
+    size = 0 if data.memory is None else data.memory.shape[2] - data.state.shape[1]
+    if not size:
+        return {}
+    mean = acted(data.action, data.known, size, uneven).mean(axis=0)
+    scale, n_known = np.ones(size), 0
+    if data.known is not None:
+        n_known = data.known.shape[1] - uneven
+        scale[size - n_known :] = _moments(data.known, data.known, 1.0)[1][:n_known]
+    if len(action_mean):
+        mean[: size - n_known], scale[: size - n_known] = action_mean, action_scale
+    return {"acted_mean": mean, "acted_scale": scale}
 
 
 def _known_moments(known: np.ndarray | None, uneven: bool) -> dict[str, np.ndarray]:

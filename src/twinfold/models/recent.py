@@ -1,6 +1,6 @@
 """Where the data of agents ended: what a prediction that goes on from there starts from.
 
-Axes: N agents, D state columns, W = D and the changes before (``Normalizer.carry``).
+Axes: N agents, D state columns, W = D and the steps before (``Normalizer.carry``).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.data.memory import per_usual_step, turned, with_memory
+from twinfold.data.memory import acted, per_usual_step, turned, with_memory
 from twinfold.data.roles import Roles
 from twinfold.data.transitions import Transitions
 
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = False) -> Floats:
-    """Return the last state of every agent, the changes that led to it, and the known inputs.
+    """Return the last state of every agent, the steps that led to it, and the known inputs.
 
     Args:
         data: transitions, those of an agent next to each other and in the order of time.
@@ -25,17 +25,20 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = F
         uneven: whether times are uneven.
 
     Returns:
-        ``(N, W)`` raw units. NaN for an agent without a transition, and for changes that are not
-        known.
+        ``(N, W)`` raw units. NaN for an agent without a transition, and for what is not known.
     """
-    n_state = data.state.shape[1]
     last = np.flatnonzero(np.r_[data.agent[1:] != data.agent[:-1], True][: len(data)])
     state, memory = data.next_state[last], None
     if data.memory is not None:
         change = turned(state - data.state[last], roles)
         if uneven and data.known is not None:
             change = per_usual_step(change, data.known[last, -1:])
-        memory = np.concatenate([change, data.memory[last, :-n_state]], axis=1)
+        size, told = data.memory.shape[2] - data.state.shape[1], None
+        if data.known is not None:
+            told = data.known[last]
+        past = acted(data.action[last], told, size, uneven)
+        step = np.concatenate([change, past], axis=1)[:, None]
+        memory = np.concatenate([step, data.memory[last, :-1]], axis=1)
     start = with_memory(state, memory, None if data.known_after is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)
     found[data.agent[last]] = start

@@ -50,7 +50,7 @@ def _rollout_batch(
             action, told = given
             states = normalizer.told(states, told)
             target = jax.vmap(member)(factors, normalizer.inputs(states), action)
-            states = normalizer.advance(states, target)
+            states = normalizer.advance(states, target, action)
             return states, states
 
         given = jnp.swapaxes(actions, 0, 1), jnp.swapaxes(known, 0, 1)
@@ -76,7 +76,7 @@ def rollout_members(
         members: a stack.
         normalizer: float64, on the host.
         agent: ``(Q,)`` indices.
-        state: ``(Q, D)`` starts, raw units, or ``(Q, W)`` with the changes before.
+        state: ``(Q, D)`` starts, raw units, or ``(Q, W)`` with the steps before.
         actions: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
         known: ``(Q, H, E)``, known inputs of each step, raw units; those of the start if None.
 

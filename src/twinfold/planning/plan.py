@@ -81,7 +81,7 @@ def plan_once(
     strict: bool = False,
     warn: Callable[[str], None] | None = None,
     noise: int = 0,
-    before: Sequence[Sequence[float]] | None = None,
+    before: Any = None,
     exogenous: Any = None,
     hold_exogenous: bool = False,
 ) -> Plan:
@@ -102,8 +102,8 @@ def plan_once(
         warn: receives what is doubtful about the plan; None for ``warnings.warn``.
         noise: draws of the noise of the world for each member, over which a plan's worth is
             averaged; all plans have the same. 0 for none.
-        before: ``(j, D)``, the rows before the state, the earliest first, for a model with a
-            memory. Where the agent's data ended its memory is known.
+        before: the rows before the state for a model with a memory, as ``Simulator.rollout`` takes
+            them. Where the agent's data ended its memory is known.
         exogenous: future values of the exogenous columns, as ``Simulator.rollout`` takes them: one
             row for each step of the plan, and one more for what ``next.`` reads at the last.
         hold_exogenous: whether the last value stands where there is no other.

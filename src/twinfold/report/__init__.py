@@ -5,6 +5,7 @@
 - ``figures``, ``validation_figures``: Plotly figures for a page.
 - ``static_figures``: one rollout as a file (PNG, PDF or HTML); ``data_figure``: what data covers.
 - ``tables``: tables with the paper's figures beside ours, for a page and for a terminal.
+- ``palette``: colours of methods.
 - ``labels``: users' names in all of these, whatever characters they hold.
 - ``html``: one self-contained page that opens offline; ``validation_page``: that of a validation.
 """

@@ -57,6 +57,11 @@ class Table:
             f"<tbody>\n{body}</tbody></table></div>"
         )
 
+    def markdown(self) -> str:
+        """Return the columns and rows as Markdown, without the caption and without marks."""
+        head = f"| {' | '.join(self.columns)} |\n|{'---|' * len(self.columns)}"
+        return "\n".join([head, *(f"| {' | '.join(row)} |" for row in self.rows)])
+
     def _cells(self, number: int, row: Sequence[str]) -> str:
         cells = [f'<th scope="row"{self._style(0)}>{markup(row[0])}</th>']
         for place, text in enumerate(row[1:], start=1):

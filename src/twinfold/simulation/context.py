@@ -1,24 +1,33 @@
 """Where a question begins: its first row, or, of a model with memory, its last row of context.
 
 A model that reads more rows than the present one is told them by the question: all leading rows
-that hold a state are context, and the last of them is where the prediction starts. Without any
-state, a question goes on from where the agent's data ended.
+that hold a state are context, with the actions and exogenous inputs in them, and the last of them
+is where the prediction starts. Without any state, a question goes on from where the agent's data
+ended.
 
-Axes: R rows of the table, Q questions, D state columns, W = D and the changes before.
+Axes: R rows of the table, Q questions, D state columns, W = D and the steps before, V numbers of
+what acted in a step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinfold.data.columns import as_numbers
-from twinfold.data.memory import changes_before
+from twinfold.data.action_levels import Words
+from twinfold.data.columns import Numbers, as_numbers
+from twinfold.data.memory import acted, steps_before, with_memory
+from twinfold.data.times import Times
 from twinfold.models.fitted_model import FittedModel
-from twinfold.simulation.query_columns import Problems, column, read_start
+from twinfold.simulation.known import Future, told_values
+from twinfold.simulation.query_columns import Problems, column, read_actions, read_start
+
+Acting = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float64]]
+"""From rows ``(K,)`` of context and those that follow to what acted in them, ``(R, V)``."""
 
 
 class Context(NamedTuple):
@@ -27,7 +36,7 @@ class Context(NamedTuple):
     Attributes:
         row: ``(Q,)``, the table's row that each prediction starts from.
         ahead: ``(R,)`` bool, in the order by query and time: whether a row is that one or later.
-        start: ``(Q, W)``, states and the changes before, raw units.
+        start: ``(Q, W)``, states and the steps before, raw units.
     """
 
     row: NDArray[np.intp]
@@ -42,6 +51,7 @@ def read_context(
     agent: NDArray[np.integer],
     model: FittedModel,
     problems: Problems,
+    acting: Acting,
     length: NDArray[np.float64] | None = None,
 ) -> Context:
     """Read where every question begins, and what came before.
@@ -55,6 +65,7 @@ def read_context(
         agent: ``(R,)``, index of each row's agent in the model; -1 for an unknown one.
         model: the fitted model.
         problems: receives what is wrong.
+        acting: returns what acted in rows of context, given these and the rows that follow them.
         length: ``(R,)``, by query and time, of the step after each row, in usual ones; None where
             times are even.
     """
@@ -74,24 +85,58 @@ def read_context(
     if model.history > 1:
         _check_holes(holds, begin, n_rows, order, problems)
         used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
-        rows = np.concatenate([order[place[used > k] - k] for k in range(1, model.history)])
-        read_start(df, rows, model.roles, problems)  # their values are checked as well
+        places = np.concatenate([place[used > k] - k for k in range(1, model.history)])
+        read_start(df, order[places], model.roles, problems)  # their values are checked as well
         columns = [as_numbers(column(df, name)).values for name in names]
         values = np.stack(columns, axis=1)[order]
         for k in range(1, model.history):  # what a row lacks, an earlier one may tell
             above = values[np.where(used > k, place - k, place)]
             own = start[:, : len(names)]
             own[...] = np.where(np.isnan(own), above, own)
-        start[~goes_on, len(names) :] = changes_before(
-            values,
-            place[~goes_on],
-            used[~goes_on] - 1,
-            model.history,
-            model.roles,
-            length,
-        )
+        acts = acting(order[places], order[places + 1])[order]
+        asked = place[~goes_on], used[~goes_on] - 1
+        before = steps_before(values, acts, *asked, model.history, model.roles, length)
+        start[~goes_on] = with_memory(start[~goes_on, : len(names)], before)
     ahead = np.arange(len(order)) >= place[np.cumsum(first) - 1]
     return Context(row, ahead, start)
+
+
+def acted_in(
+    df: pd.DataFrame,
+    agent: NDArray[np.integer],
+    times: Times,
+    actions: tuple[list[Numbers], Words],
+    model: FittedModel,
+    future: Future,
+    problems: Problems,
+    rows: NDArray[np.intp],
+    following: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Return what acted in rows of context, ``(R, V)``; NaN elsewhere, and where it is not told.
+
+    Args:
+        df: the questions.
+        agent: ``(R,)``, index of each row's agent in the model.
+        times: of all rows.
+        actions: the action columns, as ``data.action_levels.read_actions`` returns them.
+        model: the fitted model.
+        future: other values of exogenous columns than the question's.
+        problems: receives what is wrong.
+        rows: ``(K,)``, the rows of context.
+        following: ``(K,)``, the row after each.
+    """
+    size = model.normalizer.acted_mean.shape[-1]
+    if not size:
+        return np.zeros((len(df), 0))
+    lacking = [numbers.null[rows] for numbers in actions[0]]
+    told = rows[~np.any(lacking, axis=0)] if lacking else rows
+    codes = read_actions(df, *actions, told, model, problems)
+    untold = np.setdiff1d(np.arange(len(df)), told)
+    codes[untold] = -1 if model.discrete else np.nan
+    known = np.full((len(df), model.normalizer.n_known - model.uneven), np.nan)
+    if model.roles.exogenous:
+        known[rows] = told_values(df, rows, agent[rows], times, following, model, future, problems)
+    return acted(codes, known, size)
 
 
 def _check_holes(

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.ids import did_you_mean
-from twinfold.data.memory import turned
 from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
@@ -55,21 +54,21 @@ def read_state(model: FittedModel, state: Any) -> Floats:
         missing = [name for name in names if name not in given]
         if missing:
             raise UsageError(f"the state lacks {', '.join(map(repr, missing))}")
-        columns = [_numbers(given[name], f"state {name!r}") for name in names]
+        columns = [as_floats(given[name], f"state {name!r}") for name in names]
         try:
             values = np.stack(np.broadcast_arrays(*columns), axis=-1)
         except ValueError:
             raise UsageError("the columns of the state differ in length") from None
     else:
-        values = _numbers(state, "the state")
+        values = as_floats(state, "the state")
     if values.ndim not in (1, 2) or values.shape[-1] != len(names) or not values.size:
         raise UsageError(
             f"a state of shape {values.shape}: it must be ({len(names)},) or (Q, {len(names)}), "
             f"one value per column {', '.join(map(repr, names))}"
         )
     some = ~np.isnan(values).all(axis=-1, keepdims=True)  # some of its values may be missing
-    for where in np.argwhere(_unusable(values) & ~(some & np.isnan(values)))[:1]:
-        told = _told(float(values[tuple(where)]))
+    for where in np.argwhere(unusable(values) & ~(some & np.isnan(values)))[:1]:
+        told = value_told(float(values[tuple(where)]))
         raise UsageError(f"the state {names[where[-1]]!r} is {told}")
     return values
 
@@ -81,43 +80,6 @@ def untold(model: FittedModel, start: Floats) -> NDArray[np.bool_]:
         return np.zeros(len(start), bool)
     memory = start[:, n_state : n_state + model.normalizer.n_memory]
     return np.all(np.isnan(memory), axis=1)
-
-
-def read_before(model: FittedModel, state: Floats, before: Any) -> Floats:
-    """Return states with the changes before them, ``(..., W)`` raw units.
-
-    Args:
-        model: a model with memory.
-        state: ``(D,)`` or ``(Q, D)``.
-        before: ``(j, D)`` or ``(Q, j, D)``, the rows before, the earliest first.
-
-    Raises:
-        UsageError: the model has no memory, or shape or values do not fit.
-    """
-    if model.history == 1:
-        raise UsageError("the model reads the present row alone; fit with a history to use others")
-    if model.uneven:
-        raise UsageError("times are uneven: ask by a table, which says when the rows before were")
-    rows = _numbers(before, "the rows before the state")
-    if rows.ndim != state.ndim + 1 or rows.shape[-1] != len(model.roles.state):
-        wanted = ("(j, D)", "(Q, j, D)")[state.ndim - 1]
-        raise UsageError(
-            f"rows before the state of shape {rows.shape}: it must be {wanted}, D = "
-            f"{len(model.roles.state)} values a row"
-        )
-    if rows.shape[:-2] != state.shape[:-1]:
-        raise UsageError(f"{len(state)} states, but rows before {len(rows)} of them")
-    for where in np.argwhere(_unusable(rows) & ~np.isnan(rows))[:1]:
-        told = _told(float(rows[tuple(where)]))
-        raise UsageError(
-            f"in the rows before the state, {model.roles.state[where[-1]]!r} is {told}"
-        )
-    lead, n_state = state.shape[:-1], state.shape[-1]
-    whole = np.concatenate([rows, np.expand_dims(state, -2)], axis=-2)
-    changes = turned(np.diff(whole, axis=-2), model.roles)[..., ::-1, :]  # the latest first
-    changes = changes[..., : model.history - 1, :].reshape(*lead, -1)
-    unknown = np.full((*lead, (model.history - 1) * n_state - changes.shape[-1]), np.nan)
-    return np.concatenate([state, changes, unknown], axis=-1)
 
 
 def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -139,7 +101,7 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
     if isinstance(actions, Mapping) or hasattr(actions, "columns"):
         actions = _action_columns(names, actions)
     words = bool(code.roles.levels)
-    values = np.asarray(actions, object) if words else _numbers(actions, "the actions")
+    values = np.asarray(actions, object) if words else as_floats(actions, "the actions")
     width = 0 if model.discrete and len(names) == 1 else len(names)
     if not model.discrete and len(names) == 1 and values.ndim == 1:
         values = values[:, None]
@@ -156,8 +118,8 @@ def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArra
         return values, values
     discrete, continuous = code.places
     given = values if width else values[..., None]
-    amounts = _numbers(given[..., continuous].tolist(), "amounts of the actions")
-    _check_actions(amounts if words else _numbers(given, "the actions"), own)
+    amounts = as_floats(given[..., continuous].tolist(), "amounts of the actions")
+    _check_actions(amounts if words else as_floats(given, "the actions"), own)
     chosen = given[..., discrete]
     level = code.level_of(chosen.reshape(-1, len(discrete)).tolist()).reshape(chosen.shape[:-1])
     for where in np.argwhere(level < 0)[:1]:
@@ -206,8 +168,8 @@ def _action_columns(names: tuple[str, ...], actions: Any) -> Any:
 
 def _check_actions(values: Floats, own: int) -> None:
     """Refuse actions that are no finite numbers, or too large."""
-    for where in np.argwhere(_unusable(values))[:1]:
-        told = _told(float(values[tuple(where)]))
+    for where in np.argwhere(unusable(values))[:1]:
+        told = value_told(float(values[tuple(where)]))
         raise UsageError(f"the action of {_place(where, own)} is {told}")
 
 
@@ -289,18 +251,23 @@ def _place(where: NDArray[np.intp], own: int) -> str:
     return f"step {where[0]}" if own == 1 else f"step {where[1]} of question {where[0]}"
 
 
-def _unusable(values: Floats) -> NDArray[np.bool_]:
-    """No numbers, or too large for a table as well."""
+def unusable(values: Floats) -> NDArray[np.bool_]:
+    """Return which values are no numbers, or too large for a table as well."""
     return ~(np.abs(values) <= TABLE.largest)
 
 
-def _told(value: float) -> str:
-    """A number that cannot be used, and what would be right."""
+def value_told(value: float) -> str:
+    """Return a number that cannot be used, and what would be right."""
     finite = bool(np.isfinite(value))
     return f"{value:g}" + (f"; {TABLE.largest:g} is the most" if finite else "")
 
 
-def _numbers(values: Any, what: str) -> Floats:
+def as_floats(values: Any, what: str) -> Floats:
+    """Return values as an array.
+
+    Raises:
+        UsageError: they are no numbers; it calls them ``what``.
+    """
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

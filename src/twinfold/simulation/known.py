@@ -98,11 +98,7 @@ def read_known(
     query = np.searchsorted(offset, np.arange(len(order)), side="right") - 1
     value, since = np.zeros((len(order), 0)), np.zeros(len(order), np.int64)
     if names:
-        value = _in_question(df, order, model, problems)
-        if future.scenario is not None:
-            rows = order if model.roles.align == "next" else next_row
-            told = in_scenario(future.scenario, times, rows, agent[query], model)
-            value = np.where(np.isnan(value), told, value)
+        value = told_values(df, order, agent[query], times, next_row, model, future, problems)
         if future.hold:
             last = np.where((agent >= 0)[:, None], _last(model)[agent], np.nan)
             value, since = _held(value, query, last)
@@ -122,6 +118,36 @@ def read_known(
         length = differences(ahead.ravel())[::2] / step
         value = np.column_stack([value, np.where(next_row < 0, 1.0, length)])
     return KnownInputs(value, since)
+
+
+def told_values(
+    df: pd.DataFrame,
+    order: NDArray[np.intp],
+    agent: Ints,
+    times: Times,
+    next_row: NDArray[np.intp],
+    model: FittedModel,
+    future: Future,
+    problems: Problems,
+) -> Floats:
+    """Return exogenous values that question or scenario tell, ``(K, E)``; NaN where neither does.
+
+    Args:
+        df: the questions.
+        order: ``(K,)``, rows of it.
+        agent: ``(K,)``, index of each row's agent in the model.
+        times: of all rows.
+        next_row: ``(K,)``, the row that follows within the question, or -1.
+        model: the fitted model.
+        future: it may have a scenario.
+        problems: receives what is wrong.
+    """
+    value = _in_question(df, order, model, problems)
+    if future.scenario is None:
+        return value
+    rows = order if model.roles.align == "next" else next_row
+    told = in_scenario(future.scenario, times, rows, agent, model)
+    return np.where(np.isnan(value), told, value)
 
 
 def _last(model: FittedModel) -> Floats:

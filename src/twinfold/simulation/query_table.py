@@ -6,6 +6,7 @@ an action), D state columns, A action columns.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.ranges import OutOfRange, out_of_range
-from twinfold.simulation.context import read_context
+from twinfold.simulation.context import acted_in, read_context
 from twinfold.simulation.inputs import FIRST, asked_parts
 from twinfold.simulation.known import Future, KnownInputs, read_known
 from twinfold.simulation.query_columns import (
@@ -112,9 +113,12 @@ def read_queries(
     _check_gaps(order, same, times, step, model, problems)
     agent = read_agents(column(df, roles.agent), order[first], model, problems)
     ahead = _steps_ahead(times, order, step) if model.uneven else None
-    context = read_context(df, order, first, agent, model, problems, ahead)
+    columns = read_action_columns([column(df, name) for name in roles.action], roles)
+    future = future or Future()
+    acting = functools.partial(acted_in, df, agent, times, columns, model, future, problems)
+    context = read_context(df, order, first, agent, model, problems, acting, ahead)
     start, first_row = context.start, context.row
-    actions, words = read_action_columns([column(df, name) for name in roles.action], roles)
+    actions, words = columns
     # Inputs that stood in the row of their outcome were moved up: the last row has none.
     no_action = np.full(len(df), bool(roles.exogenous) and roles.align == "same-row")
     if roles.action:
@@ -131,9 +135,7 @@ def read_queries(
     offset = np.cumsum(length) - length
     next_row = np.where(last, -1, np.roll(order, -1))[asked]
     whose = agent[first_row]
-    known = read_known(
-        df, order[asked], offset, whose, times, next_row, model, future or Future(), problems
-    )
+    known = read_known(df, order[asked], offset, whose, times, next_row, model, future, problems)
     if strict:
         told = None if known is None else known.value
         for part in asked_parts(model, start, action[order[asked]], told):

@@ -29,12 +29,12 @@ from twinfold.simulation.inputs import (
     outside,
     pair,
     read_actions,
-    read_before,
     read_state,
     untold,
 )
 from twinfold.simulation.known import KnownInputs, single_known
 from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
+from twinfold.simulation.rows_before import read_before
 from twinfold.simulation.start_holes import complete_start
 from twinfold.uncertainty.support import Support, abstention
 
@@ -134,7 +134,7 @@ class Simulator:
         actions: ArrayLike,
         warn: Warn | None = None,
         *,
-        before: ArrayLike | None = None,
+        before: Any = None,
         exogenous: Any = None,
         hold_exogenous: bool = False,
         lengths: ArrayLike | None = None,
@@ -156,8 +156,10 @@ class Simulator:
                 steps if there are none.
             warn: receives what is doubtful about the answer, such as a question far outside the
                 range of the data; None for ``warnings.warn``.
-            before: ``(j, D)`` or ``(Q, j, D)``, the states of the rows before, the earliest first,
-                for a model with memory; what it is not told, it takes to be as usual.
+            before: the rows before, the earliest first, for a model with memory: their states
+                ``(j, D)`` or ``(Q, j, D)``; or with the action that was taken in each,
+                ``(j, D + C)``; or a table of these columns and the exogenous ones. What it is not
+                told, it takes to be as usual.
             exogenous: future values of the exogenous columns: a mapping (or table) from columns to
                 H values, or ``(H, E)`` or ``(Q, H, E)`` numbers.
             hold_exogenous: whether the last value stands where there is no other, by how much it
@@ -233,7 +235,7 @@ class Simulator:
 
     @property
     def last(self) -> Floats:
-        """Return where the agent's data ended, ``(W,)``: the state, and the changes before it.
+        """Return where the agent's data ended, ``(W,)``: the state, and the steps before it.
 
         Raises:
             UsageError: it is not known.
@@ -252,7 +254,7 @@ class Simulator:
         state: Mapping[str, Any] | pd.Series | ArrayLike | None,
         actions: ArrayLike,
         *,
-        before: ArrayLike | None = None,
+        before: Any = None,
         exogenous: Any = None,
         hold_exogenous: bool = False,
         lengths: ArrayLike | None = None,
@@ -265,7 +267,7 @@ class Simulator:
         Args:
             state: ``(D,)`` raw units, as ``rollout``.
             actions: ``(H,)`` or ``(H, C)``, as ``rollout``.
-            before: ``(j, D)``, the states of the rows before, as ``rollout``.
+            before: the rows before, as ``rollout``.
             exogenous: future values of the exogenous columns, as ``rollout``.
             hold_exogenous: whether the last value stands where there is no other; how far it may
                 go is ignorance.
@@ -319,7 +321,7 @@ class Simulator:
         seed: int = 0,
         warn: Warn | None = None,
         *,
-        before: ArrayLike | None = None,
+        before: Any = None,
         exogenous: Any = None,
         hold_exogenous: bool = False,
         lengths: ArrayLike | None = None,
@@ -339,7 +341,7 @@ class Simulator:
             n: number of draws.
             seed: of the draws.
             warn: receives what is doubtful about the question; None for ``warnings.warn``.
-            before: ``(j, D)``, the states of the rows before, as ``rollout``.
+            before: the rows before, as ``rollout``.
             exogenous: future values of the exogenous columns, as ``rollout``.
             hold_exogenous: whether the last value stands where there is no other.
             lengths: ``(H,)``, of the steps where times are uneven, as ``rollout``.

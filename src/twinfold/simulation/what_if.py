@@ -7,8 +7,8 @@ question ends, and nothing else. Exogenous columns have a value in every row wit
 a scenario tells them or the last ones are held (``simulation.known``).
 
 A model with memory (``history`` of the fit) is told what came before by the question: all leading
-rows that hold a state are context, and the answer follows the last of them. A question without any
-state goes on from where the agent's data ended.
+rows that hold a state are context, with what acted in them, and the answer follows the last of
+them. A question without any state goes on from where the agent's data ended.
 
 An answer has one row per predicted state: ``query_id``, the agent, the time of the predicted state
 (one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``, and

@@ -59,8 +59,7 @@ class TrainingContext(NamedTuple):
     @property
     def history(self) -> int:
         """Rows that a model reads, the present one included."""
-        memory = self.data.memory
-        return 1 if memory is None else 1 + memory.shape[1] // self.data.state.shape[1]
+        return self.data.history
 
     @property
     def n_levels(self) -> int:

@@ -71,8 +71,7 @@ def _next_states(
         features = features_of(members, normalizer, start[rows], action[rows])
         target = np.einsum("mkdr,mkr->mkd", features, factors[:, agent[rows]])
         carry = normalizer.carry(start[rows])
-        carry = np.broadcast_to(carry, (len(target), *carry.shape))
-        after = normalizer.advance(carry, target)
+        after = normalizer.next_state(carry, target)
         found[rows] = trimmed_mean(normalizer.decode_state(after))
     return found
 

@@ -42,6 +42,7 @@ from twinfold.utils.files import atomic_write_bytes, atomic_write_text
 _STATIC = ("angles", "history", "uneven")  # follow from roles and settings
 _NORMALIZER = tuple(name for name in Normalizer.__dataclass_fields__ if name not in _STATIC)
 _KNOWN = tuple(name for name in _NORMALIZER if name.startswith("known"))  # of known inputs, if any
+_ACTED = ("acted_mean", "acted_scale")  # of a memory that holds more than changes
 _OPTIONAL = (
     "action_levels",
     "band",
@@ -58,7 +59,8 @@ def write_model(folder: Path, model: FittedModel) -> None:
         **{
             f"normalizer.{name}": getattr(model.normalizer, name)
             for name in _NORMALIZER
-            if model.normalizer.n_known or name not in _KNOWN
+            if (model.normalizer.n_known or name not in _KNOWN)
+            and (model.normalizer.acted_mean.size or name not in _ACTED)
         },
         **{f"ranges.{name}": getattr(model.ranges, name) for name in DataRanges._fields},
     }

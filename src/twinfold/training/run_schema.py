@@ -3,10 +3,10 @@
 Sizes: M members, N agents, r rank, D state columns, W sines and cosines of angles, E known inputs,
 A action columns, B of these continuous, L levels of a discrete action, C static columns as coded, q
 linear features, s statistics, T terms of the static curve, V numbers that a learned reward reads, R
-random features of it; P and Q numbers in one half of a symmetric matrix of r and of q rows. Sizes
-that nothing else says are those of the first array that has them: S states of the sample, H steps
-of the band, n reserved agents, h steps of their scores, w rows of the changes of known inputs and o
-their steps.
+random features of it; P and Q numbers in one half of a symmetric matrix of r and of q rows, U of
+what acted in a step of a memory. Sizes that nothing else says are those of the first array that has
+them: S states of the sample, H steps of the band, n reserved agents, h steps of their scores, w
+rows of the changes of known inputs and o their steps.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from twinfold.config import FitConfig
 from twinfold.data.actions import ActionCode
 from twinfold.data.ids import AgentId
 from twinfold.data.levels import coded_names
+from twinfold.data.memory import n_acted
 from twinfold.data.roles import Roles
 from twinfold.models.behaviour_policy import Behaviour, init_behaviour
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
@@ -180,6 +181,10 @@ _OPTIONAL = {
         "sample.known": Entry("S E"),
         "wander": Entry("w o E"),
     },
+    "normalizer.acted": {
+        "normalizer.acted_mean": Entry("U"),
+        "normalizer.acted_scale": Entry("U", rule="positive"),
+    },
     "sums.rows": {"sums.rows": Entry("N", rule="not negative")},
     "noise.": {
         "noise.process": Entry("D", rule="not negative"),
@@ -259,15 +264,17 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
     if len(set(roles.columns)) < len(roles.columns):
         raise ValueError("the roles in run.json name a column twice")
     discrete = roles.discrete
-    n_state, n_action = (
-        len(roles.state),
-        1 if discrete else len(ActionCode(roles, roles.levels).names),
-    )
+    n_state = len(roles.state)
+    n_action = 1 if discrete else len(ActionCode(roles, roles.levels).names)
     n_levels = arrays["action_levels"].size if discrete and "action_levels" in arrays else 0
     known = arrays["normalizer.known_mean"].size if "normalizer.known_mean" in arrays else 0
     if known != len(coded_names(roles.exogenous, record.levels)) + record.uneven:
         raise ValueError("run.json and model.safetensors differ in known inputs")
-    n_inputs = n_state * info.history + len(roles.angle) + known
+    acted = arrays["normalizer.acted_mean"].size if "normalizer.acted_mean" in arrays else 0
+    if acted not in (0, n_acted(n_action, n_levels, known - record.uneven)):
+        raise ValueError("run.json and model.safetensors differ in what a memory holds")
+    memory = (info.history - 1) * (n_state + acted)
+    n_inputs = n_state + memory + len(roles.angle) + known
     q = 1 + n_inputs + (n_levels if discrete else n_action)
     if record.uneven:
         q = 2 * q + (n_levels if discrete else n_action)
@@ -293,7 +300,8 @@ def sizes_of(record: RunRecord, arrays: Arrays, n_agents: int) -> dict[str, int]
         "q": q,
         "I": n_inputs,
         "E": known,
-        "Z": n_state * info.history + known,
+        "Z": n_state + memory + known,
+        "U": acted,
         "s": len(STATISTICS),
         "P": r * (r + 1) // 2,
         "Q": q * (q + 1) // 2,

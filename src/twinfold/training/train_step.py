@@ -184,8 +184,8 @@ def _path_error(
         known = normalizer.known_of(unroll.state[place])
         guess, true = normalizer.told(guess, known), normalizer.told(true, known)
         predicted = jax.vmap(model)(factors, normalizer.inputs(guess), data.action[place])
-        guess = normalizer.advance(guess, predicted)
-        true = normalizer.advance(true, data.target[place])
+        guess = normalizer.advance(guess, predicted, data.action[place])
+        true = normalizer.advance(true, data.target[place], data.action[place])
         away = (guess - true)[:, : len(unit)]  # of the states, not of what is remembered
         counted = None if data.weight is None else jnp.sign(data.weight[place])
         return (guess, true), _huber(away * unit, counted)

@@ -113,14 +113,15 @@ def simple_controls(
     def linear(weights: Floats) -> Floats:
         carry, path = norm.carry(ends.start), []
         carry[:, : start.shape[1]] = start
+        codes = norm.encode_action(ends.action)
         for h in range(horizon):
             if ends.known is not None:
                 carry = norm.told(carry, norm.encode_known(ends.known[:, h]))
             phi = linear_features_of(norm, carry, ends.action[:, h], model.n_levels)
             target = np.einsum("sq,sqd->sd", phi, weights)
-            after = unlimited.advance(carry, target)[:, : start.shape[1]]
+            after = unlimited.next_state(carry, target)
             path.append(np.clip(after, low, high))
-            carry = norm.moved(carry, path[-1])
+            carry = norm.moved(carry, path[-1], codes[:, h])
         return raw(np.stack(path, axis=1)) if path else raw(start[:, None])
 
     return {

@@ -8,9 +8,7 @@ from hypothesis import given, strategies as st
 
 from twinfold.benchmark.collect import collect
 from twinfold.benchmark.studies.study_data import (
-    as_one_agent,
     described_panel,
-    first_agents,
     study_task,
     without_static,
 )
@@ -26,18 +24,6 @@ def test_a_described_panel_is_the_collected_one_with_its_covariates() -> None:
     np.testing.assert_array_equal(panel.static, agent_covariates(CART_POLE, 7, 3))
     assert without_static(panel).fingerprint() == plain.fingerprint()
     assert without_static(panel).static is None
-    np.testing.assert_array_equal(first_agents(plain, 5).state, plain.state[plain.agent < 5])
-
-
-def test_as_one_agent_every_trajectory_stays_a_trajectory() -> None:
-    panel = collect(CART_POLE, "random", 7, 0)
-    one, data, rows = as_one_agent(panel), panel.transitions(), as_one_agent(panel).transitions()
-    assert one.n_agents == 1
-    assert set(rows.agent) == {0}
-    for name in ("state", "action", "next_state", "segment", "step"):
-        np.testing.assert_array_equal(getattr(rows, name), getattr(data, name))
-    assert len(set(rows.segment)) == 7
-    assert len(one.fingerprint()) == len(panel.fingerprint())
 
 
 @given(

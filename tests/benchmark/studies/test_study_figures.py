@@ -9,7 +9,7 @@ import pytest
 
 from twinfold.benchmark.studies import draw_study
 from twinfold.benchmark.studies.study_figures import _r2
-from twinfold.benchmark.studies.study_settings import CartSettings, ScarcitySettings
+from twinfold.benchmark.studies.study_settings import CartSettings
 
 RUNS = (("cart_pole", "random"),)
 WHO = {"task": "cart_pole", "dataset": "random"}
@@ -34,22 +34,6 @@ def test_a_cart_that_diverged_leaves_the_others_to_be_seen(tmp_path: Path, x: fl
     settings = CartSettings(title="Carts", runs=RUNS)
     (path,) = draw_study("carts", settings, [carts(x)], tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_errors_that_diverged_are_gaps(tmp_path: Path) -> None:
-    settings = ScarcitySettings(title="Scarcity", runs=RUNS)
-    records = [
-        {
-            **WHO,
-            "method": "persim",
-            "training_agents": count,
-            "agents": [{"rmse_mean": error}, {"rmse_mean": 0.5}],
-        }
-        for count, error in ((25, 0.1), (50, None), (100, 0.01))
-    ]
-    (path,) = draw_study("scarcity", settings, records, tmp_path)
-    assert path.name == "study-scarcity.png"
-    assert draw_study("scarcity", settings, [], tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -12,49 +12,42 @@ from typing import Any
 import pytest
 
 from twinfold.benchmark.studies import studies_page
-from twinfold.benchmark.studies.study_settings import ScarcitySettings
+from twinfold.benchmark.studies.study_settings import RankSettings
 
 ROOT = Path(__file__).resolve().parents[3]
-SETTINGS = ScarcitySettings(title="Scarcity", runs=(("cart_pole", "random"),))
+SETTINGS = RankSettings(title="Rank", runs=(("cart_pole", "random"),))
 
 
-def row(method: str, count: int, error: float | None, **more: Any) -> dict[str, Any]:
+def row(rank: int, error: float | None) -> dict[str, Any]:
+    spectra = {"agents": {"numerical_rank": rank}}
     return {
-        "study": "scarcity",
+        "study": "rank",
         "task": "cart_pole",
         "dataset": "random",
-        "method": method,
-        "training_agents": count,
-        "agents": [{"agent": 0, "label": "2/0.5", "rmse_mean": error}],
-        "median_over_agents": error,
-        "returns": None,
-        "fit_of": {"steps": 12_500, "seconds": 31.4},
-        **more,
+        "rank": rank,
+        "tensor_error": error,
+        "least_error": 0.5,
+        "rmse": {"median": error},
+        "learned": spectra,
+        "true": spectra,
+        "settings": {"tolerance": 0.01},
     }
 
 
-def test_rows_are_in_order_of_agents_and_methods_and_the_latest_counts() -> None:
-    returns = [{"agent": 0, "label": "2/0.5", "mean": 199.25, "std": 1.0, "n": 3}]
-    records = [
-        row("cadm", 25, 0.7),
-        row("persim", 50, 9.0),
-        row("persim", 25, 0.123456),
-        row("persim", 50, 0.00001234, returns=returns),
-        row("pooled", 25, None),
+def test_the_latest_record_of_a_run_counts_and_what_diverged_says_so() -> None:
+    records = [row(1, 0.7), row(2, 9.0), row(3, None), row(2, 0.00001234)]
+    page = studies_page({"rank": SETTINGS}, {"rank": records})
+    assert [line for line in page.splitlines() if line.startswith("| CartPole")] == [
+        "| CartPole, random | 1 | 0.7 | 0.5 | 0.7 | 1 | 1 |",
+        "| CartPole, random | 2 | 0.000012 | 0.5 | 0.000012 | 2 | 2 |",
+        "| CartPole, random | 3 | diverged | 0.5 | diverged | 3 | 3 |",
     ]
-    page = studies_page({"scarcity": SETTINGS}, {"scarcity": records})
-    lines = [line for line in page.splitlines() if line.startswith(("| 25", "| 50"))]
-    assert lines == [
-        "| 25 | twinfold | 0.123 | 0.123 | 12,500 | 31 |",
-        "| 25 | pooled | diverged | diverged | 12,500 | 31 |",
-        "| 25 | CaDM | 0.7 | 0.7 | 12,500 | 31 |",
-        "| 50 | twinfold | 0.000012 | 0.000012 | 12,500 | 31 |",
-    ]
-    assert "| CartPole, random | 50 | twinfold | 199.2 | 3 |" in page
+    assert "above 1 % of the largest" in page
+    assert "![Error and singular values](figures/study-rank.png)" in page
 
 
 def test_a_study_without_records_is_left_out() -> None:
-    page = studies_page({"scarcity": SETTINGS}, {})
+    page = studies_page({"rank": SETTINGS}, {})
     assert page.startswith("# Figures and studies of the paper")
     assert "## " not in page
 
@@ -70,8 +63,9 @@ def test_the_committed_page_is_made_from_the_records(
 
 def test_every_figure_of_the_committed_page_is_there_and_small() -> None:
     page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
-    figures = re.findall(r"\((figures/study-[a-z_-]+\.png)\)", page)
+    figures = re.findall(r"\((figures/[a-z_-]+\.png)\)", page)
     assert len(figures) >= 5
+    assert {"figures/scarcity.png", "figures/scarcity_return.png"} <= {*figures}
     for name in figures:
         assert (ROOT / "docs" / name).stat().st_size < 200_000
 

@@ -71,16 +71,6 @@ horizons = [1, 4]
 CADM
 FIT
 
-[scarcity]
-title = "Scarcity"
-runs = [["cart_pole", "random"]]
-agents = 12
-counts = [6]
-methods = ["persim", "pooled"]
-trajectories = 2
-steps = 4
-FIT
-
 [profiles.quick]
 """
 FIT = (
@@ -127,8 +117,6 @@ def test_studies_share_the_fit_of_a_population(done: Done) -> None:
     fits = sorted(path.name.rpartition("-")[0] for path in (done.folder / "fits").iterdir())
     assert fits == [
         "cart_pole-random",
-        "cart_pole-random-6-agents",
-        "cart_pole-random-6-agents-pooled",
         "cart_pole-random-pe-ts",
         "cart_pole-random-unseen",
         "cart_pole-random-vanilla",
@@ -147,16 +135,6 @@ def test_unseen_agents_are_measured_by_what_is_known_of_them(done: Done) -> None
     assert errors["covariates, learned"] != errors["nothing"]
     for found in record["ways"].values():
         assert found["low"] <= found["median"] <= found["high"]
-
-
-def test_pooled_is_fitted_to_the_same_trajectories_as_of_one_agent(done: Done) -> None:
-    kinds = {(r["method"], r["training_agents"]): r for r in done.records["scarcity"]}
-    assert set(kinds) == {("persim", 6), ("pooled", 6)}
-    pooled, own = kinds["pooled", 6]["fit_of"], kinds["persim", 6]["fit_of"]
-    assert (pooled["agents"], own["agents"]) == (1, 6)
-    assert pooled["transitions"] == own["transitions"]
-    assert kinds["persim", 6]["agents"] != kinds["pooled", 6]["agents"]
-    assert [agent["agent"] for agent in kinds["persim", 6]["agents"]] == [0, 1, 2, 3, 4]
 
 
 def test_carts_of_all_models_start_from_one_state(done: Done) -> None:
@@ -182,12 +160,11 @@ def test_every_study_is_drawn_and_told(done: Done) -> None:
         "study-bands-cart_pole.png",
         "study-carts.png",
         "study-map-cart_pole.png",
-        "study-scarcity.png",
         "study-unseen.png",
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     page = studies_page(done.settings, done.records)
-    for title in ("Unseen", "Maps", "Bands", "Carts", "Scarcity"):
+    for title in ("Unseen", "Maps", "Bands", "Carts"):
         assert f"## {title}\n" in page
     assert all(f"(figures/{path.name})" in page for path in drawn)
     median = done.records["unseen"][0]["ways"]["nothing"]["median"]
@@ -217,19 +194,19 @@ def test_commands_tell_what_is_recorded_and_measure_nothing_again(
     said = bench("run", suite, "--records", folder, "--work", tmp_path / "none", "--quiet")
     assert said.count(" 0 measured, ") == len(done.settings)
     assert not (tmp_path / "none").exists()
-    said = bench("run", suite, "--records", folder, "--study", "scarcity,map", "--dry-run")
-    assert "done            scarcity: cart_pole, random, pooled, 6" in said
-    assert said.endswith("3 done, 0 to run\n")
+    said = bench("run", suite, "--records", folder, "--study", "carts,map", "--dry-run")
+    assert "done            carts: cart_pole, random, 1" in said
+    assert said.endswith("2 done, 0 to run\n")
     said = bench("run", suite, "--records", tmp_path, "--study", "map", "--dry-run", "--json")
     assert json.loads(said)["jobs"] == [
         {"study": "map", "task": "cart_pole", "dataset": "random", "status": "to run"}
     ]
     (status,) = json.loads(bench("status", suite, "--records", folder, "--json"))["suites"]
-    assert (status["cells"], status["done"], status["left"]) == (6, 6, 0)
-    assert "## Scarcity\n" in bench("table", suite, "--records", folder, "--out", tmp_path / "t")
+    assert (status["cells"], status["done"], status["left"]) == (4, 4, 0)
+    assert "## Carts\n" in bench("table", suite, "--records", folder, "--out", tmp_path / "t")
     assert (tmp_path / "t").read_text("utf-8").count("## ") == len(done.settings)
     drawn = bench("figure", suite, "--records", folder, "--out", tmp_path / "figures").split()
-    assert len(drawn) == 5
+    assert len(drawn) == 4
     page = tmp_path / "page.html"
     bench("page", suite, "--results", folder, "--out", page)
     text = page.read_text("utf-8")
@@ -244,6 +221,7 @@ def test_commands_tell_what_is_recorded_and_measure_nothing_again(
         (("run", "--study", "none"), "has no study 'none'; valid: unseen, map"),
         (("run", "--task", "mountain_car"), "has no study with all of what was asked for"),
         (("run", "--method", "cadm"), "--method is of suites of tables"),
+        (("run", "--training-agents", "25"), "--training-agents is of suites of tables"),
         (("table", "--short"), "--short, --method, --csv and --plot are of tables"),
         (("figure", "--out", "one.png"), "has several figures; give a folder"),
         (("page", "--results", "nowhere", "--out", "page.html"), "no records of"),

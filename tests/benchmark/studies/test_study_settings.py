@@ -63,8 +63,6 @@ def test_what_is_wrong_with_a_profile_is_named(tmp_path: Path) -> None:
         (GOOD.replace("map", "unseen") + "unseen = 500\n", r"500 unseen agents of 500 leave none"),
         (GOOD.replace("map", "carts") + "horizons = [60]\n", r"horizon 60 is beyond the 50 steps"),
         (GOOD.replace("map", "carts") + "cadm = { step = 3 }\n", r"\[carts\]: .*step"),
-        (GOOD.replace("map", "scarcity") + "counts = [4]\n", r"counts are 5 \(the test agents\)"),
-        (GOOD.replace("map", "scarcity") + 'methods = ["cql"]\n', r"\[scarcity\]: .*methods"),
         ("[map\n", r"no valid TOML"),
     ],
 )

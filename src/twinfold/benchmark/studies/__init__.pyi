@@ -1,7 +1,6 @@
 from .agent_maps import run_map as run_map
 from .cart_overlays import run_carts as run_carts
 from .model_rank import rank_fit as rank_fit, run_rank as run_rank
-from .scarcity import run_scarcity as run_scarcity, scarcity_fit as scarcity_fit
 from .study_figures import draw_study as draw_study
 from .study_page import (
     studies_page as studies_page,

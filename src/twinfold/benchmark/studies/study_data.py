@@ -50,34 +50,6 @@ def without_static(panel: PanelDataset) -> PanelDataset:
     return replace(panel, roles=roles, static=None)
 
 
-def first_agents(panel: PanelDataset, count: int) -> PanelDataset:
-    """Return the data of the agents with the smallest ids: a population that is smaller.
-
-    Args:
-        panel: the whole population.
-        count: agents to keep.
-    """
-    return panel.select_agents(panel.agent_ids[:count])
-
-
-def as_one_agent(panel: PanelDataset) -> PanelDataset:
-    """Return a panel in which all trajectories are of one agent, called 0.
-
-    What is fitted to it is the pooled control: the same nets, with nobody to tell apart.
-    """
-    roles = panel.roles.model_copy(update={"episode": "trajectory", "static": ()})
-    return replace(
-        panel,
-        roles=roles,
-        agent_ids=(0,),
-        left_out=(),
-        agent=np.zeros_like(panel.agent),
-        episode=panel.agent.copy(),
-        episode_ids=panel.agent_ids,
-        static=None,
-    )
-
-
 def study_task(name: str) -> Task:
     """Return a task by name, MountainCar without its limits among them.
 

@@ -24,9 +24,8 @@ TASKS = {
     "half_cheetah": "HalfCheetah",
     "unclipped_mountain_car": "MountainCar without clipping",
 }
-METHODS = {"persim": "twinfold", "pooled": "pooled", "cadm": "CaDM", "cadm-pets": "PE-TS CaDM"}
-OURS, TRUTH, OTHER, GREY = "#3b78d8", "#e8710a", "#1d9a6c", "#98a1ae"
-COLORS = {"persim": OURS, "pooled": GREY, "cadm": TRUTH, "cadm-pets": OTHER}
+METHODS = {"persim": "twinfold", "cadm": "CaDM", "cadm-pets": "PE-TS CaDM"}
+OURS, TRUTH, GREY = "#3b78d8", "#e8710a", "#98a1ae"
 
 
 def draw_study(
@@ -308,62 +307,10 @@ def draw_rank(records: Sequence[Record], path: Path, title: str) -> None:
     save(figure, path)
 
 
-def draw_scarcity(records: Sequence[Record], path: Path, title: str) -> None:
-    """Draw errors by the number of training agents: the median over test agents, and their range.
-
-    Args:
-        records: of the study.
-        path: of the PNG file.
-        title: above it.
-    """
-    from matplotlib.figure import Figure
-
-    tasks = list(dict.fromkeys(record["task"] for record in records))
-    figure = Figure(figsize=(1.0 + 4.2 * len(tasks), 3.9), layout="constrained")
-    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
-    for panel, task in zip(panels, tasks, strict=True):
-        for method, name in METHODS.items():
-            rows = [r for r in records if (r["task"], r["method"]) == (task, method)]
-            rows.sort(key=lambda r: r["training_agents"])
-            if not rows:
-                continue
-            counts = [row["training_agents"] for row in rows]
-            errors = _numbers([[a["rmse_mean"] for a in row["agents"]] for row in rows])
-            color = COLORS[method]
-            panel.plot(counts, np.median(errors, axis=1), "o-", color=color, label=name)
-            panel.fill_between(
-                counts, errors.min(axis=1), errors.max(axis=1), color=color, alpha=0.12, linewidth=0
-            )
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        ticks = sorted({r["training_agents"] for r in records})
-        panel.set_xticks(ticks, [str(n) for n in ticks])
-        panel.minorticks_off()
-        panel.set_xlabel("training agents")
-        panel.set_ylabel("RMSE of 50 steps in raw units")
-        tidy(panel, f"{TASKS[task]}, {rows_dataset(records, task)}")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    heading = f"{title}: median of the five test agents, and their range"
-    figure.suptitle(literal(heading), x=0.01, ha="left", fontsize=11)
-    save(figure, path)
-
-
-def rows_dataset(records: Sequence[Record], task: str) -> str:
-    """Return the data sets of a task's records, in words.
-
-    Args:
-        records: of a study.
-        task: name of the task.
-    """
-    return ", ".join(dict.fromkeys(r["dataset"] for r in records if r["task"] == task))
-
-
 _DRAW: dict[str, Callable[[Sequence[Record], Path, str], None]] = {
     "unseen": draw_unseen,
     "map": draw_map,
     "carts": draw_carts,
     "bands": draw_bands,
     "rank": draw_rank,
-    "scarcity": draw_scarcity,
 }

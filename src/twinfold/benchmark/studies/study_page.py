@@ -18,18 +18,19 @@ INTRO = """\
 # Figures and studies of the paper
 
 What the PerSim paper shows beside its tables, measured again on our own data, fits and records.
-Nothing here is typed: this page and its figures are made from `results/study-STUDY-quick.jsonl`,
-each line of which holds its settings, budgets and seeds.
+Nothing here is typed: this page and its figures are made from `results/study-STUDY-quick.jsonl` and
+`results/scarcity*-quick.jsonl`, each line of which holds its settings, budgets and seeds.
 
 ```sh
 twinfold bench run unseen          # what is missing
 twinfold bench run figures         # or: bench run figures --study map
+twinfold bench run scarcity        # and scarcity_return
 twinfold bench page                # these studies on the page of all tables
 python docs/make_studies.py        # this page, and its figures
 ```
 
-What is measured stands in `suites/unseen.toml` and `suites/figures.toml`. Data are 500 agents with
-one trajectory each, by the policy named beside the task; errors are those of the paper's protocol,
+What is measured stands in `suites/`. Data are 500 agents, in the last section fewer, with one
+trajectory each, by the policy named beside the task; errors are those of the paper's protocol,
 50 steps open loop on actions of a test policy that is in no data. Fits choose by errors on recorded
 data that they hold out, nothing is set per task. There is one data set and one fit of each:
 differences of a few tens of per cent say nothing.
@@ -78,18 +79,6 @@ CARTS = """\
 All models start from the same true state, {history} steps into an episode of the test policy, which
 are CaDM's history; only trajectories that last {last} steps count, and the one in the middle by its
 error is drawn. Errors over all of them:
-"""
-
-BUDGET = """\
-Steps are those of training, per member; seconds are those of the whole fit, on a machine that
-was busy with other work. Budgets are equal only where steps are: 12,500 are a short search. CaDM
-has {usual:,} steps by default, and reads the first ten true steps of each test trajectory.
-"""
-
-SCARCITY = """\
-The first N agents of a population are all there is. "twinfold" is fitted to them, "pooled" is the
-same fit with all trajectories as if of one agent, and CaDM is the vanilla model. Errors of the test
-agents, which are in every population:
 """
 
 
@@ -180,7 +169,7 @@ def _unseen(title: str, rows: Sequence[Record]) -> Told:
         f"{100 * (row['static_explained'] or 0):.1f} % ({_named(row)})" for row in rows
     )
     note = f"Of how trained agents differ, the static columns explain {shares}."
-    return Told(title, text, (_table(head, body), Drawing("unseen", "Unseen agents")), note)
+    return Told(title, text, (_table(head, body), Drawing("study-unseen", "Unseen agents")), note)
 
 
 def _way(name: str) -> str:
@@ -215,7 +204,9 @@ def _map(title: str, rows: Sequence[Record]) -> Told:
             ]
             body.append([_named(row), name, *read, str(row["components"])])
     text = MAP.format(folds=rows[0]["settings"]["folds"])
-    figures = [Drawing(f"map-{row['task']}", f"Agents of {TASKS[row['task']]}") for row in rows]
+    figures = [
+        Drawing(f"study-map-{row['task']}", f"Agents of {TASKS[row['task']]}") for row in rows
+    ]
     return Told(title, text, (_table(head, body), *figures))
 
 
@@ -235,7 +226,7 @@ def _carts(title: str, rows: Sequence[Record]) -> Told:
     budget = rows[0]["fits"].get("cadm", {}).get("steps")
     text = CARTS.format(history=history, last=history + steps)
     note = f"CaDMs: {budget:,} training steps per member ({_USUAL:,} by default)."
-    parts = (_table(head, body), Drawing("carts", "True and predicted carts"))
+    parts = (_table(head, body), Drawing("study-carts", "True and predicted carts"))
     return Told(title, text, parts, "" if budget is None else note)
 
 
@@ -254,7 +245,8 @@ def _bands(title: str, rows: Sequence[Record]) -> Told:
     ]
     text = BANDS.format(coverage=f"{100 * rows[0]['coverage']:.0f} %")
     figures = [
-        Drawing(f"bands-{row['task']}", f"Trajectories of {TASKS[row['task']]}") for row in rows
+        Drawing(f"study-bands-{row['task']}", f"Trajectories of {TASKS[row['task']]}")
+        for row in rows
     ]
     return Told(title, text, (_table(head, body), *figures))
 
@@ -282,52 +274,13 @@ def _rank(title: str, rows: Sequence[Record]) -> Told:
         for row in rows
     ]
     text = RANK.format(tolerance=f"{100 * rows[0]['settings']['tolerance']:g} %")
-    return Told(title, text, (_table(head, body), Drawing("rank", "Error and singular values")))
+    return Told(
+        title, text, (_table(head, body), Drawing("study-rank", "Error and singular values"))
+    )
 
 
 def _ranks(spectra: Mapping[str, Record]) -> str:
     return ", ".join(str(found["numerical_rank"]) for found in spectra.values())
-
-
-def _scarcity(title: str, rows: Sequence[Record]) -> Told:
-    labels = {row["task"]: [agent["label"] for agent in row["agents"]] for row in rows}
-    parts: list[Table | Drawing] = []
-    for task, names in labels.items():
-        mine = [row for row in rows if row["task"] == task]
-        mine.sort(key=lambda row: (row["training_agents"], list(METHODS).index(row["method"])))
-        head = [f"{_named(mine[0])}: N", "method", *names, "median", "steps", "seconds"]
-        body = [
-            [
-                str(row["training_agents"]),
-                METHODS[row["method"]],
-                *(_number(agent["rmse_mean"]) for agent in row["agents"]),
-                _number(row["median_over_agents"]),
-                f"{row['fit_of']['steps']:,}",
-                f"{row['fit_of']['seconds']:.0f}",
-            ]
-            for row in mine
-        ]
-        parts.append(_table(head, body))
-    if any(row["returns"] for row in rows):
-        parts.append(_returns(rows))
-    parts.append(Drawing("scarcity", "Error by the number of training agents"))
-    return Told(title, SCARCITY, tuple(parts), BUDGET.format(usual=_USUAL))
-
-
-def _returns(rows: Sequence[Record]) -> Table:
-    head = ["task", "N", "method", "returns of the test agents", "episodes of each"]
-    body = [
-        [
-            _named(row),
-            str(row["training_agents"]),
-            METHODS[row["method"]],
-            ", ".join(f"{agent['mean']:.1f}" for agent in row["returns"]),
-            str(row["returns"][0]["n"]),
-        ]
-        for row in rows
-        if row["returns"]
-    ]
-    return _table(head, body, "Returns of planning with these models")
 
 
 def _named(row: Record) -> str:
@@ -354,5 +307,4 @@ _SECTIONS: dict[str, Callable[[str, Sequence[Record]], Told]] = {
     "carts": _carts,
     "bands": _bands,
     "rank": _rank,
-    "scarcity": _scarcity,
 }

@@ -125,7 +125,7 @@ def find_study(records: list[Record], settings: Any, **identity: Any) -> Record 
     return same[-1] if same else None
 
 
-IDENTITY = ("task", "dataset", "agent", "method", "rank", "training_agents")
+IDENTITY = ("task", "dataset", "agent", "rank")
 """What tells records of a study apart, as far as a study has it."""
 
 

@@ -19,7 +19,6 @@ from twinfold.benchmark.studies.study_settings import (
     CartSettings,
     MapSettings,
     RankSettings,
-    ScarcitySettings,
     StudySettings,
     UnseenSettings,
 )
@@ -230,41 +229,6 @@ def _rank(settings: RankSettings, fits: Path, log: Log) -> Iterator[Job]:
             yield Job({"task": name, "dataset": policy, "rank": rank}, measure)
 
 
-def _scarcity(settings: ScarcitySettings, fits: Path, log: Log) -> Iterator[Job]:
-    from twinfold.baselines.cadm_settings import CaDMSettings
-    from twinfold.benchmark.studies.scarcity import run_scarcity, scarcity_fit
-    from twinfold.benchmark.studies.study_data import study_task
-
-    cadm = CaDMSettings.parse(settings.cadm).model_dump(mode="json")
-    for count in settings.counts:
-        for name, policy in settings.runs:
-            task = study_task(name)
-            for method in settings.methods:
-                plans = bool(settings.episodes) and method in settings.planned
-
-                def measure(
-                    task: Any = task,
-                    policy: str = policy,
-                    method: str = method,
-                    n: int = count,
-                    plans: bool = plans,
-                ) -> Record:
-                    model = scarcity_fit(task, policy, method, n, settings, fits, log)
-                    return run_scarcity(model, task, settings, plans=plans)
-
-                identity = {
-                    "task": name,
-                    "dataset": policy,
-                    "method": method,
-                    "training_agents": count,
-                }
-                if method == "cadm":  # its budget is no setting of the others
-                    identity["cadm"] = cadm
-                if plans:
-                    identity["episodes"] = settings.episodes
-                yield Job(identity, measure)
-
-
 def _whole(task: Any, policy: str, settings: StudySettings, fits: Path, log: Log) -> Any:
     """Return the simulators of a whole population, which several studies share."""
     from twinfold.benchmark.collect import collect, provenance
@@ -281,5 +245,4 @@ _JOBS: dict[str, Callable[[Any, Path, Log], Iterator[Job]]] = {
     "bands": _bands,
     "carts": _carts,
     "rank": _rank,
-    "scarcity": _scarcity,
 }

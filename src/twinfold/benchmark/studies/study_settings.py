@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -163,47 +163,12 @@ class RankSettings(StudySettings):
     kept: Count = 12
 
 
-class ScarcitySettings(StudySettings):
-    """Settings of the study of scarcity.
-
-    Attributes:
-        counts: numbers of training agents.
-        methods: that are fitted to them.
-        cadm: settings of CaDM that are not the defaults.
-        episodes: of planning per test agent; 0 leaves returns out.
-        planned: methods that plan.
-    """
-
-    axes: ClassVar[frozenset[str]] = frozenset(
-        {"title", "runs", "counts", "methods", "planned", "episodes", "cadm"}
-    )
-    counts: Annotated[tuple[Count, ...], Field(min_length=1, max_length=20)] = (
-        25,
-        50,
-        100,
-        250,
-        500,
-    )
-    methods: tuple[Literal["persim", "cadm", "pooled"], ...] = ("persim", "pooled", "cadm")
-    cadm: dict[str, Any] = {}
-    episodes: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
-    planned: tuple[Literal["persim", "cadm"], ...] = ("persim",)
-
-    @model_validator(mode="after")
-    def _enough_agents(self) -> Self:
-        if max(self.counts) > self.agents or min(self.counts) < 5:
-            raise ValueError(f"counts are 5 (the test agents) to {self.agents}")
-        CaDMSettings.parse(self.cadm)
-        return self
-
-
 STUDIES: dict[str, type[StudySettings]] = {
     "unseen": UnseenSettings,
     "map": MapSettings,
     "carts": CartSettings,
     "bands": BandSettings,
     "rank": RankSettings,
-    "scarcity": ScarcitySettings,
 }
 """Settings of each study, by its name."""
 

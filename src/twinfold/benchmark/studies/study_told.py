@@ -9,10 +9,10 @@ from twinfold.report.tables import Table
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a study.
+    """A figure in a file.
 
     Attributes:
-        name: of its file, ``study-NAME.png``.
+        name: of its file, ``NAME.png``.
         text: what it shows.
     """
 
@@ -22,7 +22,7 @@ class Drawing:
     @property
     def file(self) -> str:
         """The name of its file."""
-        return f"study-{self.name}.png"
+        return f"{self.name}.png"
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ def markdown(told: Told, figures: str | None) -> str:
     for part in told.parts:
         if isinstance(part, Table):
             parts += [f"{part.caption}:\n"] if part.caption else []
-            rows = (f"| {' | '.join(row)} |" for row in part.rows)
-            head = f"| {' | '.join(part.columns)} |\n|{'---|' * len(part.columns)}"
-            parts.append("\n".join([head, *rows]) + "\n")
+            parts.append(part.markdown() + "\n")
         elif figures is not None:
             parts.append(f"![{part.text}]({figures}{part.file})\n")
     return "\n".join([*parts, *([told.note.rstrip() + "\n"] if told.note else [])])
