@@ -72,7 +72,7 @@ def test_models_are_compared_from_starts_that_were_observed_where_these_are_many
         data = replace(whole, state=np.where(holes < share, np.nan, state))
         fold = folds_of(data)[1][0]
         assert fold.held.present is not None
-        known = fold.held.present[:, 0].all(axis=1)
+        known: Any = fold.held.present[:, 0].all(axis=1)
         assert (known.sum() >= SELECTION.known_starts) == many
         expected = np.flatnonzero(known) if many else np.arange(len(known))
         np.testing.assert_array_equal(fold.compared, expected)

@@ -2,7 +2,8 @@
 
 A missing value counts nowhere: not as a target, not in a sum, not in a mean. Where a model reads a
 state, something has to stand for it; here that is interpolated within the trajectory, and a fit
-replaces it by what is predicted from the rows before (``models.filling``).
+replaces it by what is predicted from the rows before (``models.filling``), or by nets
+(``models.net_filling``), which then learn from what later rows say as well.
 
 Axes: R rows, D state columns.
 """
