@@ -256,3 +256,32 @@ def test_wrapped_and_counted_angles_train_to_the_same_model(features: Any) -> No
     for model in models:
         assert model.band is not None
         assert np.all(model.band[:, 0] <= np.pi)
+
+
+# How long nets are trained beside a simple model that is better
+
+
+@pytest.mark.parametrize(
+    ("nets", "rows", "steps", "expected"),
+    [
+        (0.4, 500, 2500, False),  # noise, and seen often: being worse at all is hopeless
+        (0.4, 100_000, 2500, True),  # seen a few times
+        (0.19, 500, 2500, True),  # next to no noise: 20 times the steps may take off three quarters
+        (0.19, 500, 50_000, False),  # there is no longer training
+        (0.19, 100_000, 50_000, True),
+    ],
+)
+def test_nets_go_on_while_longer_training_may_still_help(
+    nets: float, rows: int, steps: int, expected: bool
+) -> None:
+    config = FitConfig(steps=50_000)
+
+    def trial(error: float, candidate: Candidate) -> Trial:
+        return Trial(candidate, config, [], [np.full(3, error)], np.zeros(1))
+
+    trials: Any = object.__new__(Trials)
+    trials.problem = SimpleNamespace(data=range(rows))
+    simple, idle = trial(nets / 1.2, Candidate("slopes")), trial(1.0, Candidate("no change"))
+    found = trial(nets, Candidate(None, steps=steps))
+    assert search_module._hopeful(trials, found, simple, idle) is expected
+    assert search_module._hopeful(trials, found, None, idle)

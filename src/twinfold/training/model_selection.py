@@ -166,7 +166,7 @@ def _nets_with_memory(
     firsts = []
     for other in longer:
         log(f"  nets that read the last {other.problem.history} rows:")
-        firsts.append(first_nets(other, None, log))
+        firsts.append(first_nets(other, None, idle, log))
     every = [as_used(other, best) for other, (best, *_) in zip(longer, firsts, strict=True)]
     place = int(np.argmin([best.mean for best in every]))
     first, other = every[place], longer[place]

@@ -39,45 +39,45 @@ def best_nets(
     """
     config = trials.problem.config
     lengths = lengths_of(config)
-    best, tried, compared = begun or first_nets(trials, simple, log)
+    best, tried, compared = begun or first_nets(trials, simple, idle, log)
     beside = best.candidate._replace(structure=NO_NETS, steps=0, shrinkage=0.0, unrolled=0)
     structure, shrinkages = best.candidate.structure, sorted(config.shrinkages)[: SELECTION.kept]
     if best.mean > SELECTION.low_noise * idle.mean:  # noisy: what is best at first stays so
         kept = sorted(tried[: len(config.shrinkages)], key=_typical)[: SELECTION.kept]
         shrinkages = sorted(trial.candidate.shrinkage for trial in kept)
-    going = len(lengths) > 1 and _hopeful(trials, best, simple)
+    going = len(lengths) > 1 and _hopeful(trials, best, simple, idle)
     if going:
         first = best
         best, more, _ = ladder(
-            trials, config, lengths[1:2], beside, simple, log, best, structure, shrinkages
+            trials, config, lengths[1:2], beside, simple, idle, log, best, structure, shrinkages
         )
         tried += more
         shrinkages = sorted(trial.candidate.shrinkage for trial in more[: SELECTION.kept])
         pays = best.typical <= SELECTION.pays * first.typical
-        going = len(lengths) > 2 and pays and _hopeful(trials, best, simple)
+        going = len(lengths) > 2 and pays and _hopeful(trials, best, simple, idle)
     if _far(trials, best, simple, idle):
         log("  far from what there is to predict: trying wide nets, trained on many steps")
         wide = followed(config, CONTACT)
-        other, more, also = ladder(trials, wide, lengths_of(wide), beside, None, log)
+        other, more, also = ladder(trials, wide, lengths_of(wide), beside, None, idle, log)
         tried, compared = tried + more, compared + also
         if other.typical < best.typical:
             return other, tried, compared
     if going:
         best, more, _ = ladder(
-            trials, config, lengths[2:], beside, simple, log, best, structure, shrinkages
+            trials, config, lengths[2:], beside, simple, idle, log, best, structure, shrinkages
         )
         tried += more
     if config.effort == "thorough" and best.mean < SELECTION.low_noise * idle.mean:
         for recipe in FINE:
             log(f"  next to no noise: trying few terms, solved for in closed form ({recipe.name})")
             fine = followed(config, recipe)
-            other, more, _ = ladder(trials, fine, lengths_of(fine), beside, None, log)
+            other, more, _ = ladder(trials, fine, lengths_of(fine), beside, None, idle, log)
             tried += more
             best = min(best, other, key=_typical)
     return best, tried, compared
 
 
-def first_nets(trials: Trials, simple: Trial | None, log: Log) -> Tried:
+def first_nets(trials: Trials, simple: Trial | None, idle: Trial, log: Log) -> Tried:
     """Return the best nets of the shortest training, all that were trained, structures compared.
 
     They stand alone, or beside the linear model that the settings name. Where times are uneven both
@@ -89,6 +89,7 @@ def first_nets(trials: Trials, simple: Trial | None, log: Log) -> Tried:
     Args:
         trials: the folds.
         simple: the best simple model, if any.
+        idle: the trial of predicting no change.
         log: receives one line per trial.
     """
     config = trials.problem.config
@@ -99,19 +100,26 @@ def first_nets(trials: Trials, simple: Trial | None, log: Log) -> Tried:
     for each in beside:
         if len(beside) > 1:
             log("  nets alone:" if each.linear is None else "  beside one linear model for all:")
-        found.append(ladder(trials, config, lengths_of(config)[:1], each, simple, log))
+        found.append(ladder(trials, config, lengths_of(config)[:1], each, simple, idle, log))
     alone = found[0][0].mean <= SELECTION.alone * found[-1][0].mean
     best, tried, compared = found.pop(0 if alone else -1)
     return best, tried + [trial for _, more, _ in found for trial in more], compared
 
 
-def _hopeful(trials: Trials, nets: Trial, simple: Trial | None) -> bool:
-    """Return whether nets may become better than the best simple model by longer training."""
+def _hopeful(trials: Trials, nets: Trial, simple: Trial | None, idle: Trial) -> bool:
+    """Return whether nets may become better than the best simple model by longer training.
+
+    With next to no noise there is nothing but the dynamics to learn by heart, however often the
+    data was seen: errors go on falling, at best as 1 / sqrt(steps).
+    """
     if simple is None:
         return True
-    seen = nets.candidate.steps * nets.config.batch_size
-    often = seen >= SELECTION.often * len(trials.problem.data)
-    return nets.mean <= (1.0 if often else SELECTION.hopeless) * simple.mean
+    config, steps = nets.config, nets.candidate.steps
+    often = steps * config.batch_size >= SELECTION.often * len(trials.problem.data)
+    hopeless = 1.0 if often else SELECTION.hopeless
+    if nets.mean <= SELECTION.low_noise * idle.mean:
+        hopeless = max(hopeless, (config.steps / steps) ** SELECTION.falls)
+    return nets.mean <= hopeless * simple.mean
 
 
 def lengths_of(config: FitConfig) -> list[int]:
@@ -142,6 +150,7 @@ def ladder(
     lengths: list[int],
     beside: Candidate,
     simple: Trial | None,
+    idle: Trial,
     log: Log,
     best: Trial | None = None,
     structure: Structure | None = None,
@@ -155,6 +164,7 @@ def ladder(
         lengths: of training, ascending.
         beside: the linear model that the nets add to, if any.
         simple: the best simple model, if training is to stop where nets are hopelessly behind it.
+        idle: the trial of predicting no change.
         log: receives one line per trial.
         best: what is there already.
         structure: of the nets; chosen if None.
@@ -185,7 +195,7 @@ def ladder(
         before, best = best, tried[0] if best is None else min(best, tried[0], key=_typical)
         if before is not None and best.typical > SELECTION.pays * before.typical:
             break
-        if not _hopeful(trials, best, simple):
+        if not _hopeful(trials, best, simple, idle):
             break
         shrinkages = sorted(trial.candidate.shrinkage for trial in tried[: SELECTION.kept])
     assert best is not None

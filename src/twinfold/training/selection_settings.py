@@ -44,6 +44,8 @@ class SelectionSettings:
         pays: share of the error that longer training must get below to be worth going on.
         hopeless: times a simple model's error beyond which nets are not trained any longer.
         often: times that nets have seen the data, from which on being worse at all is hopeless.
+        falls: power of the length of training that nets' errors may at best fall with where there
+            is next to no noise, however often they have seen the data.
         noise_sample: held-out transitions, at the most, that the noise is taken from.
         histories: rows that a model with memory may read.
         needed: share of the best error without a memory that simple models with one must get below
@@ -76,6 +78,7 @@ class SelectionSettings:
     pays: float = 0.99
     hopeless: float = 1.3
     often: int = 100
+    falls: float = 0.5
     noise_sample: int = 2**14
     histories: tuple[int, ...] = (2, 4, 8)
     needed: float = 0.7
