@@ -109,7 +109,7 @@ def _far_better_nets(dataset: PanelDataset, problem: TrainingContext) -> Trial |
 
     idle = trials.simple(Candidate("no change"))
     simple, _ = best_simple(trials, idle, quiet)
-    nets, *_ = first_nets(trials, simple, quiet)
+    nets, *_ = first_nets(trials, simple, idle, quiet)
     if simple is not None and nets.mean > REFILLING.worth * simple.mean:
         return None
     return nets
