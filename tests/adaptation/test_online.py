@@ -14,9 +14,9 @@ from hypothesis import given, settings, strategies as st
 from twinfold.adaptation.adapt import adapt
 from twinfold.adaptation.online import Tracker
 from twinfold.errors import UsageError
-from twinfold.models.filling import FILLING
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior, solve
+from twinfold.models.state_filter import FILTER
 
 Build = Callable[..., FittedModel]
 KINDS: list[dict[str, Any]] = [
@@ -194,7 +194,7 @@ def test_what_is_missing_counts_nowhere_and_what_is_predicted_stands_for_it(
     assert np.isfinite(tracker.factors).all()
     known = tracker.updated()
     assert known.sums.by_column
-    some = 1 / (1 + FILLING.handed_on)  # a step from what was predicted one step before
+    some = 1 / (1 + FILTER.handed_on)  # a step from what was predicted one step before
     np.testing.assert_allclose(known.sums.counts[-1], [1 + 2 * some, 2 * some, 1 + some])
     # The second column was not observed after the first step: its terms are those of two steps.
     alone = Tracker(model, "other")

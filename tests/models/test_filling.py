@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from twinfold.data import PanelDataset
 from twinfold.data.filled import interpolated
-from twinfold.models.filling import FILLING, Own, filled_in, filtered
+from twinfold.models.filling import Own, filled_in, filtered_linear
 from twinfold.models.linear import fit_linear
 from twinfold.models.linear_sums import linear_data, linear_features_of
 from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.own_linear import own_linear
+from twinfold.models.state_filter import FILTER
 
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x", "v"], "action": "u", "action_type": "continuous",
@@ -59,7 +60,7 @@ def test_a_panel_without_holes_is_given_back_as_it_is() -> None:
 def test_the_filter_is_that_of_a_plain_loop() -> None:
     panel, _ = springs(0.35, noise=0.05)
     own = own_models(panel)
-    norm, found = own.normalizer, filtered(panel, own).filled
+    norm, found = own.normalizer, filtered_linear(panel, own).filled
     sigma = np.square(own.noise * norm.target_scale / norm.state_scale)
     standard = norm.encode_state(panel.state)
 
@@ -92,7 +93,7 @@ def test_the_filter_is_that_of_a_plain_loop() -> None:
             np.testing.assert_allclose(found.trust[row], trust, rtol=1e-4, atol=1e-6)
             phi = linear_features_of(norm, m[None], panel.action[[row]], 0)[0]
             leverage = np.einsum("q,dqr,r->d", phi, own.open[n], phi)
-            P = P + np.diag(sigma * (FILLING.handed_on + leverage))
+            P = P + np.diag(sigma * (FILTER.handed_on + leverage))
             m = after
 
 
@@ -120,16 +121,57 @@ def test_without_noise_what_is_filled_in_is_the_truth_once_the_state_is_known() 
 def test_what_comes_later_does_not_matter_to_what_stands_for_a_value() -> None:
     panel, _ = springs(0.35, noise=0.05)
     own = own_models(panel)
-    usual = filtered(panel, own)
+    usual = filtered_linear(panel, own)
     late = np.tile(np.arange(T) >= 20, N)
     # Another order of later values: each agent's mean and variance, to begin with, stay.
     state = panel.state.copy()
     for n in range(N):
         rows = np.flatnonzero(late & (panel.agent == n))
         state[rows] = state[rows[::-1]]
-    other = filtered(replace(panel, state=state), own)
+    other = filtered_linear(replace(panel, state=state), own)
     np.testing.assert_allclose(other.filled.state[~late], usual.filled.state[~late], atol=1e-9)
-    assert np.abs(other.smoothed - usual.smoothed)[~late].max() > 1e-3  # but to the smoothed one
+    smooth = [part.filled.smoothed for part in (usual, other)]
+    assert smooth[0] is not None
+    assert smooth[1] is not None
+    assert np.abs(smooth[1].state - smooth[0].state)[~late].max() > 1e-3  # but to the smoothed one
+
+
+def test_what_nets_learn_from_has_nothing_of_rows_left_out() -> None:
+    panel, _ = springs(0.35, noise=0.05)
+    own, late = own_models(panel), np.tile(np.arange(T) > 20, N)
+    state = panel.state.copy()
+    for n in range(N):  # as above: other values of the same mean and variance
+        rows = np.flatnonzero(late & (panel.agent == n))
+        state[rows] = state[rows[::-1]]
+    early = np.flatnonzero(np.tile(np.arange(T - 1) < 20, N))
+    learned, differ = [], []
+    for each in (panel, replace(panel, state=state)):
+        filled = filtered_linear(each, own).filled
+        data = replace(each, filled=filled).transitions()
+        learned.append(data.to_learn_from(early).select(early))
+        differ.append(data.to_learn_from(np.arange(len(data))).select(early))
+        smoothed = np.abs(learned[-1].state - data.state[early]) > 1e-6
+        assert smoothed.mean() > 0.1  # of most rows what comes later is given, and has its say
+    for name in ("state", "next_state", "weight"):
+        one, two = (getattr(each, name) for each in learned)
+        np.testing.assert_allclose(one, two, atol=1e-9)
+    assert np.abs(differ[0].state - differ[1].state).max() > 1e-3
+
+
+def test_of_what_was_observed_nothing_is_changed_and_all_of_it_counts() -> None:
+    panel, _ = springs(0.35)
+    filled = filtered_linear(panel, own_models(panel)).filled
+    smoothed, known = filled.smoothed, ~np.isnan(panel.state)
+    assert smoothed is not None
+    np.testing.assert_array_equal(smoothed.state[known], panel.state[known])
+    inner = np.flatnonzero(panel.segment[1:] == panel.segment[:-1])
+    whole = inner[known[inner].all(axis=1)]
+    assert (smoothed.weight[whole][known[whole + 1]] == 1).all()
+    assert (smoothed.weight >= 0).all()
+    assert (smoothed.weight <= 1).all()
+    # The last row of a trajectory has none after it that would tell what was not observed.
+    last = inner[np.r_[np.diff(inner) > 1, True]]
+    np.testing.assert_allclose(smoothed.weight[last][~known[last + 1]], 0.0, atol=0.2)
 
 
 def test_a_column_measured_every_fourth_row_is_followed_between() -> None:

@@ -35,7 +35,7 @@ from twinfold.training.selection_settings import SELECTION
 from twinfold.uncertainty.conformal import reserve
 
 # Where members are trained; the package's `fit` is the function.
-NAMES = "twinfold.training.fit", "twinfold.training.trials"
+NAMES = "twinfold.training.train_on_all", "twinfold.training.trials"
 STAGES: list[Any] = [importlib.import_module(name) for name in NAMES]
 
 ROLES = {

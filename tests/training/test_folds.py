@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,18 @@ def test_a_quick_fit_cuts_the_ends_alone() -> None:
     _, folds = folds_of(panel(12, uneven=True), effort="quick")
     assert len(folds) == 1
     assert len(folds[0].held.agent) == 12
+
+
+def test_models_are_compared_from_starts_that_were_observed_where_these_are_many() -> None:
+    whole = panel(60, uneven=False)
+    state, holes = whole.state.copy(), np.random.default_rng(1).random(whole.state.shape)
+    for share, many in ((0.3, True), (0.95, False)):
+        data = replace(whole, state=np.where(holes < share, np.nan, state))
+        fold = folds_of(data)[1][0]
+        assert fold.held.present is not None
+        known: Any = fold.held.present[:, 0].all(axis=1)
+        assert (known.sum() >= SELECTION.known_starts) == many
+        expected = np.flatnonzero(known) if many else np.arange(len(known))
+        np.testing.assert_array_equal(fold.compared, expected)
+        assert len(fold.rmse(fold.held.next_state)) == len(expected)
+    np.testing.assert_array_equal(folds_of(whole)[1][0].compared, np.arange(60))

@@ -37,7 +37,8 @@ def rule(excess: Any, *, per_agent: int = 1, level: Any = 0.0) -> tuple[Structur
     agent = np.repeat(np.arange(len(logs[0]) // per_agent), per_agent)
     trials: Any = object.__new__(Trials)
     trials.problem = SimpleNamespace(action_size=1, discrete=False)
-    trials.folds = [SimpleNamespace(held=SimpleNamespace(agent=agent))]
+    held = SimpleNamespace(agent=agent)
+    trials.folds = [SimpleNamespace(held=held, compared=np.arange(len(agent)))]
     trials.nets = lambda candidates, config, what: [
         Trial(Candidate(None), config, [], [np.exp(row)], np.zeros(1)) for row in logs
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ ROLES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def trials(spread: float, noise: float, seed: int = 0) -> Trials:
-    """Linear agents whose levels and slopes differ by ``spread``."""
+def trials(spread: float, noise: float, seed: int = 0, counts: float | None = None) -> Trials:
+    """Linear agents whose levels and slopes differ by ``spread``; ``counts``: each transition."""
     rng, rows = np.random.default_rng(seed), []
     for n in range(24):
         keep, gain, level = 0.6 + 0.1 * spread * rng.normal(), *(spread * rng.normal(size=2) + 1)
@@ -34,6 +35,9 @@ def trials(spread: float, noise: float, seed: int = 0) -> Trials:
             x = keep * x + gain * a + level + noise * rng.normal()
     panel = PanelDataset.from_frame(pd.DataFrame(rows, columns=["id", "t", "x", "a"]), ROLES)
     problem = TrainingContext.of(panel, panel.transitions(), FitConfig(rank=0))
+    if counts is not None:
+        data = replace(problem.data, weight=np.full(problem.data.state.shape, counts))
+        problem = problem._replace(data=data)
     return Trials(problem, cut_folds(panel, problem))
 
 
@@ -87,3 +91,24 @@ def test_wider_menus_go_on_where_the_last_ended() -> None:
     assert all(np.all(np.greater_equal(ratio, ends)) and ratio != ends for ratio in more)
     assert wider(Ratio(3.0, 3.0, 3.0)) == []
     assert wider(Ratio(LINEAR.widest, LINEAR.widest, LINEAR.widest)) == []
+
+
+@pytest.mark.parametrize("counts", [None, 1.0, 0.05])
+def test_no_change_is_kept_where_what_was_observed_counts_for_next_to_nothing(counts: Any) -> None:
+    tried = trials(0.0, 1.0, counts=counts)
+    thin = counts is not None and counts < 1
+    assert (tried.problem.evidence < SELECTION.handful) == thin
+    idle, lines = tried.simple(Candidate("no change")), []
+    best, found = best_simple(tried, idle, lines.append)
+    assert best is not None
+    # A little better by what is held out, which is filled in by such models as well.
+    assert SELECTION.far_less < min(trial.mean for trial in found) / idle.mean < 1
+    assert (best is idle) == thin
+    assert any("too few to prefer any" in line for line in lines) == thin
+
+
+def test_far_less_error_is_believed_of_little_too() -> None:
+    tried = trials(0.0, 0.1, counts=0.05)
+    best, _ = best_simple(tried, tried.simple(Candidate("no change")), lambda _: None)
+    assert best is not None
+    assert best.candidate.linear != "no change"

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.adaptation_settings import ADAPTATION
+from twinfold.adaptation.fill_missing import fill_missing
 from twinfold.adaptation.input_checks import (
     check_columns,
     range_doubts,
@@ -34,9 +35,8 @@ from twinfold.data.panel import PanelDataset
 from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.behaviour_policy import Behaviour
-from twinfold.models.filling import filled_by
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear_sums import LinearData, linear_data
+from twinfold.models.linear_sums import linear_data
 from twinfold.models.posterior import (
     Evidence,
     Posterior,
@@ -131,28 +131,10 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     problems = reach_problems(model.normalizer, panel)
     if problems:
         raise InvalidDataError(problems)
-    panel = _filled(model, panel)
+    panel = fill_missing(model, panel)
     alone = not model.normalizer.acted_mean.size
     uneven = replace(panel, uneven=model.uneven)  # so its known inputs are
     return uneven.transitions(model.history, known_rows(model, panel), changes_alone=alone)
-
-
-def _filled(model: FittedModel, panel: PanelDataset) -> PanelDataset:
-    """Return the panel with what the model says in place of missing values.
-
-    Args:
-        model: a fitted model.
-        panel: its actions as the model counts its levels.
-    """
-    if panel.missing is None:
-        return panel
-    place = match_ids(model.agent_ids, list(panel.agent_ids))
-    own = LinearData.none(model.normalizer, panel.n_agents, model.n_levels).like(model.sums)
-    own = own.put(np.flatnonzero(place >= 0), model.sums.take(place[place >= 0]))
-    others = model.sums.take(np.setdiff1d(np.arange(len(model.agent_ids)), place))
-    noise = np.median(model.posterior.prior.noise, axis=0)
-    sums, known = own.join(others), known_rows(model, panel)
-    return filled_by(panel, model.normalizer, noise, sums, model.n_levels, known)
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:

@@ -118,6 +118,8 @@ def _trained_prior(
     scale = np.stack([robust_scale(error, target, weight) for error in residual])
     scale = np.where(np.isfinite(scale), scale, np.inf)
     noise = np.maximum(scale, 0.0 if held_out is None else held_out)
+    # As the linear model's noise is: where both are none, agents may differ as much as it says.
+    noise = np.maximum(noise, POSTERIOR.least_noise)
     n_fixed, variance = members.n_fixed, None
     if linear is not None:
         variance = linear.variance

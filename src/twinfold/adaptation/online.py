@@ -16,7 +16,6 @@ from twinfold.data.levels import coded_names
 from twinfold.data.memory import start_of, with_memory
 from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
-from twinfold.models.filling import FILLING
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import far_text, unreachable
@@ -24,6 +23,7 @@ from twinfold.models.posterior import Evidence, Posterior, features_of, solve, w
 from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
 from twinfold.models.recent import last_starts
+from twinfold.models.state_filter import FILTER
 from twinfold.utils.text import clipped, listed
 
 Floats = NDArray[np.float64]
@@ -153,8 +153,8 @@ class Tracker:
             start = with_memory(before, memory, told)
         weight = None
         if lacks.any() or not present.all():
-            doubt = 0.0 if present.all() else FILLING.handed_on * age.max()
-            weight = np.where(lacks, 0.0, max(1 / (1 + doubt), FILLING.unknown))[None]
+            doubt = 0.0 if present.all() else FILTER.handed_on * age.max()
+            weight = np.where(lacks, 0.0, max(1 / (1 + doubt), FILTER.unknown))[None]
             after = np.where(lacks, self._predicted(start, code), after)
         found = self._evidence(start, code, after, weight)
         one = Transitions(

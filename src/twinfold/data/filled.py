@@ -2,14 +2,15 @@
 
 A missing value counts nowhere: not as a target, not in a sum, not in a mean. Where a model reads a
 state, something has to stand for it; here that is interpolated within the trajectory, and a fit
-replaces it by what is predicted from the rows before (``models.filling``).
+replaces it by what is predicted from the rows before (``models.filling``), or by nets
+(``models.net_filling``), which then learn from what later rows say as well.
 
 Axes: R rows, D state columns.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,28 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
+class Smoothed(NamedTuple):
+    """What all rows of a trajectory, later ones as well, say of its states: to train nets on.
+
+    Attributes:
+        state: ``(R, D)``, raw units, no NaN.
+        next_state: ``(R, D)``, of the next row; of a trajectory's last row anything.
+        weight: ``(R, D)`` in [0, 1], how much the next row counts as what follows from this one:
+            less where this row is not sure, and as much of a value that was not observed as other
+            rows tell of it that the rows before do not.
+        ahead: ``(R,)``, of the rows that follow, how many may have a say.
+    """
+
+    state: Floats
+    next_state: Floats
+    weight: Floats
+    ahead: NDArray[np.int32]
+
+    def take(self, rows: NDArray[Any]) -> Smoothed:
+        """Those of some rows, by numbers or by a mask."""
+        return Smoothed(*(part[rows] for part in self))
+
+
 class Filled(NamedTuple):
     """The states of a panel with something in place of every missing value.
 
@@ -29,14 +52,17 @@ class Filled(NamedTuple):
         state: ``(R, D)``, raw units, no NaN.
         trust: ``(R, D)`` in (0, 1], how much the next row counts as what follows from this one, by
             column: less where what is filled in makes it uncertain.
+        smoothed: what later rows say as well; None if nets are to learn from ``state``.
     """
 
     state: Floats
     trust: Floats
+    smoothed: Smoothed | None = None
 
     def take(self, rows: NDArray[np.integer]) -> Filled:
         """Those of some rows."""
-        return Filled(self.state[rows], self.trust[rows])
+        smoothed = None if self.smoothed is None else self.smoothed.take(rows)
+        return Filled(self.state[rows], self.trust[rows], smoothed)
 
 
 def interpolated(panel: PanelDataset) -> Filled:

@@ -215,10 +215,10 @@ class PanelDataset:
         known = self.known_inputs() if known is None else known
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])
         starts = np.searchsorted(self.segment, np.arange(self.n_segments))
-        segment = self.segment[first]
+        segment, smoothed = self.segment[first], None
         memory, state, present, weight, missing = None, self.state, None, None, self.missing
         if missing is not None:
-            state, trust = self.filled or interpolated(self)
+            state, trust, smoothed = self.filled or interpolated(self)
             present = ~missing[first]
             weight = np.where(missing[first + 1], 0.0, trust[first])
         if history > 1:
@@ -241,6 +241,7 @@ class PanelDataset:
             known_after=None if known is None else known[first + 1],
             present=present,
             weight=weight,
+            smoothed=None if smoothed is None or history > 1 else smoothed.take(first),
         )
 
     def known_inputs(self) -> Floats | None:

@@ -6,12 +6,13 @@ as coded, and where times are uneven the length of the step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.filled import Smoothed
 from twinfold.data.memory import with_memory
 
 Floats = NDArray[np.float64]
@@ -66,6 +67,8 @@ class Transitions:
             in. None if all were, as ``weight``.
         weight: ``(K, D)`` in [0, 1], how much each column of ``next_state`` counts: nothing where
             it was not observed, less where what is filled in ``state`` makes it uncertain.
+        smoothed: the same transitions as nets are to learn from them, where later rows have a say
+            in what is filled in; None if they learn from what is above.
     """
 
     agent: Ints
@@ -79,6 +82,7 @@ class Transitions:
     known_after: Floats | None = None
     present: NDArray[np.bool_] | None = None
     weight: Floats | None = None
+    smoothed: Smoothed | None = None
 
     def __len__(self) -> int:
         """K, the number of transitions."""
@@ -105,6 +109,26 @@ class Transitions:
             self.segment[rows],
             self.step[rows],
             *(None if part is None else part[rows] for part in parts),
+            smoothed=None if self.smoothed is None else self.smoothed.take(rows),
+        )
+
+    def to_learn_from(self, rows: NDArray[np.integer]) -> Transitions:
+        """The transitions as nets that are trained on some ``rows`` of them are to learn from them.
+
+        What rows left out would say of others has no part in it: only what the rows before say.
+        """
+        if self.smoothed is None or self.weight is None:
+            return self
+        given = np.zeros(len(self), bool)
+        given[rows] = True
+        state, next_state, weight, ahead = self.smoothed
+        last = np.minimum(np.arange(len(self)) + ahead, len(self) - 1)
+        own = given[last][:, None]
+        return replace(
+            self,
+            state=np.where(own, state, self.state),
+            next_state=np.where(own, next_state, self.next_state),
+            weight=np.where(own, weight, self.weight),
         )
 
     @property

@@ -4,6 +4,8 @@
   ``linear_terms``: its linear part.
 - ``normalizer``, ``ranges``: units and ranges of the data.
 - ``posterior``, ``static_prior``: what is known of agents.
+- ``filling``, ``net_filling``: what stands for missing values, by linear models and by nets;
+  ``state_filter`` is what both go by.
 - ``fitted_model``: what a fit returns; ``rollout``: predictions of many agents at once.
 - ``behaviour_policy``: the policy that the data followed; ``true_dynamics``: a task as dynamics.
 """

@@ -71,6 +71,7 @@ class RunInfo(BaseModel):
         validation: errors on what the fit held out.
         settings: numbers that decided in the fit, by what they are for.
         training_loss: last loss of each member.
+        filled_by_nets: whether nets filled in what was missing in the data, not linear models.
         seconds: that the fit took.
         reserved_agents: that the band is calibrated on.
         reserved_fingerprint: of their data.
@@ -101,6 +102,7 @@ class RunInfo(BaseModel):
     validation: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     training_loss: tuple[Loss, ...] = ()
+    filled_by_nets: bool = False
     seconds: Number = 0.0
     reserved_agents: Count = 0
     reserved_fingerprint: str | None = None

@@ -6,6 +6,8 @@
   errors to expect.
 - ``ensemble``: the members; ``trainer`` runs groups of them, ``train_step`` is the hot path.
 - ``factor_regression``, ``head_refinement``: what is solved for in closed form.
+- ``train_on_all``: the members of a model that was chosen; ``refilling``: missing values filled in
+  by nets before anything is.
 - ``run_writer``: what is kept; ``run_directory`` reads it again.
 """
 

@@ -66,6 +66,12 @@ class TrainingContext(NamedTuple):
         """L of a discrete action, 0 for continuous ones."""
         return self.action_size if self.discrete else 0
 
+    @property
+    def evidence(self) -> float:
+        """Transitions, each by how much it counts, of the state column with most."""
+        weight = self.data.weight
+        return float(len(self.data)) if weight is None else float(weight.sum(axis=0).max(initial=0))
+
     @classmethod
     def of(
         cls,
@@ -153,7 +159,7 @@ def train_members(
     Returns:
         The members in the order of the jobs, and their last losses ``(J,)``.
     """
-    data, config = problem.data, problem.config
+    data, config = problem.data.to_learn_from(rows), problem.config
     codes = normalizer.encode_action(data.action)
     states = normalizer.carry(data.start)
     inputs = normalizer.inputs(states)

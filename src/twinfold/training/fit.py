@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -42,28 +42,21 @@ from twinfold.models.filling import filled_in
 from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.known_inputs import wander
 from twinfold.models.learned_goal import fit_goal
-from twinfold.models.linear import LinearFit
-from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import unit_problems
 from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
-from twinfold.training.ensemble import (
-    TrainingContext,
-    check_history,
-    fresh_member,
-    stacked,
-    train_members,
-)
+from twinfold.training.ensemble import TrainingContext, check_history
 from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.noise_regression import world_noise
+from twinfold.training.refilling import refilled
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
 from twinfold.training.selection_record import static_line
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.trainer import MemberJob, Progress
-from twinfold.training.trials import NO_NETS, Candidate
+from twinfold.training.train_on_all import Trained, train_on_all
+from twinfold.training.trainer import Progress
 from twinfold.uncertainty.conformal import calibrate, split_reserved
 from twinfold.utils.device import on_device
 from twinfold.utils.programs import drop_programs
@@ -186,24 +179,6 @@ def _identity(dataset: PanelDataset) -> str:
     return digest.hexdigest()
 
 
-class _Trained(NamedTuple):
-    """Members and linear model that all transitions gave.
-
-    Attributes:
-        normalizer: of all transitions.
-        sums: of all transitions, for linear models.
-        linear: the linear model that the nets add to; None for nets alone.
-        members: a stack, as training left them.
-        losses: ``(M,)``, the last ones of training.
-    """
-
-    normalizer: Normalizer
-    sums: LinearData
-    linear: LinearFit | None
-    members: FactorModel
-    losses: NDArray[np.floating]
-
-
 def _fit(
     dataset: PanelDataset, problem: TrainingContext, provenance: dict[str, Any], log: Log
 ) -> FittedModel:
@@ -221,10 +196,17 @@ def _fit(
         f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_kind}; "
         f"{counted(problem.config.members, 'member')}"
     )
+    dataset, by_nets = refilled(dataset, problem, log)
+    problem = problem._replace(data=dataset.transitions()) if by_nets else problem
     choice = select_model(dataset, problem, log)
     history = choice.candidate.history
     problem = problem._replace(config=choice.config).with_history(dataset, history)
-    trained = _train(problem, choice.candidate, log)
+    if choice.candidate.structure.rank:
+        log(
+            f"training {counted(problem.config.members, 'member')} for {choice.candidate.steps} "
+            f"steps on all {len(problem.data)} transitions"
+        )
+    trained = train_on_all(problem, choice.candidate)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
         log(static_line(dataset, posterior.static))
@@ -253,36 +235,12 @@ def _fit(
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
-        info=info.changed(seconds=round(time.perf_counter() - begun, 2)),
+        info=info.changed(filled_by_nets=by_nets, seconds=round(time.perf_counter() - begun, 2)),
     )
-
-
-def _train(problem: TrainingContext, candidate: Candidate, log: Log) -> _Trained:
-    """Train the ensemble on everything, beside the linear model of all data."""
-    config, rows = problem.config, np.arange(len(problem.data), dtype=np.int32)
-    normalizer = problem.normalizer(rows)
-    levels = problem.n_levels
-    sums = linear_data(normalizer, problem.data, problem.n_agents, levels)
-    linear = candidate.fit_linear(sums)
-    if not candidate.structure.rank:  # all members would be the same
-        member = fresh_member(problem, normalizer, 0, NO_NETS, linear)
-        return _Trained(normalizer, sums, linear, stacked([member]), np.zeros(0))
-    log(
-        f"training {counted(config.members, 'member')} for {candidate.steps} steps on all "
-        f"{len(rows)} transitions"
-    )
-    structure, steps = candidate.structure, candidate.steps
-    shrinkage, unrolled = candidate.shrinkage, candidate.unrolled
-    jobs = [
-        MemberJob(f"member-{m}", m, steps, shrinkage, structure, unrolled)
-        for m in range(config.members)
-    ]
-    members, losses = train_members(problem, rows, normalizer, jobs, "training", linear)
-    return _Trained(normalizer, sums, linear, stacked(members), losses)
 
 
 def _posterior(
-    dataset: PanelDataset, problem: TrainingContext, trained: _Trained, noise: Any
+    dataset: PanelDataset, problem: TrainingContext, trained: Trained, noise: Any
 ) -> Posterior:
     """Return what the data says of the agents' factors, given the nets."""
     static = None if dataset.static is None else dataset.static[: dataset.n_agents]
@@ -303,7 +261,7 @@ def _solved(members: FactorModel, posterior: Posterior) -> FactorModel:
     return eqx.tree_at(lambda m: m.agents, members, factors)
 
 
-def _noise_sd(trained: _Trained, posterior: Posterior) -> NDArray[np.float64]:
+def _noise_sd(trained: Trained, posterior: Posterior) -> NDArray[np.float64]:
     """Return the noise that held-out predictions have, ``(D,)``, raw units."""
     return np.median(posterior.prior.noise, axis=0) * trained.normalizer.target_scale
 
@@ -341,7 +299,7 @@ def _run_info(
     dataset: PanelDataset,
     problem: TrainingContext,
     choice: Choice,
-    trained: _Trained,
+    trained: Trained,
     posterior: Posterior,
     behaviour: Behaviour | None,
     provenance: dict[str, Any],

@@ -43,8 +43,24 @@ class Fold(NamedTuple):
                 error[..., d] = wrap(error[..., d])
         return error
 
+    @property
+    def compared(self) -> NDArray[np.intp]:
+        """Numbers of the windows that models are compared by.
+
+        Those of which the start was observed, where these are many: what is wrong where one begins
+        is wrong for all models, and hides by how much they differ.
+        """
+        every = np.arange(len(self.held.agent))
+        if self.held.present is None:
+            return every
+        known = np.flatnonzero(self.held.present[:, 0].all(axis=1))
+        return known if len(known) >= SELECTION.known_starts else every
+
     def rmse(self, paths: Floats) -> Floats:
-        """Return the RMSE of each window ``(S,)`` over steps, in standard deviations."""
+        """Return the RMSE of each window compared over steps, in standard deviations."""
+        return self._rmse(paths)[self.compared]
+
+    def _rmse(self, paths: Floats) -> Floats:
         mask, counted = self.held.mask, self.held.counted
         error = self.difference(paths) / self.normalizer.state_scale
         if self.held.weight is not None:  # of what was observed

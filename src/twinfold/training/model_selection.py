@@ -118,7 +118,7 @@ def _with_memory(
         log: receives one line per thing worth knowing.
     """
     problem = trials.problem
-    alike = len(problem.data) >= SELECTION.handful and problem.config.linear == "auto"
+    alike = problem.evidence >= SELECTION.handful and problem.config.linear == "auto"
     # That no change is far worse says nothing of what is left where steps may be long.
     explained = not problem.uneven and chosen.mean <= SELECTION.low_noise * idle.mean
     if not alike or explained:
@@ -210,7 +210,7 @@ def _best(trials: Trials, idle: Trial, log: Log) -> Tried:
     problem = trials.problem
     simple, tried = best_simple(trials, idle, log)
     # Next to nothing can be learned from a handful, and of what is known exactly already.
-    enough = simple is None or len(problem.data) >= SELECTION.handful
+    enough = simple is None or problem.evidence >= SELECTION.handful
     exact = simple is not None and simple.mean <= SELECTION.best
     if options_of(problem)[0].rank and enough and not exact:
         nets, trained, compared = best_nets(trials, simple, idle, log)

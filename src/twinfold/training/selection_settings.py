@@ -10,7 +10,9 @@ class SelectionSettings:
     """Numbers that decide which models are tried on held-out data, and which one is chosen.
 
     Attributes:
-        handful: transitions below which no nets are tried beside simple models.
+        handful: transitions below which no nets are tried beside simple models, each by how much
+            it counts; and where values are missing, no change is kept unless another simple model
+            has less than ``far_less`` of its error.
         few: transitions up to which every agent is cut, at several places in time.
         many: transitions above which trials do without the posterior, and wide nets are worth their
             time.
@@ -20,6 +22,8 @@ class SelectionSettings:
         worst: held-out error, in standard deviations, beyond which worse is not worse.
         best: held-out error, likewise, below which better is not better.
         fewest_agents: agents below which windows are compared, not the agents' means.
+        known_starts: windows of a fold that begin where the whole state was observed, from which on
+            these alone are compared.
         caution: standard errors that a richer simple model, or nets, must be better by.
         sharpness: power of the error that weights in an average of simple models fall with.
         hedge: times the best simple model's error that their average may have.
@@ -57,6 +61,7 @@ class SelectionSettings:
     worst: float = 10.0
     best: float = 1e-6
     fewest_agents: int = 5
+    known_starts: int = 30
     caution: float = 0.5
     sharpness: int = 6
     hedge: float = 1.1

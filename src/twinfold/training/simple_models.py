@@ -45,6 +45,13 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
             tried.append(_best_of_kind(trials, kind, coarse, memory, tried))
         log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
     best = tried[simplest(trials, tried)]
+    evidence = trials.problem.evidence
+    if wanted == "auto" and trials.problem.data.weight is not None:
+        # What was filled in bears out the model that it was filled in by, held out or not.
+        thin = evidence < SELECTION.handful
+        if thin and best.mean > SELECTION.far_less * idle.mean:
+            log(f"  what was observed counts for {evidence:.0f} transitions: too few to prefer any")
+            return idle, tried
     if wanted != "average" and (wanted != "auto" or best is idle):
         return best, tried
     average = trials.simple(_average(trials, tried))

@@ -86,7 +86,7 @@ class Trial(NamedTuple):
         candidate: what was tried.
         config: settings of the nets' training.
         paths: of every fold, ``(S, H, D)``, raw units.
-        errors: of every fold, RMSE of each window over steps and columns ``(S,)``, in standard
+        errors: of every fold, RMSE of each window compared over steps and columns, in standard
             deviations of the state.
         noise: ``(D,)``, robust scale of the held-out errors of one step, in standard deviations of
             the target.
@@ -274,7 +274,7 @@ class Trials:
 
     def by_agent(self, trial: Trial, *, log: bool = False) -> Floats:
         """Return mean errors of the agents ``(n,)``; of few agents those of the windows."""
-        agent = np.concatenate([fold.held.agent for fold in self.folds])
+        agent = np.concatenate([fold.held.agent[fold.compared] for fold in self.folds])
         errors = np.concatenate(trial.errors)
         errors = np.log(errors) if log else errors
         _, index, counts = np.unique(agent, return_inverse=True, return_counts=True)
