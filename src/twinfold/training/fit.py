@@ -222,8 +222,8 @@ def _fit(
         f"{counted(problem.config.members, 'member')}"
     )
     choice = select_model(dataset, problem, log)
-    history = choice.candidate.history
-    problem = problem._replace(config=choice.config).with_history(dataset, history)
+    memory = choice.candidate.history, choice.candidate.changes_alone
+    problem = problem._replace(config=choice.config).with_history(dataset, *memory)
     trained = _train(problem, choice.candidate, log)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
