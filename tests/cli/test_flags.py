@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from twinfold.cli.flags import all_or_none, check_outputs, named_agents, names, numbers, whole
+from twinfold.cli.flags import (
+    all_or_none,
+    check_outputs,
+    named_agents,
+    names,
+    numbers,
+    state_rows,
+    whole,
+)
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_directory import load_run
@@ -200,3 +208,19 @@ def test_a_picture_is_not_drawn_where_the_table_cannot_be(
     assert (done.code, done.out) == (2, "")
     assert re.fullmatch(r"error: --out .*a\.xlsx has suffix '\.xlsx'; valid: .*\n", done.err)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_before_a_state_may_have_actions() -> None:
+    def rows(text: str) -> list[list[float]]:
+        return state_rows(text, ["x", "v"], ["push"])
+
+    assert rows("1,2") == [[1.0, 2.0]]
+    assert rows("1,2;3,4") == [[1.0, 2.0], [3.0, 4.0]]
+    assert rows("1,2,.5;3,4,1;5,6") == [[1.0, 2.0, 0.5], [3.0, 4.0, 1.0], [5.0, 6.0]]
+    with pytest.raises(
+        UsageError, match=r"needs 3 numbers separated by commas .x, v, push., not 2"
+    ):
+        rows("1,2,3;3,4;5,6")
+    for text in ("1,2;3,4,5;6,7", "1,2,3;4,5,6", "1,2,3", "1"):
+        with pytest.raises(UsageError, match=r"needs 2 numbers separated by commas .x, v., not"):
+            rows(text)

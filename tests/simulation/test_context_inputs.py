@@ -60,7 +60,8 @@ def aligned(table: pd.DataFrame, align: str) -> pd.DataFrame:
 
 @pytest.fixture(scope="module", params=["next", "same-row"])
 def model(request: Any) -> FittedModel:
-    table = aligned(TABLE[TABLE["t"] < N_ROWS], request.param)
+    past: Any = TABLE[TABLE["t"] < N_ROWS]
+    table = aligned(past, request.param)
     return fit(
         PanelDataset.from_frame(table, {**ROLES, "align": request.param}), SETTINGS, reserve=0
     )
@@ -98,18 +99,18 @@ def test_whatever_acts_is_remembered(model: FittedModel, column: str) -> None:
 def test_a_scenario_tells_the_context_too(model: FittedModel) -> None:
     table = asked(model, N_ROWS - CONTEXT)
     told = answer(model, table, quiet)["x"].to_numpy()
-    names = ["id", "t", "sky", "w"]
-    found = answer(model, table.drop(columns=["sky", "w"]), quiet, scenario=table[names])
+    scenario: Any = table[["id", "t", "sky", "w"]]
+    found = answer(model, table.drop(columns=["sky", "w"]), quiet, scenario=scenario)
     np.testing.assert_allclose(found["x"], told, rtol=1e-6)
 
 
 def test_a_way_in_two_parts_is_the_way_as_a_whole(model: FittedModel) -> None:
-    rows = TABLE[(TABLE["id"] == 2) & (TABLE["t"] >= N_ROWS - CONTEXT)]
+    rows: Any = TABLE[(TABLE["id"] == 2) & (TABLE["t"] >= N_ROWS - CONTEXT)]
     past, ahead = rows[rows["t"] < N_ROWS], rows[rows["t"] >= N_ROWS - 1].iloc[:AHEAD]
     columns = ["x", "mode", "u", "sky", "w"]
     simulator = Simulator(model, 2)
 
-    def way(state: float, before: pd.DataFrame, ahead: pd.DataFrame) -> Any:
+    def way(state: float, before: Any, ahead: Any) -> Any:
         acts, known = ahead[["mode", "u"]], ahead[["sky", "w"]]
         told: dict[str, Any] = {"before": before[columns], "exogenous": known}
         return simulator.rollout([state], acts, quiet, **told).centre[:, 0]

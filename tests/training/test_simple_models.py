@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.models.linear import LINEAR, Ratio, ratios, wide_ratios, wider
 from twinfold.training.ensemble import TrainingContext
+from twinfold.training.fit import fit
 from twinfold.training.folds import cut_folds
+from twinfold.training.run_directory import load_run
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.simple_models import best_simple, simplest
 from twinfold.training.trials import Candidate, Trials
@@ -112,3 +115,27 @@ def test_far_less_error_is_believed_of_little_too() -> None:
     best, _ = best_simple(tried, tried.simple(Candidate("no change")), lambda _: None)
     assert best is not None
     assert best.candidate.linear != "no change"
+
+
+@pytest.mark.parametrize("acts", [True, False])
+def test_what_acted_is_remembered_where_it_tells_something(acts: bool, tmp_path: Path) -> None:
+    """Of an oscillation that a push reaches a row late, or never does."""
+    rng, rows = np.random.default_rng(0), []
+    for agent in range(12):
+        push, x = rng.normal(size=26), np.zeros(26)
+        x[:2] = rng.normal(size=2)
+        for t in range(1, 25):
+            x[t + 1] = 1.6 * x[t] - 0.8 * x[t - 1] + acts * 0.5 * push[t - 1] + 0.05 * rng.normal()
+        rows.append(pd.DataFrame({"id": agent, "t": range(26), "x": x, "push": push}))
+    roles = {"agent": "id", "time": "t", "state": "x", "action": "push"}
+    panel = PanelDataset.from_frame(pd.concat(rows), {**roles, "action_type": "continuous"})
+    settings = FitConfig(history="auto", rank=0, behaviour_steps=0)
+    said: list[str] = []
+    model = fit(panel, settings, reserve=0, log=said.append, out=tmp_path / "run")
+    assert model.history > 1
+    assert len(model.normalizer.acted_mean) == acts
+    assert any("rows (how the state changed alone)" in line for line in said) != acts
+    loaded = load_run(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.normalizer.acted_mean, model.normalizer.acted_mean)
+    trials = model.info.validation["trials"]
+    assert any(trial.get("changes_alone", False) for trial in trials) != acts

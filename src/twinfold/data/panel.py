@@ -210,7 +210,7 @@ class PanelDataset:
         Args:
             history: rows that a model reads, the present one included: with more there is a memory.
             known: ``(R, E)``, known inputs as a model reads them; the panel's own if None.
-            changes_alone: whether the memory is that of runs of before it held what acted.
+            changes_alone: whether the memory holds how the state changed, and not what acted.
         """
         known = self.known_inputs() if known is None else known
         first = np.flatnonzero(self.segment[1:] == self.segment[:-1])

@@ -167,6 +167,7 @@ def hold_out(
     max_windows: int = 400,
     few_agents: int = 5,
     history: int = 1,
+    changes_alone: bool = False,
     among: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.bool_], Windows]:
     """Keep the last part of some agents' data from training.
@@ -191,6 +192,7 @@ def hold_out(
         max_windows: most windows returned.
         few_agents: fewest agents to choose, if there are as many.
         history: rows that a model reads; the windows have its memory.
+        changes_alone: as ``PanelDataset.transitions``.
         among: numbers of the agents that the share is one of; None for all.
 
     Returns:
@@ -205,7 +207,7 @@ def hold_out(
     if min(min_prefix, min_suffix, longest, max_windows) < 1:
         raise UsageError("min_prefix, min_suffix, longest and max_windows must be at least 1")
     rng = np.random.default_rng(seed)
-    data = dataset.transitions(history)
+    data = dataset.transitions(history, changes_alone=changes_alone)
     whole = np.bincount(data.agent, minlength=dataset.n_agents)
     counts = np.ceil(origin * whole).astype(np.int64)
     able = counts if among is None else np.where(np.isin(np.arange(len(whole)), among), counts, 0)

@@ -110,7 +110,7 @@ class Part(NamedTuple):
         weight: share of the average; all of them sum to 1.
         kind: of the model.
         ratio: how much agents differ in it.
-        memory: whether it reads the changes before the state.
+        memory: whether it reads the steps before the state.
     """
 
     weight: float
@@ -120,7 +120,7 @@ class Part(NamedTuple):
 
 
 WITH_MEMORY: tuple[Kind, ...] = ("pooled", "levels", "slopes")
-"""The kinds that may read the changes before the state as well."""
+"""The kinds that may read the steps before the state as well."""
 
 
 def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio]:
@@ -129,7 +129,7 @@ def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio
     Args:
         kind: of the linear model.
         coarse: whether a few will do, as where there is much data.
-        memory: whether the model reads the changes before the state: what agents make of these
+        memory: whether the model reads the steps before the state: what agents make of these
             then differs as much as what they make of the state.
     """
     own = LINEAR.own[1::2] if coarse else LINEAR.own
@@ -149,7 +149,7 @@ def wide_ratios(kind: Kind, memory: bool = False) -> list[Ratio]:
 
     Args:
         kind: of the linear model.
-        memory: whether the model reads the changes before the state.
+        memory: whether the model reads the steps before the state.
     """
     own = LINEAR.wide
     if kind in ("own drift", "levels"):
@@ -296,7 +296,7 @@ def fit_linear(
         kind: of the model.
         ratio: how much agents differ, by ``ratios(kind)``.
         ridge: strength, by ``best_ridge``; found if None.
-        memory: whether it reads the changes before the state, if the data has any.
+        memory: whether it reads the steps before the state, if the data has any.
     """
     _, q, n_state = data.moment.shape
     if kind == "no change":

@@ -101,7 +101,7 @@ def predict(
     Args:
         model: the fitted model.
         agent: ``(Q,)`` indices.
-        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
+        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the steps before.
         codes: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
         known: ``(Q, H)``, known inputs; None for a model without any.
     """
@@ -158,7 +158,7 @@ def predict_queries(
     Args:
         model: the fitted model.
         agent: ``(Q,)`` indices.
-        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
+        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the steps before.
         codes: ``(K,)`` level indices or ``(K, A)`` raw units.
         offset: ``(Q,)``, where each question's actions begin in ``codes``.
         length: ``(Q,)``, how many they are.

@@ -57,7 +57,7 @@ class Queries:
         offset: ``(Q,)`` place of the first action of each query.
         length: ``(Q,)`` number of actions, at least 1.
         agent: ``(Q,)`` index of the agent in the model.
-        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the changes before.
+        start: ``(Q, D)`` raw units, or ``(Q, W)`` with the steps before.
         codes: ``(K,)`` level indices or ``(K, A)`` raw units.
         times: of all rows.
         next_row: ``(K,)`` the table's row that follows within the query, or -1.

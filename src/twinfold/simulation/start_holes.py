@@ -1,6 +1,6 @@
 """Questions whose first state lacks some values: what stands for them, and what is said of it.
 
-Axes: Q questions, D state columns, W = D and the changes before.
+Axes: Q questions, D state columns, W = D and the steps before.
 """
 
 from __future__ import annotations

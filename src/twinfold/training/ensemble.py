@@ -96,9 +96,25 @@ class TrainingContext(NamedTuple):
             uneven=dataset.uneven,
         )
 
-    def with_history(self, dataset: PanelDataset, history: int) -> TrainingContext:
-        """Return the same problem for a model that reads so many rows of the panel."""
-        return self if history == self.history else self._replace(data=dataset.transitions(history))
+    @property
+    def changes_alone(self) -> bool:
+        """Whether nothing is remembered but how the state changed."""
+        memory = self.data.memory
+        return memory is not None and memory.shape[2] == self.data.state.shape[1]
+
+    def with_history(
+        self, dataset: PanelDataset, history: int, changes_alone: bool = False
+    ) -> TrainingContext:
+        """Return the same problem for a model that reads so many rows of the panel.
+
+        Args:
+            dataset: the panel.
+            history: rows.
+            changes_alone: whether of those before it reads how the state changed, and nothing else.
+        """
+        if history == self.history and changes_alone == self.changes_alone:
+            return self
+        return self._replace(data=dataset.transitions(history, changes_alone=changes_alone))
 
     def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
         """Return the length of the second phase of training, 0 if no trajectory is long enough."""

@@ -199,8 +199,8 @@ def _fit(
     dataset, by_nets = refilled(dataset, problem, log)
     problem = problem._replace(data=dataset.transitions()) if by_nets else problem
     choice = select_model(dataset, problem, log)
-    history = choice.candidate.history
-    problem = problem._replace(config=choice.config).with_history(dataset, history)
+    memory = choice.candidate.history, choice.candidate.changes_alone
+    problem = problem._replace(config=choice.config).with_history(dataset, *memory)
     if choice.candidate.structure.rank:
         log(
             f"training {counted(problem.config.members, 'member')} for {choice.candidate.steps} "

@@ -103,6 +103,7 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
             min_suffix=least,
             seed=config.seed,
             history=problem.history,
+            changes_alone=problem.changes_alone,
             **cut,
         )
         rows = np.flatnonzero(mask).astype(np.int32)

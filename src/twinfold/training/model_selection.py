@@ -41,7 +41,7 @@ from twinfold.training.selection_record import (
     validation_record,
 )
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.simple_models import best_simple, simplest, with_memory
+from twinfold.training.simple_models import best_simple, simplest, what_to_remember, with_memory
 from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, as_used
 
 Log = Callable[[str], None]
@@ -125,9 +125,9 @@ def _with_memory(
         return chosen, []
     # No transition has more rows before it than these.
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
-    problems = [problem.with_history(dataset, history) for history in fitting]
-    longer = [Trials(each, cut_folds(dataset, each)) for each in problems]
-    found = with_memory(trials, longer, tried[: len(KINDS)], log)
+    pairs = [_memories(dataset, problem, history) for history in fitting]
+    longer, linear = what_to_remember(pairs, log)
+    found = with_memory(trials, longer, linear, tried[: len(KINDS)], log)
     if found is None:
         return _nets_with_memory(trials, longer, idle, chosen, log)
     other, simple = found
@@ -144,6 +144,13 @@ def _with_memory(
         return simple, [simple]
     nets, more, _ = best_nets(other, simple, idle, log)
     return _either(trials, simple, nets, log), [simple, *more]
+
+
+def _memories(dataset: PanelDataset, problem: TrainingContext, history: int) -> list[Trials]:
+    """Return trials with a memory of changes alone, and with one of what acted, if anything did."""
+    problems = [problem.with_history(dataset, history, alone) for alone in (True, False)]
+    problems = problems[: 1 if problems[1].changes_alone else 2]
+    return [Trials(each, cut_folds(dataset, each)) for each in problems]
 
 
 def _nets_with_memory(

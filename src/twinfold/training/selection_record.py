@@ -61,6 +61,7 @@ def described(candidate: Candidate) -> str:
     linear, structure, steps, shrinkage, *_ = candidate
     words = "" if linear is None else WORDS[linear]
     memory = f", of the last {candidate.history} rows" if candidate.history > 1 else ""
+    memory += " (how the state changed alone)" if candidate.changes_alone else ""
     if candidate.parts:
         parts = sorted(candidate.parts, reverse=True)
         shares = "; ".join(f"{WORDS[part.kind]} {100 * part.weight:.0f} %" for part in parts)
@@ -108,7 +109,7 @@ def validation_record(
 
 def _trial_row(trial: Trial) -> dict[str, Any]:
     """Return a trial as it is recorded."""
-    linear, structure, steps, shrinkage, _, ratio, parts, history = trial.candidate
+    linear, structure, steps, shrinkage, _, ratio, parts, history, alone = trial.candidate
     return {
         "linear": linear,
         "own_to_noise": list(ratio),
@@ -118,6 +119,7 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         "steps": steps,
         "shrinkage": shrinkage,
         "history": history,
+        **({"changes_alone": True} if alone else {}),
         "geometric_mean": float(f"{trial.typical:.6g}"),
         "mean": float(f"{trial.mean:.6g}"),
     }

@@ -62,8 +62,42 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     return average if hedged else best, [*tried, average]
 
 
+def what_to_remember(
+    pairs: Sequence[Sequence[Trials]], log: Log
+) -> tuple[list[Trials], list[list[Trial]]]:
+    """Return of every number of rows the trials with the better memory, and the best of each kind.
+
+    Linear models say whether it is worth remembering what acted, beside how the state changed.
+
+    Args:
+        pairs: of models that read more rows than the present one, fewer of them first: with changes
+            alone, then with what acted as well.
+        log: receives one line per thing worth knowing.
+    """
+    chosen, found = [], []
+    for pair in pairs:
+        coarse = len(pair[0].problem.data) > SELECTION.few
+        kinds = [
+            [_best_of_kind(each, kind, coarse, memory=True) for kind in WITH_MEMORY]
+            for each in pair
+        ]
+        bests = [min(best, key=lambda trial: trial.mean) for best in kinds]
+        place = simplest(pair[0], bests)
+        chosen.append(pair[place])
+        found.append(kinds[place])
+        words = [f"{best.mean:.4g}" for best in bests]
+        told = f"{words[0]}, with what acted in them {words[1]}" if len(pair) > 1 else words[0]
+        rows = pair[0].problem.history
+        log(f"  linear models that read the last {rows} rows: held-out error {told}")
+    return chosen, found
+
+
 def with_memory(
-    trials: Trials, longer: Sequence[Trials], simple: list[Trial], log: Log
+    trials: Trials,
+    longer: Sequence[Trials],
+    found: Sequence[list[Trial]],
+    simple: list[Trial],
+    log: Log,
 ) -> tuple[Trials, Trial] | None:
     """Return the best simple model that reads more rows than the present one, with its trials.
 
@@ -72,19 +106,13 @@ def with_memory(
     Args:
         trials: of models without a memory.
         longer: of models that read more rows, fewer of them first.
+        found: the best of every kind of these.
         simple: the best of every kind without a memory.
         log: receives one line per thing worth knowing.
 
     Returns:
         None if all models with a memory are far worse than the best without one.
     """
-    coarse = len(trials.problem.data) > SELECTION.few
-    found: list[list[Trial]] = []
-    for other in longer:
-        best = [_best_of_kind(other, kind, coarse, memory=True) for kind in WITH_MEMORY]
-        found.append(best)
-        rows, error = other.problem.history, min(trial.mean for trial in best)
-        log(f"  linear models that read the last {rows} rows: held-out error {error:.4g}")
     if not found:
         return None
     bests = [min(best, key=lambda trial: trial.mean) for best in found]

@@ -59,6 +59,7 @@ class Candidate(NamedTuple):
         ratio: how much agents' linear models differ.
         parts: of an average of linear models.
         history: rows that the model reads.
+        changes_alone: whether of those before it reads how the state changed, and nothing else.
     """
 
     linear: Kind | None
@@ -69,6 +70,7 @@ class Candidate(NamedTuple):
     ratio: Ratio = ALIKE
     parts: tuple[Part, ...] = ()
     history: int = 1
+    changes_alone: bool = False
 
     def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
         """Return the linear model of some data; None for nets alone."""
@@ -139,7 +141,7 @@ class Trials:
     def simple(self, candidate: Candidate) -> Trial:
         """Try a linear model by itself."""
         problem = self.problem
-        candidate = candidate._replace(history=problem.history)
+        candidate = _remembering(candidate, problem)
         n_levels = problem.n_levels
         paths, errors, noises, fits = [], [], [], []
         for f, fold in enumerate(self.folds):
@@ -178,7 +180,7 @@ class Trials:
             what: name of this stage, for the progress.
         """
         problem, count = self.problem._replace(config=config), config.validation_members
-        candidates = [c._replace(history=problem.history) for c in candidates]
+        candidates = [_remembering(candidate, problem) for candidate in candidates]
         stacks: list[list[FactorModel]] = [[] for _ in candidates]
         folds = [
             fold._replace(normalizer=problem.normalizer(fold.rows))
@@ -281,6 +283,11 @@ class Trials:
         if len(counts) < SELECTION.fewest_agents:
             return errors
         return np.bincount(index, errors) / counts
+
+
+def _remembering(candidate: Candidate, problem: TrainingContext) -> Candidate:
+    """Return a candidate with the memory of a problem."""
+    return candidate._replace(history=problem.history, changes_alone=problem.changes_alone)
 
 
 def as_used(trials: Trials, trial: Trial) -> Trial:
