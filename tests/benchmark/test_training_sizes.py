@@ -170,7 +170,7 @@ def test_a_picture_has_a_panel_also_where_nothing_was_run(sizes: Suite, tmp_path
 def test_a_curve_has_a_gap_where_nothing_is_known() -> None:
     some = {6: Dot("6", 1.0, 0.5, 3.0), 500: Dot("500", 2.0)}
     methods = {"some": some, "one": {12: Dot("12", 4.0)}, "alone": {6: Dot("6", 5.0, 4.0, 6.0)}}
-    figure = size_figure(methods, "error", log=True, constant=["alone"])
+    figure: Any = size_figure(methods, "error", log=True, constant=["alone"])
     assert [tuple(curve.x) for curve in figure.data] == [(6, 12, 500)] * 3
     assert [tuple(curve.y) for curve in figure.data] == [
         (1.0, None, 2.0),

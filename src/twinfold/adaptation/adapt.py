@@ -36,7 +36,7 @@ from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.behaviour_policy import Behaviour
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear_sums import linear_data
+from twinfold.models.linear_sums import LinearData, linear_data
 from twinfold.models.posterior import (
     Evidence,
     Posterior,

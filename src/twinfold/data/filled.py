@@ -42,7 +42,8 @@ class Smoothed(NamedTuple):
 
     def take(self, rows: NDArray[Any]) -> Smoothed:
         """Those of some rows, by numbers or by a mask."""
-        return Smoothed(*(part[rows] for part in self))
+        state, next_state, weight, ahead = self
+        return Smoothed(state[rows], next_state[rows], weight[rows], ahead[rows])
 
 
 class Filled(NamedTuple):
