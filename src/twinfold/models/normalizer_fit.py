@@ -43,18 +43,7 @@ def fit_normalizer(
     scale[list(angles)] = _moments(wrap(turning - middle), turning, 1.0)[1]
     keep = np.ones(len(mean))
     keep[list(direct)] = 0.0
-    # Where every difference is the same, what a model makes of it must not add up in a rollout.
-    change = np.where(paired, difference_of(data.state, data.next_state, keep, angles), np.nan)
-    target_mean, target_scale = _moments(change, state, NORMALIZER.still * scale)
-    if uneven:  # a step of no length is no change
-        size = np.sqrt(_by_column(np.mean, np.square(change)))
-        target_mean, target_scale = 0 * size, np.where(size > 0, size, NORMALIZER.still * scale)
-    least = (_by_column(np.min, change) - target_mean) / target_scale
-    most = (_by_column(np.max, change) - target_mean) / target_scale
-    reach = NORMALIZER.reach * (most - least)
-    # No change is always possible, also of what has only grown: a prediction of none must be one.
-    none = np.where(keep == 1, -target_mean / target_scale, np.nan)
-    least, most = np.fmin(least - reach, none), np.fmax(most + reach, none)
+    target = np.where(paired, difference_of(data.state, data.next_state, keep, angles), np.nan)
     if np.issubdtype(data.action.dtype, np.floating):
         action_mean, action_scale = _moments(data.action, data.action, 1.0)
     else:
@@ -70,10 +59,7 @@ def fit_normalizer(
         state_mean=mean,
         state_scale=scale,
         keep=keep,
-        target_mean=target_mean,
-        target_scale=target_scale,
-        target_low=least,
-        target_high=most,
+        **_target_moments(target, keep, state, scale, uneven),
         wave_mean=_by_column(np.mean, waves),
         wave_scale=np.maximum(_by_column(np.std, waves), NORMALIZER.flat),
         action_mean=action_mean,
@@ -88,6 +74,28 @@ def fit_normalizer(
         history=data.history,
         uneven=uneven,
     )
+
+
+def _target_moments(
+    target: np.ndarray, keep: np.ndarray, state: np.ndarray, scale: np.ndarray, uneven: bool
+) -> dict[str, np.ndarray]:
+    """Return means, scales and limits of targets ``(K, D)``, NaN where not known."""
+    # Where every difference is the same, what a model makes of it must not add up in a rollout.
+    mean, size = _moments(target, state, NORMALIZER.still * scale)
+    if uneven:  # a step of no length is no change
+        size = np.sqrt(_by_column(np.mean, np.square(target)))
+        mean, size = 0 * size, np.where(size > 0, size, NORMALIZER.still * scale)
+    low = (_by_column(np.min, target) - mean) / size
+    high = (_by_column(np.max, target) - mean) / size
+    reach = NORMALIZER.reach * (high - low)
+    # No change is always possible, also of what has only grown: a prediction of none must be one.
+    none = np.where(keep == 1, -mean / size, np.nan)
+    return {
+        "target_mean": mean,
+        "target_scale": size,
+        "target_low": np.fmin(low - reach, none),
+        "target_high": np.fmax(high + reach, none),
+    }
 
 
 def _acted_moments(
