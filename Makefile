@@ -22,7 +22,7 @@ test: $(READY) ## Run the tests
 
 fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS) and count how they end
 	TWINFOLD_FUZZ_CASES=$(CASES) TWINFOLD_FUZZ_SEEDS=$(SEEDS) \
-		$(BIN)/python -m pytest -n $(WORKERS) tests/fuzz
+		$(BIN)/python -m pytest -n $(WORKERS) tests/fuzz tests/cli/test_kinds_of_tables.py
 
 smoke: $(READY) ## Run every method of the benchmark on next to nothing, in about three minutes
 	rm -rf smoke
