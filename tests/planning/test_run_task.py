@@ -19,7 +19,7 @@ from twinfold.ope.policy_value import policy_value
 from twinfold.planning.choice import ActionChoice, ChosenDynamics
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.plan import plan_once
-from twinfold.planning.run_task import acted_on, level_counts, run_task, unknown_effect
+from twinfold.planning.run_task import RUN_TASK, acted_on, level_counts, run_task, unknown_effect
 from twinfold.policy_learning import World
 from twinfold.policy_learning.world import advance, begin
 from twinfold.simulation.simulator import Simulator
@@ -243,3 +243,14 @@ def test_a_plan_abstains_where_one_row_carries_what_an_action_does() -> None:
         unknown_effect(model, np.array([1, 0]))
     )
     assert unknown_effect(model, np.array([1, 1])) is None
+
+
+def test_amounts_of_few_rows_that_all_vary_are_no_handful() -> None:
+    frame = tanks(3, 9)
+    frame["amount"] = np.random.default_rng(0).normal(size=len(frame))
+    roles = {**ROLES, "action": "amount", "action_type": "continuous"}
+    model = fit(PanelDataset.from_frame(frame, roles), FAST, reserve=0)
+    width = np.ptp(model.sample.action[:, 0])
+    varied = len(model.sample.action) * (model.sample.action[:, 0].std() / width) ** 2
+    assert varied < RUN_TASK.handful + 0.5  # as much as two rows at an end of the range would
+    assert unknown_effect(model, np.zeros((3, 1))) is None

@@ -17,6 +17,7 @@ import numpy as np
 
 from twinfold.data.actions import ActionCode
 from twinfold.data.expression_value import Expression, bind, reads
+from twinfold.data.faults.sentinels import varying_rows
 from twinfold.data.ids import AgentId
 from twinfold.data.levels import coded_places
 from twinfold.errors import UsageError
@@ -331,6 +332,10 @@ def unknown_effect(model: FittedModel, codes: np.ndarray) -> str | None:
     width = model.ranges.action_high - model.ranges.action_low
     varied = rows * (model.normalizer.action_scale / np.where(width > 0, width, 1.0)) ** 2
     for c in np.flatnonzero((width > 0) & (varied < RUN_TASK.handful + 0.5)):
+        # Of few rows that all vary the ends are as rare; the kept ones tell which it is.
+        values = model.sample.action[:, c]
+        if np.ptp(values) > 0 and not len(varying_rows(values)[0]):
+            continue
         return (
             f"what {code.roles.action[c]!r} does rests on a handful of rows: it is the same in all "
             "others"

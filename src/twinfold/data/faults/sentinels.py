@@ -235,16 +235,30 @@ def handful_lines(
         return
     for name, column in zip(names, action.T, strict=True):
         values = np.where(np.isfinite(column), column, np.nanmedian(column))
-        distinct, counts = np.unique(values, return_counts=True)
-        usual = distinct[np.argmax(counts)] if 2 * counts.max() >= len(values) else None
-        away = (values - (np.median(values) if usual is None else usual)) ** 2
-        largest = np.argsort(-away, kind="stable")[: FAULTS.handful]
-        shares = np.cumsum(away[largest]) / max(away.sum(), 1e-300)
-        few = int(np.searchsorted(shares, FAULTS.handful_share)) + 1
-        if not 1 < few <= FAULTS.handful or len(spikes(values, agent)):
+        few, share = varying_rows(values)
+        if len(few) < 2 or len(spikes(values, agent)):
             continue
         yield (
-            f"column {name!r} (action): {few} of {len(rows)} rows make up "
-            f"{100 * shares[few - 1]:.3g} % of its variation, first of them "
-            f"{notes.of(int(rows[largest[0]]))}: they carry all that is known of the action"
+            f"column {name!r} (action): {len(few)} of {len(rows)} rows make up "
+            f"{100 * share:.3g} % of its variation, first of them "
+            f"{notes.of(int(rows[few[0]]))}: they carry all that is known of the action"
         )
+
+
+def varying_rows(values: Floats) -> tuple[Rows, float]:
+    """Return the handful of rows that make up next to all variation, and the share they make up.
+
+    The largest first; none where more than a handful do.
+
+    Args:
+        values: of a column, finite, ``(K,)``.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    usual = distinct[np.argmax(counts)] if 2 * counts.max() >= len(values) else None
+    away = (values - (np.median(values) if usual is None else usual)) ** 2
+    largest = np.argsort(-away, kind="stable")[: FAULTS.handful]
+    shares = np.cumsum(away[largest]) / max(away.sum(), 1e-300)
+    few = int(np.searchsorted(shares, FAULTS.handful_share)) + 1
+    if few > len(largest):
+        return largest[:0], 0.0
+    return largest[:few], float(shares[few - 1])
