@@ -20,7 +20,7 @@ demo: $(READY) ## Collect, fit, evaluate and show a page, in about three minutes
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS) and count how they end
+fuzz: $(READY) ## Try 5,000 wrong inputs (CASES of each of SEEDS), and every pair of kinds of tables
 	TWINFOLD_FUZZ_CASES=$(CASES) TWINFOLD_FUZZ_SEEDS=$(SEEDS) \
 		$(BIN)/python -m pytest -n $(WORKERS) tests/fuzz tests/cli/test_kinds_of_tables.py
 
