@@ -221,4 +221,4 @@ class _LinearStep:
         carry = state if told is None else np.concatenate([state, told[rows]], axis=1)
         phi = linear_features_of(own.normalizer, carry, panel.action[rows], own.n_levels)
         target = np.einsum("kq,kqd->kd", phi, own.weights[panel.agent[rows]])
-        return own.normalizer.advance(carry, target)[:, : state.shape[1]], phi
+        return own.normalizer.next_state(carry, target), phi

@@ -116,7 +116,7 @@ def _next_states(
         def step(state: Array, factors: Array, whole: Array, act: Array) -> Array:
             whole = jnp.concatenate([state, whole[n_state:]])
             target = member(factors, normalizer.inputs(whole), act)
-            return normalizer.advance(whole, target)[:n_state]
+            return normalizer.next_state(whole, target)
 
         given = carry[:, :n_state], member.agents[agent], carry, action
         return jax.vmap(step)(*given), jax.vmap(jax.jacfwd(step))(*given)
