@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import functools
+import gc
 import hashlib
 import importlib.util
 import json
@@ -26,7 +27,7 @@ _GROWTH = 300 * 2**20  # bytes more than after the last time, below which it wou
 
 # Before JAX or NumPy load. Commands that a test starts as a process inherit all of it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -104,6 +105,13 @@ settings.register_profile(
     "search", parent=settings.get_profile("twinfold"), derandomize=False, max_examples=500
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage seldom, and not among what stays: tracing makes millions of objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,7 +21,7 @@ from twinfold.training.trials import NO_NETS
 ROLES: dict[str, Any] = {
     "agent": "id", "time": "t", "state": ["x", "v"], "action": "u", "action_type": "continuous",
 }  # fmt: skip
-N, T = 40, 50
+N, T = 30, 40
 
 
 def springs(cubic: float, missing: float = 0.3) -> tuple[PanelDataset, Any]:
@@ -63,7 +63,7 @@ def refilled_springs(cubic: float) -> tuple[PanelDataset, PanelDataset, Any, boo
     panel, truth = springs(cubic)
     panel = filled_in(panel)
     config = FitConfig(
-        effort="quick", steps=5000, schedules=(1.0,), shrinkages=(0.1,), state_net=(64,)
+        effort="quick", steps=2500, schedules=(1.0,), shrinkages=(0.1,), state_net=(64,)
     )
     problem = TrainingContext.of(panel, panel.transitions(), config)
     found, by_nets = refilled(panel, problem, lambda line: None)
@@ -108,7 +108,7 @@ def test_nets_fill_in_the_data_of_new_agents_where_they_did_in_the_fit() -> None
          "v": panel.state[:, 1], "u": panel.action[:, 0]}
     )  # fmt: skip
     config = FitConfig(
-        effort="quick", steps=5000, schedules=(1.0,), shrinkages=(0.1,), state_net=(64,),
+        effort="quick", steps=2500, schedules=(1.0,), shrinkages=(0.1,), state_net=(64,),
         members=3, linear="none", behaviour_steps=0,
     )  # fmt: skip
     model = fit(PanelDataset.from_frame(frame[~new], ROLES), config, reserve=0)

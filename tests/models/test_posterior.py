@@ -19,7 +19,8 @@ from twinfold.adaptation.empirical_bayes import empirical_prior, maximised, trai
 from twinfold.data.transitions import Transitions
 from twinfold.models import posterior as module
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import Evidence, Posterior, features_of, gather, misfit, solve
+from twinfold.models.member_features import features_of
+from twinfold.models.posterior import Evidence, Posterior, gather, misfit, solve
 from twinfold.models.prior import prior_root
 from twinfold.models.rollout import rollout_members
 from twinfold.uncertainty.support import own_share

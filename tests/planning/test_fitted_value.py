@@ -28,7 +28,8 @@ from twinfold.planning.fitted_value import PlanValueSettings
 from twinfold.tasks import get_task
 
 HORIZON = 4
-DISCOUNT, SWEEPS = PlanValueSettings().discount, PlanValueSettings().sweeps
+HOW = PlanValueSettings(states=256, hidden=(32, 32), steps=500)  # worlds of one dimension
+DISCOUNT, SWEEPS = HOW.discount, HOW.sweeps
 SEARCH = ICEM([-1.0], [1.0], candidates=8, horizon=HORIZON, rounds=2)
 STATES = np.linspace(-1.0, 2.0, 60)[:, None]
 
@@ -81,7 +82,12 @@ def normalizer() -> Normalizer:
 def learn(normalizer: Normalizer, reward: Callable[..., Any], kind: Any = Slope) -> PlanValue:
     stack = kind(jnp.array([0.3, 0.35]))
     objective = Objective(reward=reward, terminated=never)
-    return learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0))
+    return learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0), HOW)
+
+
+@pytest.fixture(scope="module")
+def of_the_pit(normalizer: Normalizer) -> PlanValue:
+    return learn(normalizer, falling_pays)
 
 
 def test_a_constant_reward_is_worth_its_discounted_sum(normalizer: Normalizer) -> None:
@@ -91,8 +97,8 @@ def test_a_constant_reward_is_worth_its_discounted_sum(normalizer: Normalizer) -
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-def test_a_pit_that_pays_at_first_is_worth_nothing(normalizer: Normalizer) -> None:
-    value = learn(normalizer, falling_pays)
+def test_a_pit_that_pays_at_first_is_worth_nothing(of_the_pit: PlanValue) -> None:
+    value = of_the_pit
     pit, edge = (np.asarray(jax.vmap(value)(jnp.array(x))) for x in ([[-1.0], [-0.5]], [[1.0]]))
     # Forever above: 1 per step. The best of one plan alone would be to fall with its last step.
     staying = HORIZON * (1 - DISCOUNT**SWEEPS) / (1 - DISCOUNT)
@@ -122,9 +128,9 @@ def _end(planner: ICEM, objective: Objective) -> float:
 
 
 def test_values_stay_within_their_limits_and_know_what_is_not_finite(
-    normalizer: Normalizer,
+    of_the_pit: PlanValue,
 ) -> None:
-    value = learn(normalizer, falling_pays)
+    value = of_the_pit
     far = np.asarray(jax.vmap(value)(jnp.array([[-1e6], [1e6], [3.0]])))
     assert (far >= float(value.low)).all()
     assert (far <= float(value.high)).all()
@@ -139,7 +145,7 @@ def test_after_the_end_of_an_episode_nothing_is_earned(normalizer: Normalizer) -
         return jnp.ones_like(next_state[0], bool)
 
     objective = Objective(reward=lambda state, action, after: jnp.ones(()), terminated=always)
-    value = learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0))
+    value = learn_plan_value(stack, objective, SEARCH, normalizer, STATES, jax.random.key(0), HOW)
     found = jax.vmap(value)(jnp.asarray(STATES, jnp.float32))
     np.testing.assert_allclose(found, 1.0, rtol=1e-3)
 
@@ -171,7 +177,7 @@ def test_another_agent_compiles_nothing(
     objective = Objective(reward=falling_pays, terminated=never)
     other = Slope(jnp.array([0.2, 0.5]))
     with caplog.at_level(logging.WARNING), jax.log_compiles():
-        learn_plan_value(other, objective, SEARCH, normalizer, STATES, jax.random.key(3))
+        learn_plan_value(other, objective, SEARCH, normalizer, STATES, jax.random.key(3), HOW)
         jax.jit(lambda x: x + 1.25)(3.0)  # the log does see a compilation
     compiled = [line for line in caplog.messages if line.startswith("Finished XLA compilation")]
     assert len(compiled) == 1

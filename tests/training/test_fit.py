@@ -150,7 +150,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
         state_net=(32,),
         action_net=(16,),
         batch_size=64,
-        steps=4000,
+        steps=2000,
         schedules=(1.0,),
         shrinkages=(0.001,),
         validation_members=1,

@@ -99,8 +99,8 @@ def test_the_model_is_no_richer_than_the_system(system: str, kinds: set[str]) ->
 
 
 def test_what_no_line_explains_gets_nets() -> None:
-    config = {"steps": 4000, "state_net": (64,), "action_net": (32,), "rank": 12}
-    rows = {"n_agents": 60, "n_rows": 40, "noise": 0.0}
+    config = {"steps": 3000, "state_net": (64,), "action_net": (32,), "rank": 12}
+    rows = {"n_agents": 40, "n_rows": 30, "noise": 0.0}
     lines: list[str] = []
     settings = FitConfig(**{**SETTINGS, **config})
     model = fit(table("bent", **rows), settings, reserve=0, log=lines.append)

@@ -16,9 +16,10 @@ from twinfold.metrics import robust_scale
 from twinfold.models.covariance import widened_covariance
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearFit
+from twinfold.models.member_features import features_of
 from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Evidence, Posterior, features_of, gather
+from twinfold.models.posterior import Evidence, Posterior, gather
 from twinfold.models.prior import Prior, no_walls, with_fixed
 from twinfold.models.static_prior import fit_static
 

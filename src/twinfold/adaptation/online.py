@@ -18,8 +18,9 @@ from twinfold.data.transitions import DataRanges, Transitions
 from twinfold.errors import UsageError, one_of
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.linear_sums import LinearData, linear_data
+from twinfold.models.member_features import features_of
 from twinfold.models.normalizer import far_text, unreachable
-from twinfold.models.posterior import Evidence, Posterior, features_of, solve, whitened
+from twinfold.models.posterior import Evidence, Posterior, solve, whitened
 from twinfold.models.prior import prior_root
 from twinfold.models.ranges import no_ranges
 from twinfold.models.recent import last_starts

@@ -45,7 +45,7 @@ def set_up_jax() -> None:
         except (OSError, RuntimeError):  # no home, or a read-only one: compile every time
             return
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many are small
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 

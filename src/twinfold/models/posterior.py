@@ -28,18 +28,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array
 from numpy.typing import NDArray
 
 from twinfold.data.transitions import Transitions
 from twinfold.models.factor_model import FactorModel
+from twinfold.models.member_features import member_features
 from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.prior import PRIOR, Prior, no_walls, prior_root
 from twinfold.models.static_prior import OwnPrior, StaticPrior
-from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -257,7 +255,7 @@ def gather(
         if fill:
             inputs = np.pad(inputs, [(0, fill), (0, 0)])
             action = np.pad(action, [(0, fill)] + [(0, 0)] * (action.ndim - 1))
-        features = np.asarray(_features(members, inputs, action))[:, : len(target)]
+        features = member_features(members, inputs, action)[:, : len(target)]
         agent = data.agent[rows]
         counted = None if data.weight is None else data.weight[rows]
         limited = prior.at_wall(normalizer.encode_state(data.truth[rows]))
@@ -325,12 +323,6 @@ def whitened(
     return features * scale[..., None], residual * scale
 
 
-@jax.jit
-def _features(members: FactorModel, inputs: Array, action: Array) -> Array:
-    """Z of every member: ``(M, k, D, r)``."""
-    return jax.lax.map(lambda member: jax.vmap(member.features)(inputs, action), members)
-
-
 def solve(prior: Prior, evidence: Evidence, own: OwnPrior | None = None) -> tuple[Floats, Floats]:
     """Mean ``(M, N, r)`` and covariance ``(M, N, r, r)`` of every agent's factors.
 
@@ -360,28 +352,6 @@ def misfit(prior: Prior, evidence: Evidence, shift: Floats) -> Floats:
     quadratic = np.einsum("mnr,mnrs,mns->mn", shift, evidence.gram, shift)
     values = np.maximum(evidence.values(prior.noise.shape[1]), 1)
     return np.maximum((evidence.energy - 2 * explained + quadratic) / values, 1.0)
-
-
-def features_of(
-    members: FactorModel, normalizer: Normalizer, state: Floats, action: NDArray[Any]
-) -> Floats:
-    """Z of every member at some states and actions: ``(M, K, D, r)`` float64.
-
-    Args:
-        members: a stack.
-        normalizer: float64, on the host.
-        state: ``(K, D)`` raw units.
-        action: ``(K,)`` level indices or ``(K, A)`` raw units.
-    """
-    inputs = normalizer.inputs(normalizer.carry(state)).astype(np.float32)
-    code = normalizer.encode_action(action)
-    code = on_device(code, np.int32 if code.ndim == 1 else np.float32)
-    size = 1 << max(len(inputs) - 1, 0).bit_length()
-    fill = size - len(inputs)
-    inputs = np.pad(inputs, [(0, fill), (0, 0)])
-    code = np.pad(np.asarray(code), [(0, fill)] + [(0, 0)] * (code.ndim - 1))
-    found = np.asarray(_features(members, inputs, code), np.float64)
-    return found[:, : len(state)]
 
 
 def factor_draws(

@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from twinfold.models.factor_model import FactorModel
@@ -35,16 +35,18 @@ _BATCH = 1024  # rollouts per call of the compiled program
 def _rollout_batch(
     members: FactorModel,
     normalizer: Normalizer,
-    agent: Int[Array, " Q"],
     state: Float[Array, "Q W"],
     actions: Array,
     known: Float[Array, "Q H E"],
     n_steps: int,
 ) -> Float[Array, "M Q H W"]:
-    """Carries; members one after the other, each from its own predictions."""
+    """Carries; members one after the other, each from its own predictions.
+
+    The factors of ``members`` are those of the questions, ``(M, Q, r)``.
+    """
 
     def one_member(member: FactorModel) -> Float[Array, "Q H W"]:
-        factors = member.agents[agent]  # (Q, r)
+        factors = member.agents  # (Q, r)
 
         def one_step(states: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
             action, told = given
@@ -105,14 +107,16 @@ def rollout_members(
     told = np.repeat(normalizer.known_of(start)[:, None], horizon, axis=1)
     if known is not None and normalizer.n_known:
         told = normalizer.encode_known(known).astype(np.float32)
+    table = np.asarray(members.agents)
     for first in range(0, n_queries, batch):
         rows = slice(first, first + batch)
         size = len(start[rows])
         fill = [(0, batch - size), (0, padded - horizon)] + [(0, 0)] * (codes.ndim - 2)
+        # Without the table, whose length would make a program of every number of agents.
+        factors = table[:, np.pad(agent[rows], fill[:1])]
         path = _rollout_batch(
-            members,
+            eqx.tree_at(lambda m: m.agents, members, factors),
             device,
-            np.pad(np.asarray(agent[rows], np.int32), fill[:1]),
             np.pad(start[rows], [fill[0], (0, 0)]),
             np.pad(codes[rows], fill),
             np.pad(told[rows], [*fill[:2], (0, 0)]),

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from twinfold.metrics import trimmed_mean
 from twinfold.models.factor_model import FactorModel
+from twinfold.models.member_features import features_of
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import features_of, rows_at_once
+from twinfold.models.posterior import rows_at_once
 from twinfold.models.world_noise import NOISE, WorldNoise, fit_noise
 from twinfold.training.ensemble import TrainingContext
 

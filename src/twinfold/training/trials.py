@@ -33,8 +33,9 @@ from twinfold.models.linear import (
     rollout_linear,
 )
 from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
+from twinfold.models.member_features import features_of
 from twinfold.models.normalizer import Normalizer
-from twinfold.models.posterior import Posterior, features_of
+from twinfold.models.posterior import Posterior
 from twinfold.models.rollout import posterior_paths, rollout_members
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.folds import Fold

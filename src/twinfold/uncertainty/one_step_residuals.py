@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.windows import Windows
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import features_of
+from twinfold.models.member_features import features_of
 
 Floats = NDArray[np.float64]
 

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from twinfold.data.memory import start_of
 from twinfold.models.fitted_model import FittedModel
+from twinfold.models.member_features import features_of
 from twinfold.models.normal_equations import inverse
-from twinfold.models.posterior import Evidence, features_of
+from twinfold.models.posterior import Evidence
 from twinfold.models.prior import Prior
 from twinfold.utils.cores import usable_cores
 

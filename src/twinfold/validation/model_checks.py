@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twinfold.adaptation.adapt import agent_misfit
 from twinfold.metrics import principal_components
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import features_of
+from twinfold.models.member_features import features_of
 from twinfold.models.rollout import agent_responses
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.support import own_share

@@ -30,7 +30,7 @@ from twinfold.benchmark.studies.study_fits import fit_summary, fitted
 from twinfold.benchmark.studies.study_settings import UNCLIPPED, RankSettings
 from twinfold.data.panel import PanelDataset
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.posterior import features_of
+from twinfold.models.member_features import features_of
 from twinfold.models.rollout import rollout_members
 from twinfold.tasks import Task
 from twinfold.tasks.task import agent_covariates
