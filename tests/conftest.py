@@ -296,5 +296,6 @@ def small_continuous() -> FittedModel:
         schedules=(1.0,),
         shrinkages=(0.3,),
         state_net=(32,),
+        behaviour_steps=500,
     )
     return fit(PanelDataset.from_frame(tank_table(), roles), config)

@@ -125,6 +125,7 @@ steps = 500
 schedules = [1.0]
 shrinkages = [0.001]
 validation_members = 1
+behaviour_steps = 200
 """
 
 

@@ -57,7 +57,7 @@ TINY = FitConfig(
     schedules=(0.25, 1.0),
     shrinkages=(0.01,),
     validation_members=1,
-    behaviour_steps=500,
+    behaviour_steps=100,
 )
 
 
@@ -154,6 +154,7 @@ def test_it_learns_each_agents_own_response_from_one_trajectory() -> None:
         schedules=(1.0,),
         shrinkages=(0.001,),
         validation_members=1,
+        behaviour_steps=0,
     )
     model = fit(PanelDataset.from_frame(frame, ROLES), config)
     everyone = frame.assign(everyone="all")
