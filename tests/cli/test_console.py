@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -68,3 +70,21 @@ def test_commands_compute_in_single_precision() -> None:
         assert jax.numpy.asarray(0.5).dtype == "float32"
     finally:
         jax.config.update("jax_enable_x64", False)
+
+
+def test_damaged_programs_are_thrown_away_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *rest: shown.append(str(message)))
+    console.empty_when_damaged(tmp_path)
+    (tmp_path / "jit_f-cache").write_bytes(b"cut o")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("something else", stacklevel=1)
+        assert (tmp_path / "jit_f-cache").exists()
+        warnings.warn(
+            "Error reading persistent compilation cache entry for 'jit_f': cut off", stacklevel=1
+        )
+    assert shown == ["something else"]
+    assert not list(tmp_path.iterdir())

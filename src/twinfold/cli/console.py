@@ -7,8 +7,9 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,31 @@ def set_up_jax() -> None:
         except (OSError, RuntimeError):  # no home, or a read-only one: compile every time
             return
         jax.config.update("jax_compilation_cache_dir", str(cache))
+        empty_when_damaged(cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many are small
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def empty_when_damaged(cache: Path) -> None:
+    """Empty the folder of compiled programs as soon as JAX warns of it, in place of the warning.
+
+    JAX writes programs in place, so that a full disk or a killed process leaves one cut off. It
+    would warn of that in every command from then on, and never write the program again.
+
+    Args:
+        cache: the folder, of this program alone.
+    """
+    show = warnings.showwarning
+
+    def showwarning(message: Warning | str, *rest: Any, **options: Any) -> None:
+        if "persistent compilation cache" not in str(message):
+            show(message, *rest, **options)
+            return
+        for path in cache.glob("*-cache"):
+            with suppress(OSError):
+                path.unlink()
+
+    warnings.showwarning = showwarning
 
 
 def _check_platform() -> None:
