@@ -116,6 +116,20 @@ def test_lengths_and_numbers_of_a_kind_share_a_program(random_model: Build) -> N
     assert program._cache_size() == before
 
 
+def test_models_of_few_and_of_many_agents_share_a_program(random_model: Build) -> None:
+    program: Any = rollout._rollout_batch
+    model = random_model()
+    rollout_members(model.members, model.normalizer, *questions(model, 8, 32))
+    before = program._cache_size()
+    twice = np.concatenate([np.asarray(model.members.agents)] * 2, axis=1)
+    members = eqx.tree_at(lambda m: m.agents, model.members, jnp.asarray(twice))
+    agent, *others = questions(model, 8, 32)
+    expected = rollout_members(model.members, model.normalizer, agent, *others)
+    found = rollout_members(members, model.normalizer, agent + len(model.agent_ids), *others)
+    np.testing.assert_array_equal(found, expected)
+    assert program._cache_size() == before
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0)])
 def test_no_question_or_no_step_gives_nothing(random_model: Build, shape: Any) -> None:
     model = random_model()
