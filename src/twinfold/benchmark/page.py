@@ -79,7 +79,7 @@ def write_results(
     facts = [
         Fact("figures", str(len(run)), f"of {len(everything)} that the suites ask for"),
         Fact("methods", str(len({entry.row.method for entry in run})), "each on the same data"),
-        *_counts(entries),
+        *_counts([suite for suite, _ in found], entries),
     ]
     summary = [_READING, _PAPER] if found else [_STUDIES]
     names = ", ".join([*(suite.name for suite, _ in found), *(["studies"] if studies else [])])
@@ -93,10 +93,10 @@ def write_results(
     )
 
 
-def _counts(entries: Sequence[Sequence[Entry]]) -> list[Fact]:
-    """Return in how many cells ours is at least as good as the paper's, by kind of suite."""
+def _counts(suites: Sequence[Suite], entries: Sequence[Sequence[Entry]]) -> list[Fact]:
+    """Return in how many cells ours is at least as good as the paper's, by suite."""
     facts = []
-    for mine in entries:
+    for suite, mine in zip(suites, entries, strict=True):
         ours = [entry for entry in mine if get_method(entry.row.method).role == "ours"]
         compared = [good for entry in ours if (good := entry.beats(entry.paper)) is not None]
         if compared:
@@ -105,7 +105,7 @@ def _counts(entries: Sequence[Sequence[Entry]]) -> list[Fact]:
                 Fact(
                     f"{word} as good as the paper's PerSim",
                     f"{sum(compared)} of {len(compared)}",
-                    "means, whatever their intervals",
+                    f"{suite.name}: means, whatever their intervals",
                 )
             )
     return facts

@@ -134,7 +134,7 @@ def page(
     tables, studies = several(suites, profile)
     chosen = [
         (suite, path)
-        for suite in tables
+        for suite in sorted(tables, key=lambda suite: bool(suite.training_agents))  # tables first
         if (path := results / f"{suite.name}-{profile}.jsonl").exists() or suites
     ]
     missing = [path for _, path in chosen if not path.exists()]
