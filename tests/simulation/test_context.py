@@ -181,11 +181,22 @@ def test_an_action_in_the_context_is_checked(model: FittedModel) -> None:
         simulator.rollout(context[-1], [5], doubt, before=frame[["s0", "s1"]])
 
 
-def test_a_state_below_a_gap_is_no_context(model: FittedModel) -> None:
-    table = question("q", "u2", states(model, 4), [5, 7])
+def test_of_a_row_without_a_state_between_rows_of_context_only_what_acted_is_known(
+    model: FittedModel,
+) -> None:
+    context, said = states(model, 4), list[str]()
+    table = question("q", "u2", context, [5, 7])
     table.loc[1, STATES] = np.nan
-    with pytest.raises(InvalidDataError, match=r"row 2.*: a state below a row that lacks one"):
-        answer(model, table, doubt)
+    found = answer(model, table, said.append)
+    assert len(found) == 2  # from the last row of context on
+    (line,) = (line for line in said if "not known" in line)
+    assert line.startswith("query 'q', row 1: no state here, and one further below")
+    rows = np.where(np.arange(3)[:, None] == 1, np.nan, context[:-1])
+    path = Simulator(model, "u2").rollout(context[-1], [5, 7], lambda line: None, before=rows)
+    np.testing.assert_allclose(found[STATES].to_numpy(float), path.centre, rtol=1e-6)
+
+
+def test_states_and_rows_before_them_belong_together(model: FittedModel) -> None:
     both = states(model, 2)
     with pytest.raises(UsageError, match="2 states, but rows before 1 of them"):
         Simulator(model, "u2").rollout(both, [5], doubt, before=both[None, :1])

@@ -1,9 +1,9 @@
 """Where a question begins: its first row, or, of a model with memory, its last row of context.
 
-A model that reads more rows than the present one is told them by the question: all leading rows
-that hold a state are context, with the actions and exogenous inputs in them, and the last of them
-is where the prediction starts. Without any state, a question goes on from where the agent's data
-ended.
+A model that reads more rows than the present one is told them by the question: all rows down to the
+last one that holds a state are context, with the actions and exogenous inputs in them, and that one
+is where the prediction starts. Of a row between them that holds none only what acted is known.
+Without any state, a question goes on from where the agent's data ended.
 
 Axes: R rows of the table, Q questions, D state columns, W = D and the steps before, V numbers of
 what acted in a step.
@@ -83,10 +83,11 @@ def read_context(
     start[goes_on] = last[goes_on]
     start[~goes_on, : len(names)] = read_start(df, row[~goes_on], model.roles, problems)
     if model.history > 1:
-        _check_holes(holds, begin, n_rows, order, problems)
+        _tell_of_holes(holds, begin, n_rows, order, problems)
         used = np.where(goes_on, 0, np.minimum(n_rows, model.history))  # earlier ones say no more
         places = np.concatenate([place[used > k] - k for k in range(1, model.history)])
-        read_start(df, order[places], model.roles, problems)  # their values are checked as well
+        checked = order[places[holds[places]]]
+        read_start(df, checked, model.roles, problems)  # their values are checked as well
         columns = [as_numbers(column(df, name)).values for name in names]
         values = np.stack(columns, axis=1)[order]
         for k in range(1, model.history):  # what a row lacks, an earlier one may tell
@@ -139,36 +140,33 @@ def acted_in(
     return acted(codes, known, size)
 
 
-def _check_holes(
+def _tell_of_holes(
     holds: NDArray[np.bool_],
     begin: NDArray[np.intp],
     n_rows: NDArray[np.intp],
     order: NDArray[np.intp],
     problems: Problems,
 ) -> None:
-    """A problem for every query with a state below a row that lacks one: it is no context."""
-    first_ahead = np.repeat(begin + n_rows, np.diff(np.append(begin, len(holds))))
-    places = np.arange(len(holds))
-    problems.add(
-        order[holds & (places > first_ahead)],
-        "a state below a row that lacks one, where the model reads several rows: fill the gap, or "
-        "leave the state empty from where it is to be predicted",
+    """Warn of rows without a state between rows of context."""
+    last = np.repeat(begin + n_rows - 1, np.diff(np.append(begin, len(holds))))
+    problems.warn(
+        order[~holds & (np.arange(len(holds)) < last)],
+        "no state here, and one further below: the prediction starts from the last row that holds "
+        "one, and how the state changed around this row is not known",
     )
 
 
 def _context_rows(holds: NDArray[np.bool_], begin: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return how many leading rows of each query hold a state, ``(Q,)``; at least 1.
+    """Return the number of each query's rows down to the last that holds a state, ``(Q,)``.
+
+    It is 1 where none does.
 
     Args:
         holds: ``(R,)``, by query and time.
         begin: ``(Q,)``, places of the first rows.
     """
-    lacking = np.cumsum(~holds)
-    before = np.concatenate([[0], lacking])[begin]  # lacking rows of earlier queries
-    end = np.append(begin[1:], len(holds))
-    query = np.repeat(np.arange(len(begin)), end - begin)
-    leading = lacking == before[query]
-    return np.maximum(np.bincount(query[leading], minlength=len(begin)), 1)
+    last = np.maximum.reduceat(np.where(holds, np.arange(len(holds)), -1), begin)
+    return np.maximum(last - begin + 1, 1)
 
 
 def _last_start(model: FittedModel, agent: NDArray[np.integer]) -> NDArray[np.float64]:

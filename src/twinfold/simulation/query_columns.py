@@ -50,13 +50,20 @@ class Problems:
 
     def add(self, rows: NDArray[Any], what: str | Callable[[int], str]) -> None:
         """Problem of some rows (a mask or row numbers)."""
+        self._tell(self.lines, rows, what)
+
+    def warn(self, rows: NDArray[Any], what: str | Callable[[int], str]) -> None:
+        """Warning of some rows, likewise."""
+        self._tell(self.notes.warnings, rows, what)
+
+    def _tell(self, lines: list[str], rows: NDArray[Any], what: str | Callable[[int], str]) -> None:
         found = np.sort(np.flatnonzero(rows) if rows.dtype == bool else rows)
         if len(found):
             first = int(found[0])
             others = len(np.unique(self.codes[found])) - 1
             more = f" (and {others} more {'query' if others == 1 else 'queries'})" if others else ""
             text = what if isinstance(what, str) else what(first)
-            self.lines.append(f"{self.name(first)}{more}: {text}")
+            lines.append(f"{self.name(first)}{more}: {text}")
 
     def name(self, row: int) -> str:
         """A row and its query."""

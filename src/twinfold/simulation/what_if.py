@@ -6,9 +6,9 @@ names of the training table. Its first row by time holds the state; below, the s
 question ends, and nothing else. Exogenous columns have a value in every row with an action, unless
 a scenario tells them or the last ones are held (``simulation.known``).
 
-A model with memory (``history`` of the fit) is told what came before by the question: all leading
-rows that hold a state are context, with what acted in them, and the answer follows the last of
-them. A question without any state goes on from where the agent's data ended.
+A model with memory (``history`` of the fit) is told what came before by the question: all rows down
+to the last one that holds a state are context, with what acted in them, and the answer follows that
+one. A question without any state goes on from where the agent's data ended.
 
 An answer has one row per predicted state: ``query_id``, the agent, the time of the predicted state
 (one step after its action's), the state columns, ``<state>_lower`` and ``<state>_upper``, and
