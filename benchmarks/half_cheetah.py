@@ -2,13 +2,15 @@
 
 ``model`` compares variants of the model by held-out error on one data set; no true dynamics are
 used. ``plan`` compares settings of the planner by return in the true task, on agents that are never
-evaluated elsewhere (ids 5 and up). ``error`` takes the error of the test agents under the test
+evaluated elsewhere (ids 5 and up). ``plain`` is what a stranger gets: a fit of fresh data with
+defaults, and the return of the paper's test agents with it. ``error`` takes the error of the test agents under the test
 policy apart: by horizon, by coordinate, inside and outside the range of the data. ``step`` times a
 control step with the default settings on one core. Records go to ``results/half_cheetah.jsonl``,
 one line per variant; what is there already is not run again.
 
     python benchmarks/half_cheetah.py model --policy random
     python benchmarks/half_cheetah.py plan --run runs/bench/half_cheetah-random-0-...
+    python benchmarks/half_cheetah.py plain --seed 7
     python benchmarks/half_cheetah.py error --run runs/bench/half_cheetah-random-0-...
     python benchmarks/half_cheetah.py step --run runs/bench/half_cheetah-random-0-...
     python benchmarks/half_cheetah.py table
@@ -63,18 +65,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("model", "plan", "error", "step", "table"))
+    parser.add_argument("what", choices=("model", "plan", "plain", "error", "step", "table"))
     parser.add_argument("--policy", default="random", help="data set of the models")
     parser.add_argument("--run", type=Path, help="run directory to plan with")
     parser.add_argument("--agents", type=int, default=8, help="development agents to plan for")
     parser.add_argument("--variants", help="names, separated by semicolons; all if left out")
     parser.add_argument("--steps", type=int, default=300, help="length of an episode")
     parser.add_argument("--repeats", type=int, default=60, help="timed control steps")
+    parser.add_argument("--seed", type=int, default=7, help="of the data of a plain fit")
+    parser.add_argument("--episodes", type=int, default=2, help="per agent, of a plain fit")
     args = parser.parse_args()
     if args.what == "table":
         table()
     elif args.what == "model":
         compare_models(args.policy, args.variants)
+    elif args.what == "plain":
+        plain_fit(args.policy, args.seed, args.episodes)
     elif args.run is None:
         parser.error(f"{args.what} needs --run")
     elif args.what == "error":
@@ -163,6 +169,31 @@ def compare_plans(run: Path, n_agents: int, steps: int, names: str | None) -> No
                 "return_per_step": [row["mean"] / steps for row in record["agents"]],
             }
         )
+
+
+def plain_fit(policy: str, seed: int, episodes: int) -> None:
+    """What ``twinfold data collect``, ``fit`` and ``evaluate return`` say, without any setting."""
+    from twinfold.benchmark.collect import collect, provenance
+    from twinfold.benchmark.protocol import evaluate_return
+    from twinfold.tasks import get_task
+    from twinfold.training.fit import fit
+
+    identity = {"what": "plain", "data": policy, "seed": seed, "episodes": episodes}
+    if done(identity):
+        return
+    task = get_task("half_cheetah")
+    source = provenance(task, policy, 500, seed)
+    source.pop("covariates")
+    model = fit(collect(task, policy, 500, seed), source=source, log=print)
+    agents = evaluate_return(model, task, episodes=episodes)["agents"]
+    write(
+        identity
+        | {
+            "structure": f"{model.info.features}, rank {model.info.rank}",
+            "agents": [row["agent"] for row in agents],
+            "returns": [row["values"] for row in agents],
+        }
+    )
 
 
 def take_apart(run: Path) -> None:
@@ -295,6 +326,15 @@ def table() -> None:
             print(
                 f"| {row['data']} | {row['variant']} | {sum(each) / len(each):.2f} | "
                 f"{min(each):.2f} | {', '.join(f'{value:.1f}' for value in each)} |"
+            )
+    print("\n| data | seed | mean return | each agent, mean of its episodes |")
+    print("|---|---|---|---|")
+    for row in records():
+        if row["what"] == "plain":
+            each = [sum(values) / len(values) for values in row["returns"]]
+            print(
+                f"| {row['data']} | {row['seed']} | {sum(each) / len(each):.0f} | "
+                f"{', '.join(f'{value:.0f}' for value in each)} |"
             )
 
 
