@@ -3,9 +3,10 @@
 ``model`` compares variants of the model by held-out error on one data set; no true dynamics are
 used. ``plan`` compares settings of the planner by return in the true task, on agents that are never
 evaluated elsewhere (ids 5 and up). ``plain`` is what a stranger gets: a fit of fresh data with
-defaults, and the return of the paper's test agents with it. ``error`` takes the error of the test agents under the test
-policy apart: by horizon, by coordinate, inside and outside the range of the data. ``step`` times a
-control step with the default settings on one core. Records go to ``results/half_cheetah.jsonl``,
+defaults, and the return of the paper's test agents with it. ``error`` takes the error of the test
+agents under the test policy apart: by horizon, by coordinate, inside and outside the range of the
+data. ``step`` times a control step with the default settings on one core. Records go to
+``results/half_cheetah.jsonl``,
 one line per variant; what is there already is not run again.
 
     python benchmarks/half_cheetah.py model --policy random
