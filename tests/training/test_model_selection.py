@@ -263,17 +263,20 @@ def test_wrapped_and_counted_angles_train_to_the_same_model(features: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("nets", "rows", "steps", "expected"),
+    ("nets", "simple", "rows", "steps", "expected"),
     [
-        (0.4, 500, 2500, False),  # noise, and seen often: being worse at all is hopeless
-        (0.4, 100_000, 2500, True),  # seen a few times
-        (0.19, 500, 2500, True),  # next to no noise: 20 times the steps may take off three quarters
-        (0.19, 500, 50_000, False),  # there is no longer training
-        (0.19, 100_000, 50_000, True),
+        (0.4, 0.33, 500, 2500, False),  # noise, and seen often: being worse at all is hopeless
+        (0.4, 0.33, 100_000, 2500, True),  # seen a few times
+        (0.4, 0.25, 100_000, 2500, False),  # and much worse
+        (0.19, 0.16, 500, 2500, True),  # next to no noise: 20 times the steps may do a lot
+        (0.19, 0.16, 500, 50_000, False),  # there is no longer training
+        (0.19, 0.16, 100_000, 50_000, True),
+        (0.4, 0.02, 500, 2500, False),  # next to none, as a simple model says; seen often
+        (0.4, 0.02, 50_000, 2500, True),  # seen a few times: errors may fall by any factor
     ],
 )
 def test_nets_go_on_while_longer_training_may_still_help(
-    nets: float, rows: int, steps: int, expected: bool
+    nets: float, simple: float, rows: int, steps: int, expected: bool
 ) -> None:
     config = FitConfig(steps=50_000)
 
@@ -282,7 +285,7 @@ def test_nets_go_on_while_longer_training_may_still_help(
 
     trials: Any = object.__new__(Trials)
     trials.problem = SimpleNamespace(data=range(rows))
-    simple, idle = trial(nets / 1.2, Candidate("slopes")), trial(1.0, Candidate("no change"))
+    best, idle = trial(simple, Candidate("slopes")), trial(1.0, Candidate("no change"))
     found = trial(nets, Candidate(None, steps=steps))
-    assert search_module._hopeful(trials, found, simple, idle) is expected
+    assert search_module._hopeful(trials, found, best, idle) is expected
     assert search_module._hopeful(trials, found, None, idle)
