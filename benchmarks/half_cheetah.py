@@ -6,8 +6,7 @@ evaluated elsewhere (ids 5 and up). ``plain`` is what a stranger gets: a fit of 
 defaults, and the return of the paper's test agents with it. ``error`` takes the error of the test
 agents under the test policy apart: by horizon, by coordinate, inside and outside the range of the
 data. ``step`` times a control step with the default settings on one core. Records go to
-``results/half_cheetah.jsonl``,
-one line per variant; what is there already is not run again.
+``results/half_cheetah.jsonl``, one line per variant; what is there already is not run again.
 
     python benchmarks/half_cheetah.py model --policy random
     python benchmarks/half_cheetah.py plan --run runs/bench/half_cheetah-random-0-...

@@ -132,9 +132,11 @@ def page(
     target = results / f"{profile}.html" if out is None else out
     check_outputs({"out": (".html", ".htm")}, out=target)
     tables, studies = several(suites, profile)
+    if not suites:  # the paper's tables first
+        tables = sorted(tables, key=lambda suite: bool(suite.training_agents))
     chosen = [
         (suite, path)
-        for suite in sorted(tables, key=lambda suite: bool(suite.training_agents))  # tables first
+        for suite in tables
         if (path := results / f"{suite.name}-{profile}.jsonl").exists() or suites
     ]
     missing = [path for _, path in chosen if not path.exists()]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.normalizer import Normalizer
-from twinfold.utils.device import on_device
 
 Floats = NDArray[np.float64]
 
@@ -35,12 +34,12 @@ def features_of(
     """
     inputs = normalizer.inputs(normalizer.carry(state)).astype(np.float32)
     code = normalizer.encode_action(action)
-    code = on_device(code, np.int32 if code.ndim == 1 else np.float32)
+    code = code.astype(np.int32 if code.ndim == 1 else np.float32)
     # Few sizes, few programs.
     size = 1 << max(len(inputs) - 1, 0).bit_length()
     fill = size - len(inputs)
     inputs = np.pad(inputs, [(0, fill), (0, 0)])
-    code = np.pad(np.asarray(code), [(0, fill)] + [(0, 0)] * (code.ndim - 1))
+    code = np.pad(code, [(0, fill)] + [(0, 0)] * (code.ndim - 1))
     return member_features(members, inputs, code)[:, : len(state)].astype(np.float64)
 
 

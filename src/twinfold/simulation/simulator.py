@@ -276,10 +276,7 @@ class Simulator:
         Raises:
             UsageError: as ``sample``, or the run holds no noise.
         """
-        start = self.start_of(state, before)
-        _, codes = read_actions(self.model, actions)
-        if start.ndim != 1 or codes.ndim != (1 if self.model.discrete else 2):
-            raise UsageError("parts takes one state and one sequence of actions")
+        start, codes = self._one_question("parts", state, actions, before)
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, None)
         single = None if known is None else known.take(0)
         return parts_of_question(self.model, self.index, start, codes, single)
@@ -312,6 +309,13 @@ class Simulator:
         given, codes = read_actions(self.model, actions)
         single = start.ndim == 1 and codes.ndim == (1 if self.model.discrete else 2)
         return *pair(start, given, codes, self.model), single
+
+    def _one_question(self, who: str, state: Any, actions: Any, before: Any) -> tuple[Floats, Any]:
+        """Return the first state and the codes of the actions of what must be one question."""
+        start, (_, codes) = self.start_of(state, before), read_actions(self.model, actions)
+        if start.ndim != 1 or codes.ndim != (1 if self.model.discrete else 2):
+            raise UsageError(f"{who} takes one state and one sequence of actions")
+        return start, codes
 
     def sample(
         self,
@@ -352,10 +356,7 @@ class Simulator:
             UsageError: as ``rollout``; or several states or action sequences are given.
         """
         model = self.model
-        start = self.start_of(state, before)
-        _, codes = read_actions(model, actions)
-        if start.ndim != 1 or codes.ndim != (1 if model.discrete else 2):
-            raise UsageError("sample takes one state and one sequence of actions")
+        start, codes = self._one_question("sample", state, actions, before)
         if n < 1:
             raise UsageError(f"the number of draws must be at least 1, not {n}")
         whole, lacking = complete_start(model, np.array([self.index]), start[None])
