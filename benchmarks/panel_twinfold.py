@@ -72,13 +72,11 @@ def learn(
         seed: seed of the fit.
         settings: further settings; none for the defaults.
     """
-    from twinfold.uncertainty.conformal import default_reserved, reserve
+    from twinfold.uncertainty.conformal import split_reserved
 
     begun = time.perf_counter()
-    dataset, reserved = dataset_of(train, panel), None
     config = twinfold.FitConfig.parse({"seed": seed, **settings})
-    if count := default_reserved(dataset.n_agents):
-        dataset, reserved = reserve(dataset, count, seed)
+    dataset, reserved = split_reserved(dataset_of(train, panel), "auto", seed)
     model = twinfold.fit(dataset, config, reserve=0 if reserved is None else reserved)
     return model, time.perf_counter() - begun
 

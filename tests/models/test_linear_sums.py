@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given, strategies as st
 
 from twinfold.data.transitions import Transitions
-from twinfold.models.linear import KINDS, best_ridge, fit_linear, ratios
+from twinfold.models.linear import best_ridge, fit_linear
+from twinfold.models.linear_kinds import KINDS, ratios
 from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import fit_normalizer
@@ -71,7 +72,7 @@ def test_with_all_weights_one_every_fit_is_that_of_a_full_table() -> None:
     assert best_ridge(split) == best_ridge(full)
     for kind in KINDS:
         one, two = (fit_linear(sums, kind, ratios(kind)[-1]) for sums in (full, split))
-        for a, b in zip(one, two, strict=True):
+        for a, b in zip(one[:-1], two[:-1], strict=True):  # no static columns
             np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-9, atol=1e-12)
     pooled = fit_linear(full, "pooled").shared
     np.testing.assert_allclose(own_deviations(split, pooled), own_deviations(full, pooled))

@@ -11,7 +11,8 @@ import pandas as pd
 from twinfold import FitConfig, PanelDataset, fit
 from twinfold.adaptation.fill_missing import fill_missing
 from twinfold.models.filling import Own, filled_in, filtered_linear
-from twinfold.models.linear import Ratio, fit_linear
+from twinfold.models.linear import fit_linear
+from twinfold.models.linear_kinds import Ratio
 from twinfold.models.linear_sums import linear_data
 from twinfold.models.net_filling import filtered_by_nets
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked

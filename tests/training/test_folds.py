@@ -59,6 +59,34 @@ def test_other_data_is_cut_at_three_places_in_time(agents: int, uneven: bool) ->
     assert known[0] < len(problem.data)
 
 
+@pytest.mark.parametrize("more", [0, 5])
+def test_agents_of_single_transitions_are_held_out_as_a_whole_in_turn(more: int) -> None:
+    """Two visits each, and a few agents of many."""
+    rng = np.random.default_rng(0)
+    rows = [2] * 12 + [ROWS] * more
+    frame = pd.DataFrame({"who": np.repeat(np.arange(len(rows)), rows)})
+    frame["t"] = frame.groupby("who").cumcount()
+    frame["x"], frame["a"] = rng.normal(size=(2, len(frame)))
+    problem, folds = folds_of(PanelDataset.from_frame(frame, ROLES))
+    whole = [fold for fold in folds if fold.whole_agents]
+    assert len(whole) == SELECTION.turns
+    assert len(folds) == len(whole) + (more > 0)
+    held = [fold.held.agent.tolist() for fold in whole]
+    assert sorted({n for agents in held for n in agents}) == list(range(len(rows)))
+    assert sum(len(set(agents)) for agents in held) == len(rows)
+    for fold in whole:
+        assert not set(fold.held.agent.tolist()) & set(problem.data.agent[fold.rows].tolist())
+        assert fold.held.n_transitions + len(fold.rows) == len(problem.data)
+
+
+def test_one_visit_more_of_most_agents_is_held_out_instead() -> None:
+    frame = pd.DataFrame({"who": np.repeat(np.arange(12), 3), "t": np.tile(np.arange(3), 12)})
+    frame["x"], frame["a"] = np.random.default_rng(0).normal(size=(2, len(frame)))
+    _, folds = folds_of(PanelDataset.from_frame(frame, ROLES))
+    assert folds
+    assert not any(fold.whole_agents for fold in folds)
+
+
 def test_a_quick_fit_cuts_the_ends_alone() -> None:
     _, folds = folds_of(panel(12, uneven=True), effort="quick")
     assert len(folds) == 1

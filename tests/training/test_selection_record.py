@@ -12,7 +12,7 @@ import pytest
 from twinfold.config import FitConfig
 from twinfold.data.windows import Windows
 from twinfold.models.factor_model import Structure
-from twinfold.models.linear import ALIKE, Part
+from twinfold.models.linear_kinds import ALIKE, Part
 from twinfold.training.folds import Fold
 from twinfold.training.selection_record import (
     chosen_lines,
@@ -59,6 +59,10 @@ def test_what_is_held_out_is_counted_and_said() -> None:
         "the last 13 transitions of 3 agents are held out, in 2 cuts, predicted up to 3 steps ahead"
     )
     assert "places" not in held_out_line(held_out_counts(FOLDS[:1]))
+    whole = held_out_counts([FOLDS[0], FOLDS[1]._replace(whole_agents=True)])
+    assert held_out_line(whole).startswith(
+        "13 transitions of 3 agents are held out, in 2 cuts, mos"
+    )
 
 
 @pytest.mark.parametrize(

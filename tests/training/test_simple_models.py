@@ -12,7 +12,7 @@ import pytest
 
 from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
-from twinfold.models.linear import LINEAR, Ratio, ratios, wide_ratios, wider
+from twinfold.models.linear_kinds import LINEAR, Ratio, ratios, wide_ratios, wider
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.fit import fit
 from twinfold.training.folds import cut_folds

@@ -18,7 +18,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import Structure
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.linear import KINDS, Ratio
+from twinfold.models.linear_kinds import KINDS, Ratio
 from twinfold.models.rollout import rollout_members
 from twinfold.training import model_selection
 from twinfold.training.ensemble import TrainingContext

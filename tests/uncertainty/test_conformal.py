@@ -5,23 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from twinfold.adaptation.adapt import adapt, with_transitions
+from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import split_ends
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import Posterior
 from twinfold.simulation.simulator import Simulator
-from twinfold.uncertainty.conformal import calibrate, default_reserved, reserve
+from twinfold.training.fit import fit
+from twinfold.training.run_directory import load_run
+from twinfold.uncertainty.conformal import (
+    calibrate,
+    default_reserved,
+    reserve,
+    split_reserved,
+)
 from twinfold.uncertainty.intervals import conformal_factor
 
 Build = Callable[..., FittedModel]
+
+ROLES: dict[str, Any] = {
+    "agent": "id", "time": "t", "state": ["x"], "action": ["a"], "action_type": "continuous",
+}  # fmt: skip
 
 
 def known(model: FittedModel) -> Posterior:
@@ -42,6 +56,39 @@ def ignore(line: str) -> None:
 )
 def test_a_tenth_is_reserved_within_limits(number: int, expected: int) -> None:
     assert default_reserved(number) == expected
+
+
+def visits(rows: list[int]) -> PanelDataset:
+    """Agents of so many rows."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"id": np.repeat(np.arange(len(rows)), rows)})
+    table["t"] = table.groupby("id").cumcount()
+    table["x"], table["a"] = rng.normal(size=(2, len(table)))
+    return PanelDataset.from_frame(table, ROLES)
+
+
+def test_agents_of_a_single_transition_are_not_reserved_where_there_are_others() -> None:
+    panel = visits([2] * 30 + [6] * 70)
+    _, reserved = split_reserved(panel, "auto")
+    assert reserved is not None
+    assert reserved.n_agents == 20
+    assert min(reserved.agent_ids) >= 30
+    assert split_reserved(visits([2] * 100 + [6] * 59), "auto")[1] is None
+
+
+@pytest.mark.parametrize("wanted", ["auto", 20])
+def test_a_panel_of_single_transitions_makes_a_run_that_can_be_read(
+    wanted: Any, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    config = FitConfig(rank=0, behaviour_steps=0)
+    model = fit(visits([2] * 80), config, out=tmp_path / "run", reserve=wanted, log=said.append)
+    assert model.calibration is None
+    again = load_run(tmp_path / "run")
+    assert again.calibration is None
+    assert again.band is not None
+    warned = [line for line in said if "none has two transitions" in line]
+    assert len(warned) == (wanted != "auto")
 
 
 @given(number=st.integers(1, 8), seed=st.integers(0, 100))

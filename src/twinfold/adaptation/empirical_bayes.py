@@ -21,7 +21,7 @@ from twinfold.models.normal_equations import inverse, solution
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Evidence, Posterior, gather
 from twinfold.models.prior import Prior, no_walls, with_fixed
-from twinfold.models.static_prior import fit_static
+from twinfold.models.static_prior import StaticColumns, StaticPrior, fit_static, given_static
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,8 @@ def trained_posterior(
             that has the noise of that.
         n_agents: N.
         static: ``(N, C)``, their static columns, NaN where not known; None without such columns.
-            What these say is learned from the agents that are mostly known by their own data.
+            What these say is what the linear model has found, if it has; or else learned from the
+            agents that are mostly known by their own data.
         linear: the linear model that the members' fixed columns are of; None if they have none.
         weighed_again: whether the weights of rows are those by the prior that comes out, as of new
             agents; and where there is next to no noise, by what the agent's own factors explain: a
@@ -104,7 +105,12 @@ def trained_posterior(
     if weighed_again and members.rank > n_fixed and n_agents > 1:
         evidence = _weighed_again(members, normalizer, data, prior, evidence)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
-    return known if static is None else _with_static(known, static, n_fixed)
+    if static is None:
+        return known
+    columns = None if linear is None or linear.static is None else StaticColumns.of(static)
+    if linear is None or columns is None:
+        return _with_static(known, static, n_fixed)
+    return known._replace(static=_by_linear(known, columns, linear), values=static)
 
 
 def _trained_prior(
@@ -163,6 +169,17 @@ def _weighed_again(
         own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
         evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
     return evidence
+
+
+def _by_linear(known: Posterior, columns: StaticColumns, linear: LinearFit) -> StaticPrior:
+    """Return what static columns say of agents by a linear model; of the nets' terms nothing."""
+    precision, evidence = known.prior.precision, known.evidence
+    weights = np.zeros((columns.x.shape[1], precision.shape[1]))
+    assert linear.static is not None
+    for k, (feature, column) in enumerate(linear.own):
+        weights[:, 1 + k] = linear.static[:, feature, column]
+    metric = evidence.gram.sum(axis=1) / max(int(evidence.count.sum()), 1)
+    return given_static(precision, metric, columns, weights)
 
 
 def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:

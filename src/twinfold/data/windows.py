@@ -169,6 +169,7 @@ def hold_out(
     history: int = 1,
     changes_alone: bool = False,
     among: NDArray[np.integer] | None = None,
+    whole_agents: bool = False,
 ) -> tuple[NDArray[np.bool_], Windows]:
     """Keep the last part of some agents' data from training.
 
@@ -194,6 +195,7 @@ def hold_out(
         history: rows that a model reads; the windows have its memory.
         changes_alone: as ``PanelDataset.transitions``.
         among: numbers of the agents that the share is one of; None for all.
+        whole_agents: whether all of the chosen agents' transitions are held out, not the last ones.
 
     Returns:
         ``(K,)`` bool, True where a transition of ``dataset.transitions()`` is for training; and
@@ -211,6 +213,8 @@ def hold_out(
     whole = np.bincount(data.agent, minlength=dataset.n_agents)
     counts = np.ceil(origin * whole).astype(np.int64)
     able = counts if among is None else np.where(np.isin(np.arange(len(whole)), among), counts, 0)
+    if whole_agents:
+        suffix, min_prefix = 1.0, 0
     chosen, held = _choose(able, share, suffix, (min_prefix, min_suffix), few_agents, rng)
 
     # Transitions are sorted by agent and time: the last `held` of each chosen agent go.

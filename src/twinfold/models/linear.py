@@ -6,195 +6,31 @@ With the linear features phi(s, a) = (1, inputs, action) a standardised target i
 
 (a mixed-effects model; Laird and Ware 1982). T is diagonal: one variance for levels, one for slopes
 of the state, one for effects of the action. With it given, beta is a generalised least squares fit
-(with a ridge, its strength by leaving agents out) and b_n its best linear prediction.
+(with a ridge, its strength by leaving agents out) and b_n its best linear prediction. Static
+columns may move the mean of b_n (``linear_static``).
 
-Axes: K transitions, N agents, D state columns, q linear features, S own coefficients.
+Axes: K transitions, N agents, D state columns, q linear features, S own coefficients, C static
+columns.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.config import Kind
+from twinfold.models.linear_kinds import ALIKE, KINDS, LINEAR, Part, Ratio, ratios
+from twinfold.models.linear_static import Effects
 from twinfold.models.linear_sums import LinearData, linear_features_of
 from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
 
 Floats = NDArray[np.float64]
 
-KINDS: tuple[Kind, ...] = ("no change", "drift", "own drift", "pooled", "levels", "slopes")
-"""From the simplest to the richest.
-
-no change: the state stays as it is.
-drift: it changes by the same amount in every step, for all agents.
-own drift: every agent has an amount of its own.
-pooled: a linear model of state and action, the same for all agents.
-levels: the same with a level of each agent's own.
-slopes: every agent has coefficients of its own.
-
-An average of those is the kind "average" (``fit_average``).
-"""
-
-WORDS: dict[Kind, str] = {
-    "no change": "no change at all",
-    "drift": "the same change in every step",
-    "own drift": "a constant change of each agent's own",
-    "pooled": "one linear model for all agents",
-    "levels": "a linear model with levels of the agents' own",
-    "slopes": "a linear model with levels and slopes of the agents' own",
-    "average": "an average of simple models",
-}
-"""The kinds as a sentence names them."""
-
 _RIDGES = 10.0 ** np.arange(-3, 5.5, 0.5)  # strengths that are tried
-
-
-@dataclass(frozen=True)
-class LinearSettings:
-    """Numbers that decide how much agents may differ in a linear model.
-
-    Attributes:
-        own: variances of own levels and state slopes that are tried.
-        own_action: variances of own effects of the action that are tried.
-        apart: times the variance of the levels, that slopes may have.
-        wide: variances of levels and state slopes that are tried besides, beyond those of ``own``.
-        wide_action: the same of effects of the action.
-        further: times the largest of these, tried next where the largest are the best.
-        widest: variance at which that ends.
-        free: ridge of the intercept.
-        folds: of agents, left out in turn.
-        most_own: own coefficients of an agent, beyond which it has none but levels.
-        floor: smallest noise, in standard deviations of the target.
-    """
-
-    own: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-    own_action: tuple[float, ...] = (0.0, 0.03, 0.3)
-    apart: float = 30.0
-    wide: tuple[float, ...] = (0.3, 3.0, 30.0, 300.0)
-    wide_action: tuple[float, ...] = (0.0, 0.3, 3.0, 30.0)
-    further: float = 10.0
-    widest: float = 1e9
-    free: float = 1e-6
-    folds: int = 5
-    most_own: int = 48
-    floor: float = 1e-6
-
-
-LINEAR = LinearSettings()
-"""Those of every fit."""
-
-
-class Ratio(NamedTuple):
-    """Differences of agents: variances of own coefficients, in units of the noise's."""
-
-    level: float = 0.0
-    state: float = 0.0
-    action: float = 0.0
-    memory: float = 0.0
-
-
-ALIKE = Ratio()
-"""Agents that do not differ."""
-
-
-class Part(NamedTuple):
-    """One of the models of an average.
-
-    Attributes:
-        weight: share of the average; all of them sum to 1.
-        kind: of the model.
-        ratio: how much agents differ in it.
-        memory: whether it reads the steps before the state.
-    """
-
-    weight: float
-    kind: Kind
-    ratio: Ratio
-    memory: bool = False
-
-
-WITH_MEMORY: tuple[Kind, ...] = ("pooled", "levels", "slopes")
-"""The kinds that may read the steps before the state as well."""
-
-
-def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio]:
-    """Return what may be tried for a kind, those that make agents most alike first.
-
-    Args:
-        kind: of the linear model.
-        coarse: whether a few will do, as where there is much data.
-        memory: whether the model reads the steps before the state: what agents make of these
-            then differs as much as what they make of the state.
-    """
-    own = LINEAR.own[1::2] if coarse else LINEAR.own
-    if kind in ("own drift", "levels"):
-        return [Ratio(level) for level in own]
-    if kind == "slopes":
-        action = LINEAR.own_action[::2] if coarse else LINEAR.own_action
-        every = itertools.product(own, own, action)
-        found = [Ratio(*each) for each in every if max(each[1:]) <= LINEAR.apart * each[0]]
-        found = [each._replace(memory=each.state if memory else 0.0) for each in found]
-        return sorted(found, key=sum)
-    return [ALIKE]
-
-
-def wide_ratios(kind: Kind, memory: bool = False) -> list[Ratio]:
-    """Return what may be tried where agents differ by more than ``ratios`` says.
-
-    Args:
-        kind: of the linear model.
-        memory: whether the model reads the steps before the state.
-    """
-    own = LINEAR.wide
-    if kind in ("own drift", "levels"):
-        return [Ratio(level) for level in own if level > LINEAR.own[-1]]
-    if kind != "slopes":
-        return []
-    every = [Ratio(*each) for each in itertools.product(own, own, LINEAR.wide_action)]
-    ends = LINEAR.own[-1], LINEAR.own[-1], LINEAR.own_action[-1]
-    found = [each for each in every if any(v > end for v, end in zip(each, ends, strict=False))]
-    found = [each for each in found if max(each[1:]) <= LINEAR.apart * each[0]]
-    found = [each._replace(memory=each.state if memory else 0.0) for each in found]
-    return sorted(found, key=sum)
-
-
-def at_the_end(ratio: Ratio) -> bool:
-    """Return whether one of the variances is the largest that ``ratios`` has."""
-    return (
-        ratio.level >= LINEAR.own[-1]
-        or ratio.state >= LINEAR.own[-1]
-        or ratio.action >= LINEAR.own_action[-1]
-    )
-
-
-def wider(ratio: Ratio) -> list[Ratio]:
-    """Return what may be tried where variances are the largest of ``wide_ratios``: larger ones.
-
-    They are raised one by one and all together, what makes agents most alike first. Where there is
-    next to no noise, agents differ by any number of times the noise.
-
-    Args:
-        ratio: what was the best so far.
-    """
-    ends = Ratio(LINEAR.wide[-1], LINEAR.wide[-1], LINEAR.wide_action[-1])
-    largest = [
-        name
-        for name in ("level", "state", "action")
-        if getattr(ends, name) <= getattr(ratio, name) < LINEAR.widest
-    ]
-    found = set()
-    for names in [*([name] for name in largest), largest]:
-        raised = {name: LINEAR.further * getattr(ratio, name) for name in names}
-        each = ratio._replace(**raised)
-        level = max(each.level, max(each.state, each.action) / LINEAR.apart)
-        found.add(each._replace(level=level, memory=each.state if ratio.memory else 0.0))
-    return sorted(found - {ratio}, key=sum)
 
 
 class LinearFit(NamedTuple):
@@ -206,6 +42,8 @@ class LinearFit(NamedTuple):
         variance: ``(S,)``, their variance over agents.
         factors: ``(N, 1 + S)``, 1 and the agents' own coefficients.
         noise: ``(D,)``, sigma.
+        static: ``(C, q, D)``, what standardised static columns add to the coefficients of an agent,
+            where agents have their own; None for nothing.
     """
 
     shared: Floats
@@ -213,6 +51,7 @@ class LinearFit(NamedTuple):
     variance: Floats
     factors: Floats
     noise: Floats
+    static: Floats | None = None
 
     def coefficients(self, agent: NDArray[np.integer]) -> Floats:
         """Return the coefficients of some agents, ``(S, q, D)``: shared and own together."""
@@ -263,23 +102,46 @@ def _ridge(gram: Floats, moment: Floats, strength: float) -> Floats:
     return np.asarray(np.linalg.solve(gram + np.diag(penalty), moment), np.float64)
 
 
-def best_ridge(data: LinearData) -> float:
+def best_ridge(data: LinearData, effects: Effects | None = None) -> float:
     """The strength with the least squared error of one step on agents left out in turn."""
+    return float(_RIDGES[np.argmin(left_out_errors(data, effects))])
+
+
+def left_out_errors(data: LinearData, effects: Effects | None = None) -> Floats:
+    """Return, for every strength of the ridge, the squared error of one step on agents left out.
+
+    Args:
+        data: sums over the transitions.
+        effects: of static columns, beside what all agents share.
+
+    Returns:
+        errors less those of predicting the mean target, ``(strengths,)``.
+    """
+    loss = np.zeros(len(_RIDGES))
     active = np.flatnonzero(data.count > 0)
     if len(active) < 2:
-        return 1.0
+        loss[_RIDGES != 1.0] = np.inf
+        return loss
     fold = np.random.default_rng(17).permutation(len(active)) % min(LINEAR.folds, len(active))
-    loss = np.zeros(len(_RIDGES))
     for _, part in data.parts():
-        total, moments = part.gram[active].sum(axis=0), part.moment[active].sum(axis=0)
+        total, moments = _sums(part, active, effects)
         for out in range(fold.max() + 1):
-            left = active[fold == out]
-            gram, moment = part.gram[left].sum(axis=0), part.moment[left].sum(axis=0)
+            gram, moment = _sums(part, active[fold == out], effects)
             for k, strength in enumerate(_RIDGES):
                 weights = _ridge(total - gram, moments - moment, float(strength))
                 # |Y - XW|^2 less |Y|^2, from the sums alone.
                 loss[k] += np.sum(weights * (gram @ weights)) - 2 * np.sum(weights * moment)
-    return float(_RIDGES[np.argmin(loss)])
+    return loss
+
+
+def _sums(
+    data: LinearData, agents: NDArray[np.integer], effects: Effects | None
+) -> tuple[Floats, Floats]:
+    """Return what shared coefficients of some agents, and effects, are found from."""
+    gram, moment = data.gram[agents], data.moment[agents]
+    if effects is None:
+        return gram.sum(axis=0), moment.sum(axis=0)
+    return effects.some(agents).sums(gram, moment)
 
 
 def fit_linear(
@@ -288,6 +150,7 @@ def fit_linear(
     ratio: Ratio = ALIKE,
     ridge: float | None = None,
     memory: bool = True,
+    static: Floats | None = None,
 ) -> LinearFit:
     """Fit one kind of linear model.
 
@@ -295,18 +158,31 @@ def fit_linear(
         data: sums over the transitions.
         kind: of the model.
         ratio: how much agents differ, by ``ratios(kind)``.
-        ridge: strength, by ``best_ridge``; found if None.
+        ridge: strength, by ``best_ridge``; found if None, and where static columns are read.
         memory: whether it reads the steps before the state, if the data has any.
+        static: ``(N, C)``, standardised static columns that move the agents' own coefficients;
+            None for none.
     """
     _, q, n_state = data.moment.shape
     if kind == "no change":
         return _finished(data, data.still, ALIKE)
     read = data.features(memory)[: 1 if "drift" in kind else None]
+    variance, chosen = _own(data, ratio)
+    effects = None
+    if static is not None and len(chosen):
+        moved = chosen if static.shape[1] * len(chosen) <= LINEAR.most_static else chosen[:1]
+        effects = Effects(static, np.flatnonzero(np.isin(read, moved)))
+        ridge = best_ridge(data, Effects(static, moved))
     ridge = best_ridge(data) if ridge is None else ridge
     shared = np.zeros((q, n_state))
+    gamma = None if effects is None else np.zeros((effects.columns.shape[1], q, n_state))
     for columns, part in data.parts():
-        shared[read, columns] = _shared(part, read, ridge, *_own(data, ratio))
-    return _finished(data, shared, ratio)
+        found = _shared(part, read, ridge, variance, chosen, effects)
+        shared[read, columns] = found[: len(read)]
+        if effects is not None and gamma is not None:
+            own = found[len(read) :].reshape(len(gamma), len(effects.features), -1)
+            gamma[:, read[effects.features], columns] = own
+    return _finished(data, shared, ratio, static, gamma)
 
 
 def _shared(
@@ -315,21 +191,31 @@ def _shared(
     ridge: float,
     variance: Floats,
     chosen: NDArray[np.integer],
+    effects: Effects | None = None,
 ) -> Floats:
-    """Return the coefficients of some features ``read`` that all agents share, ``(q', D)``."""
+    """Return the coefficients of some features ``read`` that all agents share, ``(q', D)``.
+
+    Below them stand those of static columns, if there are any.
+    """
     gram, moment = data.gram[:, read][:, :, read], data.moment[:, read]
-    if not len(chosen):
+    if len(chosen):
+        # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
+        cross = data.gram[:, read][:, :, chosen]
+        inner = data.gram[:, chosen][:, :, chosen] + np.diag(1 / variance[chosen])
+        solved = np.linalg.solve(inner, np.swapaxes(cross, 1, 2))  # (N, o, q)
+        gram = gram - cross @ solved
+        moment = moment - np.swapaxes(solved, 1, 2) @ data.moment[:, chosen]
+    if effects is None:
         return _ridge(gram.sum(axis=0), moment.sum(axis=0), ridge)
-    # With V = I + Z T Z^T: X^T V^-1 X = X^T X - X^T Z (Z^T Z + T^-1)^-1 Z^T X
-    cross = data.gram[:, read][:, :, chosen]
-    inner = data.gram[:, chosen][:, :, chosen] + np.diag(1 / variance[chosen])
-    solved = np.linalg.solve(inner, np.swapaxes(cross, 1, 2))  # (N, o, q)
-    whole = (gram - cross @ solved).sum(axis=0)
-    right = (moment - np.swapaxes(solved, 1, 2) @ data.moment[:, chosen]).sum(axis=0)
-    return _ridge(whole, right, ridge)
+    return _ridge(*effects.sums(gram, moment), ridge)
 
 
-def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = None) -> LinearFit:
+def fit_average(
+    data: LinearData,
+    parts: Sequence[Part],
+    ridge: float | None = None,
+    static: Floats | None = None,
+) -> LinearFit:
     """Average linear models into one: what agents share, and how much they differ.
 
     Mean and covariance of the mixture of the models' priors of an agent's coefficients, its mean's
@@ -339,15 +225,21 @@ def fit_average(data: LinearData, parts: Sequence[Part], ridge: float | None = N
         data: sums over the transitions.
         parts: models and their weights; all kinds alike if there are none.
         ridge: strength, by ``best_ridge``; found if None.
+        static: ``(N, C)``, standardised static columns, for the parts that read them.
     """
     ridge = best_ridge(data) if ridge is None else ridge
     if not parts:
         parts = [Part(1.0, kind, ratios(kind)[len(ratios(kind)) // 2]) for kind in KINDS]
-    fits = [fit_linear(data, part.kind, part.ratio, ridge, part.memory) for part in parts]
+    fits = [
+        fit_linear(data, part.kind, part.ratio, ridge, part.memory, static if part.static else None)
+        for part in parts
+    ]
     weights = [part.weight for part in parts]
     shared = np.average([fit.shared for fit in fits], axis=0, weights=weights)
     ratio = np.average([part.ratio for part in parts], axis=0, weights=weights)
-    return _finished(data, shared, Ratio(*map(float, ratio)))
+    moved = [w * fit.static for w, fit in zip(weights, fits, strict=True) if fit.static is not None]
+    gamma = sum(moved) / sum(weights) if moved else None
+    return _finished(data, shared, Ratio(*map(float, ratio)), static, gamma)
 
 
 def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
@@ -360,31 +252,58 @@ def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     return variance, chosen
 
 
-def _finished(data: LinearData, shared: Floats, ratio: Ratio) -> LinearFit:
-    """With the agents' own deviations from what is shared, and the noise, from the sums alone."""
-    n_agents, _, n_state = data.moment.shape
+def _finished(
+    data: LinearData,
+    shared: Floats,
+    ratio: Ratio,
+    static: Floats | None = None,
+    gamma: Floats | None = None,
+) -> LinearFit:
+    """With the agents' own deviations from what is shared, and the noise, from the sums alone.
+
+    Args:
+        data: sums over the transitions.
+        shared: ``(q, D)``.
+        ratio: how much agents differ.
+        static: ``(N, C)``, static columns.
+        gamma: ``(C, q, D)``, what they add to the coefficients; None for nothing.
+    """
+    n_agents, q, n_state = data.moment.shape
     variance, chosen = _own(data, ratio)
+    moved = np.zeros((1, q, n_state))  # the mean of an agent's own coefficients
+    if static is not None and gamma is not None:
+        gamma = np.where(np.isin(np.arange(q), chosen)[:, None], gamma, 0.0)
+        moved = np.einsum("nc,cqd->nqd", static, gamma)
     deviation, noise = np.zeros_like(data.moment), np.empty(n_state)
     for columns, part in data.parts():
-        own, sigma = _deviations(part, shared[:, columns], variance, chosen)
+        mean = shared[:, columns] + moved[..., columns]
+        own, sigma = _deviations(part, mean, variance, chosen)
         deviation[:, chosen, columns], noise[columns] = own, sigma
+    deviation = deviation + moved
     own = tuple((int(i), d) for d in range(n_state) for i in chosen)
     factors = np.ones((n_agents, 1 + len(own)))
     for k, (i, d) in enumerate(own):
         factors[:, 1 + k] = deviation[:, i, d]
     spread = np.array([variance[i] * noise[d] ** 2 for i, d in own])
-    return LinearFit(shared, own, spread, factors, noise)
+    return LinearFit(shared, own, spread, factors, noise, gamma)
 
 
 def _deviations(
-    data: LinearData, shared: Floats, variance: Floats, chosen: NDArray[np.integer]
+    data: LinearData, mean: Floats, variance: Floats, chosen: NDArray[np.integer]
 ) -> tuple[Floats, Floats]:
-    """Return the agents' own deviations ``(N, o, D)`` in ``chosen`` features, and the noise."""
+    """Return the agents' own deviations ``(N, o, D)`` in ``chosen`` features, and the noise.
+
+    Args:
+        data: sums over the transitions.
+        mean: ``(N, q, D)`` or ``(1, q, D)``, coefficients that they deviate from.
+        variance: ``(q,)``, of the deviations.
+        chosen: ``(o,)``.
+    """
     cross, deviation = data.gram[:, chosen], np.zeros_like(data.moment)
     if len(chosen):
         inner = cross[..., chosen] + np.diag(1 / variance[chosen])
-        deviation[:, chosen] = np.linalg.solve(inner, data.moment[:, chosen] - cross @ shared)
-    whole = shared + deviation
+        deviation[:, chosen] = np.linalg.solve(inner, data.moment[:, chosen] - cross @ mean)
+    whole = mean + deviation
     squared = data.energy.sum(axis=0) - 2 * (data.moment * whole).sum(axis=(0, 1))
     squared += (whole * (data.gram @ whole)).sum(axis=(0, 1))
     count = max(float(data.count.sum()), 1.0)

@@ -163,6 +163,70 @@ def _fill(
         yield rows, root
 
 
+class StaticColumns(NamedTuple):
+    """Static columns of agents, standardised. Float64, on the host.
+
+    Attributes:
+        low, high, centre, scale: ``(C,)``, as those of :class:`StaticPrior`.
+        covariance: ``(C, C)``, S.
+        x: ``(N, C)``, E[x | o]; 0 where nothing is known of an agent.
+        values: ``(N, C)``, raw units, NaN where not known.
+    """
+
+    low: Floats
+    high: Floats
+    centre: Floats
+    scale: Floats
+    covariance: Floats
+    x: Floats
+    values: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> StaticColumns | None:
+        """Return columns ``(N, C)`` in raw units, NaN where not known, standardised.
+
+        None if nothing is known of fewer agents than can say anything.
+        """
+        known: Any = ~np.isnan(values).all(axis=1)
+        if int(known.sum()) < STATIC.fewest:
+            return None
+        raw = values[known]
+        centre, scale, covariance, own = _joint_normal(raw)
+        x = np.zeros_like(values)
+        x[known] = own
+        low = np.fmin(np.fmin.reduce(raw, axis=0), centre)  # of an empty column the same
+        high = np.fmax(np.fmax.reduce(raw, axis=0), centre)
+        return cls(low, high, centre, scale, covariance, x, values)
+
+
+def given_static(
+    precision: Floats, metric: Floats, columns: StaticColumns, weights: Floats
+) -> StaticPrior:
+    """Return the prior by static columns whose weights are known.
+
+    Args:
+        precision: ``(M, r, r)``, Lambda: what the columns leave open is what it says.
+        metric: ``(M, r, r)``, mean of Z^T W Z over the agents' transitions.
+        columns: of the trained agents.
+        weights: ``(C, r)``, B.
+    """
+    shift = columns.x @ weights
+    moved = np.einsum("nr,mrs,ns->m", shift, metric, shift) / len(shift)
+    left = np.einsum("mrs,msr->m", metric, np.linalg.inv(precision))
+    share = np.median(moved / np.maximum(moved + left, 1e-300))
+    return StaticPrior(
+        low=columns.low,
+        high=columns.high,
+        centre=columns.centre,
+        scale=columns.scale,
+        shift=np.zeros(precision.shape[:2]),
+        weights=np.repeat(weights[None], len(precision), axis=0),
+        precision=precision,
+        explained=np.array(float(share)),
+        covariance=columns.covariance,
+    )
+
+
 def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) -> StaticPrior | None:
     """Learn what static columns say of how agents differ.
 
@@ -184,9 +248,10 @@ def fit_static(mean: Floats, factors: Floats, metric: Floats, values: Floats) ->
     if n_known < STATIC.fewest or not sound.any():
         return None
     raw, own = values[known], factors[:, known] - mean[:, None]
-    centre, scale, joint, x = _joint_normal(raw)
-    low = np.fmin(np.fmin.reduce(raw, axis=0), centre)  # of an empty column the same
-    high = np.fmax(np.fmax.reduce(raw, axis=0), centre)
+    columns = StaticColumns.of(values)
+    assert columns is not None
+    low, high, centre, scale, joint, x, _ = columns
+    x = x[known]
     shift = own.mean(axis=1)
     ridges = Ridges.of(x, own - shift[:, None])
     ridge = ridges.best(_RIDGES, metric, sound)

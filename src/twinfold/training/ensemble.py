@@ -21,6 +21,7 @@ from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.long_steps import acts_at_once
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import erratic_columns, fit_normalizer
+from twinfold.models.static_prior import StaticColumns
 from twinfold.training.factor_regression import solve_factors
 from twinfold.training.head_refinement import refine_heads
 from twinfold.training.train_step import TrainData, Unroll
@@ -44,6 +45,7 @@ class TrainingContext(NamedTuple):
         progress: receives (what, steps done, steps in all).
         writer: keeps the state of unfinished training.
         uneven: whether the length of a step is an input.
+        static: static columns of the agents; None without any.
     """
 
     data: Transitions
@@ -55,6 +57,7 @@ class TrainingContext(NamedTuple):
     progress: Progress | None = None
     writer: RunWriter | None = None
     uneven: bool = False
+    static: StaticColumns | None = None
 
     @property
     def history(self) -> int:
@@ -83,7 +86,7 @@ class TrainingContext(NamedTuple):
     ) -> TrainingContext:
         """Return the problem that a panel poses; ``data`` are its transitions."""
         levels = dataset.action_levels
-        roles = dataset.roles
+        roles, static = dataset.roles, dataset.static
         return cls(
             data=data,
             n_agents=dataset.n_agents,
@@ -94,6 +97,7 @@ class TrainingContext(NamedTuple):
             progress=progress,
             writer=writer,
             uneven=dataset.uneven,
+            static=None if static is None else StaticColumns.of(static[: dataset.n_agents]),
         )
 
     @property

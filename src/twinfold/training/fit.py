@@ -53,7 +53,7 @@ from twinfold.training.noise_regression import world_noise
 from twinfold.training.refilling import refilled
 from twinfold.training.regression_settings import REGRESSION
 from twinfold.training.run_writer import RunWriter
-from twinfold.training.selection_record import static_line
+from twinfold.training.selection_record import calibration_line, static_line
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.train_on_all import Trained, train_on_all
 from twinfold.training.trainer import Progress
@@ -119,8 +119,7 @@ def fit(
         model = _fit(clean, problem._replace(writer=writer), provenance, log)
         if reserved is not None:
             model = calibrate(model, reserved)
-            who = counted(reserved.n_agents, "agent")
-            log(f"the band is calibrated on {who} that the nets have not seen")
+            log(calibration_line(model.calibration, reserved))
         if writer is not None:
             writer.finish(model)
         log(f"fitted in {time.perf_counter() - begun:.1f} s")
@@ -209,7 +208,8 @@ def _fit(
     trained = train_on_all(problem, choice.candidate)
     posterior = _posterior(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
-        log(static_line(dataset, posterior.static))
+        with_linear = choice.candidate.reads_static
+        log(static_line(dataset, posterior.static, with_linear))
     members = _solved(trained.members, posterior)
     goal, lines = fit_goal(dataset)
     for line in lines:

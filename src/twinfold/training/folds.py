@@ -28,12 +28,14 @@ class Fold(NamedTuple):
         normalizer: of those.
         held: what follows.
         angles: columns of the state that are angles.
+        whole_agents: whether nothing of the agents of the windows is trained on.
     """
 
     rows: NDArray[np.int32]
     normalizer: Normalizer
     held: Windows
     angles: tuple[int, ...] = ()
+    whole_agents: bool = False
 
     def difference(self, paths: Floats) -> Floats:
         """Return errors ``(S, H, D)`` in raw units; those of angles the short way round."""
@@ -81,15 +83,22 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     that all agents share (a dose, close visits, then ever longer steps), and such folds ask for
     nothing but steps and states beyond the data. So agents are cut in turn as well: most of what
     is recorded of one half is held out, and of the other nothing.
+
+    Where most agents have a single transition (before and after, or two visits), there is nothing
+    to cut of these: they are held out as a whole, in turn, as agents that nothing is known of.
     """
     config = problem.config
     little = len(problem.data) <= SELECTION.few
     share, least = (1.0, 1) if little else (config.validation_share, 3)
     suffix = config.validation_suffix
     cuts: list[dict[str, Any]] = [{"suffix": suffix}]
-    if little and config.effort != "quick":
-        if problem.uneven and problem.n_agents >= 2 * SELECTION.fewest_agents:
-            turn = np.random.default_rng((config.seed, 7)).permutation(problem.n_agents)
+    enough = problem.n_agents >= 2 * SELECTION.fewest_agents
+    turn = np.random.default_rng((config.seed, 7)).permutation(problem.n_agents)
+    if enough and _mostly_single(problem):
+        parts = np.array_split(turn, SELECTION.turns if little else 1)
+        cuts += [{"among": part, "whole_agents": True} for part in parts]
+    elif little and config.effort != "quick":
+        if problem.uneven and enough:
             late = max(suffix, SELECTION.late)
             cuts += [{"suffix": late, "among": half} for half in np.array_split(turn, 2)]
         else:
@@ -108,5 +117,12 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
         )
         rows = np.flatnonzero(mask).astype(np.int32)
         if len(held.agent):
-            folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles))
+            whole = cut.get("whole_agents", False)
+            folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles, whole))
     return folds
+
+
+def _mostly_single(problem: TrainingContext) -> bool:
+    """Return whether more agents have one transition than have more."""
+    count = np.bincount(problem.data.agent, minlength=problem.n_agents)
+    return bool((count == 1).sum() > (count > 1).sum())

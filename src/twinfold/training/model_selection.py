@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.config import FitConfig
+from twinfold.config import FitConfig, Kind
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.linear import KINDS, WORDS, Kind
+from twinfold.models.linear_kinds import KINDS, WORDS
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.folds import cut_folds
 from twinfold.training.holdout_band import held_out_band

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from twinfold.data.panel import PanelDataset
-from twinfold.models.linear import WORDS
+from twinfold.models.fitted_model import Calibration
+from twinfold.models.linear_kinds import WORDS
 from twinfold.models.static_prior import STATIC, StaticPrior
 from twinfold.training.folds import Fold
 from twinfold.training.holdout_band import error_by_horizon
@@ -17,22 +18,24 @@ from twinfold.utils.text import counted
 
 def held_out_counts(folds: list[Fold]) -> dict[str, int]:
     """Return how many transitions, agents, steps ahead, windows and folds are held out."""
+    whole = sum(fold.whole_agents for fold in folds)
     return {
         "held_out": sum(fold.held.n_transitions for fold in folds),
         "held_out_agents": len(np.unique(np.concatenate([fold.held.agent for fold in folds]))),
         "horizon": max(fold.held.mask.shape[1] for fold in folds),
         "windows": sum(len(fold.held.agent) for fold in folds),
         "folds": len(folds),
+        **({"whole_agents": whole} if whole else {}),
     }
 
 
 def held_out_line(counts: dict[str, int]) -> str:
     """Return what is held out, in a sentence."""
     places = f", in {counts['folds']} cuts" if counts["folds"] > 1 else ""
-    return (
-        f"the last {counts['held_out']} transitions of {counts['held_out_agents']} agents are held "
-        f"out{places}, predicted up to {counts['horizon']} steps ahead"
-    )
+    last = "transitions" if "whole_agents" in counts else "last transitions"
+    what = f"{counts['held_out']} {last} of {counts['held_out_agents']} agents"
+    how = ", mostly agents as a whole" if "whole_agents" in counts else ""
+    return f"{what} are held out{places}{how}, predicted up to {counts['horizon']} steps ahead"
 
 
 def chosen_lines(chosen: Trial, idle: Trial, n_tried: int, counts: dict[str, int]) -> list[str]:
@@ -109,34 +112,52 @@ def validation_record(
 
 def _trial_row(trial: Trial) -> dict[str, Any]:
     """Return a trial as it is recorded."""
-    linear, structure, steps, shrinkage, _, ratio, parts, history, alone = trial.candidate
+    tried, structure = trial.candidate, trial.candidate.structure
     return {
-        "linear": linear,
-        "own_to_noise": list(ratio),
-        "parts": {part.kind: float(f"{part.weight:.3g}") for part in parts},
+        "linear": tried.linear,
+        "own_to_noise": list(tried.ratio),
+        "parts": {part.kind: float(f"{part.weight:.3g}") for part in tried.parts},
         "features": "joint" if structure.joint else "separable" if structure.rank else None,
         "rank": structure.rank,
-        "steps": steps,
-        "shrinkage": shrinkage,
-        "history": history,
-        **({"changes_alone": True} if alone else {}),
+        "steps": tried.steps,
+        "shrinkage": tried.shrinkage,
+        "history": tried.history,
+        **({"changes_alone": True} if tried.changes_alone else {}),
+        **({"reads_static": True} if tried.reads_static else {}),
         "geometric_mean": float(f"{trial.typical:.6g}"),
         "mean": float(f"{trial.mean:.6g}"),
     }
 
 
-def static_line(dataset: PanelDataset, static: StaticPrior | None) -> str:
-    """Return how much of the agents' differences static columns explain, in a sentence."""
+def calibration_line(calibration: Calibration | None, reserved: PanelDataset) -> str:
+    """Return on whom the band is calibrated, in a sentence."""
+    if calibration is None:
+        return (
+            f"warning: of {counted(reserved.n_agents, 'reserved agent')} none has two transitions: "
+            "the band is that of held-out windows, calibrated on none"
+        )
+    who = counted(len(calibration.agent), "agent")
+    return f"the band is calibrated on {who} that the nets have not seen"
+
+
+def static_line(dataset: PanelDataset, static: StaticPrior | None, with_linear: bool) -> str:
+    """Return how much of the agents' differences static columns explain, in a sentence.
+
+    Args:
+        dataset: the panel.
+        static: what they say; None for nothing.
+        with_linear: whether that was found with the linear model.
+    """
     assert dataset.static is not None
     names = ", ".join(map(repr, dataset.roles.static))
     lacking = np.isnan(dataset.static[: dataset.n_agents])
     partly = int((lacking.any(axis=1) & ~lacking.all(axis=1)).sum())
     lacks = f"; {counted(partly, 'agent')} without some of them by the others" if partly else ""
     if static is not None:
+        how = "by the linear model" if with_linear else "each agent left out in turn"
         return (
             f"the static columns ({names}) explain {100 * float(static.explained):.0f} % "
-            "of how agents differ, each agent left out in turn; new agents that have them begin "
-            f"there{lacks}"
+            f"of how agents differ, {how}; new agents that have them begin there{lacks}"
         )
     some = int((~lacking.all(axis=1)).sum())
     if some < STATIC.fewest:

@@ -19,6 +19,8 @@ class SelectionSettings:
         origins: shares of the data after which few data is cut; the first is that of more data.
         late: share of an agent's transitions that is held out at least where agents are cut in
             turn.
+        turns: parts of the agents that are held out as a whole, in turn, where most have a single
+            transition.
         worst: held-out error, in standard deviations, beyond which worse is not worse.
         best: held-out error, likewise, below which better is not better.
         fewest_agents: agents below which windows are compared, not the agents' means.
@@ -58,6 +60,7 @@ class SelectionSettings:
     many: int = 50_000
     origins: tuple[float, ...] = (1.0, 0.85, 0.7)
     late: float = 0.7
+    turns: int = 5
     worst: float = 10.0
     best: float = 1e-6
     fewest_agents: int = 5

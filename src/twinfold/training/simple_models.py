@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from twinfold.models.linear import (
+from twinfold.config import Kind
+from twinfold.models.linear_kinds import (
     KINDS,
+    LINEAR,
+    READS_STATIC,
     WITH_MEMORY,
     WORDS,
-    Kind,
     Part,
     Ratio,
     at_the_end,
@@ -154,7 +156,28 @@ def _best_of_kind(
         place = simplest(trials, found)
         best, more = found[place], wider(found[place].candidate.ratio) if place else []
     enough = SELECTION.less if _nothing_shared(before, chosen) else SELECTION.far_less
-    return best if best.mean <= enough * chosen.mean else chosen
+    best = best if best.mean <= enough * chosen.mean else chosen
+    return _by_static_columns(trials, best, usual[0].candidate.ratio)
+
+
+def _by_static_columns(trials: Trials, best: Trial, alike: Ratio) -> Trial:
+    """Return the same kind of model with static columns, where it is clearly better with these.
+
+    Args:
+        trials: tries them.
+        best: of a kind, without static columns.
+        alike: the ratio that makes agents most alike: what is left to differ may be little.
+    """
+    columns, found = trials.problem.static, best.candidate
+    if columns is None or found.linear not in READS_STATIC:
+        return best
+    apart = [alike, found.ratio]
+    if found.linear == "slopes":  # or the columns could not move what agents make of an action
+        apart.insert(1, alike._replace(action=LINEAR.own_action[1]))
+    ratios = dict.fromkeys(apart)
+    tried = [trials.simple(found._replace(ratio=ratio, static=True)) for ratio in ratios]
+    with_static = tried[simplest(trials, tried)]
+    return with_static if with_static.mean <= SELECTION.less * best.mean else best
 
 
 def _nothing_shared(before: Sequence[Trial], own: Trial) -> bool:
@@ -176,7 +199,8 @@ def _average(trials: Trials, tried: list[Trial]) -> Candidate:
         if weight:
             found = trial.candidate
             assert found.linear is not None
-            parts.append(Part(float(weight), found.linear, found.ratio, found.history > 1))
+            memory = found.history > 1
+            parts.append(Part(float(weight), found.linear, found.ratio, memory, found.static))
     return Candidate("average", parts=tuple(parts))
 
 

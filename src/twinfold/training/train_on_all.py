@@ -49,7 +49,7 @@ def train_on_all(
     normalizer = problem.normalizer(rows)
     levels = problem.n_levels
     sums = linear_data(normalizer, problem.data, problem.n_agents, levels)
-    linear = candidate.fit_linear(sums)
+    linear = candidate.fit_linear(sums, static=problem.static)
     if not candidate.structure.rank:  # all members would be the same
         member = fresh_member(problem, normalizer, 0, NO_NETS, linear)
         return Trained(normalizer, sums, linear, stacked([member]), np.zeros(0))

@@ -17,26 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.adaptation.empirical_bayes import trained_posterior
-from twinfold.config import FitConfig
+from twinfold.config import FitConfig, Kind
 from twinfold.data.windows import Windows
 from twinfold.metrics import robust_scale, trimmed_mean
 from twinfold.models.factor_model import FactorModel, Structure
-from twinfold.models.linear import (
-    ALIKE,
-    Kind,
-    LinearFit,
-    Part,
-    Ratio,
-    best_ridge,
-    fit_average,
-    fit_linear,
-    rollout_linear,
-)
+from twinfold.models.linear import LinearFit, best_ridge, fit_average, fit_linear, rollout_linear
+from twinfold.models.linear_kinds import ALIKE, Part, Ratio
 from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
 from twinfold.models.member_features import features_of
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
 from twinfold.models.rollout import posterior_paths, rollout_members
+from twinfold.models.static_prior import StaticColumns
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.folds import Fold
 from twinfold.training.selection_settings import SELECTION
@@ -61,6 +53,7 @@ class Candidate(NamedTuple):
         parts: of an average of linear models.
         history: rows that the model reads.
         changes_alone: whether of those before it reads how the state changed, and nothing else.
+        static: whether static columns move the agents' own coefficients in the linear model.
     """
 
     linear: Kind | None
@@ -72,14 +65,33 @@ class Candidate(NamedTuple):
     parts: tuple[Part, ...] = ()
     history: int = 1
     changes_alone: bool = False
+    static: bool = False
 
-    def fit_linear(self, data: LinearData, ridge: float | None = None) -> LinearFit | None:
-        """Return the linear model of some data; None for nets alone."""
+    @property
+    def reads_static(self) -> bool:
+        """Whether static columns are read, by the linear model or by a part of it."""
+        return self.static or any(part.static for part in self.parts)
+
+    def fit_linear(
+        self,
+        data: LinearData,
+        ridge: float | None = None,
+        static: StaticColumns | None = None,
+    ) -> LinearFit | None:
+        """Return the linear model of some data; None for nets alone.
+
+        Args:
+            data: sums over the transitions.
+            ridge: strength; found if None.
+            static: columns of the agents, for a model that reads them.
+        """
         if self.linear is None:
             return None
+        x = None if static is None else static.x
         if self.linear == "average":
-            return fit_average(data, self.parts, ridge)
-        return fit_linear(data, self.linear, self.ratio, ridge, memory=self.history > 1)
+            return fit_average(data, self.parts, ridge, x)
+        x, memory = x if self.static else None, self.history > 1
+        return fit_linear(data, self.linear, self.ratio, ridge, memory, x)
 
 
 class Trial(NamedTuple):
@@ -137,7 +149,8 @@ class Trials:
         """Return the linear model of a fold's training data."""
         if fold not in self._ridges:
             self._ridges[fold] = best_ridge(self._linear[fold])
-        return candidate.fit_linear(self._linear[fold], self._ridges[fold])
+        sums, static = self._linear[fold], self.problem.static
+        return candidate.fit_linear(sums, self._ridges[fold], static)
 
     def simple(self, candidate: Candidate) -> Trial:
         """Try a linear model by itself."""
@@ -251,13 +264,16 @@ class Trials:
         self, candidate: Candidate, number: int, fold: Fold, stack: FactorModel
     ) -> Posterior:
         """Return the sums of a fold's training data."""
+        linear, columns = self.linear(candidate, number), self.problem.static
+        moved = columns is not None and linear is not None and linear.static is not None
         return trained_posterior(
             stack,
             fold.normalizer,
             self.problem.data.select(fold.rows),
             held_out_noise(fold, stack),
             self.problem.n_agents,
-            linear=self.linear(candidate, number),
+            static=columns.values if moved else None,
+            linear=linear,
             weighed_again=False,
         )
 

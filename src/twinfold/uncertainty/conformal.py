@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twinfold.adaptation.adapt import panel_transitions, static_values, with_transitions
 from twinfold.data.ids import match_ids
@@ -35,8 +36,12 @@ from twinfold.utils.text import counted
 def reserve(
     dataset: PanelDataset, n_reserved: int, seed: int = 0
 ) -> tuple[PanelDataset, PanelDataset]:
-    """Split the agents at random: those to fit, and those reserved for calibration."""
+    """Split the agents at random: those to fit, and those reserved for calibration.
+
+    Agents of a single transition come last: they have no end that a band could be calibrated on.
+    """
     order = np.random.default_rng((seed, 11)).permutation(dataset.n_agents)
+    order = order[np.argsort(~_has_end(dataset)[order], kind="stable")]
     chosen = np.sort(order[:n_reserved])
     others = np.sort(order[n_reserved:])
     ids = dataset.agent_ids
@@ -44,6 +49,12 @@ def reserve(
         dataset.select_agents([ids[n] for n in others]),
         dataset.select_agents([ids[n] for n in chosen]),
     )
+
+
+def _has_end(dataset: PanelDataset) -> NDArray[np.bool_]:
+    """Return which agents have two transitions or more, ``(N,)``."""
+    agent = dataset.agent[1:][dataset.segment[1:] == dataset.segment[:-1]]
+    return np.bincount(agent, minlength=dataset.n_agents) > 1
 
 
 def default_reserved(n_agents: int) -> int:
@@ -72,7 +83,7 @@ def split_reserved(
                 "a band is calibrated on agents that the nets have not seen"
             )
         return dataset, wanted
-    number = default_reserved(dataset.n_agents) if wanted == "auto" else wanted
+    number = default_reserved(int(_has_end(dataset).sum())) if wanted == "auto" else wanted
     if not 0 <= number < max(dataset.n_agents, 1):
         raise UsageError(
             f"--reserve {number}: the table has {counted(dataset.n_agents, 'agent')}, and at least "
@@ -87,6 +98,9 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
     Args:
         model: fitted without the reserved agents; has a posterior.
         reserved: their data.
+
+    Returns:
+        without a calibration if no reserved agent has two transitions.
     """
     found = evaluate_holdout(model, reserved, refit_from_prefix=True)
     data = panel_transitions(model, reserved)
@@ -97,6 +111,8 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
     info = model.info.changed(
         reserved_agents=reserved.n_agents, reserved_fingerprint=reserved.fingerprint()
     )
+    if not len(found.agent):
+        return replace(adapted, info=info)
     names = [reserved.agent_ids[n] for n in found.agent]
     return replace(
         adapted,
