@@ -344,6 +344,7 @@ def test_how_often_ours_is_best_is_as_the_records_say() -> None:
     ("page", "script"),
     [
         ("adapt.md", "adaptation.py"),
+        ("adapt.md", "ordinary_tables/few_visits.py"),
         ("trust.md", "faults.py"),
         ("trust.md", "noise.py"),
         ("half_cheetah.md", "half_cheetah.py"),

@@ -169,7 +169,7 @@ def fit_linear(
     read = data.features(memory)[: 1 if "drift" in kind else None]
     variance, chosen = _own(data, ratio)
     effects = None
-    if static is not None and len(chosen):
+    if static is not None and len(chosen) and static.shape[1] <= LINEAR.most_static:
         moved = chosen if static.shape[1] * len(chosen) <= LINEAR.most_static else chosen[:1]
         effects = Effects(static, np.flatnonzero(np.isin(read, moved)))
         ridge = best_ridge(data, Effects(static, moved))

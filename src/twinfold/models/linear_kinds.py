@@ -52,7 +52,8 @@ class LinearSettings:
         free: ridge of the intercept.
         folds: of agents, left out in turn.
         most_own: own coefficients of an agent, beyond which it has none but levels.
-        most_static: coefficients of static columns, beyond which these move levels alone.
+        most_static: coefficients of static columns, beyond which these move levels alone; columns,
+            beyond which they are not read.
         floor: smallest noise, in standard deviations of the target.
     """
 

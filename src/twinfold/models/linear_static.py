@@ -14,6 +14,7 @@ coefficients, S own coefficients.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -55,9 +56,9 @@ class Effects(NamedTuple):
         x, own = self.columns, self.features
         n_columns, n_own = x.shape[1], len(own)
         mixed = np.einsum("nc,noq->coq", x, gram[:, own]).reshape(self.size, -1)
-        pairs = (x[:, :, None] * x[:, None]).reshape(len(x), -1)
-        inner = pairs.T @ gram[:, own][:, :, own].reshape(len(x), -1)
-        inner = inner.reshape(n_columns, n_columns, n_own, n_own).swapaxes(1, 2)
+        inner = np.empty((n_columns, n_own, n_columns, n_own))
+        for o, p in itertools.product(range(n_own), repeat=2):  # all at once: N C^2 numbers
+            inner[:, o, :, p] = x.T @ (gram[:, own[o], own[p], None] * x)
         inner = inner.reshape(self.size, self.size)
         whole = np.block([[gram.sum(axis=0), mixed.T], [mixed, inner]])
         right = np.einsum("nc,nod->cod", x, moment[:, own]).reshape(self.size, -1)

@@ -32,8 +32,8 @@ def held_out_counts(folds: list[Fold]) -> dict[str, int]:
 def held_out_line(counts: dict[str, int]) -> str:
     """Return what is held out, in a sentence."""
     places = f", in {counts['folds']} cuts" if counts["folds"] > 1 else ""
-    last = "transitions" if "whole_agents" in counts else "last transitions"
-    what = f"{counts['held_out']} {last} of {counts['held_out_agents']} agents"
+    last = "" if "whole_agents" in counts else "the last "
+    what = f"{last}{counts['held_out']} transitions of {counts['held_out_agents']} agents"
     how = ", mostly agents as a whole" if "whole_agents" in counts else ""
     return f"{what} are held out{places}{how}, predicted up to {counts['horizon']} steps ahead"
 
