@@ -56,14 +56,12 @@ class FillingSettings:
 
     Attributes:
         rounds: of filling in and of fitting the linear models, at the most.
-        adapted: rounds, where a model is there to begin with.
         settled: change of what is filled in, in units of the noise, from which on nothing more is
             gained.
         step: of numerical derivatives, in standard deviations of the state.
     """
 
     rounds: int = 25
-    adapted: int = 8
     settled: float = 0.02
     step: float = 1e-4
 
@@ -112,10 +110,8 @@ def filled_in(panel: PanelDataset) -> PanelDataset:
         own = Own(normalizer, models.weights, noise, n_levels, models.open)
         before, found = found, filtered_linear(panel, own, panel.known_inputs())
         state, noise = _smooth(found), found.noise
-        if before is not None:
-            moved = (found.filled.state - before.filled.state) / normalizer.target_scale
-            if np.all(np.sqrt(np.square(moved).mean(axis=0)) < FILLING.settled * noise):
-                break
+        if before is not None and _settled(before, found, normalizer, noise):
+            break
     assert found is not None
     return replace(panel, filled=found.filled._replace(smoothed=None))
 
@@ -144,16 +140,24 @@ def filled_by(
     sums, agents, spread = before, np.arange(panel.n_agents), None
     inner = np.flatnonzero(panel.segment[1:] == panel.segment[:-1])
     noise, found = np.maximum(noise, FILTER.least_noise), None
-    for _ in range(FILLING.adapted):
+    for _ in range(FILLING.rounds):
         models = own_linear(sums, fit_linear(sums, "pooled").shared, spread)
         spread = models.spread
         own = Own(normalizer, models.weights[agents], noise, n_levels, models.open[agents])
-        found = filtered_linear(panel, own, known)
+        last, found = found, filtered_linear(panel, own, known)
+        if last is not None and _settled(last, found, normalizer, noise):
+            break
         data = replace(panel, state=_smooth(found)).transitions()
         data = replace(data, known=None if known is None else known[inner])
         sums = before.add(agents, linear_data(normalizer, data, panel.n_agents, n_levels))
     assert found is not None
     return replace(panel, filled=found.filled._replace(smoothed=None))
+
+
+def _settled(before: Passed, after: Passed, normalizer: Normalizer, noise: Floats) -> bool:
+    """Return whether what is filled in has moved by next to nothing, in units of the noise."""
+    moved = (after.filled.state - before.filled.state) / normalizer.target_scale
+    return bool(np.all(np.sqrt(np.square(moved).mean(axis=0)) < FILLING.settled * noise))
 
 
 def _smooth(passed: Passed) -> Floats:
