@@ -58,7 +58,8 @@ def test_only_used_columns_matter(tmp_path: Path, content: bytes) -> None:
     [
         (gzip.compress(b"id,t,x,u\n" + ROWS, mtime=0), "compressed by gzip"),
         (b"PK\x03\x04 and more", "a workbook"),
-        (("id,t,x,u\n" + ROWS.decode()).encode("utf-16"), "UTF-16"),
+        (("id,t,x,u\n" + ROWS.decode()).encode("utf-16"), "give --encoding utf-16"),
+        (("id,t,x,u\n" + ROWS.decode()).encode("utf-32"), "give --encoding utf-32"),
         (b"PAR1", "name it .parquet"),
         (b'id,t,x,u\na,0,"1.5,1\na,1,2.5,2\n', "a quote opened in line 2 is never closed"),
         (b"id,t,x,u\n" + ROWS + b"a,3\n", "row 3 has 2 values, the header 4: 'a,3'"),

@@ -127,9 +127,39 @@ def test_times_that_do_not_fit_are_named() -> None:
     frame = plain()
     frame.loc[3, "t"] = "31/01/2024"
     report = check(frame, ROLES, form={"date_format": "%Y-%m-%d"})
-    assert report.problems[0].startswith("column 't' (time): '31/01/2024' is no time at row 3")
+    named = "column 't' (time): '31/01/2024 (not %Y-%m-%d)' is no time at row 3"
+    assert report.problems[0].startswith(named)
     fine = settle_times(pd.Series([20240131, 20240201]), TableFormat(date_format="%Y%m%d"))
     assert fine.tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+
+
+@pytest.mark.parametrize("time", ["2024-01-31", "31", 31, "2024-01-31T00:00", "1 day"])
+def test_a_time_in_another_form_is_not_read_as_what_it_looks_like(time: object) -> None:
+    frame = plain()
+    frame["t"] = [f"2024-{month:02d}-01" for month in range(1, 9)] * 2  # the 1st to 8th of January
+    frame["t"] = frame["t"].astype(object)
+    frame.loc[3, "t"] = time
+    report = check(frame, ROLES, form={"date_format": "%Y-%d-%m"})
+    assert f"'{time} (not %Y-%d-%m)' is no time at row 3" in report.problems[0]
+    every = check(frame.assign(t=time), ROLES, form={"date_format": "%Y-%d-%m"})
+    assert "is no time in 16 rows" in every.problems[0]
+
+
+@pytest.mark.parametrize("form", ["", "%Q", "xyz", "mixed", "ISO8601", "100%%", "%Y-%Y", "(", "%"])
+def test_a_form_of_dates_that_is_none_is_refused(form: str) -> None:
+    with pytest.raises(UsageError, match=r"'date_format' cannot be .*: no form of dates: .* such"):
+        TableFormat.parse({"date_format": form})
+
+
+@pytest.mark.parametrize("zone", ["", " ", "dateutil/nowhere", "UTC+5", "../x", "Europe", "\0"])
+def test_a_time_zone_that_is_none_is_refused(zone: str) -> None:
+    with pytest.raises(UsageError, match=r"'time_zone' cannot be .*: no time zone; one is such as"):
+        TableFormat.parse({"time_zone": zone})
+
+
+def test_a_list_is_no_text_for_a_missing_value() -> None:
+    with pytest.raises(UsageError, match=r"'missing.0' cannot be"):
+        TableFormat.parse({"missing": [["x"]]})
 
 
 def test_times_are_written_as_they_were() -> None:

@@ -53,7 +53,15 @@ def test_steps_in_the_terms_of_the_user() -> None:
     assert step_from_ticks(hour, "M") == pd.Timedelta("1h")
     assert ticks_from_step(str(pd.Timedelta("1h")), "M") == hour
     assert ticks_from_step(0.5, "i") == 0.5
-    for step, kind in (("soon", "M"), (1.0, "M"), ("1h", "f"), (-1.0, "f"), (0, "i")):
+    for step, kind in (
+        ("soon", "M"),
+        (1.0, "M"),
+        ("1", "M"),
+        ("1e3", "m"),
+        ("1h", "f"),
+        (-1.0, "f"),
+        (0, "i"),
+    ):
         with pytest.raises(UsageError, match="time step"):
             ticks_from_step(step, kind)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from twinfold.utils.text import and_more, banded, clipped, cut, listed, printable
+from twinfold.utils.text import and_more, banded, clipped, cut, listed, percent, printable
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,9 @@ def test_a_value_is_cut_and_on_one_line() -> None:
     assert clipped(np.float64(0.5)) == "0.5"
     assert clipped(10**5000) == "an integer of more than 4000 digits"
     assert cut("one\n  two") == "one two"
+
+
+def test_shares_in_per_cent_never_show_a_power_of_ten_for_all() -> None:
+    assert [percent(share) for share in (1.0, 0.9951, 0.99, 0.123, 0.0)] == [
+        "100 %", "100 %", "99 %", "12 %", "0 %"
+    ]  # fmt: skip

@@ -70,9 +70,10 @@ def guess_encoding(file: Path) -> Guess | None:
     try:
         data = read_text(file, "utf-8")
     except InvalidDataError as error:
-        if "UTF-16" not in str(error):
+        mark = re.search(r" is (UTF-16|UTF-32) text", str(error))
+        if mark is None:
             raise
-        return Guess("utf-16", "it begins with the mark of UTF-16")
+        return Guess(mark[1].lower(), f"it begins with the mark of {mark[1]}")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

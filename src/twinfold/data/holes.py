@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twinfold.data.ids import AgentId
 from twinfold.data.issues import Notes, some
 from twinfold.data.table_settings import TABLE
-from twinfold.utils.text import counted
+from twinfold.utils.text import counted, percent
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -62,7 +62,7 @@ def hole_lines(
             row = int(order[np.argmax(missing[:, d])])
             count = int(missing[:, d].sum())
             parts.append(
-                f"{name!r} {100 * count / len(state):.2g} % ({counted(count, 'row')}, first "
+                f"{name!r} {percent(count / len(state))} ({counted(count, 'row')}, first "
                 f"{notes.of(row)})"
             )
     yield (

@@ -18,7 +18,7 @@ from twinfold.data.ids import AgentId
 from twinfold.data.table_settings import TABLE
 from twinfold.data.time_step import step_from_ticks
 from twinfold.data.times import Times, offset_of
-from twinfold.utils.text import clipped, counted
+from twinfold.utils.text import clipped, counted, percent
 
 _COMMA = re.compile(r"(?:[<>≤≥]=?\s*)?[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 
@@ -142,7 +142,7 @@ class Notes:
             away = f"are more than {TABLE.longest:g} times the median and"
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
-            f"{100 * len(found) / pairs:.2g} % of the steps {away} the usual "
+            f"{percent(len(found) / pairs)} of the steps {away} the usual "
             f"{usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
             f"split there, first between {self.row(first)} and {self.of(second)} "
             f"({show_time(times, first)} to {show_time(times, second)}){words}"

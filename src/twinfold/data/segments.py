@@ -34,7 +34,7 @@ from twinfold.data.time_step import (
 )
 from twinfold.data.times import Times
 from twinfold.data.variation import action_lines
-from twinfold.utils.text import counted
+from twinfold.utils.text import counted, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ def _joined(
         low, high = (step_text(step_from_ticks(f(gaps[joined]), kind)) for f in (np.min, np.max))
         usual = step_text(step_from_ticks(step, kind))
         notes.warnings.append(
-            f"times are uneven: {100 * share:.2g} % of the steps differ by more than half from the "
+            f"times are uneven: {percent(share)} of the steps differ by more than half from the "
             f"usual {usual} ({low} to {high}); the length of a step is an input of the model, and "
             "all rows are used (--time-step regular: trajectories are split there instead)"
         )

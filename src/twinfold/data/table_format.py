@@ -65,7 +65,23 @@ class TableFormat(BaseModel):
     @classmethod
     def _texts(cls, value: Any) -> Any:
         values = [value] if isinstance(value, str | int | float) else value
-        return tuple(map(str, values)) if isinstance(values, list | tuple) else values
+        plain = isinstance(values, list | tuple) and all(
+            isinstance(part, str | int | float) for part in values
+        )
+        return tuple(map(str, values)) if plain else values
+
+    @field_validator("date_format")
+    @classmethod
+    def _codes(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            pd.to_datetime(pd.Series(["x"], dtype=object), format=value, errors="coerce")
+        except (ValueError, TypeError, re.error) as error:
+            raise ValueError(f"no form of dates: {error}; {_A_FORM}") from None
+        if "%" not in value.replace("%%", ""):  # "mixed" would have pandas guess
+            raise ValueError(f"no form of dates: it has no code; {_A_FORM}")
+        return value
 
     @field_validator("encoding")
     @classmethod
@@ -81,9 +97,11 @@ class TableFormat(BaseModel):
     @classmethod
     def _zone(cls, value: str | None) -> str | None:
         try:
-            pd.DatetimeIndex([], tz=value)
-        except (KeyError, ValueError, TypeError, OSError):
-            raise ValueError("no time zone; one is such as Europe/Berlin or UTC") from None
+            found = pd.DatetimeIndex([], tz=value).tz
+        except (LookupError, ValueError, TypeError, OSError):
+            found = None
+        if found is None and value is not None:
+            raise ValueError("no time zone; one is such as Europe/Berlin or UTC")
         return value
 
     @model_validator(mode="after")
@@ -116,6 +134,8 @@ class TableFormat(BaseModel):
         """Whether numbers are written as programs write them."""
         return self.decimal == "." and not self.thousands
 
+
+_A_FORM = "one is such as %d.%m.%Y or %Y%m%d %H:%M"
 
 PLAIN = TableFormat()
 """Numbers with a point, times of ISO 8601, blanks for no value."""
@@ -193,17 +213,21 @@ def settle_times(series: pd.Series, form: TableFormat, agent: pd.Series | None =
 
 
 def _dates(series: pd.Series, date_format: str) -> pd.Series:
-    """Dates of a column; if some are none, as text of ISO 8601 beside what these are."""
+    """Dates of a column; if some are none, as text of ISO 8601 beside what these are.
+
+    What is in another form says so: it might be read as a number, or as a date of ISO 8601.
+    """
     codes, distinct = distinct_values(series)
     texts = pd.Series([_date_text(value) for value in distinct], dtype=object)
     try:
         dates = pd.to_datetime(texts, format=date_format, errors="coerce")
-    except (ValueError, TypeError):  # offsets of several kinds, or no such code
+    except (ValueError, TypeError):  # offsets of several kinds
         return series
     lost = dates.isna().to_numpy()
     if not lost.any() and (codes >= 0).all():
         return pd.Series(dates.iloc[codes].array, series.index, name=series.name)
-    values = [text if gone else date.isoformat()
+    values = [date.isoformat() if not gone else None if says_null(text) else
+              f"{text} (not {date_format})"
               for text, date, gone in zip(texts, dates, lost, strict=True)]  # fmt: skip
     taken = np.array([*values, None], dtype=object)[codes]
     return pd.Series(taken, series.index, name=series.name)

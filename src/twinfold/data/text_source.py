@@ -16,9 +16,11 @@ PACKED = {".gz": "gzip", ".zst": "zstd"}
 """Suffixes of compressed text, and what unpacks it."""
 
 _CHUNK = 1 << 24
-_MARKS = {
-    b"\xff\xfe": "UTF-16 text, not UTF-8 text; save it as UTF-8, or give --encoding utf-16",
-    b"\xfe\xff": "UTF-16 text, not UTF-8 text; save it as UTF-8, or give --encoding utf-16",
+_MARKS = {  # the first that fits
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
 }
 _UTF_8 = ("utf-8", "utf-8-sig")
 
@@ -52,7 +54,10 @@ def read_text(file: Path, encoding: str, most: int | None = None) -> bytes:
     if name in _UTF_8:
         for start, what in _MARKS.items():
             if data.startswith(start):
-                raise InvalidDataError(f"{file} is {what}")
+                raise InvalidDataError(
+                    f"{file} is {what} text, not UTF-8 text; save it as UTF-8, or give --encoding "
+                    f"{what.lower()}"
+                )
         return data
     try:
         # Of the first bytes, the last may be half a letter.

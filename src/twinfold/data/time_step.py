@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -120,6 +121,13 @@ def step_from_ticks(step: float, kind: str) -> float | pd.Timedelta:
     return cast("pd.Timedelta", pd.Timedelta(round(step), unit="ns"))
 
 
+def _is_number(step: str | pd.Timedelta) -> bool:
+    """Return whether a step is a number, without a unit."""
+    with contextlib.suppress(ValueError):
+        return isinstance(step, str) and math.isfinite(float(step))
+    return False
+
+
 def ticks_from_step(step: float | str | pd.Timedelta, kind: str) -> float:
     """The inverse of ``step_from_ticks``; also reads the text form found in a manifest.
 
@@ -134,8 +142,8 @@ def ticks_from_step(step: float | str | pd.Timedelta, kind: str) -> float:
 
     try:
         if kind in "mM":
-            if not isinstance(step, str | pd.Timedelta):
-                raise ValueError
+            if not isinstance(step, str | pd.Timedelta) or _is_number(step):
+                raise ValueError  # pandas takes a number without a unit for nanoseconds
             ticks = float(pd.Timedelta(step).as_unit("ns").value)
         else:
             ticks = float(step)  # pyright: ignore[reportArgumentType]

@@ -113,6 +113,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun[:-1]}ies" if noun.endswith("ry") else f"{count} {noun}s"
 
 
+def percent(share: float) -> str:
+    """Return a share in per cent, to two digits.
+
+    >>> percent(0.123), percent(0.0004), percent(0.999)
+    ('12 %', '0.04 %', '100 %')
+    """
+    text = f"{100 * share:.2g}"
+    return f"{'100' if text == '1e+02' else text} %"
+
+
 def and_more(number: int) -> str:
     """Return " and N more"; nothing if there are none."""
     return f" and {number} more" if number > 0 else ""
