@@ -103,7 +103,7 @@ def test_a_profile_leaves_cells_out(tiny_returns: Suite) -> None:
         ({"datasets": ["expert"]}, "unknown dataset 'expert'; valid: pure, random, pure-eps-20"),
         ({"datasets": []}, "no datasets; valid: pure, random"),
         ({"methods": ["ppo"]}, "unknown method 'ppo'; valid: persim, cadm, cadm-pets, pooled"),
-        ({"methods": ["persim", "persim"]}, "a method is named twice"),
+        ({"methods": ["persim", "persim"]}, "method 'persim' is named twice"),
         ({"planners": {"persim": ["mine"]}}, "unknown planner 'mine'; valid: twinfold, paper"),
         ({"planners": {"cadm": ["paper"]}}, "unknown method in .planners. 'cadm'; valid: persim"),
         ({"agents": [0, 7]}, "unknown agent 7; valid: 0, 1, 2, 3, 4"),
@@ -133,6 +133,14 @@ def test_a_setting_of_a_baseline_that_does_not_exist_is_told(tmp_path: Path) -> 
     text = text.replace('["persim"]', '["cadm"]') + "[baselines.cadm]\ndepth = 3\n"
     path = write(tmp_path, text)
     with pytest.raises(UsageError, match=r".baselines.cadm.: unknown setting 'depth'; valid: hid"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "\u001b"])
+def test_a_profile_whose_name_is_none_of_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    text = "".join(f"{key} = {_toml(value)}\n" for key, value in MINIMAL.items())
+    path = write(tmp_path, text.replace("quick", json.dumps(name)))
+    with pytest.raises(UsageError, match="setting 'profiles"):
         load_suite(path)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 
 from twinfold.cli import console
 from twinfold.errors import UsageError
+from twinfold.training.run_writer import save_run
 
 
 def test_a_log_has_at_most_a_line_of_progress_in_ten_seconds(
@@ -54,13 +58,62 @@ def test_json_is_read_back_from_any_stream(
 def test_a_platform_that_is_not_there_is_named(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def devices() -> None:
+    def put(value: float) -> None:
         raise error
 
     monkeypatch.setenv("JAX_PLATFORMS", "moon")
-    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setattr(jax, "device_put", put)
     with pytest.raises(UsageError, match=r"JAX_PLATFORMS is 'moon', .* here: [^\n]*; unset it"):
         console.set_up_jax()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("JAX_DEBUG_NANS", "maybe", "error: JAX does not start: .*'JAX_DEBUG_NANS'; unset"),
+        ("JAX_NUM_CPU_DEVICES", "0", "error: the variable JAX_NUM_CPU_DEVICES is '0', .*unset it"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "strict", None),
+        ("JAX_TRANSFER_GUARD", "disallow", None),
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg", None),
+    ],
+)
+def test_a_variable_of_jax_is_refused_in_a_line_or_changes_nothing(
+    name: str, value: str, words: str | None, small_cart_pole: Any, tmp_path: Path
+) -> None:
+    save_run(small_cart_pole, tmp_path / "run")
+    question = ["--agent=0", "--state=0,0,0,0", "--actions=0,1", "--json"]
+
+    def ask(**variables: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "twinfold", "simulate", "run", *question]
+        env = os.environ | variables
+        return subprocess.run(
+            words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+
+    done = ask(**{name: value})
+    if words is None:
+        assert done.stdout == ask().stdout
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        assert re.match(words, done.stderr), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("home", ["relative/x", ""])
+def test_programs_are_kept_in_a_folder_of_the_user(
+    home: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("XDG_CACHE_HOME", home)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        console.set_up_jax()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert [path.name for path in tmp_path.iterdir()] == ["me"]
 
 
 def test_commands_compute_in_single_precision() -> None:

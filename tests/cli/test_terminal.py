@@ -25,7 +25,7 @@ def test_names_are_text_and_styles_are_ours() -> None:
     assert "\x1b[2J" not in said
 
 
-@pytest.mark.parametrize("columns", ["0", "-5", "abc", "1", "33"])
+@pytest.mark.parametrize("columns", ["0", "-5", "abc", "1", "33", "999999999"])
 def test_help_fits_any_number_of_columns(
     twinfold: Any, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:

@@ -90,5 +90,16 @@ def test_data_without_a_task(twinfold: Any, tank_run: Path) -> None:
     assert "does not fit task 'cart_pole'" in done.err
 
 
+@pytest.mark.parametrize("reward", ["1/0", "log(0-1)", "exp(1e9)"])
+@pytest.mark.parametrize("words", [[], ["--against", "random"], ["--json"]])
+def test_a_reward_that_is_no_number_anywhere_is_refused(
+    twinfold: Any, tank_run: Path, reward: str, words: list[str]
+) -> None:
+    flags = ["--policy", "random", "--starts", 2, "--horizon", 2, "--reward", reward]
+    done = twinfold("value", tank_run, *flags, *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: no world has finite returns: the reward ({reward}) divides")
+
+
 def test_help_gives_an_example(twinfold: Any) -> None:
     assert "\n  twinfold value run " in twinfold("value", "--help").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,53 @@ def test_exogenous_columns_say_what_the_state_does_not(model: FittedModel) -> No
     seeing = error(answer(model, questions(), quiet))
     blind = fit(PanelDataset.from_frame(PAST, ROOMS), LINEAR)
     assert seeing < 0.25 < 0.25 * error(answer(blind, questions(), lambda line: None))
+
+
+def test_a_value_beyond_reach_is_named_with_its_question(model: FittedModel) -> None:
+    asked = questions()
+    asked.loc[(asked["room"] == 3) & (asked["hour"] == HOURS + 2), "outside"] = 1e25
+    asked.loc[(asked["room"] == 5) & (asked["hour"] == HOURS), "temp"] = -1e25
+    with pytest.raises(InvalidDataError) as caught:
+        answer(model, asked, quiet)
+    (line,) = caught.value.problems
+    assert re.match(
+        r"query 'room 3', row \d+ \(and 1 more query\): 'outside' is 1e\+25, .* too", line
+    )
+
+
+def test_known_inputs_of_new_data_beyond_reach_or_far_outside_are_named(model: FittedModel) -> None:
+    frame = PAST[(PAST["room"] == 3) & (PAST["hour"] < 5)].assign(room=99)
+
+    def data(outside: float) -> PanelDataset:
+        values = frame["outside"].mask(frame["hour"] == 1, outside)
+        return PanelDataset.from_frame(frame.assign(outside=values), WEATHER)
+
+    with pytest.raises(InvalidDataError) as caught:
+        adapt(model, data(1e25), warn=quiet)
+    (line,) = caught.value.problems
+    assert line.startswith("column 'outside', agent 99, step 1 of its trajectory: 1e+25 is")
+    said: list[str] = []
+    adapt(model, data(1e5), warn=said.append)
+    assert any("step 1 of its trajectory: 'outside' is 100000" in line for line in said)
+    with pytest.raises(InvalidDataError, match="'outside' is 100000"):
+        adapt(model, data(1e5), warn=said.append, strict=True)
+    known = np.full(len(model.known_names), 1e25)
+    with pytest.raises(UsageError, match=r"agent 99: 'outside' is 1e\+25, .* too far"):
+        Tracker(model, 99).observe([1.0], [1.0], [2.0], known)
+
+
+def test_a_time_of_a_scenario_that_is_none_is_shown(model: FittedModel) -> None:
+    scenario = COMING[["hour", "outside", "day"]].astype({"hour": object})
+    scenario.iloc[2, 0] = "2026-13-01"
+    with pytest.raises(
+        InvalidDataError, match=r"scenario: no time in column 'hour', row 2.*-13-01"
+    ):
+        answer(model, questions("outside", "day"), quiet, scenario=scenario)
+    scenario.iloc[2, 0] = None
+    with pytest.raises(
+        InvalidDataError, match=r"no time in column 'hour', row 2.*: give every row"
+    ):
+        answer(model, questions("outside", "day"), quiet, scenario=scenario)
 
 
 def test_scenario_and_python_give_what_the_question_would(model: FittedModel) -> None:

@@ -270,6 +270,25 @@ def test_agents_that_do_not_fit_the_arrays_are_damage(
         load_run(run)
 
 
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b" "])
+@pytest.mark.parametrize("name", ["model.safetensors", "agents.json", "config.toml"])
+def test_a_file_of_another_size_is_damage(run: Path, name: str, change: Any) -> None:
+    (run / name).write_bytes(change((run / name).read_bytes()))
+    with pytest.raises(
+        RunError, match=rf"{name} is damaged .its size is not the one .* restore it"
+    ):
+        load_run(run)
+
+
+def test_numbers_of_a_type_that_numpy_has_not_are_damage(run: Path, seal: Any) -> None:
+    header = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    content = len(header).to_bytes(8, "little") + header + b"\0\0"
+    (run / "model.safetensors").write_bytes(content)
+    seal(run)
+    with pytest.raises(RunError, match="is damaged: it has numbers of type 'BF16', as no run has"):
+        load_run(run)
+
+
 @pytest.mark.parametrize("name", FILES[:2] + FILES[3:])
 def test_a_file_that_was_changed_is_named(run: Path, name: str) -> None:
     """Numbers for numbers, ids for ids: nothing but a checksum can tell."""

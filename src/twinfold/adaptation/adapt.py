@@ -128,13 +128,14 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     """
     check_columns(model, panel)
     panel = with_levels_of(model, panel)
-    problems = reach_problems(model.normalizer, panel)
+    known = known_rows(model, panel)
+    problems = reach_problems(model.normalizer, panel, known, model.known_names)
     if problems:
         raise InvalidDataError(problems)
     panel = fill_missing(model, panel)
     alone = not model.normalizer.acted_mean.size
     uneven = replace(panel, uneven=model.uneven)  # so its known inputs are
-    return uneven.transitions(model.history, known_rows(model, panel), changes_alone=alone)
+    return uneven.transitions(model.history, known, changes_alone=alone)
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:

@@ -25,6 +25,7 @@ from twinfold.models.ranges import (
     OutOfRange,
     out_of_range,
     outside_actions,
+    outside_known,
     outside_states,
 )
 from twinfold.utils.text import and_more, listed
@@ -73,12 +74,19 @@ def _kind(roles: Roles) -> str:
     return "absent" if not roles.action else roles.kinds[0]
 
 
-def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
+def reach_problems(
+    normalizer: Normalizer,
+    panel: PanelDataset,
+    known: Floats | None = None,
+    known_names: Sequence[str] = (),
+) -> list[str]:
     """Return a line for every agent and column with values too far to compute with.
 
     Args:
         normalizer: float64, on the host.
         panel: data with the columns of the normalizer.
+        known: known inputs of its rows, ``(R, E)``; None for none.
+        known_names: what they are called.
     """
     roles = panel.roles
     parts: list[tuple[Any, ...]] = [
@@ -88,6 +96,8 @@ def reach_problems(normalizer: Normalizer, panel: PanelDataset) -> list[str]:
         parts.append(
             (panel.action_code.names, panel.action, normalizer.encode_action(panel.action))
         )
+    if known is not None:
+        parts.append((known_names, known, normalizer.encode_known(known)))
     starts = np.searchsorted(panel.segment, panel.segment)
     lines = []
     for names, values, standard in parts:
@@ -175,6 +185,8 @@ def range_doubts(
     parts = [outside_states(model, data.observed, "state")]
     if model.action_levels is None:
         parts.append(outside_actions(model, np.asarray(data.action, np.float64)))
+    if data.known is not None:
+        parts.append(outside_known(model, data.known))
 
     def where(part: OutOfRange, row: int) -> str:
         agent = panel.agent_ids[data.agent[row]]

@@ -131,11 +131,12 @@ class Tracker:
         code = _action(model, action)
         if np.isinf([*before, *after]).any() or not np.isfinite(code).all():
             raise UsageError(f"agent {self.agent_id!r}: a value of the transition is not finite")
+        told = self._told(known)
         try:
-            model.check_reach(np.stack([before, after]), code)
+            model.check_reach(np.stack([before, after]), code, told)
         except UsageError as error:
             raise UsageError(f"agent {self.agent_id!r}: {error}") from None
-        self._add(before, code, after, self._told(known))
+        self._add(before, code, after, told)
 
     def _add(self, given: Floats, code: NDArray[Any], after: Floats, told: Floats | None) -> None:
         """Add one transition whose values have been checked; NaN where one is missing.

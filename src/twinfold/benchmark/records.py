@@ -155,10 +155,12 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
         raise RunError(f"{where} is no record of a benchmark; {remedy}")
     version = record.get("version")
     if type(version) is not int or version != VERSION:
+        writer = record.get("twinfold")
+        which = cut(writer) if isinstance(writer, str) else "version"
         raise RunError(
             f"{where} has version {clipped(version)} of the record format, this twinfold reads "
             f"version {VERSION}; measure again into another file (--records), or use the twinfold "
-            f"{cut(str(record.get('twinfold')))} that wrote it"
+            f"{which} that wrote it"
         )
     try:
         _RECORD.validate_python(record)

@@ -55,6 +55,8 @@ from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import READING, problem_lines, read_toml
 from twinfold.utils.text import cut
 
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+"""What names of files are made of: those of suites and of their profiles."""
 Planners = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -86,7 +88,7 @@ class Suite(Strict):
         profiles: by name.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+    name: FileName
     kind: Literal["prediction", "return"]
     title: str = ""
     paper: TableName | None = None
@@ -103,7 +105,7 @@ class Suite(Strict):
     plan: dict[str, dict[str, Any]] = Field(default_factory=dict)
     baselines: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fits_of: Annotated[str, Field(pattern=r"^[^/\x00]+\.toml$")] | None = None
-    profiles: dict[str, Profile] = Field(min_length=1)
+    profiles: dict[FileName, Profile] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Suite:

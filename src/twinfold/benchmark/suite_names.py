@@ -89,4 +89,5 @@ def _known(what: str, names: Any, valid: Any) -> None:
         if name not in valid:
             raise UsageError(f"unknown {what} {name!r}; {one_of(valid)}")
     if len(set(names)) < len(names):
-        raise UsageError(f"a {what} is named twice: {', '.join(map(str, names))}")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{what} {twice!r} is named twice: {', '.join(map(str, names))}")

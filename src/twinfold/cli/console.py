@@ -22,26 +22,47 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# Settings that programs were written and tested with: a stricter JAX refuses what they do, and with
+# other random numbers equal seeds would not give equal results.
+_AS_TESTED: dict[str, Any] = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_transfer_guard": "allow",
+    "jax_no_tracing": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+}
+_OF_DEVICES = ("JAX_PLATFORMS", "JAX_DEFAULT_DEVICE", "JAX_NUM_CPU_DEVICES")
+
+
 def set_up_jax() -> None:
     """Prepare JAX for a command: full single precision, and compiled programs that are kept.
 
     Programs that are kept let a second command start at once. Models are made, tested and
-    calibrated in single precision, whatever JAX_ENABLE_X64 says.
+    calibrated in single precision, whatever variables say.
 
     Raises:
-        UsageError: JAX_PLATFORMS asks for what there is not.
+        UsageError: a variable of JAX's has a value that is none, or asks for a device that there
+            is not.
     """
-    import jax
+    try:
+        import jax
+    except ValueError as error:
+        line = str(error).partition("\n")[0]
+        raise UsageError(f"JAX does not start: {line}; unset the variable, or correct it") from None
 
-    jax.config.update("jax_enable_x64", False)
+    for name, value in _AS_TESTED.items():
+        jax.config.update(name, value)
     if not os.environ.get("JAX_DEFAULT_MATMUL_PRECISION"):
         # Graphics processors would multiply in TF32, with three digits; nothing changes on a CPU.
         jax.config.update("jax_default_matmul_precision", "highest")
     _check_platform()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         try:
-            home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-            cache = Path(home) / "twinfold" / "jax"
+            home = Path(os.environ.get("XDG_CACHE_HOME") or "")
+            home = home if home.is_absolute() else Path.home() / ".cache"  # the standard says so
+            cache = home / "twinfold" / "jax"
             cache.mkdir(parents=True, exist_ok=True)
         except (OSError, RuntimeError):  # no home, or a read-only one: compile every time
             return
@@ -76,16 +97,16 @@ def empty_when_damaged(cache: Path) -> None:
 def _check_platform() -> None:
     import jax
 
-    wanted = os.environ.get("JAX_PLATFORMS")
-    if not wanted:
+    found = {name: os.environ[name] for name in _OF_DEVICES if os.environ.get(name)}
+    if not found:
         return
     try:
-        jax.devices()
+        jax.device_put(0.0)
     except Exception as error:  # JAX raises several kinds, one without a word
         why = str(error).split("\n", 1)[0] or "there is no such device"
+        wanted = " and ".join(f"the variable {name} is {value!r}" for name, value in found.items())
         raise UsageError(
-            f"the variable JAX_PLATFORMS is {wanted!r}, which JAX cannot use here: {why}; unset "
-            "it, or set it to cpu"
+            f"{wanted}, which JAX cannot use here: {why}; unset it, or set JAX_PLATFORMS to cpu"
         ) from error
 
 

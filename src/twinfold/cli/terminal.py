@@ -15,7 +15,7 @@ from twinfold.utils.text import printable
 class Terminal(Console):
     """A console in which users' names are text: no style, no picture, no control character."""
 
-    narrowest = 20  # columns, below which a width is a mistake of the environment
+    narrowest, widest = 20, 1000  # columns, beyond which a width is a mistake of the environment
     usual = 80
 
     def __init__(self, **options: Any) -> None:
@@ -32,9 +32,10 @@ class Terminal(Console):
 
     @property
     def size(self) -> ConsoleDimensions:
-        """The size of the terminal; Rich would wait for ever in one without a width."""
+        """The size of the terminal; Rich would wait for ever in one without a width, or fill it."""
         found = super().size
-        return found if found.width >= self.narrowest else found._replace(width=self.usual)
+        sane = self.narrowest <= found.width <= self.widest
+        return found if sane else found._replace(width=self.usual)
 
     def on_broken_pipe(self) -> None:
         """Let the command end as after any print."""

@@ -12,6 +12,7 @@ from twinfold.cli.flags import Flag, Names, named_agents, shown
 from twinfold.cli.future_flags import FutureFlags
 from twinfold.cli.goal_flags import GoalFlags
 from twinfold.cli.values import Coverage, Discount, Draws, Place, Seed, Steps, Trials
+from twinfold.errors import UsageError
 
 if TYPE_CHECKING:
     from twinfold.data.ids import AgentId
@@ -107,6 +108,7 @@ def value(
             told = {**rollouts.settings(), **future.of_agent(model, scenario, name)}
             found.append(_estimate(model, chosen, name, policy, against, told))
         talk.progress("agents", len(agents), len(agents))
+    _check_finite(found, chosen)
     if json:
         print_json({"kind": "policy_values", "model_based": True, "values": found})
     else:
@@ -128,6 +130,21 @@ def _estimate(
     if against is None:
         return policy_value(model, task, agent, policy, **settings).record()
     return compare_policies(model, task, agent, policy, against, **settings).record()
+
+
+def _check_finite(records: list[dict[str, Any]], task: Task) -> None:
+    """Refuse figures none of which is one.
+
+    Raises:
+        UsageError: no agent has a world whose rollouts have a finite return.
+    """
+    parts = [part for row in records for part in ((row["a"], row["b"]) if "a" in row else (row,))]
+    if all(part["diverged"] == part["n_draws"] for part in parts):
+        raise UsageError(
+            f"no world has finite returns: the reward ({getattr(task, 'name', 'custom')}) divides "
+            "by zero, takes the logarithm of a negative number, or is too large, or the rollouts "
+            "diverge"
+        )
 
 
 def _show(records: list[dict[str, Any]]) -> None:
@@ -204,7 +221,10 @@ def _doubts(records: list[dict[str, Any]]) -> None:
     for row in values:
         name = f"policy {row['policy']}, agent {row['agent']}"
         if row["diverged"]:
-            warn(f"{name}: rollouts diverge in {row['diverged']} of {row['n_draws']} worlds")
+            warn(
+                f"{name}: rollouts diverge, or have no finite reward, in {row['diverged']} of "
+                f"{row['n_draws']} worlds"
+            )
         if row["outside"] > VALUE_SETTINGS.outside:
             warn(
                 f"{name}: {100 * row['outside']:.0f} % of the steps lead out of the range of the "

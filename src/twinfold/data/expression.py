@@ -14,12 +14,12 @@ are and what the tree is worth is said in :mod:`twinfold.data.expression_value`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.text import clipped
 
@@ -263,8 +263,9 @@ class _Parser:
 
     def number(self, token: _Token) -> Number:
         value = float(token.text)
-        if not math.isfinite(value):
-            self.refuse(token.place, f"{clipped(token.text)} is too large")
+        if value > TABLE.largest:  # or infinite: the nets count in single precision
+            most = f"{TABLE.largest:g} is the most"
+            self.refuse(token.place, f"{clipped(token.text)} is too large; {most}")
         return Number(value)
 
     def name(self, token: _Token) -> Node:

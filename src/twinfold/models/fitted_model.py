@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -249,28 +249,41 @@ class FittedModel:
         Raises:
             UsageError: naming the first value.
         """
+        for text, _ in (*self.beyond_reach(state), *self.beyond_reach(None, action, known)):
+            raise UsageError(text)
+
+    def beyond_reach(
+        self,
+        state: Floats | None,
+        action: NDArray[Any] | None = None,
+        known: Floats | None = None,
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield what is wrong with values that ``check_reach`` refuses, and their places.
+
+        Args are those of ``check_reach``; a place is of the axes before the last.
+        """
         norm, roles = self.normalizer, self.roles
-        n_state = len(roles.state)
-        before = state[..., n_state : n_state + norm.n_memory]
-        state = state[..., :n_state]
-        parts = [(roles.state, state, norm.encode_state(state))]
-        if before.shape[-1]:
-            steps = before.reshape(*before.shape[:-1], norm.history - 1, -1)
-            changes, acted = steps[..., :n_state], steps[..., n_state:]
-            standard = (changes - norm.change_mean) / norm.change_scale
-            parts.append((roles.state, changes, standard))
-            standard = (acted - norm.acted_mean) / norm.acted_scale
-            parts.append((self.acted_names, acted, standard))
+        parts: list[tuple[Sequence[str], NDArray[Any], NDArray[Any]]] = []
+        if state is not None:
+            n_state = len(roles.state)
+            before = state[..., n_state : n_state + norm.n_memory]
+            state = state[..., :n_state]
+            parts.append((roles.state, state, norm.encode_state(state)))
+            if before.shape[-1]:
+                steps = before.reshape(*before.shape[:-1], norm.history - 1, -1)
+                changes, acted = steps[..., :n_state], steps[..., n_state:]
+                standard = (changes - norm.change_mean) / norm.change_scale
+                parts.append((roles.state, changes, standard))
+                standard = (acted - norm.acted_mean) / norm.acted_scale
+                parts.append((self.acted_names, acted, standard))
         if action is not None and not self.discrete:
             parts.append((self.action_code.names, action, norm.encode_action(action)))
         if known is not None:
             parts.append((self.known_names, known, norm.encode_known(known)))
         for names, values, standard in parts:
-            for place in np.argwhere(unreachable(standard))[:1]:
-                raise UsageError(
-                    f"{names[place[-1]]!r} is {values[tuple(place)]:g}, "
-                    f"{far_text(standard[tuple(place)])}"
-                )
+            for place in map(tuple, np.argwhere(unreachable(standard)).tolist()):
+                told = f"{names[place[-1]]!r} is {values[place]:g}, {far_text(standard[place])}"
+                yield told, place[:-1]
 
     def held(self, agent: AgentId) -> Floats:
         """Known inputs as an agent's last row has them, ``(E,)`` raw units; a usual step.

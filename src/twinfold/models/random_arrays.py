@@ -88,11 +88,12 @@ def _threefry(key: Words, count: int) -> tuple[Words, Words]:
     x, y = (numbers >> np.uint64(32)).astype(np.uint32), numbers.astype(np.uint32)
     keys = (key[0], key[1], key[0] ^ key[1] ^ _PARITY)
     x, y = x + keys[0], y + keys[1]
-    for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
-            x = x + y
-            y = (y << np.uint32(rotation)) | (y >> np.uint32(32 - rotation))
-            y = x ^ y
-        x = x + keys[(group + 1) % 3]
-        y = y + (keys[(group + 2) % 3] + np.uint32(group + 1))
+    with np.errstate(over="ignore"):  # modulo 2^32, which NumPy warns of where it is one number
+        for group in range(5):
+            for rotation in _ROTATIONS[group % 2]:
+                x = x + y
+                y = (y << np.uint32(rotation)) | (y >> np.uint32(32 - rotation))
+                y = x ^ y
+            x = x + keys[(group + 1) % 3]
+            y = y + (keys[(group + 2) % 3] + np.uint32(group + 1))
     return x, y

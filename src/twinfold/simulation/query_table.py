@@ -136,8 +136,11 @@ def read_queries(
     next_row = np.where(last, -1, np.roll(order, -1))[asked]
     whose = agent[first_row]
     known = read_known(df, order[asked], offset, whose, times, next_row, model, future, problems)
+    told = None if known is None else known.value
+    rows = order[asked]
+    if not problems.lines:  # what is no number is beyond reach as well
+        _refuse_unreachable(model, start, first_row, action[rows], told, rows, problems)
     if strict:
-        told = None if known is None else known.value
         for part in asked_parts(model, start, action[order[asked]], told):
             _refuse(part, first_row if part.noun == FIRST else order[asked], problems)
     _stop(problems)
@@ -177,6 +180,34 @@ def _steps_ahead(times: Times, order: NDArray[np.intp], step: float) -> NDArray[
     """Return how many steps each row's step is long; NaN where the next is of another query."""
     ahead = np.append(differences(times.ticks[order]), step) / step
     return np.where(ahead > 0, ahead, np.nan)  # nor twice the same time
+
+
+def _refuse_unreachable(
+    model: FittedModel,
+    start: NDArray[np.float64],
+    first_row: NDArray[np.intp],
+    action: NDArray[Any],
+    known: NDArray[np.float64] | None,
+    rows: NDArray[np.intp],
+    problems: Problems,
+) -> None:
+    """A problem for values too far from the model's data to compute with, the first of a query's.
+
+    Args:
+        model: the fitted model.
+        start: ``(Q, W)``, raw units.
+        first_row: ``(Q,)``, the table's row of each start.
+        action: ``(K,)`` level indices or ``(K, A)`` raw units.
+        known: ``(K, E)``, known inputs; None for none.
+        rows: ``(K,)``, the table's row of each action.
+        problems: receives what is wrong.
+    """
+    far: dict[int, str] = {}
+    for told, place in model.beyond_reach(start):
+        far.setdefault(int(first_row[place[0]]), told)
+    for told, place in model.beyond_reach(None, action, known):
+        far.setdefault(int(rows[place[0]]), told)
+    problems.add(np.array([*far], np.intp), lambda row: far[row])
 
 
 def _refuse(part: OutOfRange, rows: NDArray[np.intp], problems: Problems) -> None:

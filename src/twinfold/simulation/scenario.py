@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.coding import as_words, read_coded
 from twinfold.data.ids import canonical_ids
-from twinfold.data.issues import Notes, named, show_time
+from twinfold.data.issues import Notes, named, show_time, time_advice
 from twinfold.data.levels import coded_names
 from twinfold.data.times import Times, as_times
 from twinfold.errors import InvalidDataError, one_of
@@ -78,10 +78,13 @@ def read_scenario(df: pd.DataFrame, model: FittedModel) -> _Scenario:
     if missing or not len(df):
         lines = [f"the scenario lacks column {name!r}" for name in missing]
         raise InvalidDataError(lines or ["the scenario has no rows"])
-    times = as_times(df.iloc[:, columns.index(roles.time)], roles.calendar or "none")
-    bad = times.null | times.bad
-    if bad.any():
-        notes.problems.append(f"no time in {notes.row(int(np.argmax(bad)))} of the scenario")
+    told = df.iloc[:, columns.index(roles.time)]
+    times = as_times(told, roles.calendar or "none")
+    for row in np.flatnonzero(times.null | times.bad)[:1].tolist():
+        why = "give every row its time"
+        if not times.null[row]:
+            why = f"{clipped(told.iloc[row])} is none; {time_advice(told.iloc[row], times)}"
+        notes.problems.append(f"no time in column {roles.time!r}, {notes.row(row)}: {why}")
     parts = [coded(df.iloc[:, columns.index(n)], model, notes) for n in roles.exogenous]
     agent = np.full(len(df), -2)
     if roles.agent in columns:

@@ -7,9 +7,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.numpy
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from twinfold import __version__
@@ -17,7 +19,14 @@ from twinfold.errors import RunError, TwinfoldError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.run_format import build_model, parse_record
 from twinfold.training.run_schema import FORMAT, READ, VERSION, Seal, check_ids
-from twinfold.utils.reading import READING, parse_json, problem_lines, read_json, read_regular
+from twinfold.utils.reading import (
+    READING,
+    parse_json,
+    problem_lines,
+    read_json,
+    read_regular,
+    regular_size,
+)
 from twinfold.utils.text import clipped, cut
 
 
@@ -44,7 +53,7 @@ def load_run(path: str | Path) -> FittedModel:
     with _damage(folder / "agents.json"):
         ids = check_ids(parse_json(files["agents.json"], f"{folder}/agents.json", RunError))
     with _damage(folder / "model.safetensors"):
-        arrays = safetensors.numpy.load(files["model.safetensors"])
+        arrays = _arrays(files["model.safetensors"])
     with _damage(folder):
         return build_model(record, ids, arrays)
 
@@ -65,13 +74,29 @@ def _check_is_run(folder: Path) -> None:
 
 def _sealed(path: Path, seal: Seal) -> bytes:
     """Return a file that is as it was written."""
-    data = read_regular(path, seal.bytes, RunError)
-    if len(data) < seal.bytes or hashlib.sha256(data).hexdigest() != seal.sha256:
-        raise RunError(
-            f"{path} is damaged (its checksum is not the one in run.json); restore it from a copy "
-            "or fit again"
-        )
-    return data
+    size, what = regular_size(path, RunError), "checksum"
+    data = read_regular(path, seal.bytes, RunError) if size == seal.bytes else b""
+    if len(data) != seal.bytes:
+        what = "size"
+    elif hashlib.sha256(data).hexdigest() == seal.sha256:
+        return data
+    raise RunError(
+        f"{path} is damaged (its {what} is not the one in run.json); restore it from a copy or fit "
+        "again"
+    )
+
+
+def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file.
+
+    Raises:
+        SafetensorError: it is none.
+        ValueError: it holds numbers of a type that NumPy does not have.
+    """
+    try:
+        return safetensors.numpy.load(data)
+    except KeyError as error:
+        raise ValueError(f"it has numbers of type {error}, as no run has") from None
 
 
 @contextlib.contextmanager

@@ -57,8 +57,9 @@ def prediction_band(
     wide = wide * np.asarray(factor)[..., None]
     norm = model.normalizer
     low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
-    lower = np.minimum(np.clip(middle - wide, low, high), middle)
-    upper = np.maximum(np.clip(middle + wide, low, high), middle)
+    with np.errstate(invalid="ignore"):  # where the centre diverged too, there is no band
+        lower = np.minimum(np.clip(middle - wide, low, high), middle)
+        upper = np.maximum(np.clip(middle + wide, low, high), middle)
     return middle, lower, upper, sd
 
 

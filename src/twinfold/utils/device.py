@@ -21,7 +21,9 @@ def on_device(values: Any, kind: Any = np.float32) -> jax.Array:
     """
     if isinstance(values, jax.Array):
         return values if values.dtype == kind else values.astype(kind)
-    return jax.device_put(np.array(values, kind))  # a copy: the device may keep the memory
+    with np.errstate(over="ignore"):  # to infinity, as JAX does it
+        found = np.array(values, kind)  # a copy: the device may keep the memory
+    return jax.device_put(found)
 
 
 def zeros_like(make: Callable[..., Any], *arguments: Any) -> Any:
