@@ -218,6 +218,33 @@ def test_a_full_disk_is_a_plain_failure(
     assert done.err == "error: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), True),
+        (ImportError("lib.so: failed to map segment from shared object"), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), True),
+        (ImportError("no module"), False),
+        (RuntimeError("a fault of ours"), False),
+    ],
+)
+def test_no_memory_left_is_said_in_a_line_and_nothing_else_is(
+    error: Exception, told: bool, twinfold: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "make_app", lambda name: fails)
+    if told:
+        done = twinfold("policies", "list")
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith("error: out of memory; ")
+        assert len(done.err.splitlines()) == 1
+    else:
+        with pytest.raises(type(error)):
+            twinfold("policies", "list")
+
+
 def test_without_a_home_nothing_is_kept_and_nothing_is_said(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")  # a file, where no directory can be made
     hidden = ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")

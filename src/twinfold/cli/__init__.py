@@ -167,6 +167,19 @@ def _run(words: Sequence[str]) -> int:
     except OSError as error:  # no space left, a file that vanished
         _complain(cut(str(error), MESSAGE.line))  # a path may be endless
         return 1
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        _complain("out of memory; close other programs, allow more (ulimit -v), or ask for less")
+        return 1
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether Python, the loader of libraries or JAX says that there is no memory left."""
+    if isinstance(error, MemoryError):
+        return True
+    words = "RESOURCE_EXHAUSTED" if isinstance(error, RuntimeError) else "failed to map segment"
+    return words in str(error)
 
 
 def _complain(*messages: str) -> None:
