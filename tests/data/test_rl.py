@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
 
 from twinfold.data import PanelDataset, episode_table, panel_of_episodes
 from twinfold.data.rl.convert import write_episodes
@@ -190,11 +191,84 @@ def test_arrays_of_d4rl(tmp_path: Path, after: bool) -> None:
     assert np.flatnonzero(found.terminated).tolist() == [4 if after else 3]
 
 
+def _arrays(h5: Any, **other: Any) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"observations": rng.normal(size=(9, 2)), "actions": rng.normal(size=(9, 1))}
+    for name, value in {
+        **arrays,
+        "rewards": np.zeros(9),
+        "terminals": np.zeros(9),
+        **other,
+    }.items():
+        h5[name] = value
+
+
+def _groups(h5: Any) -> None:
+    for name in ("observations", "actions", "rewards", "terminals"):
+        h5.create_group(name)
+
+
+def _huge(h5: Any) -> None:
+    for name, shape in (("observations", (10**12, 2)), ("actions", (10**12,))):
+        h5.create_dataset(name, shape=shape, dtype="f8", chunks=True)
+    h5["rewards"] = h5["terminals"] = np.zeros(9)
+
+
+def _numbered(h5: Any) -> None:
+    h5["version"], h5["num_episodes"] = "5.0", "many"
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda h5: _arrays(h5, rewards=np.float64(1)),
+        lambda h5: _arrays(h5, rewards=h5py.SoftLink("/rewards")),
+        lambda h5: _arrays(h5, rewards=h5py.ExternalLink("/etc/passwd", "/x")),
+        lambda h5: _arrays(h5, next_observations=np.zeros((3, 5))),
+        _groups,
+        _huge,
+        _numbered,
+    ],
+)
+def test_a_file_that_holds_something_else_is_told_in_a_line(tmp_path: Path, fill: Any) -> None:
+    with h5py.File(tmp_path / "set.h5", "w") as h5:
+        fill(h5)
+    with pytest.raises(InvalidDataError) as caught:
+        panel_of_episodes(tmp_path / "set.h5")
+    (line,) = caught.value.problems
+    assert "set.h5" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 9999, '{"a": NaN}'])
+def test_metadata_that_are_none_are_told(tmp_path: Path, content: str) -> None:
+    write_episodes(panel(), tmp_path / "set", "minari")
+    (tmp_path / "set" / "data" / "metadata.json").write_text(content)
+    with pytest.raises(InvalidDataError, match=r"metadata\.json"):
+        panel_of_episodes(tmp_path / "set")
+
+
+def test_a_data_set_of_minari_is_written_by_a_relative_path_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_episodes(panel(), Path("set"), "minari")
+    assert panel_of_episodes(Path("set")).fingerprint() == panel().fingerprint()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MinariStorage, "update_metadata", full)
+    with pytest.raises(OSError, match="No space"):
+        write_episodes(panel(), Path("other"), "minari")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
 def test_what_is_no_such_data_set_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"no file of HDF5")
     with pytest.raises(InvalidDataError, match="no readable file of HDF5"):
         panel_of_episodes(tmp_path / "a.h5")
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="No such file"):
         panel_of_episodes(tmp_path / "b.h5")
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file.create_dataset("x", data=[1.0])

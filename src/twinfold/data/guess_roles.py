@@ -71,6 +71,7 @@ class RoleGuessSettings:
         ordered: points of a pair whose times go up within agents as rows stand.
         several: points of an agent with as many rows as others have, two at the least.
         turn: change between rows, in radians, that is a wrap of an angle.
+        tried: columns that are tried as the agent, and as the time; each with each takes long.
     """
 
     words: int = 50
@@ -79,6 +80,7 @@ class RoleGuessSettings:
     ordered: float = 1.0
     several: float = 1.0
     turn: float = 5.0
+    tried: int = 100
 
 
 ROLE_GUESS = RoleGuessSettings()
@@ -230,13 +232,15 @@ def _agent_and_time(found: RoleGuesses, columns: Columns) -> None:
     spans = {name: as_times(columns[name]) for name in times}
     times = [name for name in times if not (spans[name].bad | spans[name].null).any()]
     codes = {name: pd.factorize(columns[name])[0].astype(np.int64) for name in agents}
+    agents = [name for name in agents if _may_be_agent(name, columns[name], codes[name])]
+    agents, times = _likeliest("agent", agents), _likeliest("time", times)
     best: tuple[float, str, str, str] | None = None
     episode = found.roles.get("episode")
     extra = np.zeros(len(next(iter(columns.values()))), np.int64)
     if episode:
         extra = pd.factorize(columns[episode])[0].astype(np.int64)
     for agent, time in product(agents, times):
-        if agent == time or not _may_be_agent(agent, columns[agent], codes[agent]):
+        if agent == time:
             continue
         score, reasons = _pair(agent, time, codes[agent], extra, spans[time].ticks)
         if best is None or score > best[0]:
@@ -248,6 +252,12 @@ def _agent_and_time(found: RoleGuesses, columns: Columns) -> None:
         found.take("agent", agent, reasons)
     if "time" not in found.roles:
         found.take("time", time, f"with {agent!r}")
+
+
+def _likeliest(role: str, names: list[str]) -> list[str]:
+    """Return the columns, or of very many those with a usual name and the first others."""
+    first = sorted(names, key=lambda name: _PATTERNS[role].fullmatch(name) is None)
+    return names if len(names) <= ROLE_GUESS.tried else first[: ROLE_GUESS.tried]
 
 
 def _may_be_agent(name: str, series: pd.Series, codes: Any) -> bool:

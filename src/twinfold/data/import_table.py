@@ -5,6 +5,7 @@ Only the manifest is written, and only if the table can be used by it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,7 @@ def guess_table(path: StrPath, roles: Mapping[str, Any], form: Mapping[str, Any]
     frame = read_table(file, form=parsed)
     frame.columns = [str(name) for name in frame.columns]
     columns: dict[str, Any] = {
-        name: frame[name] for name in dict.fromkeys(frame.columns) if _once(frame, name)
+        name: frame[name] for name, count in Counter(frame.columns).items() if count == 1
     }
     if not columns:
         told = "no column has a name of its own; name them in its first line"
@@ -204,10 +205,6 @@ def _date_format(
         if guess is not None:
             return name, guess
     return None
-
-
-def _once(frame: pd.DataFrame, name: str) -> bool:
-    return list(frame.columns).count(name) == 1
 
 
 def _checked(

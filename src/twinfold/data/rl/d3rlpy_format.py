@@ -17,7 +17,7 @@ import numpy as np
 
 from twinfold.data.panel import PanelDataset
 from twinfold.data.rl.episodes import KEY, Episode, Origin, as_arrays, as_id, episodes_of
-from twinfold.data.rl.hdf5 import hdf5_library, open_hdf5
+from twinfold.data.rl.hdf5 import hdf5_library, open_hdf5, whole
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.files import atomic_write_bytes
 
@@ -119,7 +119,7 @@ def _theirs(episode: Episode) -> dict[str, Any]:
 
 def _stored(h5: Any, number: int, own: Any) -> Episode:
     """An episode of a file, with what twinfold kept beside."""
-    values = [h5[f"{key}_{number}"][()] for key in _KEYS if f"{key}_{number}" in h5]
+    values = [whole(h5[f"{key}_{number}"]) for key in _KEYS if f"{key}_{number}" in h5]
     if len(values) < len(_KEYS):
         raise InvalidDataError(
             f"episode {number}: observations of several parts, or missing; vectors are needed"

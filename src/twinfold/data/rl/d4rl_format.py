@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from twinfold.data.rl.episodes import Episode, as_arrays
-from twinfold.data.rl.hdf5 import open_hdf5
+from twinfold.data.rl.hdf5 import open_hdf5, whole
 from twinfold.errors import InvalidDataError
 
 _NEEDED = ("observations", "actions", "rewards", "terminals")
@@ -19,7 +19,7 @@ def read_d4rl(file: Path) -> list[Episode]:
     """Return the episodes of a file of HDF5 with D4RL's arrays; see ``from_d4rl``."""
     with open_hdf5(file) as h5:
         wanted = (*_NEEDED, "timeouts", "next_observations")
-        return from_d4rl({name: h5[name][()] for name in wanted if name in h5})
+        return from_d4rl({name: whole(h5[name]) for name in wanted if name in h5})
 
 
 def from_d4rl(arrays: Mapping[str, Any]) -> list[Episode]:

@@ -7,7 +7,8 @@ back the same.
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import numpy as np
 
 from twinfold.data.panel import PanelDataset
 from twinfold.data.rl.episodes import KEY, Episode, Origin, as_arrays, as_id, episodes_of
-from twinfold.data.rl.hdf5 import open_hdf5
+from twinfold.data.rl.hdf5 import open_hdf5, whole
 from twinfold.errors import InvalidDataError, UsageError
+from twinfold.utils.reading import READING, read_json
+from twinfold.utils.text import clipped
 
 MAIN = "main_data.hdf5"
 
@@ -36,10 +39,10 @@ def read_minari(file: Path) -> tuple[list[Episode], Origin | None]:
         InvalidDataError: it is damaged, or holds pictures or texts.
     """
     said = file.with_name("metadata.json")
-    try:
-        metadata = json.loads(said.read_text("utf-8")) if said.is_file() else {}
-    except ValueError as error:
-        raise InvalidDataError(f"{said} is damaged: {error}") from None
+    there = os.path.lexists(said)
+    metadata = read_json(said, READING.record, InvalidDataError) if there else {}
+    if not isinstance(metadata, dict):
+        raise InvalidDataError(f"{said} is damaged: it must be a table, not {clipped(metadata)}")
     origin = Origin.parse(metadata[KEY]) if isinstance(metadata.get(KEY), str) else None
     with open_hdf5(file) as h5:
         names = sorted(
@@ -102,12 +105,17 @@ def write_minari(panel: PanelDataset, folder: Path, name: str = "twinfold/panel-
         low, high = int(action.min()), int(action.max())
         acts = gym.spaces.Discrete(high - low + 1, start=low)
     buffers = [_buffer(EpisodeBuffer, i, episode) for i, episode in enumerate(episodes)]
-    (folder / "data").mkdir(parents=True)
-    storage = MinariStorage.new(folder / "data", box, acts, data_format="hdf5")
-    storage.update_episodes(buffers)
     noted = {"dataset_id": name, "minari_version": minari.__version__, KEY: origin.text()}
-    storage.update_metadata(noted)
-    storage.update_episode_metadata([_attributes(episode) for episode in episodes])
+    data = folder.absolute() / "data"  # Minari takes a relative path for one inside of itself
+    data.mkdir(parents=True)
+    try:
+        storage = MinariStorage.new(data, box, acts, data_format="hdf5")
+        storage.update_episodes(buffers)
+        storage.update_metadata(noted)
+        storage.update_episode_metadata([_attributes(episode) for episode in episodes])
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _buffer(kind: Any, number: int, episode: Episode) -> Any:
@@ -166,7 +174,7 @@ def _made(parts: dict[str, Any], noted: dict[str, Any], what: str) -> Episode:
 def _tree(group: Any) -> Any:
     """A group of HDF5 as mappings, and as tuples where Minari wrote one."""
     if not hasattr(group, "items"):
-        return group[()]
+        return whole(group)
     found = {name: _tree(part) for name, part in group.items()}
     if found and all(name.startswith("_index_") for name in found):
         return tuple(found[f"_index_{i}"] for i in range(len(found)))
