@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings, strategies as st
 
 from twinfold.adaptation.adapt import adapt, forget
@@ -277,6 +278,15 @@ def test_a_file_of_another_size_is_damage(run: Path, name: str, change: Any) -> 
     with pytest.raises(
         RunError, match=rf"{name} is damaged .its size is not the one .* restore it"
     ):
+        load_run(run)
+
+
+def test_numbers_that_single_precision_does_not_hold_are_damage(run: Path, seal: Any) -> None:
+    arrays = safetensors.numpy.load_file(run / "model.safetensors")
+    arrays["normalizer.target_mean"] = arrays["normalizer.target_mean"] + 1e300
+    safetensors.numpy.save_file(arrays, run / "model.safetensors")
+    seal(run)
+    with pytest.raises(RunError, match=r"'normalizer\.target_mean' in .* is too large; restore"):
         load_run(run)
 
 

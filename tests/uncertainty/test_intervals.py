@@ -87,6 +87,17 @@ def test_one_diverging_member_leaves_the_band_and_two_open_it(random_model: Buil
     assert np.all(upper[1] == np.inf)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_a_centre_that_diverged_has_a_band_that_excludes_nothing(
+    random_model: Build, value: float
+) -> None:
+    model = wide(random_model())
+    middle, lower, upper, _ = prediction_band(model, np.full((3, 1, 3), value), np.array([1]))
+    assert np.all(middle == value)
+    assert np.all(lower == -np.inf)
+    assert np.all(upper == np.inf)
+
+
 def test_without_held_out_errors_what_is_not_known_is_all(random_model: Build) -> None:
     model = random_model(band=False)
     paths, unknown = some_paths(model, 3), np.full((3, 3), 0.3)

@@ -64,6 +64,10 @@ def check_arrays(arrays: Arrays, schema: dict[str, Entry], size: dict[str, int])
         values = arrays[name][sound] if entry.shape.startswith("M") else arrays[name]
         if not holds(values, size):
             raise ValueError(f"array {name!r} in model.safetensors must be {words}")
+        if name.startswith("normalizer.") and entry.rule != "limits":  # the nets count with them
+            with np.errstate(over="ignore"):
+                if not np.isfinite(values.astype(np.float32)).all():
+                    raise ValueError(f"array {name!r} in model.safetensors is too large")
     _check_precision(arrays, np.flatnonzero(sound), size["r"])
 
 

@@ -57,9 +57,10 @@ def prediction_band(
     wide = wide * np.asarray(factor)[..., None]
     norm = model.normalizer
     low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
-    with np.errstate(invalid="ignore"):  # where the centre diverged too, there is no band
-        lower = np.minimum(np.clip(middle - wide, low, high), middle)
-        upper = np.maximum(np.clip(middle + wide, low, high), middle)
+    with np.errstate(invalid="ignore"):  # of a centre that diverged; nothing is excluded there
+        below, above = (np.where(np.isinf(wide), s * np.inf, middle + s * wide) for s in (-1, 1))
+        lower = np.minimum(np.clip(below, low, high), middle)
+        upper = np.maximum(np.clip(above, low, high), middle)
     return middle, lower, upper, sd
 
 
