@@ -84,6 +84,8 @@ def _visits(gaps: list[list[float]]) -> pd.DataFrame:
         ([[0.25, 0.4, 1.1, 2.3, 0.7, 1.6, 3.1, 0.5, 1.9, 0.3]], True),
         ([[1.0, 1.1, 0.9, 1.05, 0.95, 1.2, 0.8] * 3], False),  # nothing is lost
         ([[1.0] * 40, [0.25] * 40], True),
+        ([[0.5], [1.2], [2.9], [4.0]], True),  # two visits each: three of four would be lost
+        ([[1.0], [1.1], [2.9], [0.9]], False),
         ([[1.0, 1.0, 1.0, 1.0, 500.0] * 30], False),  # trajectories of five rows
     ],
 )

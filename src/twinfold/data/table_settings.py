@@ -19,6 +19,7 @@ class TableSettings:
         uneven_from: share of the steps that are no usual one from which on times are uneven.
         fewest_uneven: such steps, at the least, beside a common one.
         fewest_irregular: likewise, where there is no common one, or where they are many.
+        mostly_uneven: share of steps that are no usual one, from which on a few of them will do.
         many_uneven: share of the steps from which on they are many.
         longest: usual steps, or median ones if these are longer, between two rows of one
             trajectory, at the most, where times are uneven.
@@ -57,6 +58,7 @@ class TableSettings:
     uneven_from: float = 0.1
     fewest_uneven: int = 20
     fewest_irregular: int = 5
+    mostly_uneven: float = 0.5
     many_uneven: float = 0.25
     longest: float = 30.0
     largest: float = 1e30

@@ -85,7 +85,8 @@ def uneven_share(differences: NDArray[Any], step: float) -> float:
     other = ~joins(within, step)
     gridded = _common_step(within)[1] >= TABLE.common_step and other.mean() < TABLE.many_uneven
     fewest = TABLE.fewest_uneven if gridded else TABLE.fewest_irregular
-    few = other.sum() < fewest or other.mean() < TABLE.uneven_from
+    few = other.sum() < fewest and other.mean() < TABLE.mostly_uneven
+    few |= other.mean() < TABLE.uneven_from
     return 0.0 if few else float(other.mean())
 
 
