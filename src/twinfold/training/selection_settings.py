@@ -32,6 +32,7 @@ class SelectionSettings:
         far_less: share of the held-out error below which agents are believed to differ by far more
             than the noise.
         less: the same where one model for all agents explains nothing, and own ones do.
+        static_worth: share of a linear model's held-out error below which it reads static columns.
         shared_nothing: share of the error of predicting no change that one model for all agents
             leaves, above which it explains nothing.
         own_explain: the same of own models, below which they explain something.
@@ -70,6 +71,7 @@ class SelectionSettings:
     hedge: float = 1.1
     far_less: float = 0.5
     less: float = 0.95
+    static_worth: float = 0.9
     shared_nothing: float = 0.95
     own_explain: float = 0.9
     least_part: float = 0.01
