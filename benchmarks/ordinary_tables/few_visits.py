@@ -105,13 +105,12 @@ def run(moves: str, visits: int, seed: int) -> None:
     record: dict[str, Any] = {**case, "twinfold": __version__, "seconds": round(seconds, 1)}
     record["reads static"] = model.posterior.static is not None
     for who, (patients, first, knows) in asked.items():
-        answers = {"twinfold": lambda f=first, p=patients, k=knows: ours(k, drawn, p, f)}
+        answers = {"twinfold": ours(knows, drawn, patients, first)}
         for name, products in (("ridge", False), ("ridge with products", True)):
-            step = ridge(drawn, visits, products)
-            answers[name] = lambda f=first, p=patients, s=step: rolled(s, drawn, p, f)
-        answers["no change"] = lambda f=first, p=patients: np.repeat(drawn[0][p, f, None], AHEAD, 1)
+            answers[name] = rolled(ridge(drawn, visits, products), drawn, patients, first)
+        answers["no change"] = np.repeat(drawn[0][patients, first, None], AHEAD, 1)
         truth = drawn[0][patients, first + 1 : first + 1 + AHEAD]
-        errors = {name: answer() - truth for name, answer in answers.items()}
+        errors = {name: found - truth for name, found in answers.items()}
         record[who] = {n: round(float(np.sqrt(np.mean(e**2))), 4) for n, e in errors.items()}
     with RECORDS.open("a") as file:
         file.write(json.dumps(record) + "\n")

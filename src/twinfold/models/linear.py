@@ -238,7 +238,7 @@ def fit_average(
     shared = np.average([fit.shared for fit in fits], axis=0, weights=weights)
     ratio = np.average([part.ratio for part in parts], axis=0, weights=weights)
     moved = [w * fit.static for w, fit in zip(weights, fits, strict=True) if fit.static is not None]
-    gamma = sum(moved) / sum(weights) if moved else None
+    gamma = np.sum(moved, axis=0) / sum(weights) if moved else None
     return _finished(data, shared, Ratio(*map(float, ratio)), static, gamma)
 
 

@@ -265,14 +265,14 @@ class Trials:
     ) -> Posterior:
         """Return the sums of a fold's training data."""
         linear, columns = self.linear(candidate, number), self.problem.static
-        moved = columns is not None and linear is not None and linear.static is not None
+        moved = linear is not None and linear.static is not None
         return trained_posterior(
             stack,
             fold.normalizer,
             self.problem.data.select(fold.rows),
             held_out_noise(fold, stack),
             self.problem.n_agents,
-            static=columns.values if moved else None,
+            static=columns.values if columns is not None and moved else None,
             linear=linear,
             weighed_again=False,
         )
