@@ -281,3 +281,12 @@ def test_what_is_no_such_data_set_is_told(tmp_path: Path) -> None:
                            "rewards": [1.0], "terminals": [True]})  # fmt: skip
     with pytest.raises(UsageError, match="a set is no data set"):
         panel_of_episodes({1})
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    left = tmp_path / ".set.minari-partial" / "data"
+    left.mkdir(parents=True)
+    (left / "main_data.hdf5").write_bytes(b"half")
+    write_episodes(panel(), tmp_path / "set", "minari")
+    assert [part.name for part in tmp_path.iterdir()] == ["set"]
+    minari.MinariDataset(tmp_path / "set" / "data")

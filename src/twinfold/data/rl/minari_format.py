@@ -106,16 +106,25 @@ def write_minari(panel: PanelDataset, folder: Path, name: str = "twinfold/panel-
         acts = gym.spaces.Discrete(high - low + 1, start=low)
     buffers = [_buffer(EpisodeBuffer, i, episode) for i, episode in enumerate(episodes)]
     noted = {"dataset_id": name, "minari_version": minari.__version__, KEY: origin.text()}
-    data = folder.absolute() / "data"  # Minari takes a relative path for one inside of itself
-    data.mkdir(parents=True)
+    draft = _draft(folder.absolute())  # Minari takes a relative path for one inside of itself
     try:
-        storage = MinariStorage.new(data, box, acts, data_format="hdf5")
+        storage = MinariStorage.new(draft / "data", box, acts, data_format="hdf5")
         storage.update_episodes(buffers)
         storage.update_metadata(noted)
         storage.update_episode_metadata([_attributes(episode) for episode in episodes])
+        draft.rename(folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _draft(folder: Path) -> Path:
+    """Return a new folder beside one to be written; what a killed export left there is removed."""
+    draft = folder.with_name(f".{folder.name}.minari-partial")
+    if draft.is_dir() and not draft.is_symlink() and {p.name for p in draft.iterdir()} <= {"data"}:
+        shutil.rmtree(draft)
+    (draft / "data").mkdir(parents=True)
+    return draft
 
 
 def _buffer(kind: Any, number: int, episode: Episode) -> Any:
