@@ -1,8 +1,8 @@
 """Models: nets and factors, normalisation, posterior, rollouts.
 
 - ``dynamics``: the seam; ``factor_model``: Z(s, a) u; ``linear`` and
-  ``linear_terms``: its linear part, of the kinds in ``linear_kinds``; ``linear_static``: what static
-  columns say of agents in it.
+  ``linear_terms``: its linear part, of the kinds in ``linear_kinds``; ``linear_static``: what
+  static columns say of agents in it.
 - ``normalizer``, ``ranges``: units and ranges of the data.
 - ``posterior``, ``static_prior``: what is known of agents.
 - ``filling``, ``net_filling``: what stands for missing values, by linear models and by nets;
