@@ -48,7 +48,8 @@ class StaticSettings:
     Attributes:
         fewest: trained agents with a static column, below which nothing is learned from these; and
             with all of them, above which R is of their residuals alone.
-        standard_errors: over agents, that the columns must explain to be used.
+        standard_errors: over agents, that the columns must explain to be used, or take off the
+            held-out error of a linear model to be read by it.
         rounds: of expectation maximisation, where columns have missing values.
         degrees: of polynomials of the columns, that are tried beside a line.
         agents_per_term: trained agents with all columns that a term of these needs.

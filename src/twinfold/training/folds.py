@@ -84,8 +84,9 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     nothing but steps and states beyond the data. So agents are cut in turn as well: most of what
     is recorded of one half is held out, and of the other nothing.
 
-    Where most agents have a single transition (before and after, or two visits), there is nothing
-    to cut of these: they are held out as a whole, in turn, as agents that nothing is known of.
+    Where most agents have so few transitions that all places in time are the same, or there is
+    nothing to cut (before and after), agents are held out as a whole instead, in turn, as agents
+    that nothing is known of.
     """
     config = problem.config
     little = len(problem.data) <= SELECTION.few
@@ -94,7 +95,7 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     cuts: list[dict[str, Any]] = [{"suffix": suffix}]
     enough = problem.n_agents >= 2 * SELECTION.fewest_agents
     turn = np.random.default_rng((config.seed, 7)).permutation(problem.n_agents)
-    if enough and _mostly_single(problem):
+    if enough and _mostly_short(problem):
         parts = np.array_split(turn, SELECTION.turns if little else 1)
         cuts += [{"among": part, "whole_agents": True} for part in parts]
     elif little and config.effort != "quick":
@@ -122,7 +123,8 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
     return folds
 
 
-def _mostly_single(problem: TrainingContext) -> bool:
-    """Return whether more agents have one transition than have more."""
+def _mostly_short(problem: TrainingContext) -> bool:
+    """Return whether most agents have too few transitions to be cut at several places."""
     count = np.bincount(problem.data.agent, minlength=problem.n_agents)
-    return bool((count == 1).sum() > (count > 1).sum())
+    short = (count > 0) & (np.ceil(SELECTION.origins[-1] * count) == count)
+    return bool(short.sum() > (count > 0).sum() / 2)

@@ -19,8 +19,8 @@ class SelectionSettings:
         origins: shares of the data after which few data is cut; the first is that of more data.
         late: share of an agent's transitions that is held out at least where agents are cut in
             turn.
-        turns: parts of the agents that are held out as a whole, in turn, where most have a single
-            transition.
+        turns: parts of the agents that are held out as a whole, in turn, where most have too few
+            transitions to be cut at ``origins``.
         worst: held-out error, in standard deviations, beyond which worse is not worse.
         best: held-out error, likewise, below which better is not better.
         fewest_agents: agents below which windows are compared, not the agents' means.
@@ -32,7 +32,6 @@ class SelectionSettings:
         far_less: share of the held-out error below which agents are believed to differ by far more
             than the noise.
         less: the same where one model for all agents explains nothing, and own ones do.
-        static_worth: share of a linear model's held-out error below which it reads static columns.
         shared_nothing: share of the error of predicting no change that one model for all agents
             leaves, above which it explains nothing.
         own_explain: the same of own models, below which they explain something.
@@ -71,7 +70,6 @@ class SelectionSettings:
     hedge: float = 1.1
     far_less: float = 0.5
     less: float = 0.95
-    static_worth: float = 0.9
     shared_nothing: float = 0.95
     own_explain: float = 0.9
     least_part: float = 0.01

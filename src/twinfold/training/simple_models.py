@@ -25,6 +25,7 @@ from twinfold.models.linear_kinds import (
     wide_ratios,
     wider,
 )
+from twinfold.models.static_prior import STATIC
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.trials import Candidate, Trial, Trials
 
@@ -161,9 +162,9 @@ def _best_of_kind(
 
 
 def _by_static_columns(trials: Trials, best: Trial, alike: Ratio) -> Trial:
-    """Return the same kind of model with static columns, where it is far better with these.
+    """Return the same kind of model with static columns, where it is surely better with these.
 
-    By a little it is better by chance: agents of many rows are known without them.
+    Agents of many rows are known without them.
 
     Args:
         trials: tries them.
@@ -179,7 +180,9 @@ def _by_static_columns(trials: Trials, best: Trial, alike: Ratio) -> Trial:
     ratios = dict.fromkeys(apart)
     tried = [trials.simple(found._replace(ratio=ratio, static=True)) for ratio in ratios]
     with_static = tried[simplest(trials, tried)]
-    return with_static if with_static.mean <= SELECTION.static_worth * best.mean else best
+    gain = trials.by_agent(best) - trials.by_agent(with_static)
+    sure = gain.mean() > STATIC.standard_errors * standard_error(gain[None])[0]
+    return with_static if sure else best
 
 
 def _nothing_shared(before: Sequence[Trial], own: Trial) -> bool:
