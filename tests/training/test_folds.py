@@ -79,12 +79,16 @@ def test_agents_of_single_transitions_are_held_out_as_a_whole_in_turn(more: int)
         assert fold.held.n_transitions + len(fold.rows) == len(problem.data)
 
 
-def test_one_visit_more_of_most_agents_is_held_out_instead() -> None:
-    frame = pd.DataFrame({"who": np.repeat(np.arange(12), 3), "t": np.tile(np.arange(3), 12)})
+@pytest.mark.parametrize(("rows", "whole"), [(3, True), (4, True), (5, False)])
+def test_agents_of_few_transitions_have_no_several_places_to_cut(rows: int, whole: bool) -> None:
+    frame = pd.DataFrame({"who": np.repeat(np.arange(12), rows)})
+    frame["t"] = frame.groupby("who").cumcount()
     frame["x"], frame["a"] = np.random.default_rng(0).normal(size=(2, len(frame)))
     _, folds = folds_of(PanelDataset.from_frame(frame, ROLES))
-    assert folds
-    assert not any(fold.whole_agents for fold in folds)
+    assert any(fold.whole_agents for fold in folds) is whole
+    assert len({fold.rows.tobytes() for fold in folds}) > 1
+    same = len(folds) - len({fold.rows.tobytes() for fold in folds})
+    assert same == (0 if whole else 1)  # the first two places in time
 
 
 def test_a_quick_fit_cuts_the_ends_alone() -> None:
