@@ -86,9 +86,8 @@ def test_agents_of_few_transitions_have_no_several_places_to_cut(rows: int, whol
     frame["x"], frame["a"] = np.random.default_rng(0).normal(size=(2, len(frame)))
     _, folds = folds_of(PanelDataset.from_frame(frame, ROLES))
     assert any(fold.whole_agents for fold in folds) is whole
-    assert len({fold.rows.tobytes() for fold in folds}) > 1
-    same = len(folds) - len({fold.rows.tobytes() for fold in folds})
-    assert same == (0 if whole else 1)  # the first two places in time
+    assert len(folds) == (1 + SELECTION.turns if whole else 2)  # the first two places are the same
+    assert len({fold.rows.tobytes() for fold in folds}) == len(folds)
 
 
 def test_a_quick_fit_cuts_the_ends_alone() -> None:

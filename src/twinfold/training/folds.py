@@ -117,7 +117,8 @@ def cut_folds(dataset: PanelDataset, problem: TrainingContext) -> list[Fold]:
             **cut,
         )
         rows = np.flatnonzero(mask).astype(np.int32)
-        if len(held.agent):
+        again = any(np.array_equal(rows, fold.rows) for fold in folds)  # of short trajectories
+        if len(held.agent) and not again:
             whole = cut.get("whole_agents", False)
             folds.append(Fold(rows, problem.normalizer(rows), held, problem.angles, whole))
     return folds
