@@ -56,7 +56,7 @@ def known_new(rows: int, what: str, out: Path | None = None) -> tuple[FittedMode
     config = FitConfig(rank=0)
     panel = PanelDataset.from_frame(table[table["id"] < 60], ROLES)
     model = fit(panel, config, out=out, log=lambda line: None)
-    first = table[(table["id"] >= 60) & (table["t"] < 2)]
+    first: Any = table[(table["id"] >= 60) & (table["t"] < 2)]
     first = first.assign(a=first["a"].where(first["t"] == 0))
     whole = adapt(model, PanelDataset.from_frame(first, ROLES), warn=lambda line: None)
     predicted, truth = next_states(whole, np.arange(60, 60 + NEW)), (gain + level)[60:]
