@@ -8,6 +8,7 @@ from twinfold.cli.column_flags import RoleFlags, load_told, run_table
 from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, SomeNames, named_agents
 from twinfold.cli.values import Place
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     from twinfold.models.fitted_model import FittedModel
@@ -49,7 +50,6 @@ def adapt(
     from twinfold.adaptation.adapt import adapt as adapt_model
     from twinfold.training.run_directory import load_run
     from twinfold.training.run_writer import check_free, save_run
-    from twinfold.utils.text import counted
 
     check_free(out)
     model = load_run(run)
@@ -108,8 +108,9 @@ def forget(
     trained = [name for name, nets in zip(names, knew, strict=True) if nets]
     if trained and not quiet:
         more = f" and {len(trained) - 1} more" if len(trained) > 1 else ""
+        what = "nets" if model.info.rank else "linear models"
         warn(
-            f"the nets were trained on the data of agent {trained[0]!r}{more}; what they learned "
+            f"the {what} were trained on the data of agent {trained[0]!r}{more}; what they learned "
             "from it stays until a new fit"
         )
     left = forget_agents(model, names)
@@ -117,13 +118,13 @@ def forget(
         for line in _calibration_left(model, left):
             warn(line)
     save_run(left, out)
-    console().print(f"{out}: {len(left.agent_ids)} simulators", soft_wrap=True)
+    count = counted(len(left.agent_ids), "simulator")
+    console().print(f"{out}: {count}", soft_wrap=True)
 
 
 def _calibration_left(model: FittedModel, left: FittedModel) -> list[str]:
     """Say what forgetting did to the band of everybody else."""
     from twinfold.uncertainty.intervals import promised_steps
-    from twinfold.utils.text import counted
 
     if model.calibration is None:
         return []

@@ -14,6 +14,7 @@ from twinfold.cli.console import Talk, interruptible, print_json, set_up_jax, ta
 from twinfold.cli.flags import Flag, settings_flags
 from twinfold.cli.values import Place, Values, takes
 from twinfold.config import FitConfig
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     from twinfold.data.panel import PanelDataset
@@ -93,7 +94,7 @@ def fit(
         return
     error = model.info.validation.get("rmse")
     known = "" if error is None else f", held-out error {error:.3g} standard deviations"
-    print(f"{out}: {dataset.n_agents} simulators{known}")
+    print(f"{out}: {counted(dataset.n_agents, 'simulator')}{known}")
 
 
 def _learn(
