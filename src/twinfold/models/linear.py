@@ -115,7 +115,7 @@ def left_out_errors(data: LinearData, effects: Effects | None = None) -> Floats:
         effects: of static columns, beside what all agents share.
 
     Returns:
-        errors less those of predicting the mean target, ``(strengths,)``.
+        sums over agents, less those of the squared targets, ``(strengths,)``.
     """
     loss = np.zeros(len(_RIDGES))
     active = np.flatnonzero(data.count > 0)
