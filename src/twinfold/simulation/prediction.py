@@ -17,13 +17,16 @@ from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.known_inputs import draws_of
 from twinfold.models.posterior import POSTERIOR
+from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import predict_paths, rollout_members
+from twinfold.simulation.inputs import STRAYS, UNTOLD, untold
 from twinfold.simulation.known import KnownInputs
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
     SUPPORT,
     UNSUPPORTED,
     Support,
+    abstention,
     path_support,
     support_columns,
 )
@@ -87,6 +90,26 @@ class PredictedPaths(NamedTuple):
     members: Floats
     sd: Floats
     simultaneous: bool
+
+
+def path_doubts(
+    model: FittedModel, start: Floats, found: PredictedPaths, least: float | None
+) -> list[str]:
+    """Abstain where there is less support, and return what is doubtful, a line each."""
+    middle = found.states.middle
+    lines = [] if np.isfinite(middle).all() else ["the predictions diverge"]
+    if untold(model, start).any():
+        lines.append(UNTOLD)
+    start = start[:, : middle.shape[2]]
+    left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
+    if left.any():
+        lines.append(f"{STRAYS} (first at step {int(left.any(axis=0).argmax()) + 1})")
+    if least is not None:
+        abstained = found.states.abstain(least)
+        found.sd[abstained] = found.members[:, abstained] = np.nan
+        if abstained.any():
+            lines.append(abstention(found.states.support, abstained, least))
+    return lines
 
 
 def predict(

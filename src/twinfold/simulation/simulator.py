@@ -19,24 +19,20 @@ from twinfold.data.issues import Notes
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import factor_draws
-from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import rollout_factors
 from twinfold.simulation.draws import drawn_question, parts_of_question
 from twinfold.simulation.inputs import (
     GUESS,
-    STRAYS,
-    UNTOLD,
     outside,
     pair,
     read_actions,
     read_state,
-    untold,
 )
 from twinfold.simulation.known import KnownInputs, single_known
-from twinfold.simulation.prediction import PredictedPaths, Prediction, predict
+from twinfold.simulation.prediction import PredictedPaths, Prediction, path_doubts, predict
 from twinfold.simulation.rows_before import read_before
 from twinfold.simulation.start_holes import complete_start
-from twinfold.uncertainty.support import Support, abstention
+from twinfold.uncertainty.support import Support
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +184,7 @@ class Simulator:
         if far is not None:
             (warn or _warn)(f"agent {self.agent_id!r}: {far}; {GUESS}")
         found = predict(model, who, start, codes, known)
-        for line in _doubts(model, start, found, min_support):
+        for line in path_doubts(model, start, found, min_support):
             (warn or _warn)(f"agent {self.agent_id!r}: {line}")
         return self._told(start, given, found, single)
 
@@ -377,26 +373,6 @@ class Simulator:
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)
         flat = np.swapaxes(drawn[:, 0], 0, 1).reshape(-1, *drawn.shape[3:])
         return flat[:n]
-
-
-def _doubts(
-    model: FittedModel, start: Floats, found: PredictedPaths, least: float | None
-) -> list[str]:
-    """Abstain where there is less support, and return what is doubtful, a line each."""
-    middle = found.states.middle
-    lines = [] if np.isfinite(middle).all() else ["the predictions diverge"]
-    if untold(model, start).any():
-        lines.append(UNTOLD)
-    start = start[:, : middle.shape[2]]
-    left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
-    if left.any():
-        lines.append(f"{STRAYS} (first at step {int(left.any(axis=0).argmax()) + 1})")
-    if least is not None:
-        abstained = found.states.abstain(least)
-        found.sd[abstained] = found.members[:, abstained] = np.nan
-        if abstained.any():
-            lines.append(abstention(found.states.support, abstained, least))
-    return lines
 
 
 _warn: Warn = functools.partial(warnings.warn, stacklevel=2)
