@@ -143,7 +143,7 @@ def test_threads_and_batches_change_nothing() -> None:
         task, covariates, stacks, planner, objectives, keys, threads=2,
         progress=lambda done, of: ticks.append((done, of)),
     )  # fmt: skip
-    assert ticks == [(i, 4) for i in range(1, 5)]
+    assert ticks == [(i, 10) for i in range(1, 11)]  # one per episode
     for agent in range(2):
         one = run_episodes(
             task, covariates[agent], stacks[agent], planner, objectives[agent], keys[agent],

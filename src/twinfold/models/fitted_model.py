@@ -65,7 +65,7 @@ class DataSample(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Errors and statistics of agents that the nets have not seen.
+    """Errors and statistics of agents, each predicted by a model that has not seen it.
 
     Attributes:
         scores: ``(n, H)``, by agent and horizon, the largest error so far in units of the
@@ -110,7 +110,7 @@ class FittedModel:
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
-        calibration: by agents that the nets have not seen; None if none were reserved.
+        calibration: by agents that a model has not seen; None if none were reserved.
         added_ranges: by agent, ``(N, D)`` and ``(N, A)``, of the data that the nets have not seen:
             of reserved agents and of what ``adapt`` has added; NaN for agents without such data.
             None if there is none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
@@ -153,9 +152,9 @@ def run_agents(
 ) -> list[Episodes]:
     """Return the outcomes of :func:`run_episodes` for several agents, on all cores.
 
-    The program is compiled once. On a CPU it keeps one core busy, so every agent's episodes are
-    dealt out to as many threads as there are cores. An episode's randomness depends on its key
-    alone, not on the number of threads.
+    The program is compiled once. On a CPU it keeps one core busy, and episodes are no faster side by
+    side: each is a job of its own, in as many threads as there are cores. On other devices all
+    episodes of an agent are one job. An episode's randomness depends on its key alone.
 
     Args:
         task: the true task.
@@ -170,12 +169,12 @@ def run_agents(
     Returns:
         Outcomes of each agent, as NumPy arrays ``(E,)``.
     """
-    n_episodes = keys.shape[1]
     if not len(covariates):
         return []
+    on_cpu, episodes = jax.default_backend() == "cpu", np.arange(keys.shape[1])
     if threads is None:
-        threads = usable_cores() if jax.default_backend() == "cpu" else 1
-    parts = _deal(n_episodes, threads)
+        threads = usable_cores() if on_cpu else 1
+    parts = episodes[:, None] if on_cpu else episodes[None]
     jobs = [
         (task, covariates[agent], stacks[agent], planner, objectives[agent], keys[agent][part])
         for agent in range(len(covariates))
@@ -185,19 +184,9 @@ def run_agents(
     done = _run_jobs(program, jobs, threads, progress)
     by_agent = [done[first : first + len(parts)] for first in range(0, len(done), len(parts))]
     return [
-        Episodes(*(np.concatenate(x)[:n_episodes] for x in zip(*own, strict=True)))
+        Episodes(*(np.concatenate(x) for x in zip(*own, strict=True)))
         for own in by_agent
     ]
-
-
-def _deal(n_episodes: int, threads: int) -> np.ndarray:
-    """Deal episodes out to threads: ``(parts, size)`` indices.
-
-    Every part has the same size, so that there is one program; the last episode fills up.
-    """
-    size = math.ceil(n_episodes / max(1, min(threads, n_episodes)))
-    n_parts = math.ceil(n_episodes / size)
-    return np.minimum(np.arange(n_parts * size), n_episodes - 1).reshape(n_parts, size)
 
 
 def _run_jobs(

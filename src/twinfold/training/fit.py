@@ -21,14 +21,12 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from twinfold import __version__
 from twinfold.adaptation.adaptation_settings import POSTERIOR
-from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.adaptation.input_checks import reach_problems
 from twinfold.config import FitConfig
 from twinfold.data.actions import ActionCode
@@ -47,7 +45,9 @@ from twinfold.models.normalizer_fit import unit_problems
 from twinfold.models.posterior import Posterior
 from twinfold.models.recent import last_starts
 from twinfold.models.run_info import RunInfo
+from twinfold.training.agent_factors import posterior_of, solved
 from twinfold.training.ensemble import TrainingContext, check_history
+from twinfold.training.left_out import left_out_in_turn
 from twinfold.training.model_selection import Choice, Log, select_model
 from twinfold.training.noise_regression import world_noise
 from twinfold.training.refilling import refilled
@@ -58,7 +58,6 @@ from twinfold.training.selection_settings import SELECTION
 from twinfold.training.train_on_all import Trained, train_on_all
 from twinfold.training.trainer import Progress
 from twinfold.uncertainty.conformal import calibrate, split_reserved
-from twinfold.utils.device import on_device
 from twinfold.utils.programs import drop_programs
 from twinfold.utils.text import counted
 
@@ -116,9 +115,10 @@ def fit(
         if writer is not None and writer.resumed:
             log(f"going on with the interrupted fit in {writer.partial}")
         begun = time.perf_counter()
-        model = _fit(clean, problem._replace(writer=writer), provenance, log)
+        model, choice = _fit(clean, problem._replace(writer=writer), provenance, log)
         if reserved is not None:
-            model = calibrate(model, reserved)
+            others = left_out_in_turn(model, dataset, clean, choice)
+            model = calibrate(model, reserved, others)
             log(calibration_line(model.calibration, reserved))
         if writer is not None:
             writer.finish(model)
@@ -180,8 +180,8 @@ def _identity(dataset: PanelDataset) -> str:
 
 def _fit(
     dataset: PanelDataset, problem: TrainingContext, provenance: dict[str, Any], log: Log
-) -> FittedModel:
-    """Choose a model, train it on everything, and solve for every agent.
+) -> tuple[FittedModel, Choice]:
+    """Choose a model, train it on everything, and solve for every agent; return both.
 
     Args:
         dataset: the panel.
@@ -206,17 +206,17 @@ def _fit(
             f"steps on all {len(problem.data)} transitions"
         )
     trained = train_on_all(problem, choice.candidate)
-    posterior = _posterior(dataset, problem, trained, choice.noise)
+    posterior = posterior_of(dataset, problem, trained, choice.noise)
     if dataset.static is not None:
         with_linear = choice.candidate.reads_static
         log(static_line(dataset, posterior.static, with_linear))
-    members = _solved(trained.members, posterior)
+    members = solved(trained.members, posterior)
     goal, lines = fit_goal(dataset)
     for line in lines:
         log(line)
     behaviour = _behaviour(dataset, problem, trained.normalizer, members, log)
     info = _run_info(dataset, problem, choice, trained, posterior, behaviour, provenance)
-    return FittedModel(
+    model = FittedModel(
         members=members,
         normalizer=trained.normalizer,
         config=problem.config,
@@ -237,28 +237,7 @@ def _fit(
         wander=wander(problem.data, problem.config.seed),
         info=info.changed(filled_by_nets=by_nets, seconds=round(time.perf_counter() - begun, 2)),
     )
-
-
-def _posterior(
-    dataset: PanelDataset, problem: TrainingContext, trained: Trained, noise: Any
-) -> Posterior:
-    """Return what the data says of the agents' factors, given the nets."""
-    static = None if dataset.static is None else dataset.static[: dataset.n_agents]
-    return trained_posterior(
-        trained.members,
-        trained.normalizer,
-        problem.data,
-        noise,
-        dataset.n_agents,
-        static,
-        trained.linear,
-    )
-
-
-def _solved(members: FactorModel, posterior: Posterior) -> FactorModel:
-    """Return the members with the factors that are the most likely ones."""
-    factors = on_device(posterior.solve()[0])
-    return eqx.tree_at(lambda m: m.agents, members, factors)
+    return model, choice
 
 
 def _noise_sd(trained: Trained, posterior: Posterior) -> NDArray[np.float64]:

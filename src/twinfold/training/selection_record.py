@@ -136,8 +136,10 @@ def calibration_line(calibration: Calibration | None, reserved: PanelDataset) ->
             f"warning: of {counted(reserved.n_agents, 'reserved agent')} none has two transitions: "
             "the band is that of held-out windows, calibrated on none"
         )
-    who = counted(len(calibration.agent), "agent")
-    return f"the band is calibrated on {who} that the nets have not seen"
+    many = len(calibration.agent)
+    if many > reserved.n_agents:
+        return f"the band is calibrated on {many} agents, each predicted without its data in the fit"
+    return f"the band is calibrated on {counted(many, 'agent')} that the nets have not seen"
 
 
 def static_line(dataset: PanelDataset, static: StaticPrior | None, with_linear: bool) -> str:

@@ -19,6 +19,8 @@ class SelectionSettings:
         origins: shares of the data after which few data is cut; the first is that of more data.
         late: share of an agent's transitions that is held out at least where agents are cut in
             turn.
+        left_out_groups: groups of agents that linear models are fitted again without, in turn, to
+            calibrate the band on agents that were not seen.
         turns: parts of the agents that are held out as a whole, in turn, where most have too few
             transitions to be cut at ``origins``.
         worst: held-out error, in standard deviations, beyond which worse is not worse.
@@ -39,8 +41,8 @@ class SelectionSettings:
         least_part: share of such an average below which a model is left out.
         alone: times the error of nets beside a linear model, that nets alone may have, where times
             are uneven.
-        deciding: nets together that decide whether nets are used, where times are uneven and data
-            is little.
+        together: nets that are tried together, by their ensemble, where times are uneven and data is
+            little.
         kept: strengths of shrinkage that are kept for longer training.
         room: share of the error of predicting no change above which there is much to be learned.
         low_noise: share of it below which there is next to no noise.
@@ -62,6 +64,7 @@ class SelectionSettings:
     origins: tuple[float, ...] = (1.0, 0.85, 0.7)
     late: float = 0.7
     turns: int = 5
+    left_out_groups: int = 5
     worst: float = 10.0
     best: float = 1e-6
     fewest_agents: int = 5
@@ -75,7 +78,7 @@ class SelectionSettings:
     own_explain: float = 0.9
     least_part: float = 0.01
     alone: float = 1.1
-    deciding: int = 3
+    together: int = 3
     kept: int = 2
     room: float = 0.3
     low_noise: float = 0.2

@@ -18,6 +18,7 @@ itself, not under another policy, not beyond h, and not given one particular set
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -92,17 +93,24 @@ def split_reserved(
     return reserve(dataset, number, seed) if number else (dataset, None)
 
 
-def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
+def calibrate(
+    model: FittedModel,
+    reserved: PanelDataset,
+    others: Iterable[tuple[FittedModel, PanelDataset]] = (),
+) -> FittedModel:
     """The model with its reserved agents known and its band calibrated on them.
 
     Args:
         model: fitted without the reserved agents; has a posterior.
         reserved: their data.
+        others: the same model without some agents it was fitted to, and these: the band is
+            calibrated on them as well.
 
     Returns:
-        without a calibration if no reserved agent has two transitions.
+        without a calibration if none of these agents has two transitions.
     """
-    found = evaluate_holdout(model, reserved, refit_from_prefix=True)
+    pairs = [(model, reserved), *others]
+    found = [evaluate_holdout(one, panel, refit_from_prefix=True) for one, panel in pairs]
     data = panel_transitions(model, reserved)
     static = static_values(model, reserved)
     if static is not None:
@@ -111,13 +119,19 @@ def calibrate(model: FittedModel, reserved: PanelDataset) -> FittedModel:
     info = model.info.changed(
         reserved_agents=reserved.n_agents, reserved_fingerprint=reserved.fingerprint()
     )
-    if not len(found.agent):
+    names = [
+        panel.agent_ids[n] for one, (_, panel) in zip(found, pairs, strict=True) for n in one.agent
+    ]
+    if not names:
         return replace(adapted, info=info)
-    names = [reserved.agent_ids[n] for n in found.agent]
+    horizon = max(one.scores.shape[1] for one in found)
+    rooms = [[(0, 0), (0, horizon - one.scores.shape[1])] for one in found]
+    scores = [
+        np.pad(one.scores, room, constant_values=np.nan)
+        for one, room in zip(found, rooms, strict=True)
+    ]
+    statistics = np.concatenate([one.statistics for one in found])
+    place = match_ids(adapted.agent_ids, names).astype(np.int32)
     return replace(
-        adapted,
-        calibration=Calibration(
-            found.scores, found.statistics, match_ids(adapted.agent_ids, names).astype(np.int32)
-        ),
-        info=info,
+        adapted, calibration=Calibration(np.concatenate(scores), statistics, place), info=info
     )
