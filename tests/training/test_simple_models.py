@@ -139,3 +139,21 @@ def test_what_acted_is_remembered_where_it_tells_something(acts: bool, tmp_path:
     np.testing.assert_array_equal(loaded.normalizer.acted_mean, model.normalizer.acted_mean)
     trials = model.info.validation["trials"]
     assert any(trial.get("changes_alone", False) for trial in trials) != acts
+
+
+@pytest.mark.parametrize(("average", "chosen"), [(0.97, "average"), (1.0, "drift"), (1.02, "drift")])
+def test_an_average_no_better_than_no_change_guards_against_nothing(
+    monkeypatch: pytest.MonkeyPatch, average: float, chosen: str
+) -> None:
+    found = trials(1.0, 0.1)
+    idle = found.simple(Candidate("no change"))
+    times = {"drift": 0.95, "average": average}
+
+    def simple(candidate: Candidate) -> Any:
+        errors = [times.get(str(candidate.linear), 1.2) * each for each in idle.errors]
+        return idle._replace(candidate=candidate, errors=errors)
+
+    monkeypatch.setattr(found, "simple", simple)
+    best, _ = best_simple(found, idle, lambda _: None)
+    assert best is not None
+    assert best.candidate.linear == chosen

@@ -60,9 +60,10 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     average = trials.simple(_average(trials, tried))
     log(f"  {WORDS['average']}: held-out error {average.mean:.4g}")
     # All agents share the few places in time that are held out: the kind that was the best there,
-    # say a drift that went on for years, need not be the best next. An average is hurt less.
-    hedged = wanted == "average" or average.mean <= SELECTION.hedge * best.mean
-    return average if hedged else best, [*tried, average]
+    # say a drift that went on for years, need not be the best next. An average is hurt less; but one
+    # that is no better than no change guards against nothing.
+    safe = average.mean <= SELECTION.hedge * best.mean and simplest(trials, [idle, average]) == 1
+    return average if safe or wanted == "average" else best, [*tried, average]
 
 
 def what_to_remember(
