@@ -26,7 +26,7 @@ from twinfold.training.fit import fit
 from twinfold.training.folds import cut_folds
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
-from twinfold.training.trials import Candidate, Trials
+from twinfold.training.trials import Candidate, Trials, as_used
 
 ROLES = {
     "agent": "id",
@@ -307,22 +307,21 @@ def test_a_model_without_memory_among_those_with_one_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("uneven", [False, True])
-def test_several_nets_are_tried_together_where_times_are_uneven(uneven: bool) -> None:
+def test_several_nets_decide_where_times_are_uneven(uneven: bool) -> None:
     frame: Any = springs(12, 9).to_frame()
     if uneven:
         frame["t"] = frame["t"] ** 1.5
     data = PanelDataset.from_frame(frame, ROLES)
     assert data.uneven == uneven
-    config = FitConfig(behaviour_steps=0, state_net=(8,))
+    config = FitConfig(validation_members=1, behaviour_steps=0, state_net=(8,))
     problem = TrainingContext.of(data, data.transitions(), config)
     trials = Trials(problem, cut_folds(data, problem))
-
-    def paths(**settings: Any) -> np.ndarray:
-        candidate = Candidate("pooled", Structure(False, 2), 20, 1.0)
-        own = config.model_copy(update=settings)
-        return trials.nets([candidate], own, "nets")[0].paths[0]
-
-    three = paths(validation_members=3)
-    assert np.array_equal(paths(), three) == uneven
-    assert not np.array_equal(paths(members=1), three)
-    assert not np.array_equal(paths(effort="quick"), three)
+    alone = trials.nets([Candidate("pooled", Structure(False, 2), 20, 1.0)], config, "alone")[0]
+    together = as_used(trials, alone)
+    assert (together is alone) != uneven
+    assert together.candidate == alone.candidate
+    assert together.config is config
+    if uneven:
+        assert np.abs(together.paths[0] - alone.paths[0]).max() > 1e-6
+        single = config.model_copy(update={"members": 1})
+        assert as_used(trials, alone._replace(config=single)).config is single

@@ -42,7 +42,7 @@ from twinfold.training.selection_record import (
 )
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.simple_models import best_simple, simplest, what_to_remember, with_memory
-from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials
+from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, as_used
 
 Log = Callable[[str], None]
 Floats = NDArray[np.float64]
@@ -174,7 +174,7 @@ def _nets_with_memory(
     for other in longer:
         log(f"  nets that read the last {other.problem.history} rows:")
         firsts.append(first_nets(other, None, idle, log))
-    every = [best for best, *_ in firsts]
+    every = [as_used(other, best) for other, (best, *_) in zip(longer, firsts, strict=True)]
     place = int(np.argmin([best.mean for best in every]))
     first, other = every[place], longer[place]
     if not simplest(trials, [chosen, first]):
@@ -183,7 +183,7 @@ def _nets_with_memory(
     log(f"the last {other.problem.history} rows say what one row does not: going on with them")
     nets, tried, _ = best_nets(other, None, idle, log, firsts.pop(place))
     tried += [trial for _, more, _ in firsts for trial in more]
-    return min(first, nets, key=lambda trial: trial.mean), tried
+    return min(first, as_used(other, nets), key=lambda trial: trial.mean), tried
 
 
 def _untried(problem: TrainingContext) -> Candidate:
@@ -231,6 +231,7 @@ def _either(trials: Trials, simple: Trial | None, nets: Trial, log: Log) -> Tria
     """Return the simple model unless nets are better by more than chance."""
     if simple is None:
         return nets
+    nets = as_used(trials, nets)
     chosen = (simple, nets)[simplest(trials, [simple, nets])]
     assert simple.candidate.linear is not None
     words = WORDS[simple.candidate.linear]

@@ -41,8 +41,8 @@ class SelectionSettings:
         least_part: share of such an average below which a model is left out.
         alone: times the error of nets beside a linear model, that nets alone may have, where times
             are uneven.
-        together: nets that are tried together, by their ensemble, where times are uneven and data is
-            little.
+        deciding: nets together that decide whether nets are used, where times are uneven and data
+            is little.
         kept: strengths of shrinkage that are kept for longer training.
         room: share of the error of predicting no change above which there is much to be learned.
         low_noise: share of it below which there is next to no noise.
@@ -78,7 +78,7 @@ class SelectionSettings:
     own_explain: float = 0.9
     least_part: float = 0.01
     alone: float = 1.1
-    together: int = 3
+    deciding: int = 3
     kept: int = 2
     room: float = 0.3
     low_noise: float = 0.2

@@ -193,7 +193,7 @@ class Trials:
             config: how to train.
             what: name of this stage, for the progress.
         """
-        problem, count = self.problem._replace(config=config), self._together(config)
+        problem, count = self.problem._replace(config=config), config.validation_members
         candidates = [_remembering(candidate, problem) for candidate in candidates]
         stacks: list[list[FactorModel]] = [[] for _ in candidates]
         folds = [
@@ -223,17 +223,6 @@ class Trials:
             self._tried(candidate, config, folds, own)
             for candidate, own in zip(candidates, stacks, strict=True)
         ]
-
-    def _together(self, config: FitConfig) -> int:
-        """Return how many nets are tried together.
-
-        Where times are uneven and data is little, single nets run off in some windows, which the
-        ensemble's median does not: by one net alone what is chosen is partly chance.
-        """
-        problem, usual = self.problem, config.validation_members
-        if not problem.uneven or len(problem.data) > SELECTION.few or config.effort == "quick":
-            return usual
-        return max(usual, min(config.members, SELECTION.together))
 
     def _tried(
         self,
@@ -316,6 +305,22 @@ class Trials:
 def _remembering(candidate: Candidate, problem: TrainingContext) -> Candidate:
     """Return a candidate with the memory of a problem."""
     return candidate._replace(history=problem.history, changes_alone=problem.changes_alone)
+
+
+def as_used(trials: Trials, trial: Trial) -> Trial:
+    """Return nets' trial with as many members as decide whether nets are used.
+
+    One net alone is worse than the ensemble: where times are uneven and data is little, single
+    nets run off in some windows, which the ensemble's median does not. Elsewhere the trial itself.
+    """
+    problem, config = trials.problem, trial.config
+    members = min(config.members, SELECTION.deciding)
+    little = len(problem.data) <= SELECTION.few and config.effort != "quick"
+    if not (problem.uneven and little and members > config.validation_members):
+        return trial
+    more = config.model_copy(update={"validation_members": members})
+    found = trials.nets([trial.candidate], more, "trying several nets together")[0]
+    return found._replace(config=config)
 
 
 def held_out_noise(fold: Fold, stack: FactorModel) -> Floats:
