@@ -255,6 +255,16 @@ def test_a_model_of_even_steps_reads_the_usual_ones_of_uneven_data() -> None:
     assert checked[0]["controls"] == checked[1]["controls"]
 
 
+def test_what_is_noticed_of_a_frame_is_told_by_the_fit() -> None:
+    lines: list[str] = []
+    plain = LINEAR.model_copy(update={"linear": "drift"})
+    fit(PAST, plain, roles=ROLES, log=lines.append)
+    assert any(line.startswith("warning: times are uneven: ") for line in lines)
+    again: list[str] = []
+    fit(PanelDataset.from_frame(PAST, ROLES), plain, log=again.append)  # whose warnings are its own
+    assert not any("times are uneven" in line for line in again)
+
+
 def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:
     panel = PanelDataset.from_frame(PAST, ROLES)
     data = panel.transitions(2)
