@@ -1,7 +1,7 @@
 """Controls: what one would predict without the model, from what is known before the same ends.
 
     constants       no change; the agent's mean so far; the mean of all
-    drift           no change but the agent's average change per step, or per time where it is uneven
+    drift           no change but the agent's average change per step, or by its length
     pooled linear   y = W [1, x, a], ridge, one W for all agents
     own linear      W_n = W + D_n, drawn to the pooled one
 
