@@ -100,7 +100,7 @@ def fit(
     config = config or FitConfig()
     log = log or (lambda line: None)
     if not isinstance(dataset, PanelDataset):
-        dataset = PanelDataset.from_frame(dataset, Roles.parse(roles or {}))
+        dataset = PanelDataset.from_frame(dataset, roles or {})
         for line in dataset.warnings:
             log(f"warning: {line}")
     whole = dataset
