@@ -31,7 +31,7 @@ def held_out_counts(folds: list[Fold]) -> dict[str, int]:
 
 def held_out_line(counts: dict[str, int]) -> str:
     """Return what is held out, in a sentence."""
-    places = f", in {counts['folds']} cuts" if counts["folds"] > 1 else ""
+    places = f", over {counts['folds']} cuts together" if counts["folds"] > 1 else ""
     last = "" if "whole_agents" in counts else "the last "
     agents, steps = counted(counts["held_out_agents"], "agent"), counted(counts["horizon"], "step")
     what = f"{last}{counted(counts['held_out'], 'transition')} of {agents}"
