@@ -45,14 +45,10 @@ class Predicted:
 
 
 def roles_of(panel: Panel) -> twinfold.Roles:
-    """Return the roles of a panel's columns."""
+    """Return the roles of a panel's columns; without an action nobody acts."""
+    acts = {"action": panel.action, "action_type": panel.action_type} if panel.action else {}
     return twinfold.Roles(
-        agent=panel.agent,
-        time=panel.time,
-        state=panel.state,
-        action=panel.action,
-        action_type=panel.action_type,
-        static=panel.static,
+        agent=panel.agent, time=panel.time, state=panel.state, static=panel.static, **acts
     )
 
 

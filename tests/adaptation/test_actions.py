@@ -16,6 +16,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import InvalidDataError, UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.training.fit import fit
+from twinfold.validation.validate import validate
 
 ROLES: dict[str, Any] = {
     "agent": "id",
@@ -53,6 +54,12 @@ def test_fewer_levels_in_another_order_are_the_same_actions(model: FittedModel) 
     level, amount = model.action_code.unpack(own.action)
     assert [model.action_code.levels[i][0] for i in level] == frame["mode"][:-1].tolist()
     np.testing.assert_allclose(amount[:, 0], frame["u"][:-1])
+
+
+def test_later_rows_of_known_agents_alone_can_be_validated(model: FittedModel) -> None:
+    later = tanks([f"a{i}" for i in range(8)], [*RATES]).assign(t=lambda df: df.t + 100)
+    found = validate(model, PanelDataset.from_frame(later, ROLES))
+    assert found.record["agents"] == 8
 
 
 def test_a_level_that_the_model_has_not_seen_is_named(model: FittedModel) -> None:

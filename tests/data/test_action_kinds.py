@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinfold import load_panel
+from twinfold import PanelDataset, Roles, load_panel
+from twinfold.data import check
 from twinfold.data.action_kinds import guess_kind
 from twinfold.errors import UsageError
 
@@ -54,6 +55,15 @@ def test_a_table_without_an_action_type(tmp_path: Path) -> None:
     told = load_panel(path, said, form={"decimal": ","})
     assert told.fingerprint() == panel.fingerprint()
     assert not any("is taken for" in line for line in told.warnings)
+    # A frame in memory is read as the file is.
+    frame, mapping = pd.read_csv(path, sep=";", decimal=","), {**ROLES, "action": "mode"}
+    same = PanelDataset.from_frame(frame, mapping)
+    assert (same.roles.kinds, len(same.warnings)) == (("discrete",), 1)
+    assert check(frame, mapping).warnings == same.warnings
+    (problem,) = check(frame.drop(columns="mode"), mapping).problems[:1]
+    assert "no column 'mode'" in problem
+    with pytest.raises(UsageError, match="'action_type' is missing; say discrete or continuous"):
+        Roles.parse(mapping)
 
 
 def test_a_type_without_an_action_is_still_told(tmp_path: Path) -> None:

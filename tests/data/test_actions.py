@@ -168,7 +168,8 @@ def test_packing_and_unpacking_are_inverse(data: st.DataObject) -> None:
         }
     )
     code = ActionCode(roles, roles.levels)
-    level = np.array(data.draw(st.lists(st.integers(0, n_levels - 1), min_size=1, max_size=4)))
+    drawn = data.draw(st.lists(st.integers(0, n_levels - 1), max_size=4))
+    level = np.array(drawn, np.int64)
     amount = np.random.default_rng(0).normal(size=(len(level), width))
     packed = code.pack(level, amount)
     assert packed.shape == (len(level), len(code.names))
@@ -176,6 +177,7 @@ def test_packing_and_unpacking_are_inverse(data: st.DataObject) -> None:
     assert back[0].tolist() == level.tolist()
     np.testing.assert_array_equal(back[1], amount)
     given_back = code.user_values(packed)
+    assert given_back.shape == (len(level), 1 + width)
     assert given_back[:, 0].tolist() == [f"l{i}" for i in level]
     np.testing.assert_array_equal(given_back[:, 1:].astype(float), amount)
 

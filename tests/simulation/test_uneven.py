@@ -23,6 +23,7 @@ from twinfold import (
     fit,
     load_run,
     save_run,
+    validate,
 )
 from twinfold.models.linear_terms import linear_features
 from twinfold.models.long_steps import in_parts
@@ -228,6 +229,40 @@ def test_even_models_and_uneven_data_do_not_mix(model: FittedModel) -> None:
         Simulator(found, 0).rollout([1.0], [1.0], lengths=[2.0])
     with pytest.raises(UsageError, match="2 positive lengths of steps are needed"):
         Simulator(model, 0).rollout([1.0], [1.0, 1.0], lengths=[2.0, -1.0])
+
+
+def test_a_model_of_even_steps_reads_the_usual_ones_of_uneven_data() -> None:
+    even = TABLE.assign(t=2.0 * TABLE.groupby("id").cumcount(), g=TABLE.id % 3)
+    roles = {**ROLES, "static": ["g"]}
+    model = fit(PanelDataset.from_frame(split(even)[0], roles), LINEAR)
+    # Of every new agent the fourth row is late; of the last one all are.
+    late = even[(even.id < 6) & (even.t < 14)].assign(id=lambda df: df.id + 100)
+    late.loc[late.t >= 6, "t"] += 3.0
+    late.loc[late.id == 105, "t"] *= 5 / 2
+    panel, regular = (
+        PanelDataset.from_frame(late, roles, time_step=step) for step in (None, "regular")
+    )
+    assert (panel.uneven, regular.uneven) == (True, False)
+    said: list[str] = []
+    found, other = (adapt(model, data, warn=said.append) for data in (panel, regular))
+    assert said[0].startswith("11 transitions left out: the two rows are not 2 apart")
+    assert found.agent_ids == other.agent_ids
+    assert found.info.adapted[0].transitions == 25
+    for one, same in zip(found.posterior.evidence, other.posterior.evidence, strict=True):
+        np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(found.posterior.values, other.posterior.values)
+    checked = [validate(model, data, warn=said.append).record for data in (panel, regular)]
+    assert checked[0]["controls"] == checked[1]["controls"]
+
+
+def test_what_is_noticed_of_a_frame_is_told_by_the_fit() -> None:
+    lines: list[str] = []
+    plain = LINEAR.model_copy(update={"linear": "drift"})
+    fit(PAST, plain, roles=ROLES, log=lines.append)
+    assert any(line.startswith("warning: times are uneven: ") for line in lines)
+    again: list[str] = []
+    fit(PanelDataset.from_frame(PAST, ROLES), plain, log=again.append)  # whose warnings are its own
+    assert not any("times are uneven" in line for line in again)
 
 
 def test_a_memory_of_uneven_steps_is_of_usual_ones() -> None:

@@ -56,12 +56,13 @@ def test_what_is_held_out_is_counted_and_said() -> None:
     counts = held_out_counts(FOLDS)
     assert list(counts.values()) == [13, 3, 3, 5, 2]
     assert held_out_line(counts) == (
-        "the last 13 transitions of 3 agents are held out, in 2 cuts, predicted up to 3 steps ahead"
+        "the last 13 transitions of 3 agents are held out, over 2 cuts together, "
+        "predicted up to 3 steps ahead"
     )
     assert "places" not in held_out_line(held_out_counts(FOLDS[:1]))
     whole = held_out_counts([FOLDS[0], FOLDS[1]._replace(whole_agents=True)])
     assert held_out_line(whole).startswith(
-        "13 transitions of 3 agents are held out, in 2 cuts, mos"
+        "13 transitions of 3 agents are held out, over 2 cuts together, mos"
     )
 
 

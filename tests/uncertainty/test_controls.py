@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from twinfold import FittedModel
+from twinfold import FitConfig, FittedModel, PanelDataset, fit
 from twinfold.adaptation.adapt import adapt
 from twinfold.models.linear import fit_linear, rollout_linear
 from twinfold.models.linear_sums import LinearData, linear_data
@@ -104,6 +105,32 @@ def test_a_straight_line_is_what_drift_finds(model: FittedModel, courses: Any) -
     )
     assert found.controls["drift"].max() < 0.02
     assert found.controls["persistence"].mean() > 0.1
+
+
+@pytest.mark.parametrize("own", [0.0, 1.0])
+def test_a_straight_line_is_what_drift_finds_where_times_are_uneven(own: float) -> None:
+    rng, frames = np.random.default_rng(5), []
+    for n in range(9):
+        t = np.cumsum(rng.choice([1.0, 1.0, 2.0, 5.0], 14))
+        slope = 3.0 + own * rng.normal()
+        frames.append(pd.DataFrame({"id": n, "t": t, "x": slope * t + 1e-3 * rng.normal(size=14)}))
+    table = pd.concat(frames)
+    panel = PanelDataset.from_frame(table, {"agent": "id", "time": "t", "state": ["x"]})
+    assert panel.uneven
+    settings = FitConfig(linear="pooled", rank=0, effort="quick", validation_share=0)
+    model = fit(panel.select_agents(range(5)), settings, reserve=0)
+    found = evaluate_holdout(model, panel.select_agents(range(5, 9)))
+    assert found.controls["drift"].max() < 0.01
+    assert found.controls["persistence"].min() > 0.1
+    lengths = np.array([[1.0, 2.0], [5.0, 1.0]])
+    slopes = np.array([2.0, 4.0])[:, None] * lengths  # y = m h, by agent
+    once = lengths**2, (lengths * slopes), slopes**2
+    means, everyone = shrunk_means(
+        *(part.sum(axis=1) if k == 0 else part.sum(axis=1)[:, None] for k, part in enumerate(once)),
+        rows=np.full(2, 2.0),
+    )
+    np.testing.assert_allclose(means[:, 0], [2.0, 4.0])  # without noise there is nothing to shrink
+    assert everyone[0] == pytest.approx((2 * 5 + 4 * 26) / 31)
 
 
 def linear(own: float) -> Any:

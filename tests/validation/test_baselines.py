@@ -189,3 +189,9 @@ def test_yesterday_that_resembles_today_is_no_end_of_what_can_be_predicted(horiz
     theirs = np.where(np.arange(1, 29) % 7 == 0, 0.05, 1.0)
     check = horizon(np.full(28, 0.2), theirs)
     assert (check.status, check.values["step"]) == ("pass", None)
+
+
+def test_a_ratio_is_told_to_where_it_tells_something(against: Any) -> None:
+    told = {ratio: against(np.full(7, ratio)).figure for ratio in (4e-8, 0.99, 1.04, 12.34)}
+    times = {ratio: figure.split(" times its error")[0] for ratio, figure in told.items()}
+    assert times == {4e-8: "less than 0.01", 0.99: "0.99", 1.04: "1.04", 12.34: "12.3"}

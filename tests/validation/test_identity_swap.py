@@ -51,7 +51,7 @@ def test_two_agents_that_explain_each_other_better_are_told_by_less() -> None:
     assert check.values["ratio"] == [3.0, 2.0]
     assert check.values["looks_like"] == ["n3", "n1"]
     assert check.values["by_chance"] == pytest.approx([1 / 121] * 2)
-    assert "'n1' fits the simulator of 'n3' 3 times better" in check.advice
+    assert "agent 'n1' fits the simulator of agent 'n3' 3 times better" in check.advice
     few = mistaken(energy, own, names, names, np.full(12, 8))
     assert few.status == "pass"  # a handful of residuals may do so by chance
     energy /= 10  # all within the noise

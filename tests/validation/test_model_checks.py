@@ -135,7 +135,7 @@ def test_agents_whose_rows_contradict_each_other_are_named(world: Any) -> None:
     panel = type(world.own).from_frame(odd, world.model.roles)
     check = model_checks.misfits(adapt(world.model, panel, warn=lambda line: None))
     assert (check.status, check.agents) == ("warn", ("n1",))
-    assert check.advice.startswith("'n1' fits")
+    assert check.advice.startswith("Agent 'n1' fits")
 
 
 def test_what_depends_on_the_state_is_structure(world: Any) -> None:

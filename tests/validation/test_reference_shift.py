@@ -91,7 +91,7 @@ def test_single_agents_are_named_the_worst_first(some: Any) -> None:
     assert check.status == "fail"
     assert check.agents == ("a3", "a7")
     assert check.values["statistic"] == ["residual scale", "trajectory error"]
-    assert check.advice.startswith("'a3': one-step errors are larger")
+    assert check.advice.startswith("Agent 'a3': one-step errors are larger")
     # Of an agent known from other trajectories the course warns, the level does not.
     for agent, status in ((7, "warn"), (3, "fail")):
         own[3, 0], own[7, 1] = (20.0, 0.0) if agent == 3 else (0.0, 12.0)
@@ -102,7 +102,7 @@ def test_single_agents_are_named_the_worst_first(some: Any) -> None:
     own[3, 0], own[7, 1] = 20.0, 1e3  # the advice is of the one that fails
     check = outliers(some(own), usual, range(30), np.arange(30) == 7)
     assert (check.status, check.agents) == ("fail", (3, 7))
-    assert check.advice.startswith("3: one-step errors are larger")
+    assert check.advice.startswith("Agent 3: one-step errors are larger")
     own[7, 0] = 15.0  # a course that only warns is not the reason why an agent fails
     check = outliers(some(own), usual, range(30), np.arange(30) == 7)
     assert dict(zip(check.agents, check.values["statistic"], strict=True))[7] == "residual scale"

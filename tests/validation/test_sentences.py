@@ -54,4 +54,4 @@ def test_names_with_braces_are_no_templates() -> None:
         agent="{x}",
         meaning="{y}",
     )
-    assert check.advice.startswith("'{x}': {y}. Look at")
+    assert check.advice.startswith("Agent '{x}': {y}. Look at")

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from twinfold import FitConfig, fit
 from twinfold.adaptation.adapt import panel_transitions
+from twinfold.config import Kind
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.uncertainty.controls import CONSTANT, CONTROLS, SIMPLE
@@ -340,3 +342,20 @@ def test_a_member_that_diverged_fails_nothing_but_what_it_spoils(world: Any) -> 
     assert whole.verdict == VERDICTS[3]
     statuses = {check.name: check.status for check in found.checks}
     assert statuses["against persistence"] == statuses["reference shift: residual scale"] == "pass"
+
+
+@pytest.mark.parametrize("kind", ["drift", "pooled", "own drift"])
+def test_of_one_model_for_all_agents_there_is_nothing_of_their_own(kind: Kind) -> None:
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame({"id": np.repeat(range(12), 9), "t": np.tile(range(9), 12)})
+    table["x"] = table["t"] + rng.normal(size=len(table))
+    panel = PanelDataset.from_frame(table, {"agent": "id", "time": "t", "state": ["x"]})
+    config = FitConfig(linear=kind, rank=0, effort="quick")
+    model = fit(panel.select_agents(range(6)), config, reserve=0)
+    checks = {c.name: c for c in validate(model, panel.select_agents(range(6, 12))).checks}
+    names = ("against average agent", "against another agent", "coverage by own data")
+    alike = [checks[name].figure == "one model for all agents" for name in names]
+    assert alike == [kind != "own drift"] * 3
+    assert model.members.alike is (kind != "own drift")
+    if kind != "own drift":
+        assert {checks[name].status for name in names} == {"unknown"}

@@ -28,7 +28,7 @@ from twinfold.adaptation.input_checks import (
     step_doubts,
     with_levels_of,
 )
-from twinfold.adaptation.known_columns import known_rows
+from twinfold.adaptation.known_columns import in_even_steps, known_rows
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset
@@ -83,13 +83,14 @@ def adapt(
             model's data to compute with, where every agent that has some is named and none is
             adapted; or ``strict``, and something is out of range.
     """
-    data = panel_transitions(model, panel)
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
     fingerprint = panel.fingerprint()
+    panel = in_even_steps(model, panel, warn)
+    data = panel_transitions(model, panel)
     if model.info.has_had(fingerprint):
         raise UsageError(
             "the model has had this data already; counting it twice would make it too sure of it"
         )
-    warn = warn or functools.partial(warnings.warn, stacklevel=2)
     static = static_values(model, panel)
     step_doubts(model, panel, warn)
     range_doubts(model, panel, data, warn, strict=strict)

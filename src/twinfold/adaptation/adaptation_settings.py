@@ -45,6 +45,8 @@ class AdaptationSettings:
         misfit_quantile: share of the trained agents whose figure the limit is taken from.
         misfit_times: times the figure of these that the limit is, if that is more.
         step: share of the model's time step by which that of other data may differ.
+        usual_steps: share of the transitions that must be as long as a model's steps, which are all
+            alike, for it to read data whose times are uneven.
         rounding: share of a value by which it may differ and still be the same.
         named: most lines on agents with values that cannot be computed with.
     """
@@ -53,6 +55,7 @@ class AdaptationSettings:
     misfit_quantile: float = 0.99
     misfit_times: float = 4.0
     step: float = 0.05
+    usual_steps: float = 0.5
     rounding: float = 1e-6
     named: int = 100
 

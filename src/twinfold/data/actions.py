@@ -86,13 +86,15 @@ class ActionCode:
         """
         chosen = (level[..., None] == xp.arange(len(self.levels))) * 1.0
         amounts = amount[..., :, None] * chosen[..., None, :]
-        return xp.concatenate([chosen, amounts.reshape(*amount.shape[:-1], -1)], axis=-1)
+        size = amount.shape[-1] * len(self.levels)  # of no rows nothing else says it
+        return xp.concatenate([chosen, amounts.reshape(*amount.shape[:-1], size)], axis=-1)
 
     def unpack(self, code: Any, xp: Any = np) -> tuple[Any, Any]:
         """Return the level ``(...)`` and the amounts ``(..., A)`` of a packed action."""
         n_levels = len(self.levels)
         level = xp.argmax(code[..., :n_levels], axis=-1)
-        amounts = code[..., n_levels:].reshape(*code.shape[:-1], -1, n_levels)
+        shape = (*code.shape[:-1], code.shape[-1] // n_levels - 1, n_levels)
+        amounts = code[..., n_levels:].reshape(shape)
         return level, amounts.sum(axis=-1)
 
     def user_values(self, codes: NDArray[Any], *, one: bool = True) -> NDArray[Any]:

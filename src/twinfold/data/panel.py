@@ -121,7 +121,8 @@ class PanelDataset:
         Args:
             df: one row per agent and time, in any order; a frame of pandas, polars, Arrow or
                 DuckDB, or any other that narwhals reads.
-            roles: which column is what; a mapping is parsed.
+            roles: which column is what; of a mapping without an action type it is told from the
+                values, and a warning says so.
             time_step: time between two rows; found from the data when None. "variable" if it is
                 another from row to row and so an input of the model, "regular" if not; found from
                 the data too when None.
@@ -133,8 +134,7 @@ class PanelDataset:
         """
         from twinfold.data.validate import inspect
 
-        parsed = Roles.parse(roles)
-        report, fields = inspect(df, parsed, time_step, form)
+        report, fields = inspect(df, roles, time_step, form)
         if fields is None:
             raise InvalidDataError(report.problems)
         return cls(warnings=report.warnings, **fields)

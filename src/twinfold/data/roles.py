@@ -244,7 +244,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
         if name in ("action_type", "levels"):  # one fault is told for each of several types
             told.add(name)
         if item["type"] == "missing":
-            yield f"role {name!r} is missing; say which column it is"
+            what = "discrete or continuous" if name == "action_type" else "which column it is"
+            yield f"role {name!r} is missing; say {what}"
         elif item["type"] == "extra_forbidden":
             yield f"unknown role {clipped(name)}; {one_of(Roles.model_fields)}"
         elif name:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinfold.data.action_kinds import with_guessed_kinds, without_kinds
 from twinfold.data.action_levels import read_actions
 from twinfold.data.actions import ActionCode
 from twinfold.data.arrow_columns import as_pandas
@@ -83,24 +84,33 @@ def check(
     Raises:
         UsageError: the roles themselves are malformed.
     """
-    return inspect(df, Roles.parse(roles), time_step, form)[0]
+    return inspect(df, roles, time_step, form)[0]
 
 
 def inspect(
     df: Any,
-    roles: Roles,
+    roles: Roles | Mapping[str, Any],
     time_step: TimeStep = None,
     form: TableFormat | Mapping[str, Any] | None = None,
 ) -> tuple[ValidationReport, dict[str, Any] | None]:
-    """Check a table and, if it can be used, give the fields of its ``PanelDataset``."""
-    df = as_pandas(df)
+    """Check a table and, if it can be used, give the fields of its ``PanelDataset``.
+
+    Raises:
+        UsageError: the roles themselves are malformed.
+    """
+    guess = without_kinds(roles)
+    given = Roles.parse({**dict(roles), "action_type": "continuous"} if guess else roles)
+    df, parsed_form = as_pandas(df), TableFormat.parse(form)
     notes, fields = Notes(df), None
     try:
-        roles = with_expressions(roles, df.columns)
+        parsed = with_expressions(given, df.columns)
     except UsageError as error:
         notes.problems.append(str(error))
     else:
-        fields = _inspect(df, roles, time_step, TableFormat.parse(form), notes)
+        if guess and not any(column_problems(df.columns, parsed, df.index.names)):
+            parsed, guessed = with_guessed_kinds(parsed, df, parsed_form)
+            notes.warnings += guessed
+        fields = _inspect(df, parsed, time_step, parsed_form, notes)
     if fields is not None:
         code = ActionCode.of(fields["roles"], fields["action_levels"])
         notes.problems += expression_problems(code, fields["levels"])

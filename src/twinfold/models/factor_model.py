@@ -143,6 +143,11 @@ class FactorModel(eqx.Module):
         """Number of fixed columns of Z: those before the nets' terms."""
         return 0 if self.linear is None else self.linear.size
 
+    @property
+    def alike(self) -> bool:
+        """Whether all agents are predicted alike: no nets, and no coefficients of their own."""
+        return self.n_fixed == self.rank == 1
+
     def action_factors(self, action: Array) -> Array:
         """Return w(a), ``(r,)``, of a level's index or a standardised continuous action ``(A,)``.
 

@@ -100,7 +100,9 @@ def fit(
     config = config or FitConfig()
     log = log or (lambda line: None)
     if not isinstance(dataset, PanelDataset):
-        dataset = PanelDataset.from_frame(dataset, Roles.parse(roles or {}))
+        dataset = PanelDataset.from_frame(dataset, roles or {})
+        for line in dataset.warnings:
+            log(f"warning: {line}")
     whole = dataset
     dataset, reserved = split_reserved(whole, reserve, config.seed)
     if dataset is not whole:  # the fingerprint of the run is of the others alone
@@ -192,7 +194,7 @@ def _fit(
     begun = time.perf_counter()
     log(
         f"{counted(dataset.n_agents, 'agent')}, {counted(len(problem.data), 'transition')}, "
-        f"{problem.data.state.shape[1]} state columns, {dataset.roles.action_kind}; "
+        f"{counted(problem.data.state.shape[1], 'state column')}, {dataset.roles.action_kind}; "
         f"{counted(problem.config.members, 'member')}"
     )
     dataset, by_nets = refilled(dataset, problem, log)

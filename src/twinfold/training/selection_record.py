@@ -31,11 +31,12 @@ def held_out_counts(folds: list[Fold]) -> dict[str, int]:
 
 def held_out_line(counts: dict[str, int]) -> str:
     """Return what is held out, in a sentence."""
-    places = f", in {counts['folds']} cuts" if counts["folds"] > 1 else ""
+    places = f", over {counts['folds']} cuts together" if counts["folds"] > 1 else ""
     last = "" if "whole_agents" in counts else "the last "
-    what = f"{last}{counts['held_out']} transitions of {counts['held_out_agents']} agents"
+    agents, steps = counted(counts["held_out_agents"], "agent"), counted(counts["horizon"], "step")
+    what = f"{last}{counted(counts['held_out'], 'transition')} of {agents}"
     how = ", mostly agents as a whole" if "whole_agents" in counts else ""
-    return f"{what} are held out{places}{how}, predicted up to {counts['horizon']} steps ahead"
+    return f"{what} are held out{places}{how}, predicted up to {steps} ahead"
 
 
 def chosen_lines(chosen: Trial, idle: Trial, n_tried: int, counts: dict[str, int]) -> list[str]:
@@ -45,7 +46,8 @@ def chosen_lines(chosen: Trial, idle: Trial, n_tried: int, counts: dict[str, int
         f"predicting no change has a mean of {idle.mean:.4g})"
     ]
     if n_tried:
-        lines.append(f"  tried in all: {n_tried} models, {counts['folds']} folds each")
+        folds = counted(counts["folds"], "fold")
+        lines.append(f"  tried in all: {counted(n_tried, 'model')}, {folds} each")
     n_windows, coverage = counts["windows"], chosen.config.band
     if np.ceil((n_windows + 1) * coverage) > n_windows:
         lines.append(

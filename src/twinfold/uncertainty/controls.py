@@ -1,7 +1,7 @@
 """Controls: what one would predict without the model, from what is known before the same ends.
 
     constants       no change; the agent's mean so far; the mean of all
-    drift           no change but the agent's average change per step
+    drift           no change but the agent's average change per step, or by its length
     pooled linear   y = W [1, x, a], ridge, one W for all agents
     own linear      W_n = W + D_n, drawn to the pooled one
 
@@ -98,7 +98,7 @@ def simple_controls(
     recent = states[:n_recent] if n_recent >= CONTROL_SETTINGS.recent_rows else states
     everyone = recent.mean(axis=0) if len(recent) else np.zeros(states.shape[1])
     rate = drifts(sums)[ends.agent] * norm.target_scale / norm.state_scale
-    steps = np.arange(1, horizon + 1)[:, None]
+    ahead = np.cumsum(_lengths(norm, ends), axis=1)[..., None]  # (S, H, 1)
     pooled = fit_linear(sums, "pooled").shared
     deviations = own_deviations(sums, pooled)
 
@@ -128,10 +128,17 @@ def simple_controls(
         "persistence": np.broadcast_to(ends.state[:, None], ends.next_state.shape),
         "own mean": raw(own[ends.agent][:, None]),
         "mean of all": raw(everyone[None, None]),
-        "drift": raw(start[:, None] + steps * rate[:, None]),
+        "drift": raw(start[:, None] + ahead * rate[:, None]),
         "pooled linear model": linear(np.broadcast_to(pooled, (len(start), *pooled.shape))),
         "own linear model": linear(pooled + deviations[ends.agent]),
     }
+
+
+def _lengths(norm: Normalizer, ends: Windows) -> Floats:
+    """Return how long each step of the ends is, in usual ones, ``(S, H)``."""
+    if norm.uneven and ends.known is not None:
+        return np.asarray(ends.known[..., -1], np.float64)
+    return np.ones(ends.mask.shape)
 
 
 def _limits(states: Floats, norm: Normalizer) -> tuple[Floats, Floats]:
@@ -147,44 +154,54 @@ def _limits(states: Floats, norm: Normalizer) -> tuple[Floats, Floats]:
     return low, np.where(free, np.inf, np.minimum(high + reach, norm.high))
 
 
-def shrunk_means(count: Floats, total: Floats, squares: Floats) -> tuple[Floats, Floats]:
+def shrunk_means(
+    count: Floats, total: Floats, squares: Floats, rows: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return each agent's mean, drawn to the mean of all, and that mean: ``(N, D)`` and ``(D,)``.
 
         w_n = tau^2 / (tau^2 + sigma^2 / k_n)
 
     with sigma^2 the variance within agents, tau^2 that between them beyond what sigma^2 explains,
-    and k_n the agent's rows. Without rows, zero.
+    and k_n the agent's rows. Without rows, zero. The same goes for slopes through the origin,
+    y = h m_n + e, of which a mean is the one with h = 1: k_n is the sum of h^2 then.
 
     Args:
-        count: ``(N,)``, rows of each agent.
-        total: ``(N, D)``, their sums.
-        squares: ``(N, D)``, sums of their squares.
+        count: ``(N,)``, rows of each agent; of slopes, sums of h^2.
+        total: ``(N, D)``, sums of values; of slopes, of h y.
+        squares: ``(N, D)``, sums of the squared values.
+        rows: ``(N,)``, rows of each agent where ``count`` is not that.
     """
-    rows, has_rows = float(count.sum()), count > 0
-    groups = int(has_rows.sum())
+    weight, has_rows = float(count.sum()), count > 0
+    groups, n_rows = int(has_rows.sum()), float((count if rows is None else rows).sum())
     if not groups:
         return np.zeros_like(total), np.zeros(total.shape[1])
-    mean, everyone = total / np.maximum(count, 1)[:, None], total.sum(axis=0) / rows
-    if groups < 2 or rows == groups:  # nothing tells agents from rows
-        return np.where(has_rows[:, None] & (rows > groups), mean, everyone), everyone
-    within = np.maximum((squares - total * mean).sum(axis=0), 0.0) / (rows - groups)
-    size = (rows - np.square(count).sum() / rows) / (groups - 1)
+    share = np.where(has_rows, count, 1.0)[:, None]
+    mean, everyone = total / share, total.sum(axis=0) / weight
+    if groups < 2 or n_rows == groups:  # nothing tells agents from rows
+        return np.where(has_rows[:, None] & (n_rows > groups), mean, everyone), everyone
+    within = np.maximum((squares - total * mean).sum(axis=0), 0.0) / (n_rows - groups)
+    size = (weight - np.square(count).sum() / weight) / (groups - 1)
     between = (count[:, None] * np.square(mean - everyone) * has_rows[:, None]).sum(axis=0)
     between = np.maximum(between / (groups - 1) - within, 0.0) / size
-    scatter = between + within / np.maximum(count, 1)[:, None]
-    share = between / np.maximum(scatter, CONTROL_SETTINGS.rounding)
-    return np.where(has_rows[:, None], everyone + share * (mean - everyone), everyone), everyone
+    scatter = between + within / share
+    trust = between / np.maximum(scatter, CONTROL_SETTINGS.rounding)
+    return np.where(has_rows[:, None], everyone + trust * (mean - everyone), everyone), everyone
 
 
 def drifts(sums: LinearData) -> Floats:
-    """Return each agent's average change per step, shrunk, ``(N, D)``, in units of the target."""
+    """Return each agent's average change per step, shrunk, ``(N, D)``, in units of the target.
+
+    Where times are uneven it is that of a step of usual length, by least squares: the first of the
+    linear features is the length of the step there, and 1 else.
+    """
     found = np.empty_like(sums.energy)
     for columns, part in sums.parts():
         still = part.gram @ part.still  # of phi and the target of no change
         total = part.moment[:, 0] - still[:, 0]
         cross = np.einsum("qd,nqd->nd", part.still, 2 * part.moment - still)
         squares = np.maximum(part.energy - cross, 0.0)
-        found[:, columns] = shrunk_means(part.count, total, squares)[0]
+        lengths = part.gram[:, 0, 0]  # their squares' sum
+        found[:, columns] = shrunk_means(lengths, total, squares, part.counts)[0]
     return found
 
 

@@ -57,9 +57,10 @@ class Comparison(NamedTuple):
         """Return the median ratio and the count, as a figure."""
         if not self.agents:
             return "no agent to compare"
-        return (
-            f"{self.median:.2g} times its error, better for {self.better} of {self.agents} agents"
-        )
+        # Near 1 two decimals tell better from worse; of nothing the digits are rounding.
+        times = "less than 0.01" if self.median < 0.005 else f"{self.median:.2f}"
+        times = times if self.median < 10 else f"{self.median:.3g}"
+        return f"{times} times its error, better for {self.better} of {self.agents} agents"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

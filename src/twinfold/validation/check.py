@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from twinfold.data.ids import AgentId
+from twinfold.utils.text import counted
 from twinfold.validation.sentences import OUTCOMES, SENTENCES, Status
 from twinfold.validation.thresholds import ValidationThresholds
 
@@ -103,8 +104,8 @@ class _Words(Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "pct":
             return f"{100 * value:.0f} %"
-        if format_spec == "agents":
-            return "1 agent" if value == 1 else f"{value} agents"
+        if format_spec in ("agents", "steps"):
+            return counted(value, format_spec[:-1])
         if format_spec == "capital":
             return value.capitalize()
         return super().format_field(value, format_spec)

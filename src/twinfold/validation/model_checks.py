@@ -189,6 +189,8 @@ def numerical_rank(
 def own_data(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Check:
     """Check that agents' own data determines their predictions, where the data lies."""
     name, known = "coverage by own data", model.posterior
+    if model.members.alike:
+        return said(name, "same", rules)
     if model.sample.action is None:
         return said(name, "nothing", rules)
     n_states = len(model.sample.state)

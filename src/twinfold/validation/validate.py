@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from twinfold import __version__
 from twinfold.adaptation.input_checks import Warn, step_doubts
+from twinfold.adaptation.known_columns import in_even_steps
 from twinfold.data.ids import AgentId, match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
@@ -95,9 +96,11 @@ def validate(
         UsageError: columns differ from those of the model; there is nothing to examine; or an agent
             has no group.
     """
+    warn = warn or functools.partial(warnings.warn, stacklevel=2)
+    panel = in_even_steps(model, panel, warn)
     if seen:
         panel = _reserved(model, panel)
-    step_doubts(model, panel, warn or functools.partial(warnings.warn, stacklevel=2))
+    step_doubts(model, panel, warn)
     found = evaluate_holdout(model, panel, refit_from_prefix=seen, seed=seed, columns=True)
     if not len(found.rmse):
         raise UsageError(
@@ -187,7 +190,9 @@ def check_panel(
         ),
         baselines.as_promised(found, model.info.validation, rules),
         *(
-            baselines.better(found, control, worst="warn", rules=rules)
+            said("against a control", "same", rules, name=f"against {control}")
+            if model.members.alike
+            else baselines.better(found, control, worst="warn", rules=rules)
             for control in ("average agent", "another agent")
         ),
         action_sensitivity.reacts(found, rules),
