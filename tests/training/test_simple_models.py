@@ -141,13 +141,23 @@ def test_what_acted_is_remembered_where_it_tells_something(acts: bool, tmp_path:
     assert any(trial.get("changes_alone", False) for trial in trials) != acts
 
 
-@pytest.mark.parametrize(("average", "chosen"), [(0.97, "average"), (1.0, "drift"), (1.02, "drift")])
-def test_an_average_no_better_than_no_change_guards_against_nothing(
-    monkeypatch: pytest.MonkeyPatch, average: float, chosen: str
+@pytest.mark.parametrize(
+    ("drift", "average", "chosen"),
+    [
+        (0.95, 0.97, "average"),
+        (0.95, 1.02, "drift"),
+        (0.80, 0.97, "drift"),
+        (1.00, 0.97, "average"),
+        (1.01, 0.97, "no change"),
+        (1.00, 1.02, "no change"),
+    ],
+)
+def test_an_average_worse_than_no_change_guards_against_nothing(
+    monkeypatch: pytest.MonkeyPatch, drift: float, average: float, chosen: str
 ) -> None:
     found = trials(1.0, 0.1)
     idle = found.simple(Candidate("no change"))
-    times = {"drift": 0.95, "average": average}
+    times = {"drift": drift, "average": average}
 
     def simple(candidate: Candidate) -> Any:
         errors = [times.get(str(candidate.linear), 1.2) * each for each in idle.errors]

@@ -55,15 +55,25 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
         if thin and best.mean > SELECTION.far_less * idle.mean:
             log(f"  what was observed counts for {evidence:.0f} transitions: too few to prefer any")
             return idle, tried
-    if wanted != "average" and (wanted != "auto" or best is idle):
+    nothing_better = best is idle and evidence < SELECTION.handful
+    if wanted != "average" and (wanted != "auto" or nothing_better):
         return best, tried
     average = trials.simple(_average(trials, tried))
     log(f"  {WORDS['average']}: held-out error {average.mean:.4g}")
-    # All agents share the few places in time that are held out: the kind that was the best there,
-    # say a drift that went on for years, need not be the best next. An average is hurt less; but one
-    # that is no better than no change guards against nothing.
-    safe = average.mean <= SELECTION.hedge * best.mean and simplest(trials, [idle, average]) == 1
-    return average if safe or wanted == "average" else best, [*tried, average]
+    use = wanted == "average" or _hedges(average, best, idle, tried)
+    return average if use else best, [*tried, average]
+
+
+def _hedges(average: Trial, best: Trial, idle: Trial, tried: Sequence[Trial]) -> bool:
+    """Return whether an average of simple models is to take the place of the best.
+
+    All agents share the few places in time that are held out: the kind that was the best there, say
+    a drift that went on for years, need not be the best next. An average is hurt less; but one that
+    is worse than no change guards against nothing. Where no change is the cautious choice, it takes
+    some other kind that is no worse than that as well.
+    """
+    worth = average.mean <= min(idle.mean, SELECTION.hedge * best.mean)
+    return worth and any(trial.mean <= idle.mean for trial in tried if trial is not idle)
 
 
 def what_to_remember(
