@@ -50,6 +50,21 @@ def test_better_than_a_control(against: Any, ratio: Any, status: str) -> None:
     assert ("Try more rows." in check.advice) == (status == "fail")
 
 
+def test_agents_whom_no_change_predicts_exactly_are_no_greater_losses_than_they_are(
+    errors: Any,
+) -> None:
+    """Of outcomes that are levels: a third stay as they are, the others are predicted better."""
+    same = np.arange(90) < 30
+    theirs = np.where(same, 1e-9, np.linspace(0.8, 1.2, 90))
+
+    def status(exact: float) -> str:
+        ours = np.where(same, exact, np.linspace(0.5, 1.02, 90) * theirs)
+        return baselines.better(errors(ours, persistence=theirs), "persistence").status
+
+    assert status(0.05) == "warn"
+    assert status(0.4) == "fail"  # as much as the others gain
+
+
 def test_the_worst_of_some_controls_is_a_warning(against: Any) -> None:
     assert against(2.0 * SPREAD, worst="warn").status == "warn"
 

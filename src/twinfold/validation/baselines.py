@@ -36,6 +36,7 @@ class Comparison(NamedTuple):
         overall: ratio of the root mean square errors over all agents.
         overall_low: of it, in one of twenty samples of such agents it would be smaller.
         log_ratio: of each agent.
+        difference: of the two errors, of each agent.
     """
 
     agents: int
@@ -44,6 +45,7 @@ class Comparison(NamedTuple):
     overall: float
     overall_low: float
     log_ratio: Floats
+    difference: Floats
 
     def p_below(self, ratio: float) -> float:
         """Return the level of the test that the typical ratio is below one."""
@@ -52,6 +54,14 @@ class Comparison(NamedTuple):
     def p_above(self, ratio: float) -> float:
         """Return the level of the test that the typical ratio is above one."""
         return signed_rank(math.log(ratio) - self.log_ratio)
+
+    def p_smaller(self) -> float:
+        """Return the level of the test that the error is typically smaller, by differences.
+
+        Where outcomes are levels or counts, a control predicts some agents exactly: ratios then say
+        that these are the greatest losses, and differences what they come to.
+        """
+        return signed_rank(self.difference)
 
     def __str__(self) -> str:
         """Return the median ratio and the count, as a figure."""
@@ -94,7 +104,7 @@ def compare(
     ours, theirs, ratio = ours[comparable], theirs[comparable], ratio[comparable]
     n = len(ratio)
     if not n:
-        return Comparison(0, 0, math.nan, math.nan, math.nan, ratio)
+        return Comparison(0, 0, math.nan, math.nan, math.nan, ratio, ratio)
     squared = np.stack([ours**2, theirs**2])
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), rules.bootstrap_draws)
     over = np.sqrt(np.divide(*(squared @ draws.T)))
@@ -105,6 +115,7 @@ def compare(
         overall=float(np.sqrt(np.divide(*squared.sum(axis=1)))),
         overall_low=float(np.quantile(over, rules.bootstrap_low)),
         log_ratio=np.log(ratio),
+        difference=ours - theirs,
     )
 
 
@@ -131,7 +142,8 @@ def better(
 
     Pass: typically better (signed-rank test), by a tenth in the median, and not worse over all.
     ``worst``: the test says that the typical error is not a tenth smaller, and cannot say that it
-    is smaller at all; or, of too few agents for a test, each is predicted many times worse. Else
+    is smaller at all, nor by differences; or, of too few agents for a test, each is predicted many
+    times worse. Else
     there is a warning, or of too few agents nothing is known.
 
     Args:
@@ -174,7 +186,7 @@ def _better(c: Comparison, rules: ValidationThresholds) -> str:
     if c.median < rules.clearly and gained and c.overall < 1:
         return "pass"
     if c.median >= rules.clearly and not gained and c.p_above(rules.clearly) < rules.level:
-        return "worse"
+        return "open" if c.overall < 1 and c.p_smaller() < rules.level else "worse"
     if smaller and gained and c.overall < 1:
         return "hardly"
     return "some badly" if smaller and c.overall >= 1 else "open"
