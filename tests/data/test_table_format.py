@@ -121,6 +121,7 @@ def test_another_mark_is_refused_rather_than_guessed() -> None:
     report = check(frame, ROLES, form={"decimal": ","})
     assert "is no number in 16 rows" in report.problems[0]
     assert "(decimal ,)" in report.problems[0]
+    assert "numbers are read with --decimal ,; give --decimal . if all" in report.problems[0]
 
 
 def test_times_that_do_not_fit_are_named() -> None:
@@ -129,8 +130,18 @@ def test_times_that_do_not_fit_are_named() -> None:
     report = check(frame, ROLES, form={"date_format": "%Y-%m-%d"})
     named = "column 't' (time): '31/01/2024 (not %Y-%m-%d)' is no time at row 3"
     assert report.problems[0].startswith(named)
+    assert report.problems[0].endswith("tell the form of all by --date-format")
     fine = settle_times(pd.Series([20240131, 20240201]), TableFormat(date_format="%Y%m%d"))
     assert fine.tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+
+
+def test_offsets_from_utc_may_change_within_a_column() -> None:
+    form = TableFormat(date_format="%d.%m.%Y %H:%M %z")
+    texts = pd.Series(["31.03.2024 01:30 +0100", "31.03.2024 03:30 +0200"])
+    times = settle_times(texts, form)
+    assert times.diff()[1] == pd.Timedelta("1h")
+    zoned = settle_times(texts, form.model_copy(update={"time_zone": "Europe/Berlin"}))
+    assert zoned.tolist() == times.tolist()
 
 
 @pytest.mark.parametrize("time", ["2024-01-31", "31", 31, "2024-01-31T00:00", "1 day"])

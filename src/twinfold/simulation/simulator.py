@@ -20,7 +20,7 @@ from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import factor_draws
 from twinfold.models.rollout import rollout_factors
-from twinfold.simulation.draws import drawn_question, parts_of_question
+from twinfold.simulation.draws import drawn_questions, parts_of_questions
 from twinfold.simulation.inputs import (
     GUESS,
     outside,
@@ -274,8 +274,9 @@ class Simulator:
         """
         start, codes = self._one_question("parts", state, actions, before)
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, None)
-        single = None if known is None else known.take(0)
-        return parts_of_question(self.model, self.index, start, codes, single)
+        asked = np.array([self.index], np.int32), start[None], codes[None], known
+        noise, ignorance = parts_of_questions(self.model, *asked)
+        return noise[0], ignorance[0]
 
     def start_of(self, state: Any, before: Any) -> Floats:
         """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory.
@@ -366,8 +367,8 @@ class Simulator:
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, warn)
         told = None if known is None else known.value
         if noise:
-            single = None if known is None else known.take(0)
-            return drawn_question(model, self.index, start, codes, single, n, seed)
+            asked = np.array([self.index]), start[None], codes[None], known
+            return drawn_questions(model, *asked, n, seed)[:, 0]
         index = np.array([self.index])
         factors = factor_draws(model.posterior, index, each, seed)
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)
