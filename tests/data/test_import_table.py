@@ -137,7 +137,8 @@ def test_an_amount_that_goes_up_and_down_is_no_time(tmp_path: Path) -> None:
 
 
 def test_the_only_column_that_changes_is_no_action_whatever_its_name(tmp_path: Path) -> None:
-    frame = table()[["patient", "day", "level"]].rename(columns={"level": "Rate"})
+    frame: Any = table()[["patient", "day", "level"]]
+    frame.columns = ["patient", "day", "Rate"]
     frame.to_csv(tmp_path / "a.csv", index=False)
     found = import_table(tmp_path / "a.csv")
     assert found.roles["state"] == ["Rate"]
