@@ -248,7 +248,8 @@ def test_ids_shortened_by_a_spreadsheet_are_named() -> None:
 def test_any_frame_is_read_as_pandas_is() -> None:
     frame = plain()
     expected = PanelDataset.from_frame(frame, ROLES).fingerprint()
-    frames: list[Any] = [pa.Table.from_pandas(frame)]
+    table = pa.Table.from_pandas(frame)
+    frames: list[Any] = [table, table.to_batches()[0], table.to_reader()]
     try:
         import polars  # pyright: ignore[reportMissingImports]
 
@@ -282,6 +283,12 @@ def test_a_folder_of_parquet_is_one_table(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match=r"part-1.parquet has no column 'x'"):
         read_table(folder)
     (tmp_path / "empty").mkdir()
+    pq.write_to_dataset(
+        pa.table({"ward": [7, None], "x": [1.0, 2.0]}), tmp_path / "wards", partition_cols=["ward"]
+    )
+    wards = read_table(tmp_path / "wards").sort_values("x")
+    assert wards["ward"].isna().tolist() == [False, True]
+    assert wards["ward"].tolist()[0] == 7
     with pytest.raises(UsageError, match="holds no Parquet file"):
         read_table(tmp_path / "empty")
 
