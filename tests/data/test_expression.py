@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from twinfold.data.actions import ActionCode
-from twinfold.data.expression import EXPRESSION, parse
+from twinfold.data.expression import EXPRESSION, names_in, parse, quoted
 from twinfold.data.expression_value import Expression, bind, with_expressions
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
@@ -205,6 +205,15 @@ def test_what_cannot_be_read_is_one_line_with_its_place(
     assert message.startswith("--reward")
     assert "\n" not in message
     assert words in message
+
+
+def test_a_name_in_a_message_can_be_pasted_back() -> None:
+    for name in ("x", "heart rate", "and", "next", "true", 'a"b', "2nd", "e\u0301"):
+        tree = parse(f"1 + {quoted(name)}")
+        assert [found.column for found in names_in(tree)] == [name]
+    roles = Roles.parse({**ROLES.model_dump(), "action": ["my mode", "u", "valve"]})
+    with pytest.raises(UsageError, match="as in \"my mode\" == 'fill'"):
+        bind('"my mode"', ActionCode(roles, roles.levels))
 
 
 def test_of_a_name_in_quotes_nothing_is_said() -> None:

@@ -115,6 +115,14 @@ def parse(text: str, what: str = "expression") -> Node:
     return _Parser(text, what).whole()
 
 
+def quoted(name: str) -> str:
+    """Return a name as an expression has it: in quotes if it is no plain word."""
+    if PLAIN_NAME.fullmatch(name) and name not in (*_WORDS, *CONSTANTS):
+        return name
+    mark = "`" if '"' in name else '"'
+    return f"{mark}{name}{mark}"
+
+
 def names_in(node: Node) -> list[Name]:
     """Return the columns that an expression reads, in the order of the text."""
     if isinstance(node, Name):

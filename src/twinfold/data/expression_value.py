@@ -22,7 +22,17 @@ from typing import Any, Literal
 import numpy as np
 
 from twinfold.data.actions import ActionCode
-from twinfold.data.expression import PLAIN_NAME, Call, Name, Node, Number, Text, names_in, parse
+from twinfold.data.expression import (
+    PLAIN_NAME,
+    Call,
+    Name,
+    Node,
+    Number,
+    Text,
+    names_in,
+    parse,
+    quoted,
+)
 from twinfold.data.ids import did_you_mean
 from twinfold.data.levels import Levels, coded_places
 from twinfold.data.roles import Roles
@@ -137,8 +147,7 @@ def _quotes_missing(text: str, names: Iterable[str]) -> str:
     rest = re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'", " ", text)
     for name in sorted(names, key=len, reverse=True):
         if name.strip() in rest and name.strip() and not PLAIN_NAME.fullmatch(name):
-            mark = next((mark for mark in ('"', "`", "'") if mark not in name), '"')
-            return f" (a name that is no plain word goes in quotes: {clipped(mark + name + mark)})"
+            return f" (a name that is no plain word goes in quotes: {clipped(quoted(name))})"
     return ""
 
 
@@ -181,7 +190,7 @@ class _Binder:
                 raise self.refuse(
                     node.place,
                     f"column {node.column!r} holds words; compare it, as in "
-                    f"{node.column} == '{self.words(node)[0]}'",
+                    f"{quoted(node.column)} == '{self.words(node)[0]}'",
                 )
         if not isinstance(node, Call):
             return node

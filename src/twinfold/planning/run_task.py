@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinfold.data.actions import ActionCode
+from twinfold.data.expression import quoted
 from twinfold.data.expression_value import Expression, bind, reads
 from twinfold.data.faults.sentinels import varying_rows
 from twinfold.data.ids import AgentId
@@ -223,7 +224,7 @@ def _reward(model: FittedModel, given: str | None) -> tuple[Callable[..., Any], 
     if goal is None or goal.reward is None:
         raise UsageError(
             "nothing says what is to be gained: give --reward, an expression over columns such as "
-            f'"-({roles.state[0]} - 1)^2", or the --task of a built-in one'
+            f"'-({quoted(roles.state[0])} - 1)^2', or the --task of a built-in one"
         )
     if goal.explained <= 0:
         raise UsageError(
