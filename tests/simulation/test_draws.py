@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from twinfold.config import FitConfig
 from twinfold.data.panel import PanelDataset
 from twinfold.models import noisy_rollout
 from twinfold.models.fitted_model import FittedModel
+from twinfold.simulation.simulator import Simulator
 from twinfold.simulation.what_if import answer
 from twinfold.training.fit import fit
 
@@ -65,6 +67,17 @@ def test_many_questions_are_drawn_as_each_alone(model: FittedModel, how: dict[st
         rtol=1e-4,
     )
     assert np.isfinite(together["x"].to_numpy()).all()
+
+
+def test_users_columns_keep_their_names_beside_ours(model: FittedModel) -> None:
+    renamed = {"id": "step", "x": "query"}
+    roles = model.roles.model_copy(update={"agent": "step", "state": ("query",)})
+    named = dataclasses.replace(model, roles=roles)
+    plain = Simulator(model, 3).rollout([[1.0], [2.0]], [0.5, 0.0]).to_frame()
+    own = Simulator(named, 3).rollout([[1.0], [2.0]], [0.5, 0.0]).to_frame()
+    assert own.columns[:4].tolist() == ["query_", "step", "step_", "query"]
+    ours = {"query": "query_", "step": "step_", "x_lower": "query_lower", "x_upper": "query_upper"}
+    pd.testing.assert_frame_equal(own, plain.rename(columns=ours | renamed))
 
 
 def test_questions_of_one_length_are_drawn_together(

@@ -17,6 +17,7 @@ from twinfold.models.noisy_rollout import noisy_paths
 from twinfold.simulation.known import KnownInputs
 from twinfold.simulation.prediction import predict
 from twinfold.simulation.query_table import Queries
+from twinfold.utils.text import unused_name
 
 Floats = NDArray[np.float64]
 
@@ -115,10 +116,7 @@ def parts_columns(
     table: dict[str, NDArray[Any]] = {}
     for d, name in enumerate(names):
         for end, values in (("noise", noise), ("ignorance", ignorance)):
-            column = f"{name}_{end}"
-            while column in table or column in taken:
-                column += "_"
-            table[column] = values[:, d]
+            table[unused_name(f"{name}_{end}", table, taken)] = values[:, d]
     return table
 
 
@@ -131,9 +129,7 @@ def draws_table(before: dict[str, Any], names: Sequence[str], drawn: Floats) -> 
         drawn: ``(n, K, D)``.
     """
     n_draws, n_rows = drawn.shape[:2]
-    column = "draw"
-    while column in before or column in names:
-        column += "_"
+    column = unused_name("draw", before, names)
     table = pd.DataFrame(before, copy=False)
     table = pd.concat([table] * n_draws, ignore_index=True)
     table[column] = np.repeat(np.arange(n_draws), n_rows)

@@ -33,6 +33,7 @@ from twinfold.simulation.prediction import PredictedPaths, Prediction, path_doub
 from twinfold.simulation.rows_before import read_before
 from twinfold.simulation.start_holes import complete_start
 from twinfold.uncertainty.support import Support
+from twinfold.utils.text import unused_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,17 +88,19 @@ class Rollout:
         """One row per predicted state.
 
         Columns: ``query`` (0 to Q-1, if there are several), the agent, ``step`` (from 1), the
-        states, ``<state>_lower`` and ``<state>_upper``, ``support`` and ``basis``.
+        states, ``<state>_lower`` and ``<state>_upper``, ``support`` and ``basis``; with an
+        underscore where the user's own columns have that name.
         """
         import pandas as pd
 
         n_steps, n_state = self.centre.shape[-2:]
         n_queries = self.centre.size // max(n_steps * n_state, 1)
         table: dict[str, Any] = {}
+        own = (self.agent_column, *self.columns)
         if self.centre.ndim == 3:
-            table["query"] = np.repeat(np.arange(n_queries), n_steps)
+            table[unused_name("query", own)] = np.repeat(np.arange(n_queries), n_steps)
         table[self.agent_column] = [self.agent] * (n_queries * n_steps)
-        table["step"] = np.tile(self.steps, n_queries)
+        table[unused_name("step", own)] = np.tile(self.steps, n_queries)
         found = Prediction(self.centre, self.lower, self.upper, self.support)
         return pd.DataFrame(table | found.columns(self.columns, tuple(table)))
 
