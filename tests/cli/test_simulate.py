@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from twinfold import FittedModel, Simulator
+from twinfold.cli.simulate import _steps
 from twinfold.utils.text import banded
 
 CARTS = ["--agent", "7", "--state", "-0.01,0.02,0.03,-0.04"]
@@ -39,6 +40,21 @@ def cart_queries(path: Path, **changes: Any) -> Path:
     write = table.to_csv if path.suffix == ".csv" else table.to_parquet
     write(path, index=False)
     return path
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "expected"),
+    [
+        ('"off, now"x2,on', ["discrete"], ["off, now"] * 2 + ["on"]),
+        ('on;"dose x2"', ["discrete"], ["on", "dose x2"]),
+        ('"a;b", 1.5x2;on,0', ["discrete", "continuous"], [["a;b", 1.5]] * 2 + [["on", 0.0]]),
+        ('1,"a;b";0,on', ["continuous", "discrete"], [[1.0, "a;b"], [0.0, "on"]]),
+        ('5" pipe,on', ["discrete"], ['5" pipe', "on"]),
+        ("fill,2.5x3;hold,0", ["discrete", "continuous"], [["fill", 2.5]] * 3 + [["hold", 0.0]]),
+    ],
+)
+def test_words_with_commas_are_in_quotes(text: str, kinds: Any, expected: list[Any]) -> None:
+    assert _steps(text, kinds, words=True).tolist() == expected
 
 
 def test_one_question(twinfold: Any, cart_run: Path, small_cart_pole: FittedModel) -> None:

@@ -62,6 +62,11 @@ def test_only_used_columns_matter(tmp_path: Path, content: bytes) -> None:
         (("id,t,x,u\n" + ROWS.decode()).encode("utf-32"), "give --encoding utf-32"),
         (b"PAR1", "name it .parquet"),
         (b'id,t,x,u\na,0,"1.5,1\na,1,2.5,2\n', "a quote opened in line 2 is never closed"),
+        (
+            b"id,t,x,u\n" + ROWS.replace(b"\n", b",\n"),
+            "remove the separator at the end, or end the",
+        ),
+        (("id,t,x,u\n" + ROWS.decode()).encode("utf-16-le"), "give --encoding utf-16-le"),
         (b"id,t,x,u\n" + ROWS + b"a,3\n", "row 3 has 2 values, the header 4: 'a,3'"),
         (b"id,t,x,u\n" + ROWS.replace(b"a", b"\xe9"), "(line 2) in column 'id'"),
         (b"id,t,x,u\n" + ROWS.replace(b"1.5", b"\0"), "a NUL in column 'x', line 2"),
@@ -89,6 +94,7 @@ def test_what_cannot_be_read_is_told_in_one_line(
         (b"\n #no,t,x,u\n" + ROWS, "its first line begins with #"),
         (b"sep=;\nid;t;x;u\n" + ROWS.replace(b",", b";"), "which begins with sep=, is meant for"),
         (b"id t x u\n" + ROWS.replace(b",", b" "), "comma, semicolon, tab and |, but ' '"),
+        (b'"patient", "t", "x", "u"\n' + ROWS, "remove the blanks after separators"),
         (b"id:t:x:u\n" + ROWS, "none of comma, semicolon, tab and |, but ':'"),
     ],
 )

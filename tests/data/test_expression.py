@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from twinfold.data.actions import ActionCode
-from twinfold.data.expression import EXPRESSION, parse
-from twinfold.data.expression_value import Expression, bind
+from twinfold.data.expression import EXPRESSION, names_in, parse, quoted
+from twinfold.data.expression_value import Expression, bind, with_expressions
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 
@@ -189,6 +189,11 @@ def test_what_goes_beside_the_state_can_be_read() -> None:
         ("-" * 300 + "x", "reward", "more than 50 signs in each other"),
         ("x+" * 1500 + "x", "reward", "has 3001 characters; 2000 are the most"),
         ("λ ± x", "reward", "character 3: '±' means nothing here"),
+        ("x \u2212 1", "reward", "character 3: '\u2212' means nothing here; write -"),
+        ("x \u2264 1", "reward", "character 3: '\u2264' means nothing here; write <="),
+        ("\u201cx\u201d", "reward", "means nothing here; write \""),
+        ("heart rate > 5", "reward", "plain word goes in quotes: '\"heart rate\"')"),
+        ("next.heart rate", "terminated", "plain word goes in quotes: '\"heart rate\"')"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line_with_its_place(
@@ -200,6 +205,40 @@ def test_what_cannot_be_read_is_one_line_with_its_place(
     assert message.startswith("--reward")
     assert "\n" not in message
     assert words in message
+
+
+def test_a_name_in_a_message_can_be_pasted_back() -> None:
+    for name in ("x", "heart rate", "and", "next", "true", 'a"b', "2nd", "e\u0301"):
+        tree = parse(f"1 + {quoted(name)}")
+        assert [found.column for found in names_in(tree)] == [name]
+    roles = Roles.parse({**ROLES.model_dump(), "action": ["my mode", "u", "valve"]})
+    with pytest.raises(UsageError, match="as in \"my mode\" == 'fill'"):
+        bind('"my mode"', ActionCode(roles, roles.levels))
+
+
+def test_of_a_name_in_quotes_nothing_is_said() -> None:
+    with pytest.raises(UsageError) as error:
+        bind("`heart rate` +", CODE)
+    assert "quotes" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"), [("not x", True), ("x and y", True), ("x < 1", True), ("ended", False)]
+)
+def test_an_end_that_is_no_column_is_an_expression(text: str, expression: bool) -> None:
+    given = {"agent": "id", "time": "t", "state": ["x", "y"], "terminated": text}
+    roles = with_expressions(Roles.parse(given), ["id", "t", "x", "y"])
+    assert roles.terminated_expression == (text if expression else None)
+    assert roles.terminated == (None if expression else text)
+    assert with_expressions(Roles.parse(given), ["id", "t", "x", "y", text]).terminated == text
+
+
+def test_a_name_without_its_quotes_is_told_of_roles_too() -> None:
+    roles = Roles.parse(
+        {"agent": "id", "time": "t", "state": ["heart rate"], "reward": "heart rate*2"}
+    )
+    with pytest.raises(UsageError, match=r"character 7.*goes in quotes: '\"heart rate\"'"):
+        with_expressions(roles, ["id", "t", "heart rate"])
 
 
 @given(st.text(max_size=40) | st.text("()+-*/^<>=!.,x12'\"`next andor", max_size=60))

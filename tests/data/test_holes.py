@@ -193,6 +193,40 @@ def test_rows_that_contradict_each_other_are_not_joined() -> None:
     assert "row 1" in line
 
 
+def events() -> pd.DataFrame:
+    """Doses and samples, never at one time: of one agent before the other, of one after."""
+    return pd.DataFrame(
+        {
+            "id": [1, 1, 1, 1, 2, 2, 2],
+            "t": [0, 1, 2, 3, 0, 1, 2],
+            "x": [np.nan, 3.5, np.nan, 2.5, 1.0, np.nan, 2.0],
+            "y": 1.0,
+            "a": [25, np.nan, 5, np.nan, np.nan, 3, np.nan],
+        }
+    )
+
+
+def test_in_a_table_of_events_nothing_is_given_in_the_rows_of_samples() -> None:
+    roles = ROLES | {"state": ["x"]}
+    panel = PanelDataset.from_frame(events(), roles)
+    np.testing.assert_array_equal(panel.transitions().action[:, 0], [25, 0, 5, 0, 3])
+    assert (
+        "'a' (action) has no value in 4 rows, first row 1, agent 1: taken as" in panel.warnings[0]
+    )
+    filled = PanelDataset.from_frame(events().fillna({"a": 0}), roles)
+    assert filled.fingerprint() == panel.fingerprint()
+    assert len(filled.warnings) == len(panel.warnings) - 1
+
+
+def test_an_action_is_not_zero_where_a_row_holds_both_or_only_last_rows_lack_one() -> None:
+    roles = ROLES | {"state": ["x"]}
+    both = events()
+    both.loc[0, "x"] = 1.0
+    ends = events().iloc[[0, 3]]
+    for table in (both, ends):
+        assert not any("taken as zero" in line for line in check(table, roles).warnings)
+
+
 def test_an_action_is_not_zero_where_nothing_was_joined() -> None:
     df = doses().drop_duplicates(["id", "t"], keep="last")
     assert any("NaN (no action)" in line for line in check(df, ROLES).problems)

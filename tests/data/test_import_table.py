@@ -115,7 +115,34 @@ def test_what_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     assert found.roles["state"] == ["level"]
     frame = table().query("patient == 'P0'").drop(columns="patient")
     frame[["day", "level"]].to_csv(tmp_path / "b.csv", index=False)
-    assert import_table(tmp_path / "b.csv").missing == ("agent", "time")
+    alone = import_table(tmp_path / "b.csv")
+    assert alone.missing == ("agent",)
+    assert alone.columns["day"] == ("time", "by its name")
+
+
+def test_an_amount_that_goes_up_and_down_is_no_time(tmp_path: Path) -> None:
+    """Where times cannot be read, or there are none, they are asked for."""
+    frame = table()
+    frame["level"] += 0.01 * np.arange(len(frame)) % 0.07  # no two are the same
+    frame.drop(columns="day").to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.missing == ("time",)
+    assert found.columns["patient"][0] == "agent"
+    frame["day"] = [f"{day + 1}. Januar 2024" for day in frame["day"]]
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    found = import_table(tmp_path / "b.csv")
+    assert found.roles["time"] == "day"
+    assert found.report is not None
+    assert "column 'day' (time): '1. Januar 2024' is no time" in found.report.problems[0]
+
+
+def test_the_only_column_that_changes_is_no_action_whatever_its_name(tmp_path: Path) -> None:
+    frame: Any = table()[["patient", "day", "level"]]
+    frame.columns = ["patient", "day", "Rate"]
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.roles["state"] == ["Rate"]
+    assert found.missing == ("action",)
 
 
 def test_dose_and_sample_rows_are_told(tmp_path: Path) -> None:
@@ -224,13 +251,18 @@ def test_texts_and_numbers_for_no_value() -> None:
 @pytest.mark.parametrize(
     ("form", "told"),
     [("%d.%m.%Y", "%d.%m.%Y"), ("%m/%d/%Y", "%m/%d/%Y"), ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M"),
-     ("%Y-%m-%d", None), ("%d%b%Y", "%d%b%Y"), ("%d/%m/%y", "%d/%m/%y")],
+     ("%Y-%m-%d", None), ("%d%b%Y", "%d%b%Y"), ("%d/%m/%y", "%d/%m/%y"),
+     *((form, form) for form in ("%Y-%m-%d %I:%M %p", "%Y-%m-%d %H:%M:%S,%f", "%a %b %d %Y"))],
 )  # fmt: skip
 def test_forms_of_dates(form: str, told: str | None) -> None:
     for start in ("2024-01-01", "2024-03-05"):  # twelve days: day and month could be exchanged
         times = pd.Series(pd.date_range(start, periods=8).strftime(form))
         guess = guess_date_format(times)
         assert (guess and guess.value) == told
+    offsets = pd.Series(["30.03.2024 12:00 +0100", "31.03.2024 12:00 +0200"])
+    guess = guess_date_format(offsets)
+    assert guess is not None
+    assert guess.value == "%d.%m.%Y %H:%M %z"
     assert guess_date_format(pd.Series(["1.5", "2"])) is None
     assert guess_date_format(pd.Series(["a", "b"])) is None
 

@@ -191,6 +191,28 @@ def test_arrays_of_d4rl(tmp_path: Path, after: bool) -> None:
     assert np.flatnonzero(found.terminated).tolist() == [4 if after else 3]
 
 
+def test_an_episode_of_one_step_has_no_transition(tmp_path: Path) -> None:
+    arrays = {"observations": np.arange(12.0).reshape(6, 2), "actions": np.arange(6.0)[:, None],
+              "rewards": np.zeros(6), "terminals": np.array([1, 0, 0, 1, 0, 0])}  # fmt: skip
+    found = panel_of_episodes(arrays, each=True)
+    assert found.n_transitions == 3
+    assert found.transitions().state[:, 0].tolist() == [2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.bool_])
+def test_whole_numbers_in_several_columns_are_choices(kind: Any) -> None:
+    acted = np.random.default_rng(0).integers(0, 2, (8, 2)).astype(kind)
+    arrays = {"observations": np.arange(16.0).reshape(8, 2), "actions": acted,
+              "rewards": np.zeros(8), "terminals": np.arange(8) == 3}  # fmt: skip
+    found = panel_of_episodes(arrays, each=True)
+    assert found.roles.action_type == "discrete"
+    assert found.action_code.user_values(found.transitions().action, one=False).tolist() == [
+        [int(a) for a in row] for i, row in enumerate(acted) if i not in (3, 7)
+    ]
+    with pytest.raises(InvalidDataError, match="episode 0: actions of type <U1; give numbers"):
+        panel_of_episodes({**arrays, "actions": np.array(["a"] * 8)})
+
+
 def _arrays(h5: Any, **other: Any) -> None:
     rng = np.random.default_rng(0)
     arrays = {"observations": rng.normal(size=(9, 2)), "actions": rng.normal(size=(9, 1))}

@@ -121,6 +121,7 @@ def test_another_mark_is_refused_rather_than_guessed() -> None:
     report = check(frame, ROLES, form={"decimal": ","})
     assert "is no number in 16 rows" in report.problems[0]
     assert "(decimal ,)" in report.problems[0]
+    assert "numbers are read with --decimal ,; give --decimal . if all" in report.problems[0]
 
 
 def test_times_that_do_not_fit_are_named() -> None:
@@ -129,8 +130,18 @@ def test_times_that_do_not_fit_are_named() -> None:
     report = check(frame, ROLES, form={"date_format": "%Y-%m-%d"})
     named = "column 't' (time): '31/01/2024 (not %Y-%m-%d)' is no time at row 3"
     assert report.problems[0].startswith(named)
+    assert report.problems[0].endswith("tell the form of all by --date-format")
     fine = settle_times(pd.Series([20240131, 20240201]), TableFormat(date_format="%Y%m%d"))
     assert fine.tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+
+
+def test_offsets_from_utc_may_change_within_a_column() -> None:
+    form = TableFormat(date_format="%d.%m.%Y %H:%M %z")
+    texts = pd.Series(["31.03.2024 01:30 +0100", "31.03.2024 03:30 +0200"])
+    times = settle_times(texts, form)
+    assert times.diff().dropna().tolist() == [pd.Timedelta("1h")]
+    zoned = settle_times(texts, form.model_copy(update={"time_zone": "Europe/Berlin"}))
+    assert zoned.tolist() == times.tolist()
 
 
 @pytest.mark.parametrize("time", ["2024-01-31", "31", 31, "2024-01-31T00:00", "1 day"])
@@ -237,7 +248,8 @@ def test_ids_shortened_by_a_spreadsheet_are_named() -> None:
 def test_any_frame_is_read_as_pandas_is() -> None:
     frame = plain()
     expected = PanelDataset.from_frame(frame, ROLES).fingerprint()
-    frames: list[Any] = [pa.Table.from_pandas(frame)]
+    table = pa.Table.from_pandas(frame)
+    frames: list[Any] = [table, table.to_batches()[0], table.to_reader()]
     try:
         import polars  # pyright: ignore[reportMissingImports]
 
@@ -271,6 +283,12 @@ def test_a_folder_of_parquet_is_one_table(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match=r"part-1.parquet has no column 'x'"):
         read_table(folder)
     (tmp_path / "empty").mkdir()
+    pq.write_to_dataset(
+        pa.table({"ward": [7, None], "x": [1.0, 2.0]}), tmp_path / "wards", partition_cols=["ward"]
+    )
+    wards = read_table(tmp_path / "wards").sort_values("x")
+    assert wards["ward"].isna().tolist() == [False, True]
+    assert wards["ward"].tolist()[0] == 7
     with pytest.raises(UsageError, match="holds no Parquet file"):
         read_table(tmp_path / "empty")
 

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from twinfold.config import FitConfig
+from twinfold.data.actions import ActionCode
 from twinfold.data.panel import PanelDataset
+from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.ope.policy_value import policy_value
@@ -105,8 +107,44 @@ def test_what_is_forbidden_is_not_planned(mixed: FittedModel, words: FittedModel
     assert allowed.all()
     with pytest.raises(UsageError, match="forbids every action"):
         run_task(words, wish, forbidden="true")
-    with pytest.raises(UsageError, match="every plan that was tried"):
-        plan(mixed, run_task(mixed, wish, forbidden="amount > 0"), QUICK)
+    with pytest.raises(UsageError, match="forbids every action"):
+        run_task(mixed, wish, forbidden="amount > 0")
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "most"), [("mode == 'fill' and amount > 1.1", 1.1), ("amount >= 1.05", 1.05)]
+)
+def test_where_little_is_allowed_a_plan_is_still_the_best_one(
+    mixed: FittedModel, forbidden: str, most: float
+) -> None:
+    """What is forbidden of an amount is no part of its range: plans need not find their way out."""
+    task = run_task(mixed, "level", forbidden=forbidden)
+    found = plan(mixed, task, QUICK)
+    assert found.actions[:3, 0].tolist() == ["fill"] * 3  # what the last one leads to earns nothing
+    amounts = found.actions[:3, 1].astype(float)
+    assert (amounts <= most).all() if ">=" not in forbidden else (amounts < most).all()
+    best = Simulator(mixed, 3).rollout([50.0], [["fill", most]] * 4).centre[:3, 0].sum() + 50
+    assert found.score == pytest.approx(best, abs=0.3)
+
+
+def test_amounts_with_a_forbidden_part_within_keep_their_range(mixed: FittedModel) -> None:
+    plain = run_task(mixed, "level").choice
+    holed = run_task(mixed, "level", forbidden="1.2 < amount and amount < 1.4").choice
+    assert holed == plain
+    above = run_task(mixed, "level", forbidden="mode == 'drain' and amount < 1.5").choice
+    np.testing.assert_allclose(above.low[0], 1.5, atol=1e-6)
+    assert above.low[1:] == plain.low[1:]
+    gone = run_task(mixed, "level", forbidden="amount < 0.7").choice
+    assert len(gone.allowed) == 2  # what holds has no other amount
+
+
+def test_levels_and_parts_of_several_amounts_are_left_out() -> None:
+    roles = Roles(agent="id", time="t", state=("x",), action=("u", "v"), action_type="continuous")
+    choice = ActionChoice(ActionCode(roles, ()), (), ((0.0, -1.0),), ((1.0, 1.0),))
+    left = choice.without(lambda level, amount: (amount[:, 0] > 0.5) | (amount[:, 1] < 0), 4001)
+    assert left is not None
+    np.testing.assert_allclose([*left.low[0], *left.high[0]], [0, 0, 0.5, 1], atol=0.01)
+    assert choice.without(lambda level, amount: amount[:, 0] < 2, 100) is None
 
 
 def test_a_reward_is_learned_from_its_column(

@@ -164,6 +164,14 @@ def test_scenario_and_python_give_what_the_question_would(model: FittedModel) ->
     np.testing.assert_allclose(rollout.upper[:, 0], own["temp_upper"], rtol=1e-6)
 
 
+def test_of_how_many_steps_values_are_given_is_said(model: FittedModel) -> None:
+    short = {name: [0.0, 0.0] for name in model.roles.exogenous}
+    short |= {name: [levels[0]] * 2 for name, levels in model.levels.items() if name in short}
+    start = Simulator(model, model.agent_ids[0]).last[: len(model.roles.state)]
+    with pytest.raises(UsageError, match=r"at step 2 \(they are given for 2 steps\)"):
+        Simulator(model, model.agent_ids[0]).rollout(start, [1.0] * 5, exogenous=short)
+
+
 def test_what_is_held_is_as_if_it_were_told_but_less_sure(model: FittedModel) -> None:
     bare = questions("outside", "day")
     held = answer(model, bare, quiet, hold_exogenous=True)

@@ -222,6 +222,7 @@ def test_a_fit_tells_which_features_it_chose_and_why(tiny: PanelDataset) -> None
         "choosing the features",
         "choosing the schedule",
         "training",
+        "solving for agents",
     ]
     compared = model.info.validation["structures"]
     assert [(row["features"], row["rank"]) for row in compared] == [("separable", 4), ("joint", 4)]
@@ -294,9 +295,14 @@ def test_the_log_and_the_progress(tiny: PanelDataset) -> None:
     assert "held out" in text
     assert "on all 77 transitions" in text
     stages = [(what, list(group)) for what, group in itertools.groupby(seen, lambda r: r[0])]
-    assert len(stages) == 2
+    assert [what for what, _ in stages] == [
+        "choosing the schedule",
+        "training",
+        "solving for agents",
+    ]
     for _, records in stages:
         assert records[-1][1] == records[-1][2]
+    assert all(one[1] <= other[1] for one, other in itertools.pairwise(stages[-1][1]))
     assert stages[1][1][-1][2] == 2 * int(text.split("members for ")[1].split(" steps")[0])
 
 

@@ -6,6 +6,8 @@ Axes: M members, N agents, r rank, D state columns, K transitions.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ from twinfold.models.prior import Prior, no_walls, with_fixed
 from twinfold.models.static_prior import StaticColumns, StaticPrior, fit_static, given_static
 
 Floats = NDArray[np.float64]
+Counter = Callable[[int, int], None]
+"""Receives how much is done, and of how much."""
 
 _CHUNK = 8192  # transitions whose features are held at once
 
@@ -71,6 +75,7 @@ def trained_posterior(
     static: Floats | None = None,
     linear: LinearFit | None = None,
     weighed_again: bool = True,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Posterior:
     """Return the posterior of the agents that the nets were trained on.
 
@@ -96,14 +101,18 @@ def trained_posterior(
             agents; and where there is next to no noise, by what the agent's own factors explain: a
             few transitions that the nets do not know would count for more than all others else. If
             not, they are those by the prior to begin with, in half the time or less.
+        progress: receives ("solving for agents", percent done, 100).
     """
     n_fixed = members.n_fixed
+    learned = members.rank > n_fixed and n_agents > 1
+    again = weighed_again and learned
+    tell = _Stages(progress, 1 + learned + again)
     prior = _trained_prior(members, normalizer, data, held_out, linear)
     prior = _with_limits(prior, members, normalizer, data)
-    evidence = gather(members, normalizer, prior, data, n_agents)
-    prior, evidence = maximised(prior, evidence, n_fixed)
-    if weighed_again and members.rank > n_fixed and n_agents > 1:
-        evidence = _weighed_again(members, normalizer, data, prior, evidence)
+    evidence = gather(members, normalizer, prior, data, n_agents, tell.stage(0))
+    prior, evidence = maximised(prior, evidence, n_fixed, progress=tell.stage(1))
+    if again:
+        evidence = _weighed_again(members, normalizer, data, prior, evidence, tell)
     known = Posterior(prior, evidence, np.ones(n_agents, bool))
     if static is None:
         return known
@@ -111,6 +120,30 @@ def trained_posterior(
     if linear is None or columns is None:
         return _with_static(known, static, n_fixed)
     return known._replace(static=_by_linear(known, columns, linear), values=static)
+
+
+class _Stages(NamedTuple):
+    """Progress in several stages that take about as long each.
+
+    Attributes:
+        progress: receives (what, percent done, 100); None for none.
+        count: number of stages.
+    """
+
+    progress: Callable[[str, int, int], None] | None
+    count: int
+
+    def stage(self, number: int, part: int = 0, parts: int = 1) -> Counter | None:
+        """Return what receives (done, all) of a part of a stage."""
+        told = self.progress
+        if told is None:
+            return None
+
+        def tell(done: int, of: int) -> None:
+            share = (number + (part + done / max(of, 1)) / parts) / self.count
+            told("solving for agents", int(100 * share), 100)
+
+        return tell
 
 
 def _trained_prior(
@@ -157,6 +190,7 @@ def _weighed_again(
     data: Transitions,
     prior: Prior,
     evidence: Evidence,
+    tell: _Stages,
 ) -> Evidence:
     """Return the evidence with weights of rows by a prior that was estimated from it.
 
@@ -164,10 +198,11 @@ def _weighed_again(
     """
     n_agents = evidence.moment.shape[1]
     if np.median(prior.noise, axis=0).max() >= POSTERIOR.clean:
-        return gather(members, normalizer, prior, data, n_agents)
-    for _ in range(POSTERIOR.reweighed):
+        return gather(members, normalizer, prior, data, n_agents, tell.stage(2))
+    for part in range(POSTERIOR.reweighed):
         own = Posterior(prior, evidence, np.ones(n_agents, bool)).solve()[0]
-        evidence = gather(members, normalizer, prior, data, n_agents, factors=own)
+        told = tell.stage(2, part, POSTERIOR.reweighed)
+        evidence = gather(members, normalizer, prior, data, n_agents, told, own)
     return evidence
 
 
@@ -206,7 +241,11 @@ def _with_static(known: Posterior, static: Floats, n_fixed: int) -> Posterior:
 
 
 def maximised(
-    prior: Prior, evidence: Evidence, n_fixed: int, rounds: int = POSTERIOR.rounds
+    prior: Prior,
+    evidence: Evidence,
+    n_fixed: int,
+    rounds: int = POSTERIOR.rounds,
+    progress: Counter | None = None,
 ) -> tuple[Prior, Evidence]:
     """Return mean and covariance of the nets' factors, by expectation maximisation.
 
@@ -217,12 +256,13 @@ def maximised(
         evidence: of the agents.
         n_fixed: fixed columns, whose prior stays.
         rounds: of both steps.
+        progress: receives (rounds done, rounds in all).
     """
     n_members, n_agents, rank = evidence.moment.shape
     if rank == n_fixed or n_agents < 2:
         return prior, evidence
     net = slice(n_fixed, None)
-    for _ in range(rounds):
+    for done in range(rounds):
         covariance = inverse(prior.precision[:, None], evidence.gram)
         shift = solution(prior.precision[:, None], evidence.gram, evidence.moment)
         sound = np.isfinite(shift).all(axis=(1, 2)) & np.isfinite(covariance).all(axis=(1, 2, 3))
@@ -239,6 +279,8 @@ def maximised(
         found[sound, net, net] = np.linalg.inv(total[sound] / (n_agents + weight))
         prior = prior._replace(mean=prior.mean + move, precision=found)
         evidence = evidence.from_mean(move)
+        if progress is not None:
+            progress(done + 1, rounds)
     return prior, evidence
 
 

@@ -143,8 +143,9 @@ def simulate(run: Place, /, *, asked: QuestionFlags = QuestionFlags()) -> None:
     place, --from-last goes on from where the agent's data ended. Actions
     are separated by commas; 0x5 is five times action 0. With several action
     columns a step is "10,1", and steps are separated by semicolons:
-    "10,1;10,0x5". Choices in words are written as in the data:
-    "fill,2.5x3;hold,0". A fit without actions takes --steps 5 instead.
+    "10,1;10,0x5". Choices in words are written as in the data, those with
+    commas in double quotes: 'fill,2.5x3;"hold, closed",0'. A fit without
+    actions takes --steps 5 instead.
 
     A table of questions:
 
@@ -271,6 +272,8 @@ def _answer_one(model: FittedModel, asked: QuestionFlags) -> None:
         print(path)
 
 
+_QUOTED = re.compile(r'"(.*)"', re.DOTALL)
+_OPEN = re.compile(r'(?:^|,)\s*"[^"]*$')  # a word whose quote is not closed
 _TIMES = re.compile(r"(.*)x\s*(\d+)\s*", re.DOTALL)
 
 
@@ -285,7 +288,8 @@ def _steps(text: str, kinds: Sequence[str], words: bool = False) -> np.ndarray:
     import numpy as np
 
     width = len(kinds)
-    parts = text.split(",") if width == 1 and ";" not in text else text.split(";")
+    alone = width == 1 and len(_split(text, ";")) == 1
+    parts = _split(text, "," if alone else ";")
     steps: list[list[Any]] = []
     for part in parts:
         body, repeated, times = part.partition("x")
@@ -309,10 +313,23 @@ def _steps(text: str, kinds: Sequence[str], words: bool = False) -> np.ndarray:
 
 def _values(text: str, kinds: Sequence[str], words: bool) -> list[Any]:
     """Return the values of one step: those of discrete columns as they are, if they are words."""
-    parts = text.split(",")
-    if not words or len(parts) != len(kinds):
-        return parts if words else list(numbers(text, "--actions"))
+    if not words:
+        return list(numbers(text, "--actions"))
+    parts = _split(text, ",")
+    if len(parts) != len(kinds):
+        return parts
     return [
-        part.strip() if kind == "discrete" else numbers(part, "--actions")[0]
+        _QUOTED.sub(r"\1", part.strip()) if kind == "discrete" else numbers(part, "--actions")[0]
         for part, kind in zip(parts, kinds, strict=True)
     ]
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Return the parts of a text between marks; those within double quotes are none."""
+    parts: list[str] = []
+    for part in text.split(mark):
+        if parts and _OPEN.search(parts[-1]):
+            parts[-1] += mark + part
+        else:
+            parts.append(part)
+    return parts

@@ -45,8 +45,10 @@ def as_pandas(frame: Any) -> pd.DataFrame:
     import narwhals as nw
 
     try:
+        if hasattr(frame, "__arrow_c_array__") or hasattr(frame, "read_all"):
+            frame = pa.table(frame)  # batches, and readers of them, are frames as well
         table = nw.from_native(frame).lazy().collect("pyarrow").to_native()
-    except TypeError:
+    except (TypeError, ValueError):
         raise UsageError(
             f"a data frame is needed (pandas, polars, Arrow, DuckDB), not a {type(frame).__name__}"
         ) from None

@@ -120,6 +120,8 @@ class CsvFile:
             )
         if self.names[0].startswith("sep="):
             return "its first line, which begins with sep=, is meant for a spreadsheet; remove it"
+        if any(name.startswith(' "') for name in self.names[1:]):
+            return "in its first line quotes follow blanks; remove the blanks after separators"
         mark = next((mark for mark in ":^ " if len(self.names) == 1 and mark in self.names[0]), "")
         return mark and (
             f"its first line holds none of comma, semicolon, tab and |, but {mark!r}; separate the "
@@ -284,7 +286,10 @@ def _header(file: Path, data: bytes, start: int, separator: str) -> tuple[list[s
         message = f"{file} is no regular CSV: its header cannot be read ({error})"
         raise InvalidDataError(message) from None
     if any("\0" in name for name in names):
-        raise InvalidDataError(f"{file} holds binary data, not text: a NUL in its header")
+        told = "holds binary data, not text: a NUL in its header"
+        if data[1:20:2] == b"\0" * len(data[1:20:2]):
+            told = "looks like UTF-16 text without a mark; give --encoding utf-16-le"
+        raise InvalidDataError(f"{file} {told}")
     return names, ends[-1]
 
 
@@ -313,6 +318,8 @@ def _irregular(message: str) -> str:
     advice = "a value that holds the separator must be in quotes"
     if text.lstrip().startswith("#"):
         advice = "remove lines that are comments"
+    elif int(got) == int(wanted) + 1 and text.rstrip().endswith((",", ";", "\t", "|")):
+        advice = "remove the separator at the end, or end the header with one too"
     return f"row {int(row) - 1} has {got} values, the header {wanted}: {clipped(text)}; {advice}"
 
 

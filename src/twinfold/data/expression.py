@@ -47,8 +47,15 @@ FUNCTIONS = {"min": (2, 20), "max": (2, 20), "abs": (1, 1), "exp": (1, 1), "log"
 """The functions, with the least and the most arguments of each."""
 
 CONSTANTS = {"true": 1.0, "false": 0.0}
+# What is printed, and pasted, for a mark that is typed.
+_TYPED = dict(zip("\u2212\u2013\u00d7\u00b7\u00f7", "--**/", strict=True))
+_TYPED |= {"\u2264": "<=", "\u2265": ">=", "\u2260": "!="}
+_TYPED |= dict.fromkeys("\u201c\u201d\u201e", '"') | dict.fromkeys("\u2018\u2019", "'")
 _COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 _WORDS = ("and", "or", "not", "next")
+PLAIN_NAME = re.compile(r"[^\W\d]\w*")
+"""Names of columns that need no quotes."""
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[^\W\d]\w*)"
@@ -108,6 +115,14 @@ def parse(text: str, what: str = "expression") -> Node:
     return _Parser(text, what).whole()
 
 
+def quoted(name: str) -> str:
+    """Return a name as an expression has it: in quotes if it is no plain word."""
+    if PLAIN_NAME.fullmatch(name) and name not in (*_WORDS, *CONSTANTS):
+        return name
+    mark = "`" if '"' in name else '"'
+    return f"{mark}{name}{mark}"
+
+
 def names_in(node: Node) -> list[Name]:
     """Return the columns that an expression reads, in the order of the text."""
     if isinstance(node, Name):
@@ -141,7 +156,9 @@ class _Parser:
             match = _TOKEN.match(self.text, place)
             if match is None:
                 place += len(self.text[place:]) - len(self.text[place:].lstrip())
-                self.refuse(place + 1, f"{clipped(self.text[place])} means nothing here")
+                mark = self.text[place]
+                advice = f"; write {_TYPED[mark]}" if mark in _TYPED else ""
+                self.refuse(place + 1, f"{clipped(mark)} means nothing here{advice}")
             kind = str(match.lastgroup)
             found.append(_Token(kind, match[kind], match.start(kind) + 1))
             place = match.end()

@@ -22,7 +22,17 @@ from typing import Any, Literal
 import numpy as np
 
 from twinfold.data.actions import ActionCode
-from twinfold.data.expression import Call, Name, Node, Number, Text, names_in, parse
+from twinfold.data.expression import (
+    PLAIN_NAME,
+    Call,
+    Name,
+    Node,
+    Number,
+    Text,
+    names_in,
+    parse,
+    quoted,
+)
 from twinfold.data.ids import did_you_mean
 from twinfold.data.levels import Levels, coded_places
 from twinfold.data.roles import Roles
@@ -30,6 +40,7 @@ from twinfold.errors import UsageError
 from twinfold.utils.text import clipped, listed
 
 Purpose = Literal["reward", "terminated", "forbidden"]
+_OPERATION = re.compile(r"[-+*/^<>=(]|\b(?:and|or|not)\b")  # tells an expression from a name
 _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -121,9 +132,23 @@ def bind(
     Raises:
         UsageError: it cannot be read, or a name is no column; one line with the place.
     """
-    node = parse(text, what)
     own = tuple((name, tuple(words)) for name, words in (levels or {}).items())
-    return Expression(text, code, _Binder(code, what, purpose, own).bound(node), own)
+    try:
+        node = _Binder(code, what, purpose, own).bound(parse(text, what))
+    except UsageError as error:
+        words = [word for i in range(len(code.places[0])) for word in _words(code, i)]
+        names = [*code.roles.columns, *words, *(word for _, words in own for word in words)]
+        raise UsageError(f"{error}{_quotes_missing(text, names)}") from None
+    return Expression(text, code, node, own)
+
+
+def _quotes_missing(text: str, names: Iterable[str]) -> str:
+    """Return the end of a message on an expression in which a name lacks its quotes, or nothing."""
+    rest = re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'", " ", text)
+    for name in sorted(names, key=len, reverse=True):
+        if name.strip() in rest and name.strip() and not PLAIN_NAME.fullmatch(name):
+            return f" (a name that is no plain word goes in quotes: {clipped(quoted(name))})"
+    return ""
 
 
 def level_values(code: ActionCode, place: int) -> tuple[float, ...]:
@@ -165,7 +190,7 @@ class _Binder:
                 raise self.refuse(
                     node.place,
                     f"column {node.column!r} holds words; compare it, as in "
-                    f"{node.column} == '{self.words(node)[0]}'",
+                    f"{quoted(node.column)} == '{self.words(node)[0]}'",
                 )
         if not isinstance(node, Call):
             return node
@@ -260,9 +285,13 @@ def with_expressions(roles: Roles, columns: Iterable[Any]) -> Roles:
     changes: dict[str, Any] = {}
     for role in ("reward", "terminated"):
         text = getattr(roles, role)
-        if text is None or text in there or not re.search(r"[-+*/^<>=(]", text):
+        if text is None or text in there or not _OPERATION.search(text):
             continue
-        if isinstance(parse(text, role), Call):
+        try:
+            node = parse(text, role)
+        except UsageError as error:
+            raise UsageError(f"{error}{_quotes_missing(text, there)}") from None
+        if isinstance(node, Call):
             changes |= {role: None, f"{role}_expression": text}
     return roles.model_copy(update=changes) if changes else roles
 

@@ -54,12 +54,14 @@ class Guess(NamedTuple):
 
 _MARKS = ((",", ""), (",", "."), (",", " "), (".", ","), (".", " "), (".", "'"))
 _DAYS = (
-    "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%Y/%m/%d", "%d.%m.%y",
-    "%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
+    "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d",
+    "%Y/%m/%d", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y",
+    "%b %d, %Y", "%B %d, %Y",
     "%d%b%Y", "%d-%b-%y", "%b-%y", "%b %y", "%b-%Y", "%b %Y", "%B %Y", "%Y-%b", "%Y %b", "%m/%Y",
     "%m.%Y", "%m-%Y", "%Y/%m", "%Y.%m", "%YM%m",
 )  # fmt: skip
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M")
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M", " %H:%M:%S.%f",
+           " %H:%M:%S,%f", " %H:%M %z", " %H:%M:%S %z")  # fmt: skip
 _DIGIT = re.compile("[0-9]")
 _AMBIGUOUS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
 _BOUND = re.compile(r"[<>≤≥]=?\s*[0-9.,]+")
@@ -161,13 +163,15 @@ def guess_date_format(series: pd.Series) -> Guess | None:
 
 
 def _forms() -> Iterator[str]:
-    return (day + clock for clock in _CLOCKS for day in _DAYS)
+    yield from (day + clock for clock in _CLOCKS for day in _DAYS)
+    yield from ("%a %b %d %Y", "%a %b %d %H:%M:%S %Y", "%H:%M")
 
 
 def _parsed(texts: pd.Series, form: str) -> pd.Series | None:
-    if pd.to_datetime(texts.iloc[:1], format=form, errors="coerce").isna().any():
+    utc = "%z" in form
+    if pd.to_datetime(texts.iloc[:1], format=form, errors="coerce", utc=utc).isna().any():
         return None
-    dates = pd.to_datetime(texts, format=form, errors="coerce")
+    dates = pd.to_datetime(texts, format=form, errors="coerce", utc=utc)
     return None if dates.isna().any() else dates
 
 

@@ -158,7 +158,8 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
         if role not in given and name in found.open(columns):
             found.take(role, name, "by its name, in a table of doses and samples")
     if "action" not in given and not found.roles.get("action"):
-        for name, reason in _actions(found.open(columns), columns, rows):
+        stated = bool(found.roles.get("state"))
+        for name, reason in list(_actions(found.open(columns), columns, rows, stated)):
             found.take("action", name, reason)
     for name in found.open(columns):
         values = rows.of(columns[name])
@@ -230,9 +231,12 @@ def _agent_and_time(found: RoleGuesses, columns: Columns) -> None:
     agents = [found.roles["agent"]] if "agent" in found.roles else found.open(columns)
     times = [found.roles["time"]] if "time" in found.roles else found.open(columns)
     spans = {name: as_times(columns[name]) for name in times}
-    times = [name for name in times if not (spans[name].bad | spans[name].null).any()]
+    unread = [name for name in times if (spans[name].bad | spans[name].null).any()]
+    times = [name for name in times if name not in unread]
     codes = {name: pd.factorize(columns[name])[0].astype(np.int64) for name in agents}
+    no_agents = _usual("time", unread)
     agents = [name for name in agents if _may_be_agent(name, columns[name], codes[name])]
+    agents = [name for name in agents if name not in no_agents or "agent" in found.roles]
     agents, times = _likeliest("agent", agents), _likeliest("time", times)
     best: tuple[float, str, str, str] | None = None
     episode = found.roles.get("episode")
@@ -242,16 +246,26 @@ def _agent_and_time(found: RoleGuesses, columns: Columns) -> None:
     for agent, time in product(agents, times):
         if agent == time:
             continue
-        score, reasons = _pair(agent, time, codes[agent], extra, spans[time].ticks)
-        if best is None or score > best[0]:
+        score, reasons, may_be = _pair(agent, time, codes[agent], extra, spans[time].ticks)
+        if (may_be or "time" in found.roles) and (best is None or score > best[0]):
             best = score, agent, time, reasons
-    if best is None:
+    if best is not None:
+        _, agent, time, reasons = best
+        if "agent" not in found.roles:
+            found.take("agent", agent, reasons)
+        if "time" not in found.roles:
+            found.take("time", time, f"with {agent!r}")
         return
-    _, agent, time, reasons = best
-    if "agent" not in found.roles:
-        found.take("agent", agent, reasons)
-    if "time" not in found.roles:
-        found.take("time", time, f"with {agent!r}")
+    # A part alone may be told by its name: the other one is asked for, or times cannot be read.
+    usual = _usual("agent", agents), _usual("time", times) or no_agents
+    for role, names in zip(("agent", "time"), usual, strict=True):
+        if role not in found.roles and names:
+            found.take(role, names[0], "by its name")
+
+
+def _usual(role: str, names: list[str]) -> list[str]:
+    """Return the columns that have a usual name for a role."""
+    return [name for name in names if _PATTERNS[role].fullmatch(name)]
 
 
 def _likeliest(role: str, names: list[str]) -> list[str]:
@@ -271,8 +285,11 @@ def _may_be_agent(name: str, series: pd.Series, codes: Any) -> bool:
     return whole and (codes.max() > 0 or bool(_PATTERNS["agent"].fullmatch(name)))
 
 
-def _pair(agent: str, time: str, codes: Any, episode: Any, ticks: Any) -> tuple[float, str]:
-    """Return points for a pair of columns, and what they are for."""
+def _pair(agent: str, time: str, codes: Any, episode: Any, ticks: Any) -> tuple[float, str, bool]:
+    """Return points for a pair of columns, what they are for, and whether the time may be one.
+
+    One without a usual name tells all rows apart, and goes up within agents or is no amount.
+    """
     score, reasons = 0.0, []
     whose = codes * (episode.max() + 2) + episode
     order = np.lexsort((ticks, whose))
@@ -282,7 +299,8 @@ def _pair(agent: str, time: str, codes: Any, episode: Any, ticks: Any) -> tuple[
     if twice == 0:
         reasons.append("together they tell all rows apart")
     kept = np.argsort(whose, kind="stable")
-    if (np.diff(ticks[kept])[np.diff(whose[kept]) == 0] > 0).all():
+    ordered = bool((np.diff(ticks[kept])[np.diff(whose[kept]) == 0] > 0).all())
+    if ordered:
         score += ROLE_GUESS.ordered
         reasons.append("times go up within each")
     for role, name in (("agent", agent), ("time", time)):
@@ -291,7 +309,9 @@ def _pair(agent: str, time: str, codes: Any, episode: Any, ticks: Any) -> tuple[
             reasons.append(f"{name!r} is a usual name")
     counts = np.bincount(codes)
     score += ROLE_GUESS.several * float(counts.min() / counts.max())
-    return score, ", ".join(reasons) or "none fits better"
+    told_apart = twice == 0 and (ordered or bool(np.all(ticks == np.floor(ticks))))
+    may_be = bool(_usual("time", [time])) or (told_apart and not _usual("agent", [time]))
+    return score, ", ".join(reasons) or "none fits better", may_be
 
 
 def _of_no_use(name: str, series: pd.Series) -> str | None:
@@ -317,18 +337,32 @@ def _of_no_use(name: str, series: pd.Series) -> str | None:
     return None
 
 
-def _actions(names: list[str], columns: Columns, rows: _Sorted) -> Iterator[tuple[str, str]]:
-    """Yield the columns of the action: those that are empty at ends, else by name."""
+def _actions(
+    names: list[str], columns: Columns, rows: _Sorted, stated: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield the columns of the action: those that are empty at ends, else by name.
+
+    Args:
+        names: of the columns that may be.
+        columns: by name.
+        rows: sorted.
+        stated: whether there is a state already.
+    """
     empty = {name: rows.empty_at(rows.of(columns[name])) for name in names}
     at_ends = {name: where for name, where in empty.items() if where is not None}
     if at_ends:
         yield from ((n, f"empty in the {w} row of each trajectory") for n, w in at_ends.items())
         return
+    by_name, others = [], False
     for name in names:
         values = rows.of(columns[name])  # one dose in some rows, none in others, is no constant
-        there_or_not = bool(np.isnan(values).any())
-        if _PATTERNS["action"].fullmatch(name) and (there_or_not or not rows.constant(values)):
-            yield name, "by its name"
+        there_or_not, constant = bool(np.isnan(values).any()), rows.constant(values)
+        if _PATTERNS["action"].fullmatch(name) and (there_or_not or not constant):
+            by_name.append(name)
+        elif not (constant or rows.common(values) or holds_words(columns[name])):
+            others = True
+    if others or stated:  # a column alone that changes is what there is to predict
+        yield from ((name, "by its name") for name in by_name)
 
 
 def _settings(found: RoleGuesses, columns: Columns, rows: _Sorted) -> None:

@@ -29,7 +29,7 @@ from twinfold.data.guess_roles import RoleGuesses, guess_roles
 from twinfold.data.io import TABLE_SUFFIXES, open_table, read_table
 from twinfold.data.manifest import Manifest, StrPath, manifest_path
 from twinfold.data.roles import Roles
-from twinfold.data.table_format import TableFormat, settle_numbers
+from twinfold.data.table_format import TableFormat, settle_numbers, settle_times
 from twinfold.data.text_source import unpacked_name
 from twinfold.data.times import as_times
 from twinfold.data.validate import ValidationReport, check
@@ -158,7 +158,7 @@ def guess_table(path: StrPath, roles: Mapping[str, Any], form: Mapping[str, Any]
             name, guess = told
             settings["date_format"] = guess
             parsed = TableFormat.parse({**parsed.given(), "date_format": guess.value})
-            columns[name] = pd.to_datetime(columns[name], format=guess.value)
+            columns[name] = settle_times(columns[name], parsed)
     guesses = guess_roles(columns, roles)
     time = columns.get(guesses.roles.get("time", ""))
     guesses.why |= {n: ("", "named twice") for n in frame.columns if n not in columns}

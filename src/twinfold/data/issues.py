@@ -24,6 +24,10 @@ _COMMA = re.compile(r"(?:[<>≤≥]=?\s*)?[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?
 
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:(['_\s])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]*)?")
 
+# What stands behind a value that is written in another way than its table says.
+_OTHER_MARK = re.compile(r" \(decimal ([.,])\)$")
+_OTHER_FORM = re.compile(r" \(not (.*)\)$")
+
 _QUARTER = re.compile(r"[0-9]{4}[ -]?[QqWw][0-9]{1,2}|[QqWw][0-9]{1,2}[ -/]?[0-9]{4}")
 
 
@@ -157,6 +161,9 @@ def some(ids: Sequence[AgentId], most: int = 5) -> str:
 
 def number_advice(value: Any, advice: str) -> str:
     """Return what to do about a value that is no number: a comma is told from other text."""
+    if isinstance(value, str) and (found := _OTHER_MARK.search(value)):
+        other = "." if found[1] == "," else ","
+        return f"numbers are read with --decimal {found[1]}; give --decimal {other} if all are so"
     if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
         return (
             "a decimal comma? give --decimal , if all numbers are written so (or --thousands , if "
@@ -173,6 +180,8 @@ def time_advice(value: Any, times: Times) -> str:
     """Return what to do about a value that is no time."""
     if times.calendar is not None:
         return f"the times are {NAMES[times.calendar]}; correct it, or give --calendar none"
+    if isinstance(value, str) and (found := _OTHER_FORM.search(value)):
+        return f"times are read as {found[1]}; correct it, or tell the form of all by --date-format"
     dated = times.values.dtype.kind == "M" and isinstance(value, str)
     if dated and (offset_of(value) is None) != (times.zone is None):
         return "some times have an offset from UTC, such as Z or +02:00, and some do not"

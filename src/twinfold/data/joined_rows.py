@@ -1,7 +1,8 @@
-"""Rows of one agent and time that complement each other: a dose row and a sample row.
+"""Tables of events: rows that say what was given, and rows that say what was measured.
 
-Many tables have a row for each event: one says what was given, another what was measured, at the
-same time, with what the other says left empty. They are one row of a trajectory.
+Many tables have a row for each event: one says what was given, another what was measured, with
+what the other says left empty. Those of one agent and time are one row of a trajectory, and where
+nothing was given an action is zero.
 
 Axes: R rows of the table.
 """
@@ -77,6 +78,38 @@ def join_rows(table: Table, roles: Roles, notes: Notes) -> Table:
         flags=flags,
         dropped=dropped,
     )
+
+
+def none_in_other_rows(table: Table, roles: Roles, notes: Notes) -> Table:
+    """Return the table with actions of zero in rows that tell what was measured; says so.
+
+    In a table of events a row says what was given or what was measured, never both, at whatever
+    time each was. Where an agent's last row alone has no action nothing is changed.
+    """
+    kinds = list(enumerate(roles.kinds))
+    given = [~table.actions[a].null for a, kind in kinds if kind == "continuous"]
+    if not given:
+        return table
+    acted = np.any(given, axis=0)
+    measured = np.any([~numbers.null for numbers in table.states], axis=0)
+    goes_on = _goes_on(table)
+    apart = measured.any() and not (acted & measured).any()
+    if not (apart and goes_on[acted].any() and goes_on[~acted].any()):
+        return table
+    actions, all_rows, none = list(table.actions), np.ones_like(acted), np.zeros_like(acted)
+    for a, kind in kinds:
+        if kind == "continuous":
+            actions[a] = _none_is_zero(roles.action[a], actions[a], all_rows, none, notes)
+    return replace(table, actions=actions)
+
+
+def _goes_on(table: Table) -> Mask:
+    """Return which rows have a later one of their agent and episode, ``(R,)``."""
+    order = np.lexsort((table.times.ticks, table.episode, table.agent))
+    agent, episode = table.agent[order], table.episode[order]
+    goes_on = np.zeros(len(order), bool)
+    goes_on[order[:-1]] = (agent[1:] == agent[:-1]) & (episode[1:] == episode[:-1])
+    return goes_on
 
 
 def _groups(table: Table) -> NDArray[np.int64]:

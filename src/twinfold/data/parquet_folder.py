@@ -16,6 +16,8 @@ from twinfold.data.ids import did_you_mean
 from twinfold.data.parquet_file import ParquetFile
 from twinfold.errors import InvalidDataError, UsageError
 
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # of Hive, and of all who write as it does
+
 
 @dataclass(frozen=True)
 class ParquetFolder:
@@ -29,7 +31,7 @@ class ParquetFolder:
 
     file: Path
     names: list[str]
-    parts: list[tuple[ParquetFile, dict[str, str]]]
+    parts: list[tuple[ParquetFile, dict[str, str | None]]]
 
     @classmethod
     def open(cls, folder: Path, suffixes: Sequence[str]) -> ParquetFolder:
@@ -77,16 +79,23 @@ class ParquetFolder:
             frames.append(frame[[name for name in self.names if name in frame.columns]])
         df = pd.concat(frames, ignore_index=True)
         for name in df.columns:
-            if name in self.parts[0][1] and df[name].str.fullmatch(r"-?(0|[1-9][0-9]{0,17})").all():
-                df[name] = df[name].astype("int64")
+            if name not in self.parts[0][1]:
+                continue
+            told = df[name].dropna().astype(str)
+            if len(told) and told.str.fullmatch(r"-?(0|[1-9][0-9]{0,17})").all():
+                df[name] = df[name].astype("int64" if len(told) == len(df) else "Int64")
         return df
 
 
-def _names(part: tuple[ParquetFile, dict[str, str]]) -> list[str]:
+def _names(part: tuple[ParquetFile, dict[str, str | None]]) -> list[str]:
     return [*part[0].names, *(name for name in part[1] if name not in part[0].names)]
 
 
-def _from_path(file: Path, folder: Path) -> dict[str, str]:
-    """Return ``{"site": "A"}`` of a file in a folder ``site=A``."""
+def _from_path(file: Path, folder: Path) -> dict[str, str | None]:
+    """Return ``{"site": "A"}`` of a file in a folder ``site=A``; None where it says none."""
     parts = (part.partition("=") for part in file.relative_to(folder).parts[:-1])
-    return {unquote(name): unquote(value) for name, equals, value in parts if equals}
+    return {
+        unquote(name): None if value == _NO_VALUE else unquote(value)
+        for name, equals, value in parts
+        if equals
+    }

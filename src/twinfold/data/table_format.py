@@ -221,8 +221,8 @@ def _dates(series: pd.Series, date_format: str) -> pd.Series:
     texts = pd.Series([_date_text(value) for value in distinct], dtype=object)
     try:
         dates = pd.to_datetime(texts, format=date_format, errors="coerce")
-    except (ValueError, TypeError):  # offsets of several kinds
-        return series
+    except (ValueError, TypeError):  # offsets from UTC that change, as where a clock does
+        dates = pd.to_datetime(texts, format=date_format, errors="coerce", utc=True)
     lost = dates.isna().to_numpy()
     if not lost.any() and (codes >= 0).all():
         return pd.Series(dates.iloc[codes].array, series.index, name=series.name)

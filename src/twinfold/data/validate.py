@@ -36,7 +36,7 @@ from twinfold.data.ids import (
     unusable_ids,
 )
 from twinfold.data.issues import Notes, number_advice, time_advice
-from twinfold.data.joined_rows import join_rows
+from twinfold.data.joined_rows import join_rows, none_in_other_rows
 from twinfold.data.missing_actions import split_at_missing_actions, stands_too_low
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
@@ -133,7 +133,7 @@ def _inspect(
         notes.censored(name, df.iloc[:, _positions(df, name)[0]], rows, form.censored)
     if table is None:
         return None
-    table = join_rows(table, roles, notes)
+    table = none_in_other_rows(join_rows(table, roles, notes), roles, notes)
     rows = trajectories(table, roles, time_step, notes)
     rows = split_at_missing_actions(rows, table, roles, notes, bool(form.missing))
     used = np.zeros(len(df), bool)

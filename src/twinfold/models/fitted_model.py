@@ -329,8 +329,8 @@ class FittedModel:
         if known is None and self.roles.exogenous:
             raise UsageError(
                 "future values of the exogenous columns are needed "
-                f"({', '.join(map(repr, self.roles.exogenous))}): have the last ones held "
-                "(--hold-exogenous), or in Python give them to dynamics"
+                f"({', '.join(map(repr, self.roles.exogenous))}): give them (--scenario; in Python "
+                "known= of dynamics), or have the last ones held (--hold-exogenous)"
             )
         if not normalizer.n_known:
             return None

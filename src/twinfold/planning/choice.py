@@ -12,8 +12,8 @@ Axes: K allowed levels, A continuous columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -52,6 +52,45 @@ class ActionChoice:
         as_rows = (tuple(map(tuple, values.tolist())) for values in (low, high))
         return cls(code, tuple(map(int, allowed)), *as_rows)
 
+    def without(self, forbidden: Callable[[Any, Any], Any], points: int) -> ActionChoice | None:
+        """Return the choice without levels, and ends of amounts, that are forbidden altogether.
+
+        What is left of an amount's range may have forbidden parts within. None if nothing is left.
+
+        Args:
+            forbidden: from levels ``(P,)``, None without any, and amounts ``(P, A)`` to whether
+                each is forbidden.
+            points: P, amounts that are tried of each level, evenly if there is one column of them.
+        """
+        kept, low, high = [], [], []
+        for k in range(max(len(self.allowed), 1)):
+            row = min(k, len(self.low) - 1)  # of a discrete action there is one, without amounts
+
+            def free(amount: Any, k: int = k) -> Any:
+                level = np.full(len(amount), self.allowed[k]) if self.allowed else None
+                single = amount.astype(np.float32)  # as plans are made of, read in either precision
+                told = (np.asarray(forbidden(level, x)) for x in (single, single.astype(float)))
+                return np.logical_and.reduce([np.broadcast_to(x == 0, len(amount)) for x in told])
+
+            amount = np.linspace(self.low[row], self.high[row], points)
+            if amount.shape[1] > 1:  # beside the ends anything between them
+                share = np.random.default_rng(k).random((points - 2, amount.shape[1]))
+                amount[1:-1] = amount[0] + share * (amount[-1] - amount[0])
+            fine = np.flatnonzero(free(amount))
+            if not len(fine):
+                continue
+            least, most = amount[fine].min(axis=0), amount[fine].max(axis=0)
+            if amount.shape[1] == 1:
+                least = _up_to(free, least, amount[max(fine[0] - 1, 0)])
+                most = _up_to(free, most, amount[min(fine[-1] + 1, points - 1)])
+            kept.append(k)
+            low.append(tuple(least.tolist()))
+            high.append(tuple(most.tolist()))
+        if not kept:
+            return None
+        allowed = tuple(self.allowed[k] for k in kept) if self.allowed else ()
+        return replace(self, allowed=allowed, low=tuple(low), high=tuple(high))
+
     @property
     def n_actions(self) -> int | None:
         """Number of levels of a discrete action; None of others."""
@@ -84,6 +123,16 @@ class ActionChoice:
         if self.code.roles.mixed:
             return self.code.pack(level, amount, xp)
         return amount if level is None else level
+
+
+def _up_to(free: Callable[[Any], Any], inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Return the last free amount ``(1,)`` on the way to one that is not, in single precision."""
+    if np.array_equal(inside, outside):
+        return inside
+    for _ in range(40):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if free(middle[None])[0] else (inside, middle)
+    return inside.astype(np.float32).astype(np.float64)
 
 
 def _amounts(

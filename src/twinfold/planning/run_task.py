@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinfold.data.actions import ActionCode
+from twinfold.data.expression import quoted
 from twinfold.data.expression_value import Expression, bind, reads
 from twinfold.data.faults.sentinels import varying_rows
 from twinfold.data.ids import AgentId
@@ -40,11 +41,13 @@ class RunTaskSettings:
         max_steps: the longest episode, in steps.
         handful: rows that are too few to know from what an action does.
         fewest_rows: of the data, below which nothing is said of that.
+        amounts: of each level that are tried for which of them are forbidden.
     """
 
     max_steps: int = 100
     handful: int = 2
     fewest_rows: int = 10
+    amounts: int = 4001
 
 
 RUN_TASK = RunTaskSettings()
@@ -131,8 +134,7 @@ def run_task(
     ban = (
         None if forbidden is None else bind(forbidden, code, "--forbid", "forbidden", model.levels)
     )
-    allowed = _allowed(model, ban)
-    choice = ActionChoice.of_model(model, allowed)
+    choice = _choice(model, ban)
     by_step = ban is not None and not reads(ban) <= _discrete_columns(model)
     low, high = choice.bounds or (None, None)
     return Task(
@@ -222,7 +224,7 @@ def _reward(model: FittedModel, given: str | None) -> tuple[Callable[..., Any], 
     if goal is None or goal.reward is None:
         raise UsageError(
             "nothing says what is to be gained: give --reward, an expression over columns such as "
-            f'"-({roles.state[0]} - 1)^2", or the --task of a built-in one'
+            f"'-({quoted(roles.state[0])} - 1)^2', or the --task of a built-in one"
         )
     if goal.explained <= 0:
         raise UsageError(
@@ -277,15 +279,17 @@ def _discrete_columns(model: FittedModel) -> set[str]:
     return {model.roles.action[i] for i in model.action_code.places[0]}
 
 
-def _allowed(model: FittedModel, ban: Expression | None) -> list[int]:
-    """Return the levels that were seen and are not forbidden whatever the amount."""
-    seen = np.flatnonzero(level_counts(model) > 0)
-    if ban is None or not len(seen) or not reads(ban) <= _discrete_columns(model):
-        return seen.tolist()
-    broken = np.broadcast_to(np.asarray(ban(None, seen, None, None)) != 0, seen.shape)
-    if broken.all():
+def _choice(model: FittedModel, ban: Expression | None) -> ActionChoice:
+    """Return the choice among what was seen, without what is forbidden whatever goes beside it."""
+    choice = ActionChoice.of_model(model, np.flatnonzero(level_counts(model) > 0).tolist())
+    if ban is None or ban.reads_beside:
+        return choice
+    points = RUN_TASK.amounts if choice.bounds else 1
+    with np.errstate(all="ignore"):  # 1 / 0 is infinite, as in a plan
+        left = choice.without(lambda level, amount: ban(None, level, amount, None), points)
+    if left is None:
         raise UsageError(f"--forbid {ban.text!r} forbids every action that was ever taken")
-    return seen[~broken].tolist()
+    return left
 
 
 def level_counts(model: FittedModel) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Answers with the noise of the world: drawn trajectories, and what a band is made of.
 
-Axes: K predicted states of all queries, n draws, D state columns.
+Axes: Q questions of H steps, K predicted states of all, n draws, D state columns.
 """
 
 from __future__ import annotations
@@ -17,76 +17,96 @@ from twinfold.models.noisy_rollout import noisy_paths
 from twinfold.simulation.known import KnownInputs
 from twinfold.simulation.prediction import predict
 from twinfold.simulation.query_table import Queries
+from twinfold.utils.text import unused_name
 
 Floats = NDArray[np.float64]
+
+_VALUES = 2**24  # drawn numbers held at once, 128 MB
 
 NOISE_DRAWS = 64
 """Draws of each member from which the size of the noise is told."""
 
 
-def drawn_question(
+def drawn_questions(
     model: FittedModel,
-    agent: int,
+    agent: NDArray[np.integer],
     start: Floats,
     codes: NDArray[Any],
     known: KnownInputs | None,
     n_draws: int,
     seed: int = 0,
 ) -> Floats:
-    """Return draws of what may be measured, ``(n, H, D)``; members take turns.
+    """Return draws of what may be measured, ``(n, Q, H, D)``; members take turns.
 
     Args:
         model: the fitted model.
-        agent: index.
-        start: ``(D,)`` or ``(W,)``, raw units.
-        codes: ``(H,)`` level indices or ``(H, A)`` raw units.
-        known: ``(H,)``, known inputs; None for a model without any.
+        agent: ``(Q,)`` indices.
+        start: ``(Q, D)`` or ``(Q, W)``, raw units.
+        codes: ``(Q, H)`` level indices or ``(Q, H, A)`` raw units.
+        known: ``(Q, H)``, known inputs; None for a model without any.
         n_draws: n.
         seed: of the draws.
     """
     each, told = -(-n_draws // model.n_members), None if known is None else known.value
     paths = noisy_paths(model, agent, start, codes, each, seed, told)
-    return np.swapaxes(paths, 0, 1).reshape(-1, *paths.shape[2:])[:n_draws]
+    drawn = np.moveaxis(paths, (2, 0), (0, 1))  # (n, M, Q, H, D)
+    return drawn.reshape(-1, *drawn.shape[2:])[:n_draws]
 
 
-def parts_of_question(
+def parts_of_questions(
     model: FittedModel,
-    agent: int,
+    agent: NDArray[np.integer],
     start: Floats,
     codes: NDArray[Any],
     known: KnownInputs | None,
 ) -> tuple[Floats, Floats]:
-    """Return the standard deviations of noise and of ignorance, ``(H, D)`` each, raw units.
+    """Return the standard deviations of noise and of ignorance, ``(Q, H, D)`` each, raw units.
 
-    Arguments as of ``drawn_question``.
+    Arguments as of ``drawn_questions``.
     """
     told = None if known is None else known.value
     paths = noisy_paths(model, agent, start, codes, NOISE_DRAWS, known=told, mean=True)
     with np.errstate(invalid="ignore", over="ignore"):  # of a member that diverged
-        noise = np.sqrt(np.median(paths.var(axis=1), axis=0))
-    whole = None if known is None else known.take(np.arange(len(codes))[None])
-    asked = np.array([agent], np.int32), start[None], codes[None]
-    return noise, predict(model, *asked, whole).sd[0]
+        noise = np.sqrt(np.median(paths.var(axis=2), axis=0))
+    return noise, predict(model, agent, start, codes, known).sd
 
 
 def drawn_states(model: FittedModel, asked: Queries, n_draws: int, seed: int = 0) -> Floats:
     """Return draws of what may be measured, ``(n, K, D)``, of all questions."""
-    drawn = [drawn_question(model, *question, n_draws, seed) for question in _each(asked)]
-    return np.concatenate(drawn, axis=1)
+    drawn = np.empty((n_draws, len(asked.order), len(model.roles.state)))
+    for place, questions in _by_length(asked, n_draws * len(model.roles.state)):
+        drawn[:, place] = drawn_questions(model, *questions, n_draws, seed)
+    return drawn
 
 
 def uncertainty_parts(model: FittedModel, asked: Queries) -> tuple[Floats, Floats]:
     """Return the standard deviations of noise and of ignorance, ``(K, D)`` each, raw units."""
-    noise, ignorance = zip(*(parts_of_question(model, *q) for q in _each(asked)), strict=True)
-    return np.concatenate(noise), np.concatenate(ignorance)
+    shape = len(asked.order), len(model.roles.state)
+    noise, ignorance = np.empty(shape), np.empty(shape)
+    width = NOISE_DRAWS * model.n_members * len(model.roles.state)
+    for place, questions in _by_length(asked, width):
+        noise[place], ignorance[place] = parts_of_questions(model, *questions)
+    return noise, ignorance
 
 
-def _each(asked: Queries) -> Iterator[tuple[int, Floats, NDArray[Any], KnownInputs | None]]:
-    """Give every question's agent, start, actions ``(H[, A])`` and known inputs ``(H,)``."""
-    for q, (first, steps) in enumerate(zip(asked.offset, asked.length, strict=True)):
-        rows = np.arange(first, first + steps)
-        known = None if asked.known is None else asked.known.take(rows)
-        yield int(asked.agent[q]), asked.start[q], asked.codes[rows], known
+def _by_length(
+    asked: Queries, width: int
+) -> Iterator[tuple[NDArray[np.intp], tuple[Any, Any, Any, Any]]]:
+    """Give questions of one length, not too many at once, and the places of their states.
+
+    Places are ``(Q, H)``; then agents, starts, actions ``(Q, H[, A])`` and known inputs.
+
+    Args:
+        asked: all questions.
+        width: numbers that a step of a question is computed from.
+    """
+    for steps in np.unique(asked.length):
+        rows = np.flatnonzero(asked.length == steps)
+        parts = -(-len(rows) * int(steps) * width // _VALUES)
+        for some in np.array_split(rows, min(parts, len(rows))):
+            place = asked.offset[some, None] + np.arange(steps)
+            known = None if asked.known is None else asked.known.take(place)
+            yield place, (asked.agent[some], asked.start[some], asked.codes[place], known)
 
 
 def parts_columns(
@@ -96,10 +116,7 @@ def parts_columns(
     table: dict[str, NDArray[Any]] = {}
     for d, name in enumerate(names):
         for end, values in (("noise", noise), ("ignorance", ignorance)):
-            column = f"{name}_{end}"
-            while column in table or column in taken:
-                column += "_"
-            table[column] = values[:, d]
+            table[unused_name(f"{name}_{end}", table, taken)] = values[:, d]
     return table
 
 
@@ -112,9 +129,7 @@ def draws_table(before: dict[str, Any], names: Sequence[str], drawn: Floats) -> 
         drawn: ``(n, K, D)``.
     """
     n_draws, n_rows = drawn.shape[:2]
-    column = "draw"
-    while column in before or column in names:
-        column += "_"
+    column = unused_name("draw", before, names)
     table = pd.DataFrame(before, copy=False)
     table = pd.concat([table] * n_draws, ignore_index=True)
     table[column] = np.repeat(np.arange(n_draws), n_rows)

@@ -243,11 +243,28 @@ def single_known(
         if np.isnan(value).any():
             step = int(np.argwhere(np.isnan(value).any(axis=2))[0, 1])
             own = _lacking(value[np.isnan(value).any(axis=2)][0], model)
-            raise UsageError(f"no value of {own} (exogenous) at step {step}; {ADVICE}")
+            raise UsageError(
+                f"no value of {own} (exogenous) at step {step}{_too_few(exogenous, shape[1])}; "
+                f"{ADVICE}"
+            )
     if model.uneven:
         length = np.ones(shape[1]) if lengths is None else _lengths(model, lengths, shape[1])
         value = np.concatenate([value, np.broadcast_to(length, shape)[..., None]], axis=2)
     return KnownInputs(value, since)
+
+
+def _too_few(exogenous: Any, horizon: int) -> str:
+    """Return the part of a message that says of how many steps values are given, if too few."""
+    told = _n_told(exogenous)
+    return f" (they are given for {counted(told, 'step')})" if 0 < told < horizon else ""
+
+
+def _n_told(exogenous: Any) -> int:
+    """Return of how many steps values are given in Python."""
+    if exogenous is None:
+        return 0
+    table = hasattr(exogenous, "keys")
+    return len(pd.DataFrame(exogenous)) if table else np.shape(exogenous)[-2:][0]
 
 
 def plan_inputs(
@@ -272,8 +289,7 @@ def plan_inputs(
         return model.held(model.agent_ids[agent])
     if exogenous is None:
         return None
-    table = hasattr(exogenous, "keys")
-    told = len(pd.DataFrame(exogenous)) if table else np.shape(exogenous)[0]
+    told = _n_told(exogenous)
     hold = hold or model.hold
     if told < horizon and not hold:
         raise UsageError(

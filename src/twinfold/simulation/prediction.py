@@ -31,6 +31,7 @@ from twinfold.uncertainty.support import (
     support_columns,
 )
 from twinfold.utils.cores import usable_cores
+from twinfold.utils.text import unused_name
 
 Floats = NDArray[np.float64]
 
@@ -69,10 +70,7 @@ class Prediction(NamedTuple):
         table: dict[str, NDArray[Any]] = {name: middle[:, d] for d, name in enumerate(names)}
         for d, name in enumerate(names):
             for end, values in (("lower", lower), ("upper", upper)):
-                column = f"{name}_{end}"
-                while column in table or column in taken:
-                    column += "_"
-                table[column] = values[:, d]
+                table[unused_name(f"{name}_{end}", table, taken)] = values[:, d]
         return table | support_columns(self.support, (*taken, *table))
 
 

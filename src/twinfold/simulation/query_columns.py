@@ -117,11 +117,13 @@ def read_times(series: pd.Series, model: FittedModel, problems: Problems) -> tup
     times = as_times(series, model.roles.calendar or "none")
     kind = times.values.dtype.kind
     dated = isinstance(model.time_step, pd.Timedelta)
-    if (kind in "mM") != dated and not times.null.all():
+    other = (kind in "mM") != dated
+    fine = ~(times.null | times.bad)
+    if other and fine.any():
         wanted = "dates or durations" if dated else "numbers"
         problems.lines.append(
             f"column {name!r} (time): the training data has {wanted}, the questions have "
-            f"{clipped(series.iloc[int(np.argmin(times.null))])}"
+            f"{clipped(series.iloc[int(np.argmax(fine))])}"
         )
         return times, 1.0
     problems.add(times.null, f"no time in column {name!r}; give every row its time")
@@ -132,7 +134,7 @@ def read_times(series: pd.Series, model: FittedModel, problems: Problems) -> tup
             f"{time_advice(series.iloc[row], times)}"
         ),
     )
-    return times, ticks_from_step(model.time_step, kind)
+    return times, 1.0 if other else ticks_from_step(model.time_step, kind)
 
 
 def read_agents(

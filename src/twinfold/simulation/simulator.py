@@ -20,7 +20,7 @@ from twinfold.errors import UsageError
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.posterior import factor_draws
 from twinfold.models.rollout import rollout_factors
-from twinfold.simulation.draws import drawn_question, parts_of_question
+from twinfold.simulation.draws import drawn_questions, parts_of_questions
 from twinfold.simulation.inputs import (
     GUESS,
     outside,
@@ -33,6 +33,7 @@ from twinfold.simulation.prediction import PredictedPaths, Prediction, path_doub
 from twinfold.simulation.rows_before import read_before
 from twinfold.simulation.start_holes import complete_start
 from twinfold.uncertainty.support import Support
+from twinfold.utils.text import unused_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,17 +88,19 @@ class Rollout:
         """One row per predicted state.
 
         Columns: ``query`` (0 to Q-1, if there are several), the agent, ``step`` (from 1), the
-        states, ``<state>_lower`` and ``<state>_upper``, ``support`` and ``basis``.
+        states, ``<state>_lower`` and ``<state>_upper``, ``support`` and ``basis``; with an
+        underscore where the user's own columns have that name.
         """
         import pandas as pd
 
         n_steps, n_state = self.centre.shape[-2:]
         n_queries = self.centre.size // max(n_steps * n_state, 1)
         table: dict[str, Any] = {}
+        own = (self.agent_column, *self.columns)
         if self.centre.ndim == 3:
-            table["query"] = np.repeat(np.arange(n_queries), n_steps)
+            table[unused_name("query", own)] = np.repeat(np.arange(n_queries), n_steps)
         table[self.agent_column] = [self.agent] * (n_queries * n_steps)
-        table["step"] = np.tile(self.steps, n_queries)
+        table[unused_name("step", own)] = np.tile(self.steps, n_queries)
         found = Prediction(self.centre, self.lower, self.upper, self.support)
         return pd.DataFrame(table | found.columns(self.columns, tuple(table)))
 
@@ -274,8 +277,9 @@ class Simulator:
         """
         start, codes = self._one_question("parts", state, actions, before)
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, None)
-        single = None if known is None else known.take(0)
-        return parts_of_question(self.model, self.index, start, codes, single)
+        asked = np.array([self.index], np.int32), start[None], codes[None], known
+        noise, ignorance = parts_of_questions(self.model, *asked)
+        return noise[0], ignorance[0]
 
     def start_of(self, state: Any, before: Any) -> Floats:
         """Return what a prediction starts from, ``(W,)`` or ``(Q, W)``; D wide without a memory.
@@ -366,8 +370,8 @@ class Simulator:
         known = self._known(codes[None], exogenous, hold_exogenous, lengths, warn)
         told = None if known is None else known.value
         if noise:
-            single = None if known is None else known.take(0)
-            return drawn_question(model, self.index, start, codes, single, n, seed)
+            asked = np.array([self.index]), start[None], codes[None], known
+            return drawn_questions(model, *asked, n, seed)[:, 0]
         index = np.array([self.index])
         factors = factor_draws(model.posterior, index, each, seed)
         drawn = rollout_factors(model, factors, np.zeros(1, int), start[None], codes[None], told)

@@ -35,6 +35,7 @@ def posterior_of(
         dataset.n_agents,
         static,
         trained.linear,
+        progress=problem.progress,
     )
 
 

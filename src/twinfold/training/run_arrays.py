@@ -141,10 +141,9 @@ def packed(symmetric: NDArray[Any]) -> NDArray[Any]:
 def unpacked(halves: NDArray[Any], size: int) -> NDArray[Any]:
     """Return symmetric matrices ``(..., size, size)``."""
     rows, columns = np.tril_indices(size)
-    whole = np.empty((*halves.shape[:-1], size, size))
-    whole[..., rows, columns] = halves
-    whole[..., columns, rows] = halves
-    return whole
+    place = np.empty((size, size), np.intp)
+    place[rows, columns] = place[columns, rows] = np.arange(len(rows))
+    return np.take(halves, place, axis=-1).astype(np.float64, copy=False)
 
 
 def _whole(values: NDArray[Any], low: int, high: int) -> bool:

@@ -30,6 +30,7 @@ from twinfold.models.normal_equations import inverse
 from twinfold.models.posterior import Evidence
 from twinfold.models.prior import Prior
 from twinfold.utils.cores import usable_cores
+from twinfold.utils.text import unused_name
 
 Floats = NDArray[np.float64]
 
@@ -197,10 +198,7 @@ def support_columns(support: Support, taken: Sequence[str]) -> dict[str, NDArray
     table: dict[str, NDArray[Any]] = {}
     names = np.asarray(BASIS, dtype=object)
     for name, values in (("support", support.score), ("basis", names[support.basis])):
-        column = name
-        while column in taken:
-            column += "_"
-        table[column] = values.reshape(-1)
+        table[unused_name(name, taken)] = values.reshape(-1)
     return table
 
 

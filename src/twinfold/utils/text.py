@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,17 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
+
+
+def unused_name(name: str, *taken: Container[str]) -> str:
+    """Return a name for a column of ours, with underscores at its end where users have it.
+
+    >>> unused_name("step", ("room", "step"))
+    'step_'
+    """
+    while any(name in names for names in taken):
+        name += "_"
+    return name
 
 
 def printable(text: str) -> str:

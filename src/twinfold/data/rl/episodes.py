@@ -193,6 +193,8 @@ def _unlike(episodes: Sequence[Episode]) -> list[str]:
                 f"episode {i}: actions of shape {episode.action.shape[1:]}, those of episode 0 of "
                 f"{first.action.shape[1:]}"
             )
+        if episode.action.dtype.kind not in "biuf":
+            problems.append(f"episode {i}: actions of type {episode.action.dtype}; give numbers")
         if len(episode.action) not in (rows, rows - 1):
             problems.append(f"episode {i}: {len(episode.action)} actions for {rows} observations")
     return problems
@@ -201,7 +203,7 @@ def _unlike(episodes: Sequence[Episode]) -> list[str]:
 def _made_up(episodes: Sequence[Episode], each: bool) -> Roles:
     """Roles of columns without names."""
     state, action = episodes[0].state, episodes[0].action
-    discrete = action.ndim == 1 and action.dtype.kind in "iub"
+    discrete = action.dtype.kind in "iub"  # several columns of them are choices as well
     width = 1 if action.ndim == 1 else action.shape[1]
     one = not each or any(episode.agent is not None for episode in episodes)
     return Roles(
@@ -254,9 +256,7 @@ def _actions(action: NDArray[Any], rows: int, roles: Roles) -> dict[str, Any]:
             action = code.pack(action[:, 0].astype(np.int64), action[:, 1:])
         action = code.user_values(action, one=False)
     columns = {}
-    for name, kind, values in zip(
-        roles.action, roles.kinds, action.reshape(len(action), -1).T, strict=False
-    ):
+    for name, kind, values in zip(roles.action, roles.kinds, np.atleast_2d(action.T), strict=False):
         column = pd.Series(values).reindex(range(rows))
         if kind == "continuous":
             column = column.astype(np.float64)
