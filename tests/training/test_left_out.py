@@ -92,7 +92,7 @@ def test_the_band_is_calibrated_on_all_agents() -> None:
     assert sorted(calibration.agent) == list(range(30))
     reserved = {model.agent_ids[n] for n in calibration.agent[:6]}
     assert reserved == set(model.agent_ids[24:])
-    assert any("calibrated on 30 agents, each predicted without" in line for line in lines)
+    assert any("calibrated on 30 agents, each predicted by a fit without" in line for line in lines)
     left = calibration.scores[6:]
     assert np.isfinite(left).any(axis=1).all()
     # Agents of one kind: their scores are alike.

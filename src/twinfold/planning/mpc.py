@@ -152,8 +152,8 @@ def run_agents(
 ) -> list[Episodes]:
     """Return the outcomes of :func:`run_episodes` for several agents, on all cores.
 
-    The program is compiled once. On a CPU it keeps one core busy, and episodes are no faster side by
-    side: each is a job of its own, in as many threads as there are cores. On other devices all
+    The program is compiled once. On a CPU it keeps one core busy, and episodes are no faster side
+    by side: each is a job of its own, in as many threads as there are cores. On other devices all
     episodes of an agent are one job. An episode's randomness depends on its key alone.
 
     Args:
@@ -183,10 +183,7 @@ def run_agents(
     program = run_episodes.lower(*jobs[0]).compile()  # pyright: ignore
     done = _run_jobs(program, jobs, threads, progress)
     by_agent = [done[first : first + len(parts)] for first in range(0, len(done), len(parts))]
-    return [
-        Episodes(*(np.concatenate(x) for x in zip(*own, strict=True)))
-        for own in by_agent
-    ]
+    return [Episodes(*(np.concatenate(x) for x in zip(*own, strict=True))) for own in by_agent]
 
 
 def _run_jobs(

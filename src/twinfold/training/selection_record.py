@@ -140,7 +140,7 @@ def calibration_line(calibration: Calibration | None, reserved: PanelDataset) ->
         )
     many = len(calibration.agent)
     if many > reserved.n_agents:
-        return f"the band is calibrated on {many} agents, each predicted without its data in the fit"
+        return f"the band is calibrated on {many} agents, each predicted by a fit without its data"
     return f"the band is calibrated on {counted(many, 'agent')} that the nets have not seen"
 
 
