@@ -355,6 +355,18 @@ def test_ours_is_counted_beside_what_else_was_run(
     assert f"or its interval meets the best's, {said}." in page
     rows = rows_of(short(suite, "quick", records, tmp_path, ["cql-p"]))
     assert {row[2] for row in rows[2:]} == {"CQL-P"}
+
+
+def test_a_single_episode_is_not_counted_beside_what_else_was_run(
+    tiny_returns: Suite, hand_made: Any, tmp_path: Path
+) -> None:
+    update = {"methods": ("persim", "cql-p"), "tasks": ("cart_pole",), "planners": {}}
+    suite = tiny_returns.model_copy(update=update)
+    records = {
+        cell: hand_made(suite, "quick", cell, n=1 if cell.method == "persim" else 5, mean=199.0)
+        for cell in suite.cells(suite.profile("quick"))
+    }
+    assert "interval meets the best's" not in markdown(suite, "quick", records, tmp_path)
     # Beside no other method there is nothing to count.
     alone = {cell: record for cell, record in records.items() if cell.method == "persim"}
     assert "meets" not in markdown(suite, "quick", alone, tmp_path)

@@ -191,7 +191,10 @@ def counted_sentence(entries: Sequence[Entry]) -> str:
 
 
 def _among_the_best(ours: Entry, entries: Sequence[Entry]) -> bool | None:
-    """Return whether no other method on the same data is clearly better; None if none was run."""
+    """Return whether no other method on the same data is clearly better.
+
+    None if none was run, or if ours has no interval: a single episode says nothing of the kind.
+    """
     data = ours.row.task, ours.row.dataset, ours.row.n_agents, ours.agent
     others = [
         entry
@@ -201,7 +204,7 @@ def _among_the_best(ours: Entry, entries: Sequence[Entry]) -> bool | None:
         and entry.ours is not None
         and math.isfinite(entry.ours)
     ]
-    if ours.ours is None or not others:
+    if ours.ours is None or not others or not math.isfinite(ours.interval.low):
         return None
     better = (other for other in others if other.beats(ours.ours) and other.ours != ours.ours)
     return not any(other.interval.apart(ours.interval) for other in better)
