@@ -200,7 +200,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
     """Return a model that does not know some agents any more.
 
     Their factors, sums, ranges and kept states are gone, as if they had never been adapted to, and
-    so is what a reserved agent says of the band, which then rests on the others. Nets that were
+    so is what an agent says of the band, which then rests on the others. Nets that were
     trained on an agent's data keep what they learned from it; only a new fit undoes that.
 
     Args:

@@ -12,8 +12,11 @@ holds the whole trajectory of a new agent with probability at least c,
     P( |error_{t,d}| <= q width_{t,d} for all t <= h and all d ) >= c
 
 over the draw of all the agents, if the new agent is exchangeable with the reserved ones and its
-actions come from the same policy (Vovk et al. 2005; Lei et al. 2018). Not for each kind of agent by
-itself, not under another policy, not beyond h, and not given one particular set of reserved agents.
+actions come from the same policy (Vovk et al. 2005; Lei et al. 2018). Agents that were fitted to
+may be scored as well, each by a fit without it (cross-conformal prediction, Vovk 2015); the promise
+is then approximate: the fits differ, and the kind of model was chosen with all of them. Not for
+each kind of agent by itself, not under another policy, not beyond h, and not given one particular
+set of reserved agents.
 """
 
 from __future__ import annotations
