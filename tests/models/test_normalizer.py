@@ -397,3 +397,20 @@ def test_what_a_rollout_remembers_is_what_the_rows_say(kind: str, changes_alone:
 def test_what_is_unreachable_is_large_either_way_and_a_number() -> None:
     values = np.array([1e11, -1e11, 1e13, -1e13, np.inf, np.nan])
     assert unreachable(values).tolist() == [False, False, True, True, True, False]
+
+
+@given(
+    st.sampled_from([1.0, 100.0, 0.3, 7e9, -1.2]), st.floats(1e-3, 1e3), st.sampled_from([1, 2, 17])
+)
+def test_what_is_held_at_a_limit_is_the_limit_to_the_last_digit(
+    limit: float, size: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    ends = limit - abs(limit) * size * rng.random((400, 1)) * (rng.random((400, 1)) < 0.7)
+    norm = fit_normalizer(transitions(np.roll(ends, 1), ends))
+    assert np.isfinite(norm.high).all()
+    carried = np.float32(norm.high) + np.float32([[-1.0], [0.0], [1.0]])
+    low, high = norm.limits()
+    assert low.tolist() == [-np.inf] and high.tolist() == [limit]
+    path = norm.decode_path(carried)
+    assert path[0] < limit and path[1:].tolist() == [[limit], [limit]]

@@ -68,7 +68,7 @@ def test_the_band_keeps_within_the_walls_and_holds_the_centre(random_model: Buil
     paths = some_paths(model, 7)
     middle, lower, upper, _ = prediction_band(model, paths, np.arange(1, 8), 50.0)
     norm = model.normalizer
-    floor, ceiling = (norm.decode_state(x) for x in (norm.low, norm.high))
+    floor, ceiling = norm.limits()
     assert np.all(lower[:, 0] == floor[0])
     assert np.all(upper[:, -1] == ceiling[-1])
     assert np.all((lower <= middle) & (middle <= upper))

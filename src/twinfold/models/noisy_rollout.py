@@ -139,7 +139,7 @@ def _drawn(
         jax.random.split(jax.random.key(seed), (model.n_members, n_draws)),
         padded,
     )
-    return np.asarray(paths, np.float64)[:, :n_queries, :, :horizon]
+    return norm.decode_path(np.asarray(paths)[:, :n_queries, :, :horizon])
 
 
 def noise_of(model: FittedModel) -> WorldNoise:
@@ -188,8 +188,7 @@ def _roll(
         chances = jax.random.normal(key_steps, (n_steps, n_state))
         path = jax.lax.scan(one_step, carry, (actions, known, chances))[1]
         rows = noise.measured * jax.random.normal(key_row, path.shape) / scale
-        path = jnp.clip(path + rows, normalizer.low, normalizer.high)
-        return normalizer.decode_state(path)
+        return jnp.clip(path + rows, normalizer.low, normalizer.high)
 
     def one_member(inputs: tuple[FactorModel, Array, Array]) -> Array:
         member, us, own = inputs

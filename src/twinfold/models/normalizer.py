@@ -158,6 +158,30 @@ class Normalizer:
         """States in raw units, ``(..., D)``, of standardised ones or of what a rollout carries."""
         return carry[..., : self.state_mean.shape[-1]] * self.state_scale + self.state_mean
 
+    def limits(self) -> tuple[Any, Any]:
+        """Hard limits of the states in raw units, lower and upper, each ``(D,)``; on the host only.
+
+        As they stand in the data: standardised and back, 1 may come out as 0.9999999999999999, and
+        a band that ends there would leave out the 1 that it is about.
+        """
+        grain = np.maximum(np.abs(self.state_mean), self.state_scale) * NORMALIZER.rounding
+        digits = np.clip(np.ceil(-np.log10(grain)), -300, 300).astype(int)
+        raw = [self.decode_state(end) for end in (self.low, self.high)]
+        low, high = (
+            np.array([np.round(x, d) for x, d in zip(end, digits, strict=True)]) for end in raw
+        )
+        return low, high
+
+    def decode_path(self, carry: Any) -> Any:
+        """Return states in raw units of what a rollout in float32 carried, within the limits.
+
+        What cannot be negative does not come out as -1e-9, nor what was held at 1 as 0.99999994.
+        """
+        standard, (low, high) = carry[..., : self.state_mean.shape[-1]], self.limits()
+        raw = np.clip(self.decode_state(standard.astype(np.float64)), low, high)
+        raw = np.where(standard <= np.float32(self.low), low, raw)
+        return np.where(standard >= np.float32(self.high), high, raw)
+
     def carry(self, start: Any) -> Any:
         """Return what a rollout carries, ``(..., W)``.
 

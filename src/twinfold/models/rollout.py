@@ -99,8 +99,6 @@ def rollout_members(
     padded = next((size for size in (1, 8) if horizon <= size), -(-horizon // 16) * 16)
     batch = min(_BATCH, 1 << (n_queries - 1).bit_length())
     device = normalizer.on_device()
-    low = normalizer.decode_state(normalizer.low)
-    high = normalizer.decode_state(normalizer.high)
     start = normalizer.carry(state).astype(np.float32)
     codes = normalizer.encode_action(actions)
     codes = codes.astype(np.int32 if actions.ndim == 2 else np.float32)
@@ -122,9 +120,7 @@ def rollout_members(
             np.pad(told[rows], [*fill[:2], (0, 0)]),
             padded,
         )
-        part = np.asarray(path)[:, :size, :horizon].astype(np.float64)
-        # Once more in raw units: what cannot be negative must not come out as -1e-9.
-        out[:, rows] = np.clip(normalizer.decode_state(part), low, high)
+        out[:, rows] = normalizer.decode_path(np.asarray(path)[:, :size, :horizon])
     return out
 
 

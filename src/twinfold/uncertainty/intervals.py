@@ -55,8 +55,7 @@ def prediction_band(
     """
     middle, wide, sd = uncalibrated_band(model, paths, steps, unknown)
     wide = wide * np.asarray(factor)[..., None]
-    norm = model.normalizer
-    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
+    low, high = model.normalizer.limits()
     with np.errstate(invalid="ignore"):  # of a centre that diverged; nothing is excluded there
         below, above = (np.where(np.isinf(wide), s * np.inf, middle + s * wide) for s in (-1, 1))
         lower = np.minimum(np.clip(below, low, high), middle)

@@ -104,7 +104,7 @@ class _Words(Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "pct":
             return f"{100 * value:.0f} %"
-        if format_spec in ("agents", "steps"):
+        if format_spec in ("agents", "members", "steps"):
             return counted(value, format_spec[:-1])
         if format_spec == "capital":
             return value.capitalize()

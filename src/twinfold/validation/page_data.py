@@ -101,8 +101,7 @@ def _worst(
     """Return the trajectories of the agents with the largest errors, in units of the band."""
     lengths = found.ends.mask.sum(axis=1)
     last = found.scores[np.arange(len(lengths)), lengths - 1]
-    norm = model.normalizer
-    low, high = norm.decode_state(norm.low), norm.decode_state(norm.high)
+    low, high = model.normalizer.limits()
     rows = []
     for s in np.argsort(-np.nan_to_num(last, nan=-np.inf))[:most]:
         part = slice(0, int(lengths[s]))
