@@ -11,7 +11,17 @@ from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import problem_lines, read_toml
 from twinfold.utils.seeds import LARGEST_SEED
 
-Kind = Literal["no change", "drift", "own drift", "pooled", "levels", "slopes", "average"]
+Kind = Literal[
+    "no change",
+    "drift",
+    "own drift",
+    "pooled",
+    "levels",
+    "additive",
+    "slopes",
+    "additive slopes",
+    "average",
+]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Steps = Annotated[int, Field(le=100_000_000)]
 

@@ -17,6 +17,7 @@ from twinfold.models.dynamics import Dynamics
 from twinfold.models.factor_model import ACTIVATIONS, FactorModel, Layer, action_code, within
 from twinfold.models.linear_terms import linear_features
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.ramps import Ramps
 
 
 class StepCode(NamedTuple):
@@ -60,6 +61,7 @@ class AgentDynamics(Dynamics):
         known: ``(E,)``, standardised known inputs, which stay as they are, or ``(T, E)``, those of
             every step, of which the last stay; None without any.
         edge: ``(2, I)``, of the inputs that the nets read, as ``FactorModel.edge``.
+        ramps: of an additive model, among the features of ``linear``; None for a linear one.
     """
 
     normalizer: Normalizer
@@ -76,6 +78,7 @@ class AgentDynamics(Dynamics):
     memory: Float[Array, " m"] | None = None
     known: Float[Array, "... E"] | None = None
     edge: Float[Array, "2 I"] | None = None
+    ramps: Ramps | None = None
 
     def init(self, state: Float[Array, " D"]) -> Any:
         """The standardised state, the steps before it, and the known inputs."""
@@ -133,7 +136,7 @@ class AgentDynamics(Dynamics):
     def encode(self, action: Array) -> StepCode:
         """Return what an action does in a step, :class:`StepCode`."""
         standard, linear = self.normalizer.encode_action(action), None
-        by_step = self.normalizer.uneven and self.linear is not None
+        by_step = self.linear is not None and (self.normalizer.uneven or self.ramps is not None)
         if self.linear is not None and not by_step:
             nothing = jnp.zeros(self.normalizer.n_inputs)
             linear = linear_features(self.linear.shape[-2], nothing, standard) @ self.linear
@@ -166,7 +169,8 @@ class AgentDynamics(Dynamics):
             state_part = Layer(self.linear[1 : 1 + inputs.shape[-1]], code.linear)
             change = state_part.unrolled(inputs)
         elif self.linear is not None:  # a matter of the step
-            features = linear_features(self.linear.shape[-2], inputs, code.action, True)
+            size, uneven = self.linear.shape[-2], self.normalizer.uneven
+            features = linear_features(size, inputs, code.action, uneven, self.ramps)
             change = features @ self.linear
         if self.state_layers:
             net = self._net_change(inputs, code.net, len(self.offset))
@@ -241,4 +245,5 @@ def fold(
         memory=jnp.zeros(normalizer.n_memory) if normalizer.history > 1 else None,
         known=known,
         edge=member.edge,
+        ramps=None if member.linear is None else member.linear.ramps,
     )

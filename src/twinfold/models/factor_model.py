@@ -177,7 +177,8 @@ class FactorModel(eqx.Module):
     def linear_features(self, inputs: Float[Array, " I"], action: Array) -> Float[Array, " q"]:
         """phi(s, a), what the fixed columns are linear in."""
         assert self.linear is not None
-        return linear_features(self.linear.shared.shape[-2], inputs, action, self.uneven)
+        size, ramps = self.linear.shared.shape[-2], self.linear.ramps
+        return linear_features(size, inputs, action, self.uneven, ramps)
 
     def __call__(
         self, factors: Float[Array, " r"], inputs: Float[Array, " I"], action: Array

@@ -4,10 +4,11 @@ With the linear features phi(s, a) = (1, inputs, action) a standardised target i
 
     y_d = phi^T (beta_d + b_nd) + e,    b_nd ~ N(0, sigma_d^2 T),    e ~ N(0, sigma_d^2)
 
-(a mixed-effects model; Laird and Ware 1982). T is diagonal: one variance for levels, one for slopes
-of the state, one for effects of the action. With it given, beta is a generalised least squares fit
-(with a ridge, its strength by leaving agents out) and b_n its best linear prediction. Static
-columns may move the mean of b_n (``linear_static``).
+(a mixed-effects model; Laird and Ware 1982). An additive model has ramps (``ramps``) in place of
+inputs and action for what agents share, and the same linear features for their own. T is diagonal:
+one variance for levels, one for slopes of the state, one for effects of the action. With it given,
+beta is a generalised least squares fit (with a ridge, its strength by leaving agents out) and b_n
+its best linear prediction. Static columns may move the mean of b_n (``linear_static``).
 
 Axes: K transitions, N agents, D state columns, q linear features, S own coefficients, C static
 columns.
@@ -22,15 +23,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.config import Kind
-from twinfold.models.linear_kinds import ALIKE, KINDS, LINEAR, Part, Ratio, ratios
+from twinfold.models.linear_kinds import ADDITIVE, ALIKE, KINDS, LINEAR, Part, Ratio, ratios
 from twinfold.models.linear_static import Effects
 from twinfold.models.linear_sums import LinearData, linear_features_of
 from twinfold.models.long_steps import in_parts
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.ramps import Ramps
 
 Floats = NDArray[np.float64]
 
 _RIDGES = 10.0 ** np.arange(-3, 5.5, 0.5)  # strengths that are tried
+
+
+class Ridges(NamedTuple):
+    """Strengths of the ridge of linear models and of additive ones; None for one to be found."""
+
+    linear: float | None = None
+    additive: float | None = None
 
 
 class LinearFit(NamedTuple):
@@ -44,6 +53,7 @@ class LinearFit(NamedTuple):
         noise: ``(D,)``, sigma.
         static: ``(C, q, D)``, what standardised static columns add to the coefficients of an agent,
             where agents have their own; None for nothing.
+        ramps: of an additive model, the last of the features; None for a linear one.
     """
 
     shared: Floats
@@ -52,6 +62,7 @@ class LinearFit(NamedTuple):
     factors: Floats
     noise: Floats
     static: Floats | None = None
+    ramps: Ramps | None = None
 
     def coefficients(self, agent: NDArray[np.integer]) -> Floats:
         """Return the coefficients of some agents, ``(S, q, D)``: shared and own together."""
@@ -68,6 +79,7 @@ def rollout_linear(
     action: NDArray[Any],
     n_levels: int,
     known: Floats | None = None,
+    ramps: Ramps | None = None,
 ) -> Floats:
     """Open-loop predictions of linear models, ``(S, H, D)`` raw units.
 
@@ -78,6 +90,7 @@ def rollout_linear(
         action: ``(S, H, A)`` raw units or ``(S, H)`` level indices.
         n_levels: L of a discrete action, 0 for continuous ones.
         known: ``(S, H, E)``, known inputs of each step, raw units; those of the start if None.
+        ramps: of additive models, the last of their features.
     """
     parts = in_parts(normalizer, action, known)
     if parts is not None:
@@ -88,7 +101,7 @@ def rollout_linear(
     for h in range(action.shape[1]):
         if known is not None:
             standard = normalizer.told(standard, normalizer.encode_known(known[:, h]))
-        phi = linear_features_of(normalizer, standard, action[:, h], n_levels)
+        phi = linear_features_of(normalizer, standard, action[:, h], n_levels, ramps)
         target = np.einsum("sq,sqd->sd", phi, coefficients)
         standard = normalizer.advance(standard, target, codes[:, h])
         path.append(normalizer.decode_state(standard))
@@ -163,17 +176,21 @@ def fit_linear(
         static: ``(N, C)``, standardised static columns that move the agents' own coefficients;
             None for none.
     """
+    additive = kind in ADDITIVE
+    data = data if additive else data.without_ramps()
     _, q, n_state = data.moment.shape
     if kind == "no change":
         return _finished(data, data.still, ALIKE)
-    read = data.features(memory)[: 1 if "drift" in kind else None]
+    read = data.additive_features() if additive else data.features(memory)
+    read = read[:1] if "drift" in kind else read
     variance, chosen = _own(data, ratio)
     effects = None
     if static is not None and len(chosen) and static.shape[1] <= LINEAR.most_static:
         moved = chosen if static.shape[1] * len(chosen) <= LINEAR.most_static else chosen[:1]
+        moved = moved[np.isin(moved, read)]  # of an additive model the level alone
         effects = Effects(static, np.flatnonzero(np.isin(read, moved)))
-        ridge = best_ridge(data, Effects(static, moved))
-    ridge = best_ridge(data) if ridge is None else ridge
+        ridge = strength(data, effects if additive else Effects(static, moved))
+    ridge = strength(data) if ridge is None else ridge
     shared = np.zeros((q, n_state))
     gamma = None if effects is None else np.zeros((effects.columns.shape[1], q, n_state))
     for columns, part in data.parts():
@@ -183,6 +200,13 @@ def fit_linear(
             own = found[len(read) :].reshape(len(gamma), len(effects.features), -1)
             gamma[:, read[effects.features], columns] = own
     return _finished(data, shared, ratio, static, gamma)
+
+
+def strength(data: LinearData, effects: Effects | None = None) -> float:
+    """Return the best ridge of linear models, or of additive ones if the data has ramps."""
+    if data.ramps is not None:
+        data = data.reading(data.additive_features())
+    return best_ridge(data, effects)
 
 
 def _shared(
@@ -213,7 +237,7 @@ def _shared(
 def fit_average(
     data: LinearData,
     parts: Sequence[Part],
-    ridge: float | None = None,
+    ridges: Ridges | None = None,
     static: Floats | None = None,
 ) -> LinearFit:
     """Average linear models into one: what agents share, and how much they differ.
@@ -224,17 +248,32 @@ def fit_average(
     Args:
         data: sums over the transitions.
         parts: models and their weights; all kinds alike if there are none.
-        ridge: strength, by ``best_ridge``; found if None.
+        ridges: strengths, by ``best_ridge``; found if None.
         static: ``(N, C)``, standardised static columns, for the parts that read them.
     """
-    ridge = best_ridge(data) if ridge is None else ridge
     if not parts:
-        parts = [Part(1.0, kind, ratios(kind)[len(ratios(kind)) // 2]) for kind in KINDS]
+        kinds = [kind for kind in KINDS if data.ramps is not None or kind not in ADDITIVE]
+        parts = [Part(1.0, kind, ratios(kind)[len(ratios(kind)) // 2]) for kind in kinds]
+    if not any(part.kind in ADDITIVE for part in parts):
+        data = data.without_ramps()
+    linear, ridges = data.without_ramps(), ridges or Ridges()
+    if ridges.linear is None:
+        ridges = ridges._replace(linear=strength(linear))
+    if ridges.additive is None and data.ramps is not None:
+        ridges = ridges._replace(additive=strength(data))
     fits = [
-        fit_linear(data, part.kind, part.ratio, ridge, part.memory, static if part.static else None)
+        fit_linear(
+            data if part.kind in ADDITIVE else linear,
+            part.kind,
+            part.ratio,
+            ridges.additive if part.kind in ADDITIVE else ridges.linear,
+            part.memory,
+            static if part.static else None,
+        )
         for part in parts
     ]
-    weights = [part.weight for part in parts]
+    weights, q = [part.weight for part in parts], data.moment.shape[1]
+    fits = [_among(fit, q) for fit in fits]
     shared = np.average([fit.shared for fit in fits], axis=0, weights=weights)
     ratio = np.average([part.ratio for part in parts], axis=0, weights=weights)
     moved = [w * fit.static for w, fit in zip(weights, fits, strict=True) if fit.static is not None]
@@ -242,10 +281,17 @@ def fit_average(
     return _finished(data, shared, Ratio(*map(float, ratio)), static, gamma)
 
 
+def _among(fit: LinearFit, q: int) -> LinearFit:
+    """Return a fit with coefficients of q features, zero for those that it does not read."""
+    more = q - len(fit.shared)
+    static = None if fit.static is None else np.pad(fit.static, [(0, 0), (0, more), (0, 0)])
+    return fit._replace(shared=np.pad(fit.shared, [(0, more), (0, 0)]), static=static)
+
+
 def _own(data: LinearData, ratio: Ratio) -> tuple[Floats, NDArray[np.integer]]:
     """Variances ``(q,)`` of own coefficients, and which of them there are."""
     n_state = data.moment.shape[2]
-    variance = np.asarray(ratio)[data.kinds]
+    variance = np.append(ratio, 0.0)[data.kinds]  # ramps are of all agents
     chosen = np.flatnonzero(variance)
     if len(chosen) * n_state > LINEAR.most_own:  # too many to know any of them
         chosen = chosen[:1] if n_state <= LINEAR.most_own else chosen[:0]
@@ -285,7 +331,7 @@ def _finished(
     for k, (i, d) in enumerate(own):
         factors[:, 1 + k] = deviation[:, i, d]
     spread = np.array([variance[i] * noise[d] ** 2 for i, d in own])
-    return LinearFit(shared, own, spread, factors, noise, gamma)
+    return LinearFit(shared, own, spread, factors, noise, gamma, data.ramps)
 
 
 def _deviations(

@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 from twinfold.config import Kind
 
-KINDS: tuple[Kind, ...] = ("no change", "drift", "own drift", "pooled", "levels", "slopes")
+KINDS: tuple[Kind, ...] = (
+    "no change",
+    "drift",
+    "own drift",
+    "pooled",
+    "levels",
+    "additive",
+    "slopes",
+    "additive slopes",
+)
 """From the simplest to the richest.
 
 no change: the state stays as it is.
@@ -20,7 +29,10 @@ drift: it changes by the same amount in every step, for all agents.
 own drift: every agent has an amount of its own.
 pooled: a linear model of state and action, the same for all agents.
 levels: the same with a level of each agent's own.
-slopes: every agent has coefficients of its own.
+additive: a sum of functions of single columns, straight pieces that are constant beyond the data
+    (``ramps``), the same for all agents.
+slopes: a linear model in which every agent has coefficients of its own.
+additive slopes: those functions, and an agent's own linear deviations from them.
 
 An average of those is the kind "average" (``fit_average``).
 """
@@ -31,7 +43,9 @@ WORDS: dict[Kind, str] = {
     "own drift": "a constant change of each agent's own",
     "pooled": "one linear model for all agents",
     "levels": "a linear model with levels of the agents' own",
+    "additive": "one additive model for all agents",
     "slopes": "a linear model with levels and slopes of the agents' own",
+    "additive slopes": "an additive model with levels and slopes of the agents' own",
     "average": "an average of simple models",
 }
 """The kinds as a sentence names them."""
@@ -54,7 +68,9 @@ class LinearSettings:
         most_own: own coefficients of an agent, beyond which it has none but levels.
         most_static: coefficients of static columns, beyond which these move levels alone; columns,
             beyond which they are not read.
-        floor: smallest noise, in standard deviations of the target.
+        floor: smallest noise, in standard deviations of the target; smallest spread of a ramp.
+        ramps: straight pieces of an additive model's function of a column.
+        beyond: share of the training rows beyond the outermost piece, at either end.
     """
 
     own: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -69,6 +85,8 @@ class LinearSettings:
     most_own: int = 48
     most_static: int = 256
     floor: float = 1e-6
+    ramps: int = 3
+    beyond: float = 0.01
 
 
 LINEAR = LinearSettings()
@@ -109,8 +127,14 @@ class Part(NamedTuple):
 WITH_MEMORY: tuple[Kind, ...] = ("pooled", "levels", "slopes")
 """The kinds that may read the steps before the state as well."""
 
-READS_STATIC: tuple[Kind, ...] = ("levels", "slopes")
+READS_STATIC: tuple[Kind, ...] = ("levels", "slopes", "additive slopes")
 """The kinds that static columns may move the agents' own coefficients of."""
+
+ADDITIVE: tuple[Kind, ...] = ("additive", "additive slopes")
+"""The kinds that are made of ramps."""
+
+OWN_SLOPES: tuple[Kind, ...] = ("slopes", "additive slopes")
+"""The kinds in which agents have slopes of their own."""
 
 
 def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio]:
@@ -125,7 +149,7 @@ def ratios(kind: Kind, coarse: bool = False, memory: bool = False) -> list[Ratio
     own = LINEAR.own[1::2] if coarse else LINEAR.own
     if kind in ("own drift", "levels"):
         return [Ratio(level) for level in own]
-    if kind == "slopes":
+    if kind in OWN_SLOPES:
         action = LINEAR.own_action[::2] if coarse else LINEAR.own_action
         every = itertools.product(own, own, action)
         found = [Ratio(*each) for each in every if max(each[1:]) <= LINEAR.apart * each[0]]
@@ -144,7 +168,7 @@ def wide_ratios(kind: Kind, memory: bool = False) -> list[Ratio]:
     own = LINEAR.wide
     if kind in ("own drift", "levels"):
         return [Ratio(level) for level in own if level > LINEAR.own[-1]]
-    if kind != "slopes":
+    if kind not in OWN_SLOPES:
         return []
     every = [Ratio(*each) for each in itertools.product(own, own, LINEAR.wide_action)]
     ends = LINEAR.own[-1], LINEAR.own[-1], LINEAR.own_action[-1]

@@ -1,6 +1,7 @@
 """Sums over each agent's transitions, all that linear models of a panel are made from.
 
-Axes: K transitions, N agents, D state columns, q linear features.
+Axes: K transitions, N agents, D state columns, q linear features, with R ramps of additive models
+behind them where there are any.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.transitions import Transitions
-from twinfold.models.linear_terms import action_features, over_step
+from twinfold.models.linear_terms import action_features, over_step, with_ramps
 from twinfold.models.normalizer import Normalizer
+from twinfold.models.ramps import Ramps
 
 Floats = NDArray[np.float64]
 
-LEVEL, STATE, ACTION, MEMORY = range(4)
-"""Kinds of linear features, in the order of ``linear.Ratio``."""
+LEVEL, STATE, ACTION, MEMORY, RAMP = range(5)
+"""Kinds of features: the linear ones in the order of ``linear.Ratio``, and ramps."""
 
 
 class LinearData(NamedTuple):
@@ -37,6 +39,7 @@ class LinearData(NamedTuple):
         n_known: of these, the known inputs, the last ones.
         rows: ``(N,)``, transitions of each agent where times are uneven, else None: the first of
             the features is 1 then, and counts them. ``(N, D)`` with a gram for every column.
+        ramps: the last of the features, which additive models are made of; None without any.
     """
 
     gram: Floats
@@ -47,21 +50,26 @@ class LinearData(NamedTuple):
     n_memory: int = 0
     n_known: int = 0
     rows: Floats | None = None
+    ramps: Ramps | None = None
 
     @classmethod
-    def none(cls, normalizer: Normalizer, n_agents: int, n_levels: int) -> LinearData:
+    def none(
+        cls, normalizer: Normalizer, n_agents: int, n_levels: int, ramps: Ramps | None = None
+    ) -> LinearData:
         """The sums of agents without data."""
         n_state = len(normalizer.state_mean)
         n_action = n_levels or len(normalizer.action_mean)
         q = 1 + normalizer.n_inputs + n_action
         if normalizer.uneven:
             q = 2 * q + n_action
+        q += 0 if ramps is None else ramps.size
         return cls.of(
             normalizer,
             np.zeros((n_agents, q, q)),
             np.zeros((n_agents, q, n_state)),
             np.zeros((n_agents, n_state)),
             np.zeros(n_agents) if normalizer.uneven else None,
+            ramps,
         )
 
     @classmethod
@@ -72,11 +80,12 @@ class LinearData(NamedTuple):
         moment: Floats,
         energy: Floats,
         rows: Floats | None = None,
+        ramps: Ramps | None = None,
     ) -> LinearData:
         """Sums that are known, with what follows from the normalizer."""
         still = no_change(normalizer, gram.shape[-1])
         sizes = normalizer.n_inputs, normalizer.n_memory, normalizer.n_known
-        return cls(gram, moment, energy, still, *sizes, rows)
+        return cls(gram, moment, energy, still, *sizes, rows, ramps)
 
     @property
     def by_column(self) -> bool:
@@ -96,15 +105,18 @@ class LinearData(NamedTuple):
 
     @property
     def kinds(self) -> NDArray[np.intp]:
-        """Return ``(q,)``, the field of ``linear.Ratio`` that each linear feature is of.
+        """Return ``(q,)``, the field of ``linear.Ratio`` that each linear feature is of, or RAMP.
 
         What agents make of known inputs differs as what they make of the state does.
         """
-        n_action = action_features(self.gram.shape[-1], self.n_inputs, self.rows is not None)
+        n_ramps = 0 if self.ramps is None else self.ramps.size
+        size = self.gram.shape[-1] - n_ramps
+        n_action = action_features(size, self.n_inputs, self.rows is not None)
         of_state = self.n_inputs - self.n_memory - self.n_known
         sizes = [1, of_state, self.n_memory, self.n_known, n_action]
         base = np.repeat([LEVEL, STATE, MEMORY, STATE, ACTION], sizes)
-        return base if self.rows is None else np.r_[base, base, np.full(n_action, ACTION)]
+        base = base if self.rows is None else np.r_[base, base, np.full(n_action, ACTION)]
+        return np.append(base, np.full(n_ramps, RAMP))
 
     def parts(self) -> Iterator[tuple[slice, LinearData]]:
         """Yield the sums of columns that have the same rows, and which columns these are."""
@@ -126,7 +138,26 @@ class LinearData(NamedTuple):
 
     def features(self, memory: bool) -> NDArray[np.intp]:
         """Numbers of the linear features: all, or those that are not of the memory."""
-        return np.flatnonzero(memory | (self.kinds != MEMORY))
+        kinds = self.kinds
+        return np.flatnonzero((kinds != RAMP) & (memory | (kinds != MEMORY)))
+
+    def additive_features(self) -> NDArray[np.intp]:
+        """Numbers of the features that additive models are made of: 1 and the ramps."""
+        return np.append(0, np.flatnonzero(self.kinds == RAMP))
+
+    def reading(self, features: NDArray[np.intp]) -> LinearData:
+        """The sums of some of the features, for shared coefficients; the first is 1."""
+        return self._replace(
+            gram=self.gram[..., features, :][..., features],
+            moment=self.moment[:, features],
+            still=self.still[features],
+        )
+
+    def without_ramps(self) -> LinearData:
+        """The sums of linear models alone."""
+        if self.ramps is None:
+            return self
+        return self.reading(np.flatnonzero(self.kinds != RAMP))._replace(ramps=None)
 
     def without_memory(self) -> LinearData:
         """The sums of a model that reads the present state alone."""
@@ -197,13 +228,31 @@ class LinearData(NamedTuple):
 
 
 def linear_features_of(
-    normalizer: Normalizer, standard: Floats, action: NDArray[Any], n_levels: int
+    normalizer: Normalizer,
+    standard: Floats,
+    action: NDArray[Any],
+    n_levels: int,
+    ramps: Ramps | None = None,
 ) -> Floats:
     """Phi ``(K, q)`` of standardised states and raw actions; ``n_levels`` is 0 for continuous."""
     inputs = normalizer.inputs(standard)
     code = np.eye(n_levels)[action] if n_levels else normalizer.encode_action(action)
     base = np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1)
-    return over_step(base, inputs[:, -1:], code) if normalizer.uneven else base
+    base = over_step(base, inputs[:, -1:], code) if normalizer.uneven else base
+    return base if ramps is None else with_ramps(base, ramps)
+
+
+def find_ramps(normalizer: Normalizer, data: Transitions, n_levels: int) -> Ramps:
+    """Return the ramps of transitions at even times: of state, known inputs and action.
+
+    Args:
+        normalizer: float64, on the host.
+        data: transitions that the ramps are to lie in.
+        n_levels: L of a discrete action, 0 for continuous ones.
+    """
+    phi = linear_features_of(normalizer, normalizer.carry(data.start), data.action, n_levels)
+    left_out = LinearData.none(normalizer, 0, n_levels).kinds[1:] == MEMORY
+    return Ramps.of(phi[:, 1:], left_out)
 
 
 def no_change(normalizer: Normalizer, n_features: int) -> Floats:
@@ -219,7 +268,11 @@ def no_change(normalizer: Normalizer, n_features: int) -> Floats:
 
 
 def linear_data(
-    normalizer: Normalizer, data: Transitions, n_agents: int, n_levels: int
+    normalizer: Normalizer,
+    data: Transitions,
+    n_agents: int,
+    n_levels: int,
+    ramps: Ramps | None = None,
 ) -> LinearData:
     """The sums that every linear fit is made from.
 
@@ -228,12 +281,13 @@ def linear_data(
         data: transitions, those of an agent next to each other.
         n_agents: N.
         n_levels: L of a discrete action, 0 for continuous ones.
+        ramps: of additive models, where these are to be fitted as well.
     """
     standard = normalizer.carry(data.start)
-    phi = linear_features_of(normalizer, standard, data.action, n_levels)
+    phi = linear_features_of(normalizer, standard, data.action, n_levels, ramps)
     y = normalizer.encode_target(data.state, data.next_state)
     weight = data.weight
-    found = LinearData.none(normalizer, n_agents, n_levels)
+    found = LinearData.none(normalizer, n_agents, n_levels, ramps)
     found = found if weight is None else found.split()
     gram, moment, energy = found[:3]
     # Rows of an agent are next to each other: from one bound to the next.

@@ -1,7 +1,7 @@
 """Fixed columns of Z: the linear model that agents share, and coefficients of their own.
 
 Axes: D state coordinates, I inputs of the state net, A action columns, L action levels,
-q = 1 + I + A (or L) linear features, c fixed columns.
+q = 1 + I + A (or L) linear features, and R ramps of an additive model behind them, c fixed columns.
 
 Where times are uneven, with h the length of the step in usual ones, the last of the inputs,
 
@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from twinfold.models.ramps import Ramps
+
 
 class LinearTerms(eqx.Module):
     """Fixed columns of Z: a linear model that all agents share, and coefficients of their own.
@@ -34,10 +36,12 @@ class LinearTerms(eqx.Module):
     Attributes:
         shared: ``(q, D)``, coefficients of the standardised target.
         own: pairs (i_k, d_k).
+        ramps: of an additive model, further features; None for a linear one.
     """
 
     shared: Float[Array, "q D"]
     own: tuple[tuple[int, int], ...] = eqx.field(static=True, default=())
+    ramps: Ramps | None = None
 
     @property
     def size(self) -> int:
@@ -63,17 +67,29 @@ class LinearTerms(eqx.Module):
 
 
 def linear_features(
-    size: int, inputs: Float[Array, " I"], action: Array, uneven: bool = False
+    size: int,
+    inputs: Float[Array, " I"],
+    action: Array,
+    uneven: bool = False,
+    ramps: Ramps | None = None,
 ) -> Float[Array, " q"]:
     """(1, inputs, action), of length q = ``size``; a level's index becomes an indicator.
 
-    Where times are ``uneven``, these over the step.
+    Where times are ``uneven``, these over the step. With ``ramps``, they and these are ``size``.
     """
+    size = size if ramps is None else size - ramps.size
     if jnp.ndim(action) == 0:
         n_levels = action_features(size, inputs.shape[-1], uneven)
         action = jax.nn.one_hot(action, n_levels, dtype=inputs.dtype)
     base = jnp.concatenate([jnp.ones(1, inputs.dtype), inputs, action])
-    return over_step(base, inputs[-1:], action) if uneven else base
+    base = over_step(base, inputs[-1:], action) if uneven else base
+    return base if ramps is None else with_ramps(base, ramps)
+
+
+def with_ramps(base: Any, ramps: Ramps) -> Any:
+    """Return linear features (1, inputs, action), ``(..., 1 + F)``, and behind them the ramps."""
+    xp = np if isinstance(base, np.ndarray) else jnp
+    return xp.concatenate([base, ramps.heights(base[..., 1:])], axis=-1)
 
 
 def action_features(size: int, n_inputs: int, uneven: bool) -> int:

@@ -16,7 +16,8 @@ from twinfold.data.transitions import Transitions
 from twinfold.errors import UsageError
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.linear import LinearFit
-from twinfold.models.linear_sums import linear_data
+from twinfold.models.linear_kinds import ADDITIVE
+from twinfold.models.linear_sums import LinearData, find_ramps, linear_data
 from twinfold.models.linear_terms import LinearTerms
 from twinfold.models.long_steps import acts_at_once
 from twinfold.models.normalizer import Normalizer
@@ -24,6 +25,7 @@ from twinfold.models.normalizer_fit import erratic_columns, fit_normalizer
 from twinfold.models.static_prior import StaticColumns
 from twinfold.training.factor_regression import solve_factors
 from twinfold.training.head_refinement import refine_heads
+from twinfold.training.selection_settings import SELECTION
 from twinfold.training.train_step import TrainData, Unroll
 from twinfold.training.trainer import MemberJob, Progress, run_jobs
 from twinfold.utils.device import on_device
@@ -99,6 +101,27 @@ class TrainingContext(NamedTuple):
             uneven=dataset.uneven,
             static=None if static is None else StaticColumns.of(static[: dataset.n_agents]),
         )
+
+    @property
+    def tries_additive(self) -> bool:
+        """Whether additive models are tried: of few data at even times, or where one is wanted."""
+        wanted = self.config.linear in ADDITIVE
+        few = self.config.linear != "none" and len(self.data) <= SELECTION.few
+        return not self.uneven and (few or wanted)
+
+    def linear_data(
+        self, normalizer: Normalizer, rows: NDArray[np.int32], *, ramps: bool
+    ) -> LinearData:
+        """Return the sums that linear models of some rows are made from.
+
+        Args:
+            normalizer: of those rows.
+            rows: numbers of the transitions.
+            ramps: whether additive models are to be made as well.
+        """
+        data = self.data.select(rows)
+        found = find_ramps(normalizer, data, self.n_levels) if ramps else None
+        return linear_data(normalizer, data, self.n_agents, self.n_levels, found)
 
     @property
     def changes_alone(self) -> bool:
@@ -229,7 +252,8 @@ def fresh_member(
     config = problem.config
     terms = None
     if linear is not None:
-        terms = LinearTerms(on_device(linear.shared), linear.own)
+        ramps = jax.tree.map(on_device, linear.ramps)
+        terms = LinearTerms(on_device(linear.shared), linear.own, ramps)
     fresh = init_factor_model(
         jax.random.fold_in(jax.random.key(config.seed), member),
         config,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from twinfold.config import FitConfig, Kind
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.linear_kinds import KINDS, WORDS
+from twinfold.models.linear_kinds import WORDS
 from twinfold.training.ensemble import TrainingContext
 from twinfold.training.folds import cut_folds
 from twinfold.training.holdout_band import held_out_band
@@ -41,7 +41,13 @@ from twinfold.training.selection_record import (
     validation_record,
 )
 from twinfold.training.selection_settings import SELECTION
-from twinfold.training.simple_models import best_simple, simplest, what_to_remember, with_memory
+from twinfold.training.simple_models import (
+    best_simple,
+    kinds_of,
+    simplest,
+    what_to_remember,
+    with_memory,
+)
 from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, as_used
 
 Log = Callable[[str], None]
@@ -127,7 +133,7 @@ def _with_memory(
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
     pairs = [_memories(dataset, problem, history) for history in fitting]
     longer, linear = what_to_remember(pairs, log)
-    found = with_memory(trials, longer, linear, tried[: len(KINDS)], log)
+    found = with_memory(trials, longer, linear, tried[: len(kinds_of(trials))], log)
     if found is None:
         return _nets_with_memory(trials, longer, idle, chosen, log)
     other, simple = found

@@ -31,6 +31,7 @@ from twinfold.models.behaviour_policy import Behaviour, init_behaviour
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.learned_goal import GOAL
 from twinfold.models.linear_terms import LinearTerms
+from twinfold.models.ramps import Ramps
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_curve import n_terms
 from twinfold.models.static_prior import STATIC
@@ -333,7 +334,9 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
         raise ValueError("the config in run.json has more layers than there are arrays")
     linear = None
     if "members.linear.shared" in arrays:
-        linear = LinearTerms(jnp.zeros((size["q"], size["D"])), info.own)
+        ramps = _ramps_like(record, arrays, size)
+        n_features = size["q"] + (0 if ramps is None else ramps.size)
+        linear = LinearTerms(jnp.zeros((n_features, size["D"])), info.own, ramps)
 
     def fresh(key: jax.Array) -> FactorModel:
         member = init_factor_model(
@@ -355,6 +358,21 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
 
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size["M"]))
     return jax.eval_shape(jax.vmap(fresh), keys)
+
+
+def _ramps_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Ramps | None:
+    """Return the shapes of the ramps of an additive model; None if the run has none.
+
+    Raises:
+        ValueError: it cannot have any.
+    """
+    start = arrays.get("members.linear.ramps.start")
+    if start is None:
+        return None
+    if record.uneven or start.ndim != 3:
+        raise ValueError("model.safetensors holds ramps that the model cannot have")
+    blank = jnp.zeros((size["q"] - 1, start.shape[2]))
+    return Ramps(blank, blank, blank)
 
 
 def behaviour_like(arrays: Arrays, size: dict[str, int]) -> Any:

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.config import Kind
+from twinfold.errors import UsageError
 from twinfold.models.linear_kinds import (
+    ADDITIVE,
     KINDS,
     LINEAR,
+    OWN_SLOPES,
     READS_STATIC,
     WITH_MEMORY,
     WORDS,
@@ -38,10 +41,12 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     wanted = trials.problem.config.linear
     if wanted == "none":
         return None, []
+    if wanted in ADDITIVE and not trials.additive:
+        raise UsageError(f"linear is {wanted!r}, and times are uneven: there it must be another")
     log("trying simple models")
     coarse, memory = len(trials.problem.data) > SELECTION.few, trials.problem.history > 1
     tried = []
-    for kind in KINDS if wanted in ("auto", "average") else (wanted,):
+    for kind in kinds_of(trials) if wanted in ("auto", "average") else (wanted,):
         if kind == "no change":
             tried.append(idle)
         else:
@@ -62,6 +67,11 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     log(f"  {WORDS['average']}: held-out error {average.mean:.4g}")
     use = wanted == "average" or _hedges(average, best, idle, tried)
     return average if use else best, [*tried, average]
+
+
+def kinds_of(trials: Trials) -> tuple[Kind, ...]:
+    """Return the kinds of simple models that are tried."""
+    return tuple(kind for kind in KINDS if trials.additive or kind not in ADDITIVE)
 
 
 def _hedges(average: Trial, best: Trial, idle: Trial, tried: Sequence[Trial]) -> bool:
@@ -187,7 +197,7 @@ def _by_static_columns(trials: Trials, best: Trial, alike: Ratio) -> Trial:
     if columns is None or found.linear not in READS_STATIC:
         return best
     apart = [alike, found.ratio]
-    if found.linear == "slopes":  # or the columns could not move what agents make of an action
+    if found.linear in OWN_SLOPES:  # or the columns could not move what agents make of an action
         apart.insert(1, alike._replace(action=LINEAR.own_action[1]))
     ratios = dict.fromkeys(apart)
     tried = [trials.simple(found._replace(ratio=ratio, static=True)) for ratio in ratios]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twinfold.models.factor_model import FactorModel
 from twinfold.models.linear import LinearFit
-from twinfold.models.linear_sums import LinearData, linear_data
+from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer
 from twinfold.training.ensemble import TrainingContext, fresh_member, stacked, train_members
 from twinfold.training.trainer import MemberJob
@@ -47,9 +47,9 @@ def train_on_all(
     """
     config, rows = problem.config, np.arange(len(problem.data), dtype=np.int32)
     normalizer = problem.normalizer(rows)
-    levels = problem.n_levels
-    sums = linear_data(normalizer, problem.data, problem.n_agents, levels)
+    sums = problem.linear_data(normalizer, rows, ramps=candidate.additive)
     linear = candidate.fit_linear(sums, static=problem.static)
+    sums = sums.without_ramps()
     if not candidate.structure.rank:  # all members would be the same
         member = fresh_member(problem, normalizer, 0, NO_NETS, linear)
         return Trained(normalizer, sums, linear, stacked([member]), np.zeros(0))

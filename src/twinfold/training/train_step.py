@@ -66,7 +66,8 @@ class Layout(NamedTuple):
             self.structure, [np.ones(shape, np.float32) for shape in self.shapes]
         )
         if like.linear is not None:
-            like.linear.shared[...] = 0.0
+            for leaf in jax.tree.leaves(like.linear):
+                leaf[...] = 0.0
             like.agents[:, : like.n_fixed] = 0.0
         if like.edge is not None:
             like.edge[...] = 0.0

@@ -21,9 +21,16 @@ from twinfold.config import FitConfig, Kind
 from twinfold.data.windows import Windows
 from twinfold.metrics import robust_scale, trimmed_mean
 from twinfold.models.factor_model import FactorModel, Structure
-from twinfold.models.linear import LinearFit, best_ridge, fit_average, fit_linear, rollout_linear
-from twinfold.models.linear_kinds import ALIKE, Part, Ratio
-from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
+from twinfold.models.linear import (
+    LinearFit,
+    Ridges,
+    fit_average,
+    fit_linear,
+    rollout_linear,
+    strength,
+)
+from twinfold.models.linear_kinds import ADDITIVE, ALIKE, Part, Ratio
+from twinfold.models.linear_sums import LinearData, linear_features_of
 from twinfold.models.member_features import features_of
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.posterior import Posterior
@@ -72,25 +79,32 @@ class Candidate(NamedTuple):
         """Whether static columns are read, by the linear model or by a part of it."""
         return self.static or any(part.static for part in self.parts)
 
+    @property
+    def additive(self) -> bool:
+        """Whether the linear model, or a part of it, is made of ramps."""
+        return self.linear in ADDITIVE or any(part.kind in ADDITIVE for part in self.parts)
+
     def fit_linear(
         self,
         data: LinearData,
-        ridge: float | None = None,
+        ridges: Ridges | None = None,
         static: StaticColumns | None = None,
     ) -> LinearFit | None:
         """Return the linear model of some data; None for nets alone.
 
         Args:
             data: sums over the transitions.
-            ridge: strength; found if None.
+            ridges: strengths; found if None.
             static: columns of the agents, for a model that reads them.
         """
         if self.linear is None:
             return None
         x = None if static is None else static.x
         if self.linear == "average":
-            return fit_average(data, self.parts, ridge, x)
+            return fit_average(data, self.parts, ridges, x)
         x, memory = x if self.static else None, self.history > 1
+        ridges = ridges or Ridges()
+        ridge = ridges.additive if self.linear in ADDITIVE else ridges.linear
         return fit_linear(data, self.linear, self.ratio, ridge, memory, x)
 
 
@@ -138,19 +152,21 @@ class Trials:
             folds: at least one.
         """
         self.problem, self.folds = problem, folds
-        levels = problem.n_levels
-        self._linear = [
-            linear_data(fold.normalizer, problem.data.select(fold.rows), problem.n_agents, levels)
-            for fold in folds
+        self.additive = problem.tries_additive
+        self._additive = [
+            problem.linear_data(fold.normalizer, fold.rows, ramps=self.additive) for fold in folds
         ]
-        self._ridges: dict[int, float] = {}
+        self._linear = [sums.without_ramps() for sums in self._additive]
+        self._ridges: dict[int, Ridges] = {}
 
     def linear(self, candidate: Candidate, fold: int) -> LinearFit | None:
         """Return the linear model of a fold's training data."""
         if fold not in self._ridges:
-            self._ridges[fold] = best_ridge(self._linear[fold])
-        sums, static = self._linear[fold], self.problem.static
-        return candidate.fit_linear(sums, self._ridges[fold], static)
+            both = self._linear[fold], self._additive[fold]
+            ridges = Ridges(strength(both[0]), strength(both[1]) if self.additive else None)
+            self._ridges[fold] = ridges
+        sums = (self._additive if candidate.additive else self._linear)[fold]
+        return candidate.fit_linear(sums, self._ridges[fold], self.problem.static)
 
     def simple(self, candidate: Candidate) -> Trial:
         """Try a linear model by itself."""
@@ -162,11 +178,13 @@ class Trials:
             linear, held, norm = self.linear(candidate, f), fold.held, fold.normalizer
             assert linear is not None
             fits.append(linear)
-            own = linear.coefficients(held.agent)
-            paths.append(rollout_linear(norm, own, held.start, held.action, n_levels, held.known))
+            own, ramps = linear.coefficients(held.agent), linear.ramps
+            paths.append(
+                rollout_linear(norm, own, held.start, held.action, n_levels, held.known, ramps)
+            )
             errors.append(fold.rmse(paths[-1]))
             agent, before, action, after, weight = one_steps(held, norm)
-            phi = linear_features_of(norm, norm.carry(before), action, n_levels)
+            phi = linear_features_of(norm, norm.carry(before), action, n_levels, ramps)
             predicted = np.einsum("kq,kqd->kd", phi, linear.coefficients(agent))
             left = norm.encode_target(before, after) - predicted
             noises.append(robust_scale(left, None, weight))
