@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from twinfold.data.transitions import Transitions
-from twinfold.models.linear import best_ridge, fit_average, fit_linear, rollout_linear
-from twinfold.models.linear_kinds import ALIKE, KINDS, Part, Ratio, ratios
-from twinfold.models.linear_sums import LinearData, linear_data, linear_features_of
+from twinfold.models.linear import (
+    Ridges,
+    best_ridge,
+    fit_average,
+    fit_linear,
+    rollout_linear,
+    strength,
+)
+from twinfold.models.linear_kinds import ADDITIVE, ALIKE, KINDS, Part, Ratio, ratios
+from twinfold.models.linear_sums import LinearData, find_ramps, linear_data, linear_features_of
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import fit_normalizer
 
@@ -35,9 +42,12 @@ def panel(
     return Transitions(agent, state, action, after, agent, steps)
 
 
-def prepared(data: Transitions, discrete: bool = False) -> tuple[Normalizer, LinearData]:
-    normalizer = fit_normalizer(data)
-    return normalizer, linear_data(normalizer, data, N_AGENTS, 3 if discrete else 0)
+def prepared(
+    data: Transitions, discrete: bool = False, additive: bool = False
+) -> tuple[Normalizer, LinearData]:
+    normalizer, n_levels = fit_normalizer(data), 3 if discrete else 0
+    ramps = find_ramps(normalizer, data, n_levels) if additive else None
+    return normalizer, linear_data(normalizer, data, N_AGENTS, n_levels, ramps)
 
 
 def design(normalizer: Normalizer, data: Transitions, n_levels: int = 0) -> tuple[Any, Any]:
@@ -93,13 +103,13 @@ def test_own_coefficients_are_the_best_linear_predictions(
 
 def test_the_order_of_kinds_is_from_the_simplest_and_each_says_what_it_is() -> None:
     data = panel()
-    normalizer, sums = prepared(data)
+    normalizer, sums = prepared(data, additive=True)
     fits = {kind: fit_linear(sums, kind, ratios(kind)[-1]) for kind in KINDS}
     start, action = data.state[:4], np.zeros((4, 3, 1))
 
     def rolled(kind: Any) -> Any:
         own = fits[kind].coefficients(data.agent[:4])
-        return rollout_linear(normalizer, own, start, action, 0)
+        return rollout_linear(normalizer, own, start, action, 0, ramps=fits[kind].ramps)
 
     np.testing.assert_allclose(rolled("no change"), np.repeat(start[:, None], 3, 1), atol=1e-9)
     drift = (data.next_state - data.state).mean(axis=0)
@@ -107,25 +117,34 @@ def test_the_order_of_kinds_is_from_the_simplest_and_each_says_what_it_is() -> N
     assert fits["own drift"].own == ((0, 0), (0, 1))
     assert fits["levels"].own == ((0, 0), (0, 1))
     assert len(fits["slopes"].own) > 2
-    noise = [fits[kind].noise.mean() for kind in ("no change", "drift", "pooled", "levels")]
-    assert noise == sorted(noise, reverse=True)
+    assert fits["additive"].own == ()
+    assert fits["additive slopes"].own == fits["slopes"].own
+    for simple in (
+        ("no change", "drift", "pooled", "levels"),
+        ("drift", "additive", "additive slopes"),
+    ):
+        noise = [fits[kind].noise.mean() for kind in simple]
+        assert noise == sorted(noise, reverse=True)
 
 
 @given(weight=st.floats(0.05, 0.95), kind=st.sampled_from(KINDS))
 @settings(max_examples=15, deadline=None)
 def test_an_average_is_a_linear_model_between_its_parts(weight: float, kind: Any) -> None:
-    _, sums = prepared(panel())
-    own = Ratio(0.3, 0.1, 0.0)
+    _, sums = prepared(panel(), additive=True)
+    own, ridges = Ratio(0.3, 0.1, 0.0), Ridges(2.0, 3.0)
     parts = [
         Part(weight, kind, ratios(kind)[-1]),
         Part(1 - weight, "slopes", own),
     ]
-    found = fit_average(sums, parts, ridge=2.0)
-    first, second = (fit_linear(sums, part.kind, part.ratio, 2.0) for part in parts)
-    between = weight * first.shared + (1 - weight) * second.shared
+    found = fit_average(sums, parts, ridges)
+    first = fit_linear(sums, kind, parts[0].ratio, 3.0 if kind in ADDITIVE else 2.0)
+    second = fit_linear(sums, "slopes", own, 2.0)
+    more = [(0, len(found.shared) - len(second.shared)), (0, 0)]
+    assert (more[0][1] > 0) == (kind in ADDITIVE) == (found.ramps is not None)
+    between = weight * first.shared + (1 - weight) * np.pad(second.shared, more)
     np.testing.assert_allclose(found.shared, between, rtol=1e-12)
-    alone = fit_average(sums, [Part(1.0, "slopes", own)], ridge=2.0)
-    for got, wanted in zip(alone[:-1], second[:-1], strict=True):
+    alone = fit_average(sums, [Part(1.0, "slopes", own)], ridges)
+    for got, wanted in zip(alone[:5], second[:5], strict=True):
         np.testing.assert_allclose(got, wanted)
     assert alone.static is second.static is None
     assert found.variance.min() > 0
@@ -155,3 +174,43 @@ def test_an_agent_without_rows_is_as_all_are() -> None:
     found = fit_linear(linear_data(normalizer, some, N_AGENTS, 0), "levels", Ratio(1.0))
     np.testing.assert_allclose(found.factors[2, 1:], 0.0, atol=1e-12)
     assert np.abs(found.factors[[0, 1, 3], 1:]).min() > 0
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_an_additive_model_is_a_ridge_of_ramps_and_deviations_are_linear(discrete: bool) -> None:
+    """Against generalised least squares with the covariance of all rows written out."""
+    data = panel(discrete=discrete, rows=8)
+    n_levels = 3 if discrete else 0
+    normalizer, sums = prepared(data, discrete, additive=True)
+    phi, y = design(normalizer, data, n_levels)
+    assert sums.ramps is not None
+    both = np.concatenate([phi[:, :1], sums.ramps.heights(phi[:, 1:])], axis=1)
+    found = fit_linear(sums, "additive slopes", Ratio(0.5, 0.1, 0.0), ridge=0.7)
+    variance = np.r_[0.5, 0.1, 0.1, np.zeros(phi.shape[1] - 3)]
+    z = np.zeros((len(phi), N_AGENTS, phi.shape[1]))
+    z[np.arange(len(phi)), data.agent] = phi
+    z = z.reshape(len(phi), -1)
+    covariance = np.eye(len(phi)) + z @ np.diag(np.tile(variance, N_AGENTS)) @ z.T
+    inverse = np.linalg.inv(covariance)
+    penalty = np.diag([1e-6] + [0.7] * (both.shape[1] - 1))
+    shared = np.linalg.solve(both.T @ inverse @ both + penalty, both.T @ inverse @ y)
+    q = phi.shape[1]
+    np.testing.assert_allclose(found.shared[0], shared[0], atol=1e-8)
+    np.testing.assert_allclose(found.shared[1:q], 0.0)
+    np.testing.assert_allclose(found.shared[q:], shared[1:], atol=1e-8)
+    own = np.tile(variance, N_AGENTS)[:, None] * (z.T @ inverse @ (y - both @ shared))
+    deviations = found.coefficients(np.arange(N_AGENTS)) - found.shared
+    np.testing.assert_allclose(deviations[:, :q], own.reshape(N_AGENTS, q, 2), atol=1e-8)
+
+
+def test_linear_models_are_the_same_with_ramps_beside_them() -> None:
+    data = panel()
+    (_, plain), (_, both) = prepared(data), prepared(data, additive=True)
+    for kind in (kind for kind in KINDS if kind not in ADDITIVE):
+        for got, wanted in zip(
+            fit_linear(both, kind, ratios(kind)[-1]),
+            fit_linear(plain, kind, ratios(kind)[-1]),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+    assert strength(plain) == best_ridge(plain)

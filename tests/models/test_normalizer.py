@@ -411,6 +411,8 @@ def test_what_is_held_at_a_limit_is_the_limit_to_the_last_digit(
     assert np.isfinite(norm.high).all()
     carried = np.float32(norm.high) + np.float32([[-1.0], [0.0], [1.0]])
     low, high = norm.limits()
-    assert low.tolist() == [-np.inf] and high.tolist() == [limit]
+    assert low.tolist() == [-np.inf]
+    assert high.tolist() == [limit]
     path = norm.decode_path(carried)
-    assert path[0] < limit and path[1:].tolist() == [[limit], [limit]]
+    assert path[0] < limit
+    assert path[1:].tolist() == [[limit], [limit]]

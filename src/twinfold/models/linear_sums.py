@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.transitions import Transitions
-from twinfold.models.linear_terms import action_features, over_step, with_ramps
+from twinfold.models.linear_terms import action_features, all_features, n_ramps
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.ramps import Ramps
 
@@ -62,7 +62,7 @@ class LinearData(NamedTuple):
         q = 1 + normalizer.n_inputs + n_action
         if normalizer.uneven:
             q = 2 * q + n_action
-        q += 0 if ramps is None else ramps.size
+        q += n_ramps(ramps, normalizer.uneven)
         return cls.of(
             normalizer,
             np.zeros((n_agents, q, q)),
@@ -109,14 +109,14 @@ class LinearData(NamedTuple):
 
         What agents make of known inputs differs as what they make of the state does.
         """
-        n_ramps = 0 if self.ramps is None else self.ramps.size
-        size = self.gram.shape[-1] - n_ramps
+        further = n_ramps(self.ramps, self.rows is not None)
+        size = self.gram.shape[-1] - further
         n_action = action_features(size, self.n_inputs, self.rows is not None)
         of_state = self.n_inputs - self.n_memory - self.n_known
         sizes = [1, of_state, self.n_memory, self.n_known, n_action]
         base = np.repeat([LEVEL, STATE, MEMORY, STATE, ACTION], sizes)
         base = base if self.rows is None else np.r_[base, base, np.full(n_action, ACTION)]
-        return np.append(base, np.full(n_ramps, RAMP))
+        return np.append(base, np.full(further, RAMP))
 
     def parts(self) -> Iterator[tuple[slice, LinearData]]:
         """Yield the sums of columns that have the same rows, and which columns these are."""
@@ -142,8 +142,16 @@ class LinearData(NamedTuple):
         return np.flatnonzero((kinds != RAMP) & (memory | (kinds != MEMORY)))
 
     def additive_features(self) -> NDArray[np.intp]:
-        """Numbers of the features that additive models are made of: 1 and the ramps."""
-        return np.append(0, np.flatnonzero(self.kinds == RAMP))
+        """Numbers of the features that additive models are made of: levels and ramps.
+
+        Where times are uneven also what an action does at once.
+        """
+        kinds = self.kinds
+        read = (kinds == LEVEL) | (kinds == RAMP)
+        if self.rows is not None:
+            at_once = np.flatnonzero(kinds == ACTION)
+            read[at_once[-len(at_once) // 3 :]] = True
+        return np.flatnonzero(read)
 
     def reading(self, features: NDArray[np.intp]) -> LinearData:
         """The sums of some of the features, for shared coefficients; the first is 1."""
@@ -235,24 +243,37 @@ def linear_features_of(
     ramps: Ramps | None = None,
 ) -> Floats:
     """Phi ``(K, q)`` of standardised states and raw actions; ``n_levels`` is 0 for continuous."""
+    base, code = _base(normalizer, standard, action, n_levels)
+    length = base[:, -1 - code.shape[1], None] if normalizer.uneven else None
+    return all_features(base, length, code, ramps)
+
+
+def _base(
+    normalizer: Normalizer, standard: Floats, action: NDArray[Any], n_levels: int
+) -> tuple[Floats, Floats]:
+    """Return (1, inputs, action), ``(K, 1 + I + A)``, and the action alone."""
     inputs = normalizer.inputs(standard)
     code = np.eye(n_levels)[action] if n_levels else normalizer.encode_action(action)
-    base = np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1)
-    base = over_step(base, inputs[:, -1:], code) if normalizer.uneven else base
-    return base if ramps is None else with_ramps(base, ramps)
+    return np.concatenate([np.ones((len(inputs), 1)), inputs, code], axis=1), code
 
 
 def find_ramps(normalizer: Normalizer, data: Transitions, n_levels: int) -> Ramps:
-    """Return the ramps of transitions at even times: of state, known inputs and action.
+    """Return the ramps of some transitions: of state, known inputs and action.
+
+    The length of a step has none, nor has the memory.
 
     Args:
         normalizer: float64, on the host.
         data: transitions that the ramps are to lie in.
         n_levels: L of a discrete action, 0 for continuous ones.
     """
-    phi = linear_features_of(normalizer, normalizer.carry(data.start), data.action, n_levels)
-    left_out = LinearData.none(normalizer, 0, n_levels).kinds[1:] == MEMORY
-    return Ramps.of(phi[:, 1:], left_out)
+    base, code = _base(normalizer, normalizer.carry(data.start), data.action, n_levels)
+    columns = base[:, 1:]
+    kinds = LinearData.none(normalizer, 0, n_levels).kinds[1 : 1 + columns.shape[1]]
+    left_out = kinds == MEMORY
+    if normalizer.uneven:
+        left_out[-1 - code.shape[1]] = True
+    return Ramps.of(columns, left_out)
 
 
 def no_change(normalizer: Normalizer, n_features: int) -> Floats:

@@ -8,7 +8,8 @@ Where times are uneven, with h the length of the step in usual ones, the last of
     phi(s, a, h) = (h (1, inputs, action), (1 - e^-h) (1, inputs, action), action)
 
 q = 2 (1 + I + A) + A: a change that grows with time, one that levels off (so that what decays does
-so over long steps as well), and one at once (a dose that is given).
+so over long steps as well), and one at once (a dose that is given). There are then two of every
+ramp likewise, one that grows and one that levels off.
 """
 
 from __future__ import annotations
@@ -77,19 +78,34 @@ def linear_features(
 
     Where times are ``uneven``, these over the step. With ``ramps``, they and these are ``size``.
     """
-    size = size if ramps is None else size - ramps.size
+    size -= n_ramps(ramps, uneven)
     if jnp.ndim(action) == 0:
         n_levels = action_features(size, inputs.shape[-1], uneven)
         action = jax.nn.one_hot(action, n_levels, dtype=inputs.dtype)
     base = jnp.concatenate([jnp.ones(1, inputs.dtype), inputs, action])
-    base = over_step(base, inputs[-1:], action) if uneven else base
-    return base if ramps is None else with_ramps(base, ramps)
+    return all_features(base, inputs[-1:] if uneven else None, action, ramps)
 
 
-def with_ramps(base: Any, ramps: Ramps) -> Any:
-    """Return linear features (1, inputs, action), ``(..., 1 + F)``, and behind them the ramps."""
+def all_features(base: Any, length: Any, action: Any, ramps: Ramps | None) -> Any:
+    """Return the linear features, and behind them the ramps if there are any, ``(..., q + R)``.
+
+    Args:
+        base: (1, inputs, action), ``(..., 1 + I + A)``.
+        length: of the step where times are uneven, ``(..., 1)``; else None.
+        action: ``(..., A)``.
+        ramps: of inputs and action.
+    """
     xp = np if isinstance(base, np.ndarray) else jnp
-    return xp.concatenate([base, ramps.heights(base[..., 1:])], axis=-1)
+    parts = [base if length is None else over_step(base, length, action)]
+    if ramps is not None:
+        heights = ramps.heights(base[..., 1:])
+        parts += [heights] if length is None else [length * heights, -xp.expm1(-length) * heights]
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-1)
+
+
+def n_ramps(ramps: Ramps | None, uneven: bool) -> int:
+    """Return how many of the features are ramps."""
+    return 0 if ramps is None else ramps.size * (1 + uneven)
 
 
 def action_features(size: int, n_inputs: int, uneven: bool) -> int:

@@ -104,10 +104,9 @@ class TrainingContext(NamedTuple):
 
     @property
     def tries_additive(self) -> bool:
-        """Whether additive models are tried: of few data at even times, or where one is wanted."""
+        """Whether additive models are tried: of few data, or where one is wanted."""
         wanted = self.config.linear in ADDITIVE
-        few = self.config.linear != "none" and len(self.data) <= SELECTION.few
-        return not self.uneven and (few or wanted)
+        return wanted or (self.config.linear != "none" and len(self.data) <= SELECTION.few)
 
     def linear_data(
         self, normalizer: Normalizer, rows: NDArray[np.int32], *, ramps: bool

@@ -47,6 +47,7 @@ from twinfold.training.simple_models import (
     simplest,
     what_to_remember,
     with_memory,
+    worthwhile,
 )
 from twinfold.training.trials import NO_NETS, Candidate, Trial, Trials, as_used
 
@@ -133,7 +134,8 @@ def _with_memory(
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
     pairs = [_memories(dataset, problem, history) for history in fitting]
     longer, linear = what_to_remember(pairs, log)
-    found = with_memory(trials, longer, linear, tried[: len(kinds_of(trials))], log)
+    likely = worthwhile(tried[: len(kinds_of(trials))])
+    found = with_memory(trials, longer, linear, likely, log)
     if found is None:
         return _nets_with_memory(trials, longer, idle, chosen, log)
     other, simple = found

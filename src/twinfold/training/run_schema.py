@@ -30,7 +30,7 @@ from twinfold.data.roles import Roles
 from twinfold.models.behaviour_policy import Behaviour, init_behaviour
 from twinfold.models.factor_model import FactorModel, Structure, init_factor_model
 from twinfold.models.learned_goal import GOAL
-from twinfold.models.linear_terms import LinearTerms
+from twinfold.models.linear_terms import LinearTerms, n_ramps
 from twinfold.models.ramps import Ramps
 from twinfold.models.run_info import RunInfo
 from twinfold.models.static_curve import n_terms
@@ -334,8 +334,8 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
         raise ValueError("the config in run.json has more layers than there are arrays")
     linear = None
     if "members.linear.shared" in arrays:
-        ramps = _ramps_like(record, arrays, size)
-        n_features = size["q"] + (0 if ramps is None else ramps.size)
+        ramps = _ramps_like(arrays, size)
+        n_features = size["q"] + n_ramps(ramps, uneven)
         linear = LinearTerms(jnp.zeros((n_features, size["D"])), info.own, ramps)
 
     def fresh(key: jax.Array) -> FactorModel:
@@ -360,7 +360,7 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
     return jax.eval_shape(jax.vmap(fresh), keys)
 
 
-def _ramps_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Ramps | None:
+def _ramps_like(arrays: Arrays, size: dict[str, int]) -> Ramps | None:
     """Return the shapes of the ramps of an additive model; None if the run has none.
 
     Raises:
@@ -369,9 +369,9 @@ def _ramps_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Ramp
     start = arrays.get("members.linear.ramps.start")
     if start is None:
         return None
-    if record.uneven or start.ndim != 3:
+    if start.ndim != 3:
         raise ValueError("model.safetensors holds ramps that the model cannot have")
-    blank = jnp.zeros((size["q"] - 1, start.shape[2]))
+    blank = jnp.zeros((size["I"] + (size["L"] or size["A"]), start.shape[2]))
     return Ramps(blank, blank, blank)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.config import Kind
-from twinfold.errors import UsageError
 from twinfold.models.linear_kinds import (
     ADDITIVE,
     KINDS,
@@ -41,8 +40,6 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     wanted = trials.problem.config.linear
     if wanted == "none":
         return None, []
-    if wanted in ADDITIVE and not trials.additive:
-        raise UsageError(f"linear is {wanted!r}, and times are uneven: there it must be another")
     log("trying simple models")
     coarse, memory = len(trials.problem.data) > SELECTION.few, trials.problem.history > 1
     tried = []
@@ -52,7 +49,8 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
         else:
             tried.append(_best_of_kind(trials, kind, coarse, memory, tried))
         log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
-    best = tried[simplest(trials, tried)]
+    likely = worthwhile(tried)
+    best = likely[simplest(trials, likely)]
     evidence = trials.problem.evidence
     if wanted == "auto" and trials.problem.data.weight is not None:
         # What was filled in bears out the model that it was filled in by, held out or not.
@@ -63,15 +61,33 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
     nothing_better = best is idle and evidence < SELECTION.handful
     if wanted != "average" and (wanted != "auto" or nothing_better):
         return best, tried
-    average = trials.simple(_average(trials, tried))
+    average = trials.simple(_average(trials, likely))
     log(f"  {WORDS['average']}: held-out error {average.mean:.4g}")
-    use = wanted == "average" or _hedges(average, best, idle, tried)
+    use = wanted == "average" or _hedges(average, best, idle, likely)
     return average if use else best, [*tried, average]
 
 
 def kinds_of(trials: Trials) -> tuple[Kind, ...]:
     """Return the kinds of simple models that are tried."""
     return tuple(kind for kind in KINDS if trials.additive or kind not in ADDITIVE)
+
+
+def worthwhile(tried: Sequence[Trial]) -> list[Trial]:
+    """Return what was tried without additive models, unless one is better than all linear ones.
+
+    They bend, and end, where the data does: of what goes on beyond it, as most panels do, they are
+    as sure as linear ones and wrong. Where they explain no more they would only have a share in an
+    average.
+
+    Args:
+        tried: the best of every kind.
+    """
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for trial in tried:
+        if trial.candidate.linear in (*ADDITIVE, *WITH_MEMORY):
+            errors[trial.candidate.additive].append(trial.mean)
+    better = min(errors[True], default=np.inf) < min(errors[False], default=np.inf)
+    return [trial for trial in tried if better or not trial.candidate.additive]
 
 
 def _hedges(average: Trial, best: Trial, idle: Trial, tried: Sequence[Trial]) -> bool:
