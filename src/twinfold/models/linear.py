@@ -94,7 +94,8 @@ def rollout_linear(
     """
     parts = in_parts(normalizer, action, known)
     if parts is not None:
-        whole = rollout_linear(normalizer, coefficients, state, parts.action, n_levels, parts.known)
+        more = parts.action, n_levels, parts.known, ramps
+        whole = rollout_linear(normalizer, coefficients, state, *more)
         return parts.ends(whole)
     standard, path = normalizer.carry(state), []
     codes = normalizer.encode_action(action)
