@@ -44,9 +44,10 @@ class FitConfig(BaseModel):
     """Latent terms of the nets; auto tries some on held-out data, 0 is no nets."""
     linear: Literal["auto", "none"] | Kind = "auto"
     """The linear model without or beside the nets: none, no change, drift, own drift, pooled,
-    levels, slopes, an average of those, or auto: all of them, without nets and with nets alone,
+    levels, slopes, an additive one (straight pieces that are constant beyond the data) without or
+    with own slopes, an average of those, or auto: all of them, without nets and with nets alone,
     are compared on held-out data, and the simplest that is not clearly worse than the best is
-    kept."""
+    kept. Additive ones only up to 10,000 transitions, where they are not asked for."""
     history: Annotated[int, Field(ge=1, le=64, strict=True)] | Literal["auto"] = 1
     """Rows that the model reads, the present one and those before: for columns that do not tell
     the whole state, such as a position without its velocity. 1 is no memory; auto tries 2, 4 and 8

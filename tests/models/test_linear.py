@@ -208,8 +208,8 @@ def test_linear_models_are_the_same_with_ramps_beside_them() -> None:
     (_, plain), (_, both) = prepared(data), prepared(data, additive=True)
     for kind in (kind for kind in KINDS if kind not in ADDITIVE):
         for got, wanted in zip(
-            fit_linear(both, kind, ratios(kind)[-1]),
-            fit_linear(plain, kind, ratios(kind)[-1]),
+            fit_linear(both, kind, ratios(kind)[-1])[:5],
+            fit_linear(plain, kind, ratios(kind)[-1])[:5],
             strict=True,
         ):
             np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)

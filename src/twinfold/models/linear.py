@@ -178,6 +178,8 @@ def fit_linear(
             None for none.
     """
     additive = kind in ADDITIVE
+    if additive and data.ramps is None:
+        raise ValueError("an additive model needs sums of ramps as well")
     data = data if additive else data.without_ramps()
     _, q, n_state = data.moment.shape
     if kind == "no change":
