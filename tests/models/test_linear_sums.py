@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from twinfold.data.transitions import Transitions
 from twinfold.models.linear import best_ridge, fit_linear
 from twinfold.models.linear_kinds import KINDS, ratios
-from twinfold.models.linear_sums import LinearData, find_ramps, linear_data
+from twinfold.models.linear_sums import LinearData, find_ramps, linear_data, linear_features_of
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import fit_normalizer
 from twinfold.models.own_linear import own_deviations, own_linear
