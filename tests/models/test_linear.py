@@ -206,7 +206,8 @@ def test_an_additive_model_is_a_ridge_of_ramps_and_deviations_are_linear(discret
 def test_linear_models_are_the_same_with_ramps_beside_them() -> None:
     data = panel()
     (_, plain), (_, both) = prepared(data), prepared(data, additive=True)
-    for kind in (kind for kind in KINDS if kind not in ADDITIVE):
+    linear: list[Any] = [kind for kind in KINDS if kind not in ADDITIVE]
+    for kind in linear:
         for got, wanted in zip(
             fit_linear(both, kind, ratios(kind)[-1])[:5],
             fit_linear(plain, kind, ratios(kind)[-1])[:5],

@@ -255,7 +255,9 @@ def fit_average(
         static: ``(N, C)``, standardised static columns, for the parts that read them.
     """
     if not parts:
-        kinds = [kind for kind in KINDS if data.ramps is not None or kind not in ADDITIVE]
+        kinds: list[Kind] = [
+            kind for kind in KINDS if data.ramps is not None or kind not in ADDITIVE
+        ]
         parts = [Part(1.0, kind, ratios(kind)[len(ratios(kind)) // 2]) for kind in kinds]
     if not any(part.kind in ADDITIVE for part in parts):
         data = data.without_ramps()

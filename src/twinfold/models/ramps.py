@@ -64,6 +64,11 @@ class Ramps(NamedTuple):
             gain[f] = np.divide(1.0, spread, out=np.zeros(n_ramps), where=spread > LINEAR.floor)
         return cls(start, slope, gain)
 
+    @classmethod
+    def blank(cls, n_columns: int, n_ramps: int) -> Ramps:
+        """Return as many ramps as F and k say, all of them flat."""
+        return cls(*(jnp.zeros((n_columns, n_ramps)) for _ in range(3)))
+
     @property
     def size(self) -> int:
         """R, the number of ramps."""

@@ -334,7 +334,9 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
         raise ValueError("the config in run.json has more layers than there are arrays")
     linear = None
     if "members.linear.shared" in arrays:
-        ramps = _ramps_like(arrays, size)
+        start, ramps = arrays.get("members.linear.ramps.start"), None
+        if start is not None and start.ndim == 3:
+            ramps = Ramps.blank(size["I"] + (size["L"] or size["A"]), start.shape[2])
         n_features = size["q"] + n_ramps(ramps, uneven)
         linear = LinearTerms(jnp.zeros((n_features, size["D"])), info.own, ramps)
 
@@ -358,21 +360,6 @@ def members_like(record: RunRecord, arrays: Arrays, size: dict[str, int]) -> Any
 
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size["M"]))
     return jax.eval_shape(jax.vmap(fresh), keys)
-
-
-def _ramps_like(arrays: Arrays, size: dict[str, int]) -> Ramps | None:
-    """Return the shapes of the ramps of an additive model; None if the run has none.
-
-    Raises:
-        ValueError: it cannot have any.
-    """
-    start = arrays.get("members.linear.ramps.start")
-    if start is None:
-        return None
-    if start.ndim != 3:
-        raise ValueError("model.safetensors holds ramps that the model cannot have")
-    blank = jnp.zeros((size["I"] + (size["L"] or size["A"]), start.shape[2]))
-    return Ramps(blank, blank, blank)
 
 
 def behaviour_like(arrays: Arrays, size: dict[str, int]) -> Any:
