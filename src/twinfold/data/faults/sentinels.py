@@ -18,9 +18,9 @@ Rows = NDArray[np.intp]
 Columns = Mapping[str, NDArray[Any]]
 
 KNOWN = frozenset(
-    [sign * float(digit * length) for sign in (1, -1) for digit in "9" for length in range(2, 8)]
-    + [-1.0, -9.0, -77.0, -88.0, -888.0, -777.0, -99.9, -999.9, -9999.9, -32768.0, 32767.0]
-    + [-2147483648.0, 2147483647.0]
+    [sign * float("9" * length) for sign in (1, -1) for length in range(2, 8)]
+    + [sign * float(digit * length) for sign in (1, -1) for digit in "78" for length in (2, 3, 4)]
+    + [-1.0, -9.0, -99.9, -999.9, -9999.9, -32768.0, 32767.0, -2147483648.0, 2147483647.0]
 )
 """Numbers that are often written where there is no value."""
 
@@ -39,7 +39,7 @@ def sentinel(
         first: ``(n,)``, whether a trajectory begins.
         zero: whether 0 may be one, within the range of a column: not of what is done or earned.
     """
-    found = _far(values, True, zero)
+    found = _far(values, True, zero) or (_below_counts(values) if zero else None)
     if found is None:
         values = values if first is None else values[~first]
         found = _far(values, False, zero)
@@ -49,14 +49,17 @@ def sentinel(
 def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
     """An end of a column that is far from all else: a number ``known`` to be used so, or any."""
     distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) < 3:
-        return None
-    for place, beside in ((0, 1), (-1, -2)):
-        value, count = float(distinct[place]), int(counts[place])
-        others = distinct[1:] if place == 0 else distinct[:-1]
-        span, gap = others[-1] - others[0], abs(distinct[beside] - value)
+    for end in (1, -1):
+        ordered = distinct[::end]  # from that end
+        codes = _codes(ordered) if known else 1
+        if len(distinct) < codes + 2:
+            continue
+        value, count = float(ordered[0]), int(counts[::end][0])
+        others = ordered[codes:]
+        span, gap = abs(others[-1] - others[0]), abs(others[0] - ordered[codes - 1])
         # -1 may be a step back beside 0 and 1: it must be as far away as a number of no renown.
         wide = FAULTS.constant_gap if value == -1 or not known else FAULTS.sentinel_gap
+        wide = FAULTS.zero_gap if value == 0 and zero else wide
         if not gap > wide * span > 0:
             continue
         share = count / len(values)
@@ -66,13 +69,22 @@ def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
             return value, count
         if (
             not known
-            and (value != 0 or (zero and _alone(values, value)))
             and count >= FAULTS.repeated
             and often
             and len(others) >= FAULTS.constant_beside
+            and (value != 0 or (zero and _alone(values, value)))
         ):
             return value, count
     return None
+
+
+def _codes(ordered: Floats) -> int:
+    """How many numbers at an end of a column, from the outermost, are used for no value; 1 at least.
+
+    Beside 99 for unknown stands 88 for refused.
+    """
+    named = [float(value) in KNOWN for value in ordered[: FAULTS.most_sentinels]]
+    return max(1, named.index(False) if False in named else len(named))
 
 
 def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
@@ -89,11 +101,27 @@ def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
     count, others = int(counts[most]), len(values) - int(counts[most])
     if (
         count < max(FAULTS.repeated, FAULTS.repeated_share * len(values))
-        or (distinct[most] == 0 and not zero)
+        or (distinct[most] == 0 and not (zero and _at_an_end(values)))
         or len(distinct) - 1 < FAULTS.distinct_share * others
     ):
         return None
     return (float(distinct[most]), count) if _scattered(values, distinct[most]) else None
+
+
+def _below_counts(values: Floats) -> tuple[float, int] | None:
+    """-1 below whole numbers that count from 0 or more, if it is there more often than 0."""
+    if values.min(initial=0.0) != -1 or not bool(np.all(values == np.round(values))):
+        return None
+    count, zeros = (int(np.count_nonzero(values == value)) for value in (-1, 0))
+    enough = count >= max(FAULTS.repeated, FAULTS.repeated_share * len(values))
+    levels = len(np.unique(values)) - 1
+    return (-1.0, count) if enough and count > zeros and levels > FAULTS.sentinel_beside else None
+
+
+def _at_an_end(values: Floats) -> bool:
+    """Whether 0 is below or above nearly all else; amid changes and returns it is one of them."""
+    others = values[values != 0]
+    return bool(min(np.mean(others < 0), np.mean(others > 0)) <= FAULTS.zero_tail)
 
 
 def _scattered(values: Floats, value: float) -> bool:
@@ -103,8 +131,33 @@ def _scattered(values: Floats, value: float) -> bool:
 
 
 def _alone(values: Floats, value: float) -> bool:
-    """Whether a number mostly stands alone, and not in runs: a machine that is off stays off."""
-    return bool(np.mean(np.diff(np.flatnonzero(values == value)) == 1) < FAULTS.in_runs)
+    """Whether a number mostly stands alone: a machine that is off stays off, a shop that is closed
+    on Sundays is closed again after a week.
+    """
+    away = np.diff(np.flatnonzero(values == value))
+    usual = np.bincount(away[away <= FAULTS.rhythm], minlength=1).max() / len(away)
+    return bool(usual < FAULTS.in_runs)
+
+
+def sentinels(
+    values: Floats, first: NDArray[np.bool_] | None = None, zero: bool = False
+) -> Iterator[tuple[float, int]]:
+    """Yield each number of a column that probably stands for no value, and how often it is there.
+
+    There may be several, such as -998 for unknown and -999 for refused.
+
+    Args:
+        values: ``(R,)``, NaN where there is none.
+        first: ``(R,)``, whether a trajectory begins.
+        zero: whether 0 may be one, within the range of a column.
+    """
+    left = np.isfinite(values)
+    for _ in range(FAULTS.most_sentinels):
+        found = sentinel(values[left], None if first is None else first[left], zero)
+        if found is None:
+            return
+        yield found
+        left &= values != found[0]
 
 
 def sentinel_lines(
@@ -118,8 +171,6 @@ def sentinel_lines(
 ) -> Iterator[str]:
     """Yield a line for each number of a column that probably stands for no value.
 
-    There may be several, such as -998 for unknown and -999 for refused.
-
     Args:
         name: of the column.
         role: of the column.
@@ -129,15 +180,9 @@ def sentinel_lines(
         first: ``(R,)``, whether a trajectory begins.
         columns: all that ``--missing`` would look at, by name.
     """
-    left = np.isfinite(values)
-    for _ in range(FAULTS.most_sentinels):
-        found = sentinel(values[left], None if first is None else first[left], role == "state")
-        if found is None:
-            return
-        value, count = found
+    for value, count in sentinels(values, first, role == "state"):
         row = int(rows[np.flatnonzero(values == value)[0]])
         yield _line(name, role, value, count, row, notes, columns)
-        left &= values != value
 
 
 def level_line(
@@ -236,7 +281,7 @@ def handful_lines(
     for name, column in zip(names, action.T, strict=True):
         values = np.where(np.isfinite(column), column, np.nanmedian(column))
         few, share = varying_rows(values)
-        if len(few) < 2 or len(spikes(values, agent)):
+        if len(few) < 2 or len(spikes(values, agent, chosen=True)):
             continue
         yield (
             f"column {name!r} (action): {len(few)} of {len(rows)} rows make up "
