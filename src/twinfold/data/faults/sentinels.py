@@ -79,7 +79,7 @@ def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
 
 
 def _codes(ordered: Floats) -> int:
-    """How many numbers at an end of a column, from the outermost, are used for no value; 1 at least.
+    """How many numbers at an end of a column are used for no value, from the outermost; at least 1.
 
     Beside 99 for unknown stands 88 for refused.
     """
@@ -131,8 +131,9 @@ def _scattered(values: Floats, value: float) -> bool:
 
 
 def _alone(values: Floats, value: float) -> bool:
-    """Whether a number mostly stands alone: a machine that is off stays off, a shop that is closed
-    on Sundays is closed again after a week.
+    """Whether a number mostly stands alone, and neither in runs nor in a rhythm.
+
+    A machine that is off stays off, a shop that is closed on Sundays is closed again after a week.
     """
     away = np.diff(np.flatnonzero(values == value))
     usual = np.bincount(away[away <= FAULTS.rhythm], minlength=1).max() / len(away)
