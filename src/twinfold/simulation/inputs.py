@@ -29,6 +29,12 @@ Floats = NDArray[np.float64]
 GUESS = "such an answer is a guess, and its support says so"
 """Warning of questions outside the range of the data."""
 
+NO_REACTION = (
+    "the fit found nothing that predicts better than changes that are always the same, so that "
+    "what is done changes nothing in these answers; that is no evidence that it does nothing"
+)
+"""Warning of answers of a model that reacts to nothing."""
+
 FIRST = "first state"
 """What a row of the first states is called."""
 
