@@ -23,10 +23,11 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
 
     from twinfold.utils.text import counted
 
-    per_agent = record["transitions_per_agent"]
+    per_agent, step = record["transitions_per_agent"], record["time_step"]
+    step = step if isinstance(step, str) else f"{step:.10g}"
     console.print(
         f"{counted(record['agents'], 'agent')}, {counted(record['transitions'], 'transition')} in "
-        f"{counted(record['segments'], 'trajectory')}; time step {record['time_step']}"
+        f"{counted(record['segments'], 'trajectory')}; time step {step}"
     )
     console.print(
         "transitions per agent: "
