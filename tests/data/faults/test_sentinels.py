@@ -111,7 +111,11 @@ def test_minus_one_among_levels() -> None:
     frame["a"] = rng.integers(-1, 2, 400)
     frame["x"] = np.r_[0.0, np.cumsum(frame["a"])[:-1]] + 0.1 * rng.normal(size=400)
     assert said(frame, action_type="discrete") == []
-    frame["a"] = rng.integers(-1, 3, 400)  # with levels 0, 1, 2 it is no step back
+    frame["a"] = rng.integers(-1, 3, 400)
+    frame["x"] = np.r_[0.0, np.cumsum(frame["a"])[:-1]] + 0.1 * rng.normal(size=400)  # one back
+    assert said(frame, action_type="discrete") == []
+    frame["x"] = rng.normal(size=400)
+    # With levels 0, 1, 2 it is no step back.
     assert len(said(frame, action_type="discrete")) == 1
 
 

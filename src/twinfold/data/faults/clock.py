@@ -109,7 +109,7 @@ def _day_off(before: Dates, after: Dates) -> _Usual:
     second: Any = pd.DatetimeIndex(after)
     days = np.asarray((second.normalize() - first.normalize()).days)
     kind = np.where((days > 1) & (days <= 4), 7 * days + np.asarray(first.day_of_week), -1)
-    hits, place = _most(kind)
+    hits, place = _most(kind, before)
     return _Usual(hits, f"from a {first[place].day_name()} to the {second[place].day_name()} after")
 
 
@@ -122,21 +122,25 @@ def _night(before: Dates, after: Dates) -> _Usual:
     minutes = [np.asarray((t - day) // pd.Timedelta("1min")) for t, day in
                ((first, begun), (second, ended))]  # fmt: skip
     kind = np.where(next_day & (minutes[0] > minutes[1]), 1440 * minutes[0] + minutes[1], -1)
-    hits, place = _most(kind)
+    hits, place = _most(kind, before)
     return _Usual(hits, f"nights, from {first[place]:%H:%M} to {second[place]:%H:%M}")
 
 
-def _most(kind: NDArray[Any]) -> tuple[NDArray[np.bool_], int]:
+def _most(kind: NDArray[Any], before: Dates) -> tuple[NDArray[np.bool_], int]:
     """Which gaps are of the commonest kind, and one of them; none if others are more, or it is -1.
+
+    What many agents have at one time is counted once: a holiday is no day off.
 
     Args:
         kind: ``(n,)``, whole numbers; -1 for gaps that are of none.
+        before: ``(n,)``, when they begin.
     """
-    kinds, counts = np.unique(kind, return_counts=True)
-    usual = kinds[np.argmax(np.where(kinds >= 0, counts, 0))]
-    hits = kind == usual
-    often = usual >= 0 and hits.sum() >= max(FAULTS.same_gap, FAULTS.same_gap_share * len(kind))
-    return hits & bool(often), int(np.argmax(hits))
+    once = kind[np.unique(before, return_index=True)[1]]
+    kinds, counts = np.unique(once, return_counts=True)
+    best = int(np.argmax(np.where(kinds >= 0, counts, 0)))
+    hits = kind == kinds[best]
+    enough = counts[best] >= max(FAULTS.same_gap, FAULTS.same_gap_share * len(once))
+    return hits & bool(kinds[best] >= 0 and enough), int(np.argmax(hits))
 
 
 def weekends(before: Dates, after: Dates) -> NDArray[np.bool_]:

@@ -196,8 +196,9 @@ def level_line(
 ) -> str | None:
     """Return one line if -1 or 9 among an action's levels probably stands for none recorded.
 
-    -1 is the only one below zero; and where the levels are -1, 0 and 1, which may be meant so, its
-    effect lies between those of 0 and 1, as that of a mixture does. 9 follows on levels that count
+    -1 is the only one below zero, and its effect is not beyond those of all others, as that of a
+    step back is; where the levels are -1, 0 and 1, which may be meant so, its effect lies between
+    those of 0 and 1, as that of a mixture does. 9 follows on levels that count
     from 0 or 1 without a gap.
 
     Args:
@@ -214,6 +215,8 @@ def level_line(
     counted_up = levels[0] in (0, 1) and bool(np.all(np.diff(levels[:-1]) == 1))
     if levels[0] == -1 and levels[1] == 0:
         if levels.tolist() == [-1, 0, 1] and not _between(values, change):
+            return None
+        if _beyond(values, change, levels):
             return None
         value = -1.0
     elif counted_up and levels[-1] == FAULTS.nine and levels[-2] < FAULTS.nine - 2:
@@ -239,6 +242,22 @@ def _between(values: Floats, change: Floats) -> bool:
     low, high = sorted([means[1][d], means[2][d]])
     margin = 2 * errors[0][d]
     return bool(apart[d] > 4 and low + margin < means[0][d] < high - margin)
+
+
+def _beyond(values: Floats, change: Floats, levels: Floats) -> bool:
+    """Whether the mean change under -1 is less, or more, than under every other level.
+
+    By two standard errors, in the column where levels differ most.
+    """
+    groups = [change[values == level] for level in levels]
+    groups = [group for group in groups if len(group) >= FAULTS.repeated]
+    if len(groups) < 3 or not np.any(values == -1):
+        return False
+    means = np.stack([group.mean(axis=0) for group in groups])
+    errors = np.stack([np.sqrt(group.var(axis=0) / len(group)) for group in groups])
+    d = int(np.argmax(np.ptp(means, axis=0) / np.maximum(errors.max(axis=0), 1e-300)))
+    away = (means[1:, d] - means[0, d]) / np.maximum(np.hypot(errors[1:, d], errors[0, d]), 1e-300)
+    return bool(np.all(away > 2) or np.all(away < -2))
 
 
 def _line(
