@@ -169,5 +169,7 @@ def test_a_table_through_all_commands(twinfold: Any, tmp_path: Path, number: int
     if action:
         goal = ["--agent", "p0", "--reward", "-x^2", "--horizon", 4, *hold]
         state = ["--state", ",".join(["0.5"] * row["states"])]
+        near = ["--behaviour", 0.5, "--out-of-range", "penalise", "--disagreement", 0.1]
         done("plan", run, *goal, *state, "--candidates", 40)
+        done("plan", run, *goal, *state, "--candidates", 40, *near)
         done("value", run, *goal, "--policy", "random")

@@ -93,6 +93,9 @@ def test_a_state_out_of_range_is_planned_from_unless_strict(twinfold: Any, cart_
     done = twinfold(*words)
     assert done.code == 0
     assert "warning: agent 3: 1 first state lies far outside the range of the data" in done.err
+    assert "nothing in the data backs the plan from step 1 on (support 0.00)" in done.err
+    assert "--min-support 0.5 abstains instead" in done.err
+    assert "--behaviour" not in done.err  # of choices no policy is learned
     strict = twinfold(*words, "--strict")
     assert (strict.code, strict.out) == (2, "")
     assert "the first state 'theta_dot' is out of range: 40; the training data has" in strict.err

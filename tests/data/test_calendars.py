@@ -99,6 +99,12 @@ def test_an_integer_that_is_no_month_is_named() -> None:
         ("%Y%m%d%H%M%S", "90s", "2023-12-31 10:00"),
         ("%Y%j", "D", "2023-12-20"),
         ("%y%m", "MS", "2022-08-01"),
+        ("%y%m", "MS", "2008-08-01"),
+        ("%y%m%d", "D", "2023-12-20"),
+        ("%y%m%d", "D", "2009-12-20"),
+        ("%d%m%Y", "D", "2023-12-20"),
+        ("%m%d%Y", "D", "2023-08-20"),
+        ("%d%m%y", "7D", "2023-12-20"),
     ],
 )
 def test_other_integers_that_are_dates_are_told_by_how_even_they_make_times(
@@ -123,6 +129,9 @@ def test_other_integers_that_are_dates_are_told_by_how_even_they_make_times(
         np.arange(45_000, 45_040),
         np.arange(40),
         np.array([800, 815, 830, 845, 900, 915, 930, 945, 1000]),
+        np.cumsum(np.random.default_rng(0).integers(1, 9, 60)) + 99_000,
+        100_000 * np.arange(1, 40),
+        np.arange(1, 40) ** 3 * 1000,
     ],
 )
 def test_other_integers_are_numbers(times: Any) -> None:

@@ -25,7 +25,7 @@ def test_numbers(table: pd.DataFrame, roles: dict[str, Any]) -> None:
     assert found["transitions"] == 4
     assert found["segments"] == 3
     assert found["gaps"] == 1
-    assert found["time_step"] == 1.0
+    assert found["time_step"] == 1.0  # a number; of dates a text such as "30 min"
     assert found["left_out"] == {"agents": 1, "first": ["b"]}
     assert set(found["transitions_per_agent"].values()) == {2.0}
     assert found["action_levels"] == {"3": 1, "5": 3}

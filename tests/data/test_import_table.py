@@ -308,3 +308,16 @@ def test_of_very_many_columns_agent_and_time_are_found_at_once(tmp_path: Path) -
     found = import_table(tmp_path / "wide.csv", {"action": ["act"]})
     assert time.process_time() - start < 60
     assert (found.roles["agent"], found.roles["time"]) == ("machine", "minute")
+
+
+def test_times_that_come_back_are_told_apart_by_an_episode(tmp_path: Path) -> None:
+    """An evening and a morning of each patient, on the same clock; a second look at one row."""
+    evening, morning = table(seed=0), table(seed=1)
+    frame = pd.concat([evening.assign(visit="evening"), morning.assign(visit="morning")])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    found = import_table(tmp_path / "a.csv")
+    assert found.roles["episode"] == "visit"
+    assert load_panel(tmp_path / "a.csv").n_transitions == 2 * 6 * 11
+    twice = pd.concat([evening, evening.iloc[[5]].assign(weight=99.0)])  # the row is a fault
+    twice.to_csv(tmp_path / "b.csv", index=False)
+    assert "episode" not in import_table(tmp_path / "b.csv").roles

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from twinfold import PanelDataset
-from twinfold.data.outliers import spikes
+from twinfold.data.outliers import spike_rows, spikes
 from twinfold.data.validate import check
 
 Rng = np.random.Generator
@@ -113,3 +113,29 @@ def test_spikes_of_actions_are_told_but_not_of_angles() -> None:
     (line,) = check(frame, {**ROLES, "angle": ["x"]}).warnings
     assert line.startswith("column 'a' (action): 2 values far from all others (-")
     assert "the farthest -700 at row 150, agent 'B'" in line
+
+
+def test_several_doses_beside_zeros_are_no_spikes_and_stay_in_the_fit() -> None:
+    """One dose each in long recordings: as rare as slips of the keyboard, and all there is."""
+    minutes = np.tile(np.arange(600), 6)
+    frame = pd.DataFrame({"id": np.repeat(np.arange(6), 600), "t": minutes,
+                          "x": np.random.default_rng(0).normal(size=3600),
+                          "a": np.where(minutes == 40, 500.0, 0.0)})  # fmt: skip
+    frame.loc[frame["id"] > 2, "a"] = 0.0
+    panel = PanelDataset.from_frame(frame, ROLES)
+    assert spike_rows(panel).tolist() == []
+    assert any("3 of 3594 rows make up 100 % of its variation" in w for w in panel.warnings)
+    frame.loc[frame["id"] > 0, "a"] = 0.0  # a single one may be a slip
+    panel = PanelDataset.from_frame(frame, ROLES)
+    assert spike_rows(panel).tolist() == [40]
+    assert any("500 at row 40, agent 0; it carries all that is known" in w for w in panel.warnings)
+
+
+def test_numbers_for_no_value_are_told_once() -> None:
+    frame = pd.DataFrame({"id": np.repeat(np.arange(20), 50), "t": np.tile(np.arange(50), 20),
+                          "x": np.random.default_rng(0).normal(100, 5, 1000).round(),
+                          "a": np.random.default_rng(1).normal(size=1000)})  # fmt: skip
+    frame.loc[[100, 400], "x"] = 9999
+    (line,) = check(frame, ROLES).warnings
+    assert "9999 in 2 rows" in line
+    assert "stands for no value" in line

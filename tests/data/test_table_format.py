@@ -331,3 +331,24 @@ def test_a_mark_between_thousands_is_told(text: str, mark: str) -> None:
     frame = plain().astype({"x": object})
     frame.loc[3, "x"] = text
     assert f'give --thousands "{mark}"' in check(frame, ROLES).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "advice"),
+    [
+        (["4,256", "1,250"], "a mark between thousands? give --thousands ,"),
+        (["4,256,100"], "a mark between thousands? give --thousands ,"),
+        (["4,256.5"], "a mark between thousands? give --thousands ,"),
+        (["4,256", "1,25"], "a decimal comma? give --decimal , if all"),
+        (["4,256"], "a decimal comma? give --decimal , if all"),
+        (["0,256", "1,250"], "a decimal comma? give --decimal , if all"),
+        (["4.256,50"], "give --decimal , --thousands ."),
+        (["5 mg/dl"], "if 'mg/dl' is a unit, write the numbers without it"),
+        (["12%"], "if '%' is a unit"),
+        (["five"], "replace it by a number"),
+    ],
+)
+def test_what_stands_beside_digits_is_told(texts: list[str], advice: str) -> None:
+    frame = plain().astype({"x": object})
+    frame.loc[range(3, 3 + len(texts)), "x"] = texts
+    assert advice in check(frame, ROLES).problems[0]

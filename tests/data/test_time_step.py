@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
 from twinfold.data.panel import PanelDataset
-from twinfold.data.time_step import find_step, joins, step_from_ticks, ticks_from_step
+from twinfold.data.time_step import find_step, joins, step_from_ticks, step_text, ticks_from_step
 from twinfold.errors import UsageError
 
 
@@ -110,3 +112,22 @@ def test_uneven_times_are_found_where_steps_would_be_lost(
         assert not any("times are uneven" in line for line in found.warnings)
     with pytest.raises(UsageError, match="'often' does not fit the time column: it must be a num"):
         PanelDataset.from_frame(df, roles, time_step="often")
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (pd.Timedelta("1D"), "1 day"),
+        (pd.Timedelta("14D"), "14 days"),
+        (pd.Timedelta("1h"), "1 h"),
+        (pd.Timedelta("36h"), "36 h"),
+        (pd.Timedelta("90s"), "90 s"),
+        (pd.Timedelta("15min"), "15 min"),
+        (pd.Timedelta("1500ms"), "0 days 00:00:01.500000"),
+        (1.3000000000000007, "1.3"),
+    ],
+)
+def test_a_step_is_told_in_the_largest_unit_that_fits(step: Any, text: str) -> None:
+    assert step_text(step) == text
+    if not isinstance(step, float):
+        assert pd.Timedelta(text) == step

@@ -211,3 +211,13 @@ def test_without_a_policy(random_model: Any, small_cart_pole: FittedModel) -> No
     assert small_cart_pole.behaviour is None  # discrete actions have none
     with pytest.raises(Exception, match="unknown agent"):
         random_model().agent_behaviour("nobody")
+
+
+def test_exogenous_columns_are_no_input_of_the_policy(planned: Any) -> None:
+    data, normalizer, policy = planned
+    two = np.zeros(2)
+    told = dataclasses.replace(normalizer, known_mean=two, known_scale=two + 1)
+    assert told.n_inputs == normalizer.n_inputs + 2
+    states = jnp.asarray(data.state[:50], jnp.float32)
+    plain, own = (follow(policy.of_agent(n.on_device(), 1), states) for n in (normalizer, told))
+    np.testing.assert_array_equal(own, plain)

@@ -25,6 +25,7 @@ from twinfold.planning.run_task import RUN_TASK, acted_on, level_counts, run_tas
 from twinfold.policy_learning import World
 from twinfold.policy_learning.world import advance, begin
 from twinfold.simulation.simulator import Simulator
+from twinfold.simulation.what_if import answer
 from twinfold.training.fit import fit
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
@@ -292,3 +293,19 @@ def test_amounts_of_few_rows_that_all_vary_are_no_handful() -> None:
     varied = len(model.sample.action) * (model.sample.action[:, 0].std() / width) ** 2
     assert varied < RUN_TASK.handful + 0.5  # as much as two rows at an end of the range would
     assert unknown_effect(model, np.zeros((3, 1))) is None
+
+
+@pytest.mark.parametrize(("kind", "reacts"), [("no change", False), ("drift", False),
+                                              ("own drift", False), ("pooled", True)])  # fmt: skip
+def test_plans_and_answers_warn_where_the_model_reacts_to_nothing(kind: Any, reacts: bool) -> None:
+    roles = {**ROLES, "action": ["amount"], "action_type": "continuous"}
+    config = FAST.model_copy(update={"linear": kind})
+    model = fit(PanelDataset.from_frame(tanks(), roles), config, reserve=0)
+    assert model.members.reacts == reacts
+    said: list[str] = []
+    plan_once(model, run_task(model, "-level"), 3, [50.0], QUICK, warn=said.append)
+    Simulator(model, 3).rollout([50.0], [1.0, 2.0], said.append)
+    question = {"query_id": 1, "id": 3, "t": [25, 26], "level": [50.0, None], "amount": 1.0}
+    answer(model, pd.DataFrame(question), said.append)
+    hits = [line for line in said if "what is done changes nothing in these answers" in line]
+    assert len(hits) == (0 if reacts else 3)

@@ -88,7 +88,7 @@ def test_few_windows_and_errors_above_no_change_are_warned_of() -> None:
     chosen = trial_of(Candidate(None, NETS, 90, 0.25), 0.7)
     first, tried, few, worse = chosen_lines(chosen, IDLE, 3, counts)
     assert "chosen: nets with joint features" in first
-    assert "no change has a mean of 0.5)" in first
+    assert "no change has a mean of 0.5; nets are compared by geometric means)" in first
     assert "3 models, 2 folds" in tried
     assert few.startswith("warning: only 5 held-out windows")
     assert few.endswith("too few for a 90 % band")

@@ -149,6 +149,10 @@ def test_what_depends_on_the_state_is_structure(world: Any) -> None:
     check = model_checks.residual_structure(found._replace(residual=residual))
     assert check.status == "warn"
     assert max(check.values, key=lambda name: check.values[name]) == "s2"
+    # Levels that are known badly are none: agents with high levels have high states.
+    level = residual.copy()
+    level[..., 2] = found.residual[..., 2] + 5 * state[..., 1].mean(axis=1, keepdims=True) / scale
+    assert model_checks.residual_structure(found._replace(residual=level)).status == "pass"
     few = model_checks.residual_structure(evaluate_holdout(world.model, world.fresh(1, 9)))
     assert "Too few transitions" in few.advice
 

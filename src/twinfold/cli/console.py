@@ -166,9 +166,13 @@ def paced(say: Callable[[str], None], pause: float = 10.0) -> Callable[[str], No
 class Talk:
     """The voice of a long command on standard error: lines, and progress with the time left."""
 
-    def __init__(self, quiet: bool, pause: float = 10.0) -> None:
-        """Say nothing if ``quiet``; in a log, no progress within ``pause`` seconds of the last."""
-        self.quiet, self._pause = quiet, pause
+    def __init__(self, quiet: bool, pause: float = 10.0, known: float = 0.1) -> None:
+        """Say nothing if ``quiet``; in a log, no progress within ``pause`` seconds of the last.
+
+        The time that is left is told once the share ``known`` of a stage is done: before that it is
+        the time that programs take to compile.
+        """
+        self.quiet, self._pause, self._known = quiet, pause, known
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
@@ -198,8 +202,9 @@ class Talk:
             self._bar.update(self._task, completed=done)
         elif now - self._said >= self._pause:
             self._said = now
-            pace = (done - self._first) / (now - self._begun)
-            left = f", {(total - done) / pace:.0f} s left" if pace > 0 else ""
+            steps, first = done - self._first, self._known * (total - self._first)
+            pace = steps / (now - self._begun)
+            left = f", {(total - done) / pace:.0f} s left" if steps >= max(first, 1) else ""
             print(
                 f"  {what}: {100 * done / max(total, 1):.0f} %{left}", file=sys.stderr, flush=True
             )

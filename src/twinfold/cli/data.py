@@ -150,6 +150,7 @@ def _show_import(found: Imported) -> None:
     problems = [] if found.report is None else list(found.report.problems)
     others = {
         "agent": ", or add a column with its name if all rows are of one agent",
+        "time": ", or add a column that counts each agent's rows if they stand in their order",
         "action": ", or --no-action if nobody acts",
     }
     problems += [

@@ -109,12 +109,36 @@ def plan(
             before=rows[:-1] if rows and len(rows) > 1 else None,
             **future.of_agent(model, scenario, agent),
         )
+    if min_support is None and (line := _unbacked(found, model.behaviour is not None)) is not None:
+        warn(line)
     _show(found, f"{chosen.name}, agent {agent}", plot, json)
     return None if found.reason is None else 1
 
 
+def _unbacked(found: Plan, behaviour: bool) -> str | None:
+    """Return one line on a plan that goes where there was no data; None if it does not.
+
+    Args:
+        found: the plan.
+        behaviour: whether the policy of the data is known, to which plans can keep.
+    """
+    from twinfold.uncertainty.support import SUPPORT
+
+    score = found.rollout.support.score
+    if not (score < SUPPORT.unsupported).any():
+        return None
+    first = int((score < SUPPORT.unsupported).argmax())
+    return (
+        f"nothing in the data backs the plan from step {first + 1} on (support "
+        f"{score[first]:.2f}), so that it may only look better than what was done: "
+        + ("--behaviour 1 keeps nearer to that, " if behaviour else "")
+        + f"--min-support {SUPPORT.unsupported:g} abstains instead"
+    )
+
+
 def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
     from twinfold.cli.render import plot_rollout, show_rollout, show_settings
+    from twinfold.report.tables import number
     from twinfold.utils.text import counted
 
     if plot is not None:
@@ -128,7 +152,7 @@ def _show(found: Plan, title: str, plot: Path | None, json: bool) -> None:
     out.print(
         f"agent {found.agent}, from state "
         f"{', '.join(f'{value:.6g}' for value in found.state)}: "
-        f"plan of {counted(len(found.actions), 'step')} worth {found.score:.4g}"
+        f"plan of {counted(len(found.actions), 'step')} worth {number(found.score, 4)}"
         + (" (with its terminal value)" if found.config.objective.terminal_value != "none" else "")
     )
     show_rollout(out, found.rollout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from twinfold.utils.text import banded
 
@@ -23,10 +23,11 @@ def show_description(console: Console, record: dict[str, Any]) -> None:
 
     from twinfold.utils.text import counted
 
-    per_agent = record["transitions_per_agent"]
+    per_agent, step = record["transitions_per_agent"], record["time_step"]
+    step = step if isinstance(step, str) else f"{step:.10g}"
     console.print(
         f"{counted(record['agents'], 'agent')}, {counted(record['transitions'], 'transition')} in "
-        f"{counted(record['segments'], 'trajectory')}; time step {record['time_step']}"
+        f"{counted(record['segments'], 'trajectory')}; time step {step}"
     )
     console.print(
         "transitions per agent: "
@@ -89,22 +90,31 @@ def show_table(console: Console, report: ReportTable) -> None:
 
 
 def show_rollout(console: Console, rollout: Rollout) -> None:
-    """Show one predicted trajectory: action, then the state after it with its band."""
+    """Show one predicted trajectory: actions, if there are any, and states with their band."""
     from rich.table import Table
 
     band = f"{100 * rollout.coverage:.0f} % band" if rollout.calibrated else "members' spread only"
     if rollout.simultaneous:
         band += " (of the whole trajectory)"
     cells = [_states(rollout, h) for h in range(len(rollout.actions))]
+    heads: dict[str, Literal["left", "right"]] = {
+        "step": "right",
+        "action": "right",
+        "basis (support)": "left",
+    }
     first = [
-        (str(rollout.steps[h]), _action(action), _basis(rollout.support, h))
+        [str(rollout.steps[h]), _action(action), _basis(rollout.support, h)]
         for h, action in enumerate(rollout.actions)
     ]
-    heads = ("step", "action", "basis (support)")
-    room = console.width - sum(_widths(heads, first)) - 1
+    acted = any(action for _, action, _ in first)
+    if not acted:
+        del heads["action"]
+        first = [[step, basis] for step, _, basis in first]
+    after = "action" if acted else "step"
+    room = console.width - sum(_widths(list(heads), first)) - 1
     for part in _parts(_widths(rollout.columns, cells), room):
-        table = Table(title=f"state after each action, with its {band}", title_justify="left")
-        for head, justify in zip(heads, ("right", "right", "left"), strict=True):
+        table = Table(title=f"state after each {after}, with its {band}", title_justify="left")
+        for head, justify in heads.items():
             table.add_column(head, justify=justify)
         for d in part:
             table.add_column(rollout.columns[d])

@@ -15,6 +15,7 @@ from twinfold.cli.console import console, print_json, set_up_jax, talking, warn
 from twinfold.cli.flags import Flag, Words, all_or_none, check_outputs
 from twinfold.cli.values import Place, Seed
 from twinfold.errors import UsageError
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,8 +216,11 @@ def show_validation(out: Console, found: Validation, *, brief: bool = False) -> 
     from rich.table import Table
     from rich.text import Text
 
+    numbers = {
+        status: sum(check.status == status for check in found.checks) for status, _ in _COUNTS
+    }
     counts = [
-        f"{sum(check.status == status for check in found.checks)} {word}"
+        counted(numbers[status], "warning") if status == "warn" else f"{numbers[status]} {word}"
         for status, word in _COUNTS
     ]
     style = {
@@ -224,9 +228,8 @@ def show_validation(out: Console, found: Validation, *, brief: bool = False) -> 
         "cannot tell": "bold magenta",
         "usable for prediction": "bold yellow",
     }
-    what = f"{found.record['agents']} " + (
-        "agents of fresh data" if found.record["fresh"] else "agents that the nets have not seen"
-    )
+    what = counted(found.record["agents"], "agent")
+    what += " of fresh data" if found.record["fresh"] else " that the nets have not seen"
     out.print(
         Text.assemble(
             (found.verdict, style.get(found.verdict, "bold green")),

@@ -45,7 +45,16 @@ NAMES = {
 }
 """What the times of a calendar are called."""
 
-_COMPACT = {4: "%y%m", 7: "%Y%j", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_COMPACT = {
+    4: ("%y%m",),
+    6: ("%y%m%d", "%d%m%y"),
+    7: ("%Y%j",),
+    8: ("%d%m%Y", "%m%d%Y"),
+    10: ("%Y%m%d%H",),
+    12: ("%Y%m%d%H%M",),
+    14: ("%Y%m%d%H%M%S",),
+}
+_DIGITS = {"Y": 4, "j": 3} | dict.fromkeys("ymdHMS", 2)
 _SCALE = {"month": 100, "day": 10_000, "quarter": 10, "week": 100}
 _PARTS = {"month": 12, "quarter": 4}
 _FIRST = np.datetime64("1970-01-01")  # a Thursday
@@ -150,29 +159,50 @@ def compact_form(times: NDArray[Any]) -> str | None:
     """Return the form, in the codes of ``strptime``, of integers that are dates of another kind.
 
     2024013123 (an hour), 202401312359, 20240131235959, 2024031 (the day of the year), 2401 (a
-    month): all must be dates of it, and times must be more even by it.
+    month), 240131, 31012024 (1022024 on the day after: integers have no zeros ahead): all must be
+    dates of it, and times must be more even by it.
 
     Args:
         times: ``(R,)``, integers.
     """
-    import pandas as pd
-
     distinct = np.unique(times)
     if len(distinct) < CALENDAR.fewest or distinct[0] <= 0:
         return None
-    length = len(str(distinct[0]))
-    form = _COMPACT.get(length) if length == len(str(distinct[-1])) else None
-    if form is None:
-        return None
-    head = distinct[[0, -1]] // 10 ** (length - 4)
-    if "%Y" in form and (head[0] < CALENDAR.first_year or head[1] > CALENDAR.last_year):
-        return None
-    dates = pd.to_datetime(pd.Series(distinct).astype(str), format=form, errors="coerce")
-    if dates.isna().any():
-        return None
+    shortest, longest = (len(str(value)) for value in distinct[[0, -1]])
+    for length, forms in _COMPACT.items():
+        for form in forms:
+            fewest = length if form.startswith("%Y") else length - 1
+            if fewest <= shortest and longest <= length and _more_even(distinct, length, form):
+                return form
+    return None
+
+
+def _more_even(distinct: NDArray[Any], length: int, form: str) -> bool:
+    """Whether all integers are dates of a form, by which the times are more even."""
+    import pandas as pd
+
+    texts = pd.Series(distinct).astype(str).str.zfill(length)
+    dates = pd.to_datetime(texts, format=form, errors="coerce")
+    years = dates.dt.year
+    if dates.isna().any() or years.min() < CALENDAR.first_year or years.max() > CALENDAR.last_year:
+        return False
     unit = "M" if form == "%y%m" else "s"
-    steps = np.unique(np.diff(dates.to_numpy().astype(f"datetime64[{unit}]")))
-    return form if len(steps) < len(np.unique(np.diff(distinct))) else None
+    steps = np.unique(np.diff(np.sort(dates.to_numpy().astype(f"datetime64[{unit}]"))))
+    return len(steps) < len(np.unique(np.diff(distinct)))
+
+
+def date_text(value: Any, date_format: str) -> str:
+    """A time as text: ``20240131`` of a number, with the zeros ahead that a number has lost.
+
+    Args:
+        value: a text or a number.
+        date_format: of the column, in the codes of ``strptime``; only digits have zeros ahead.
+    """
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    if whole or isinstance(value, int | np.integer):
+        widths = [_DIGITS.get(code) for code in date_format.split("%")[1:]]
+        return str(int(value)).zfill(0 if None in widths else sum(w or 0 for w in widths))
+    return str(value).strip()
 
 
 def _digits_fit(low: int, high: int, calendar: str) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from twinfold.data.levels import coded_names
 from twinfold.data.panel import PanelDataset
+from twinfold.data.time_step import step_text
 from twinfold.utils.text import MESSAGE
 
 _QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
@@ -36,7 +37,7 @@ def describe(dataset: PanelDataset) -> dict[str, Any]:
         "agents": dataset.n_agents,
         "transitions": len(data),
         "segments": dataset.n_segments,
-        "time_step": step if isinstance(step, float) else str(step),
+        "time_step": step if isinstance(step, float) else step_text(step),
         "transitions_per_agent": {
             name: float(np.quantile(counts, q)) for name, q in _QUANTILES.items()
         },

@@ -20,6 +20,7 @@ from twinfold.data.action_kinds import guess_kind
 from twinfold.data.angles import wrap
 from twinfold.data.coding import as_words, holds_words
 from twinfold.data.columns import as_numbers
+from twinfold.data.guess_episode import guess_episode
 from twinfold.data.times import as_times
 from twinfold.utils.text import clipped
 
@@ -150,6 +151,12 @@ def guess_roles(columns: Columns, given: Mapping[str, Any]) -> RoleGuesses:
     _agent_and_time(found, columns)
     if not {"agent", "time"} <= set(found.roles):
         return found
+    if "episode" not in found.roles:
+        agent, time = found.roles["agent"], found.roles["time"]
+        names = [n for n in found.open(columns) if not _PATTERNS["action"].fullmatch(n)]
+        if (name := guess_episode(columns, names, agent, time)) is not None:
+            why = f"times of {agent!r} come back without it; if it is part of the id, join the two"
+            found.take("episode", name, why)
     rows = _Sorted(columns, found.roles)
     for name in found.open(columns):
         if (reason := _of_no_use(name, columns[name])) is not None:

@@ -16,11 +16,15 @@ from twinfold.data.columns import Mask
 from twinfold.data.faults.clock import gap_words, repeated_hour
 from twinfold.data.ids import AgentId
 from twinfold.data.table_settings import TABLE
-from twinfold.data.time_step import step_from_ticks
+from twinfold.data.time_step import step_from_ticks, step_text
 from twinfold.data.times import Times, offset_of
 from twinfold.utils.text import clipped, counted, percent
 
 _COMMA = re.compile(r"(?:[<>≤≥]=?\s*)?[+-]?[0-9.]*,[0-9.,]*(?:e[+-]?[0-9]+)?", re.IGNORECASE)
+
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+_BOTH = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]*")
+_UNIT = re.compile(r"[+-]?[0-9][0-9.,]*\s*([^\W\d_]\S{0,9}|[%°€$£‰]\S{0,4})")
 
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:(['_\s])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]*)?")
 
@@ -137,6 +141,7 @@ class Notes:
         first, second = int(order[found[0]]), int(order[found[0] + 1])
         agents = len(np.unique(self.agent[order[found]]))
         usual = step_from_ticks(step, times.values.dtype.kind)
+        between = f"{self.row(first)} and {self.of(second)}"
         words = ""
         if times.values.dtype.kind == "M":
             local = times.local
@@ -147,8 +152,7 @@ class Notes:
         self.warnings.append(
             f"{counted(len(found), 'time gap')} in {counted(agents, 'agent')}: "
             f"{percent(len(found) / pairs)} of the steps {away} the usual "
-            f"{usual if isinstance(usual, pd.Timedelta) else f'{usual:g}'}; trajectories are "
-            f"split there, first between {self.row(first)} and {self.of(second)} "
+            f"{step_text(usual)}; trajectories are split there, first between {between} "
             f"({show_time(times, first)} to {show_time(times, second)}){words}"
         )
 
@@ -159,20 +163,39 @@ def some(ids: Sequence[AgentId], most: int = 5) -> str:
     return ", ".join(clipped(value) for value in ids[:most]) + more
 
 
-def number_advice(value: Any, advice: str) -> str:
-    """Return what to do about a value that is no number: a comma is told from other text."""
+def number_advice(value: Any, advice: str, column: pd.Series | None = None) -> str:
+    """Return what to do about a value that is no number: a comma is told from other text.
+
+    Args:
+        value: the first one.
+        advice: what to do about other text.
+        column: all that are no numbers, which tell the mark between thousands from a decimal comma.
+    """
+    text = value.strip() if isinstance(value, str) else ""
     if isinstance(value, str) and (found := _OTHER_MARK.search(value)):
         other = "." if found[1] == "," else ","
         return f"numbers are read with --decimal {found[1]}; give --decimal {other} if all are so"
-    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
+    if _BOTH.fullmatch(text):
+        return "a decimal comma? give --decimal , --thousands . if all numbers are written so"
+    if _COMMA.fullmatch(text):
+        texts = [text] if column is None else column.astype(str).str.strip().unique()
+        whole = sum(_THOUSANDS.fullmatch(each) is not None for each in texts)
+        clear = text.count(",") > 1 or "." in text
+        if whole == len(texts) and (clear or whole > 1):
+            return (
+                "a mark between thousands? give --thousands , if all numbers are written so (or "
+                "--decimal , if it stands before decimals)"
+            )
         return (
             "a decimal comma? give --decimal , if all numbers are written so (or --thousands , if "
             "it stands between thousands); else write it as in 0.5"
         )
-    grouped = _GROUPED.fullmatch(value.strip()) if isinstance(value, str) else None
+    grouped = _GROUPED.fullmatch(text)
     if grouped:
         mark = grouped.group(1) if grouped.group(1) in "'_" else " "
         return f'a mark between thousands? give --thousands "{mark}", if all numbers are written so'
+    if unit := _UNIT.fullmatch(text):
+        return f"if {unit[1]!r} is a unit, write the numbers without it, all in the same unit"
     return advice
 
 

@@ -15,6 +15,7 @@ value or, beside zeros, anything that is neither a flag nor a count.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,9 +87,17 @@ class _Tail(NamedTuple):
 
 
 def spike_line(
-    name: str, role: str, values: Floats, agent: NDArray[np.integer], rows: Rows, notes: Notes
+    name: str,
+    role: str,
+    values: Floats,
+    agent: NDArray[np.integer],
+    rows: Rows,
+    notes: Notes,
+    told: Collection[float] = (),
 ) -> str | None:
     """Return one line on the spikes of a column: how many, and the worst; None if there is none.
+
+    Of an action that is the same in all other rows one is all that is known of it.
 
     Args:
         name: of the column.
@@ -97,28 +106,32 @@ def spike_line(
         agent: ``(R,)``, whose.
         rows: ``(R,)``, the user's row of each value.
         notes: names rows.
+        told: numbers that are known to stand for no value; spikes that all are such are left out.
     """
-    found = spikes(values, agent)
-    if not len(found):
+    found = spikes(values, agent, chosen=role == "action")
+    if not len(found) or bool(np.isin(values[found], list(told)).all()):
         return None
     others = np.delete(values, found)
     low, high = others.min(), others.max()
     usual = f"all {low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
     worst = int(found[0])
+    alone = role == "action" and low == high
+    carried = "it carries all that is known of the action; " if alone else ""
     return (
         f"column {name!r} ({role}): {counted(len(found), 'value')} far from all others ({usual}), "
         f"{'the farthest ' if len(found) > 1 else ''}{values[worst]:.6g} at "
-        f"{notes.of(int(rows[worst]))}; if that is a mistake, correct it, or drop the row: the "
-        "trajectory is then split there"
+        f"{notes.of(int(rows[worst]))}; {carried}if that is a mistake, correct it, or drop the "
+        "row: the trajectory is then split there"
     )
 
 
-def spikes(values: Floats, agent: NDArray[np.integer]) -> Rows:
+def spikes(values: Floats, agent: NDArray[np.integer], chosen: bool = False) -> Rows:
     """Return the places of a column's spikes, the farthest first.
 
     Args:
         values: ``(R,)``, finite.
         agent: ``(R,)``, whose.
+        chosen: whether it is an action: several doses beside zeros are what is known of it.
     """
     n = len(values)
     if n < OUTLIERS.fewest:
@@ -131,7 +144,8 @@ def spikes(values: Floats, agent: NDArray[np.integer]) -> Rows:
     unit = (high - low) / 1.349
     if unit <= OUTLIERS.rounding * abs(middle):
         if deviating <= max(1, min(few, int(OUTLIERS.alone_share * n))):
-            return _beside_a_constant(values, away, float(middle))
+            found = _beside_a_constant(values, away, float(middle))
+            return found[:0] if chosen and len(found) > 1 else found
         unit = float(np.quantile(away[away > 0], 0.5, method="lower"))
     if away.max() <= OUTLIERS.far * unit:
         return np.zeros(0, np.intp)
@@ -199,7 +213,7 @@ def spike_rows(panel: PanelDataset) -> Rows:
         amounts = panel.action_code.unpack(panel.action)[1] if roles.mixed else panel.action
         for values in amounts.T:
             there = np.flatnonzero(np.isfinite(values))
-            rows.append(there[spikes(values[there], panel.agent[there])])
+            rows.append(there[spikes(values[there], panel.agent[there], chosen=True)])
     found = np.unique(np.concatenate(rows))
     if not len(found):
         return found

@@ -223,9 +223,11 @@ class Roles(BaseModel):
 
     @property
     def action_kind(self) -> str:
-        """The kind of the action in a sentence: ``"a discrete action"``."""
+        """The kind of the action in a sentence: ``"a discrete action"``, ``"3 discrete ..."``."""
         if self.mixed:
             return "a mixed action (" + ", ".join(self.kinds) + ")"
+        if len(self.action) > 1:
+            return f"{len(self.action)} {self.action_type} actions"
         return "no action" if not self.action else f"a {self.action_type} action"
 
     @property

@@ -18,7 +18,6 @@ from twinfold.data.holes import carried_line, hole_lines, without_repeats
 from twinfold.data.ids import AgentId, natural_key
 from twinfold.data.issues import Notes, some
 from twinfold.data.levels import Levels
-from twinfold.data.outliers import spike_line
 from twinfold.data.roles import Level, Roles
 from twinfold.data.side_columns import lacking_lines
 from twinfold.data.time_step import (
@@ -203,7 +202,6 @@ def assemble(table: Table, rows: Rows, roles: Roles, notes: Notes) -> dict[str, 
         roles, acted, agent[keep][inner], acting[inner], notes, table.words
     )
     notes.warnings += _degree_lines(roles, state, inner)
-    notes.warnings += _spike_lines(roles, state, acted, agent[keep], inner, order, notes)
     sorted_rows = (state, told, reward, agent[keep], inner, order, acting)
     notes.warnings += fault_lines(_sorted_rows(table, roles, *sorted_rows), notes)
     code, levels, code_roles = coded_actions(action, inner, roles, table.words, notes)
@@ -354,28 +352,3 @@ def _observed(values: Floats, inner: Mask) -> tuple[Floats, Mask]:
     """Return the values that are not missing, and which of them the next one follows at once."""
     known = ~np.isnan(values)
     return values[known], (inner & np.r_[known[1:], False])[known]
-
-
-def _spike_lines(
-    roles: Roles,
-    state: NDArray[Any],
-    action: NDArray[Any],
-    agent: NDArray[Any],
-    inner: Mask,
-    order: NDArray[Any],
-    notes: Notes,
-) -> Iterator[str]:
-    columns = [(name, "state", state[:, d]) for d, name in enumerate(roles.state)]
-    columns += [
-        (name, "action", action[:, a])
-        for a, (name, kind) in enumerate(zip(roles.action, roles.kinds, strict=True))
-        if kind == "continuous"
-    ]
-    for name, role, values in columns:
-        if name in roles.angle:
-            continue
-        used = ~np.isnan(values) if role == "state" else inner
-        known = values[used] if role == "state" else values
-        line = spike_line(name, role, known, agent[used], order[used], notes)
-        if line is not None:
-            yield line

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from twinfold.data.calendars import date_text
 from twinfold.data.columns import DECIMAL, distinct_values, says_null
 from twinfold.errors import UsageError, one_of
 from twinfold.utils.reading import problem_lines
@@ -218,7 +219,7 @@ def _dates(series: pd.Series, date_format: str) -> pd.Series:
     What is in another form says so: it might be read as a number, or as a date of ISO 8601.
     """
     codes, distinct = distinct_values(series)
-    texts = pd.Series([_date_text(value) for value in distinct], dtype=object)
+    texts = pd.Series([date_text(value, date_format) for value in distinct], dtype=object)
     try:
         dates = pd.to_datetime(texts, format=date_format, errors="coerce")
     except (ValueError, TypeError):  # offsets from UTC that change, as where a clock does
@@ -350,13 +351,6 @@ def _pattern(form: TableFormat) -> re.Pattern[str]:
     return re.compile(
         rf"[+-]?(?:{digits}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE
     )
-
-
-def _date_text(value: Any) -> str:
-    """A time as text: ``20240131`` of a number."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def _as_narrow(values: NDArray[Any], series: pd.Series) -> pd.Series:

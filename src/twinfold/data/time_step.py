@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from twinfold.data.table_settings import TABLE
 from twinfold.errors import UsageError
+from twinfold.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TIME_STEPS = ("auto", "regular", "variable")
 """Words for a time step: found from the data; the same everywhere; an input of the model."""
+
+_UNITS = {"day": 86_400, "h": 3_600, "min": 60, "s": 1}
 
 
 def differences(ticks: NDArray[Any]) -> NDArray[np.float64]:
@@ -109,8 +112,14 @@ def step_ratio(mine: float | pd.Timedelta, theirs: float | pd.Timedelta) -> floa
 
 
 def step_text(step: float | pd.Timedelta) -> str:
-    """A time step as it is told: 1.3, not 1.3000000000000007."""
-    return f"{step:.10g}" if isinstance(step, int | float) else str(step)
+    """A time step as it is told: 1.3, not 1.3000000000000007; 30 min, not 0 days 00:30:00."""
+    if isinstance(step, int | float):
+        return f"{step:.10g}"
+    for name, seconds in _UNITS.items():
+        count, rest = divmod(step.as_unit("ns").value, seconds * 10**9)
+        if count > 0 and rest == 0:
+            return counted(count, name) if name == "day" else f"{count} {name}"
+    return str(step)
 
 
 def step_from_ticks(step: float, kind: str) -> float | pd.Timedelta:

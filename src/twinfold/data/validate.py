@@ -332,7 +332,7 @@ def _check_numbers(
         return
     if bad.any():
         value = series.iloc[int(np.argmax(bad))]
-        advice = number_advice(value, _NUMBERS[role])
+        advice = number_advice(value, _NUMBERS[role], series.loc[bad])
         notes.bad_rows(column, role, f"{clipped(value)} is no number", bad, advice)
     if role == "action":
         what = "NaN (no action) before the end of a trajectory"

@@ -84,7 +84,7 @@ class Behaviour(eqx.Module):
     def of_agent(self, normalizer: Normalizer, agent: Any) -> AgentBehaviour:
         """The policy of one agent; its factors become a part of the first bias."""
         first, *others = self.layers
-        n_inputs = normalizer.n_inputs
+        n_inputs = len(first.weight) - self.factors.shape[1]  # of the state: no exogenous ones
         bias = first.bias + self.factors[agent] @ first.weight[n_inputs:]
         return AgentBehaviour(
             normalizer=normalizer,

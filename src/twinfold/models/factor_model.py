@@ -148,6 +148,14 @@ class FactorModel(eqx.Module):
         """Whether all agents are predicted alike: no nets, and no coefficients of their own."""
         return self.n_fixed == self.rank == 1
 
+    @property
+    def reacts(self) -> bool:
+        """Whether changes depend on anything: nets, or more of a linear model than constants."""
+        linear = self.linear
+        if linear is None or self.n_fixed < self.rank:
+            return True
+        return any(row for row, _ in linear.own) or bool(jnp.any(linear.shared[..., 1:, :] != 0))
+
     def action_factors(self, action: Array) -> Array:
         """Return w(a), ``(r,)``, of a level's index or a standardised continuous action ``(A,)``.
 

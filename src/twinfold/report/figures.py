@@ -346,11 +346,16 @@ def styled(figure: go.Figure, height: int, *, legend: bool = True) -> go.Figure:
         font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13},
         paper_bgcolor=clear,
         plot_bgcolor=clear,
-        margin={"l": 60, "r": 30, "t": 60, "b": 50},
+        margin={"l": 60, "r": 40, "t": 60, "b": 50},
         showlegend=legend,
         legend={"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"},
         hovermode="closest",
-        modebar={"bgcolor": clear, "color": LINES, "activecolor": OURS},
+        modebar={  # beside the figure, not above its legend
+            "orientation": "v",
+            "bgcolor": clear,
+            "color": LINES,
+            "activecolor": OURS,
+        },
     )
     axis = {"gridcolor": LINES, "zeroline": False, "linecolor": LINES, "automargin": True}
     figure.update_xaxes(showline=True, **axis)

@@ -55,7 +55,7 @@ def error_by_horizon(
             )
     figure.update_xaxes(title_text="steps ahead")
     figure.update_yaxes(
-        title_text="median error, standard deviations", type="log", exponentformat="power"
+        title_text="median error, standard deviations", type="log", dtick="D2", tickformat="~g"
     )
     return styled(figure, height=400)
 

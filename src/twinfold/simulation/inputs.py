@@ -22,21 +22,23 @@ from twinfold.models.ranges import (
     outside_known,
     outside_states,
 )
-from twinfold.utils.text import clipped, listed
+from twinfold.utils.text import clipped, counted, listed
 
 Floats = NDArray[np.float64]
 
 GUESS = "such an answer is a guess, and its support says so"
 """Warning of questions outside the range of the data."""
 
+NO_REACTION = (
+    "the fit found nothing that predicts better than changes that are always the same, so that "
+    "what is done changes nothing in these answers; that is no evidence that it does nothing"
+)
+"""Warning of answers of a model that reacts to nothing."""
+
 FIRST = "first state"
 """What a row of the first states is called."""
 
-UNTOLD = (
-    "what came before is not told: the model reads several rows, and its band holds for questions "
-    "that tell them"
-)
-"""Warning of a question without context to a model with memory."""
+_UNTOLD = "the model reads {} rows, and its band holds for questions that tell them"
 
 STRAYS = "the prediction goes far outside the training data; from there on it is a guess"
 """Warning of a rollout that starts within the training data and leaves it."""
@@ -73,13 +75,28 @@ def read_state(model: FittedModel, state: Any) -> Floats:
     return values
 
 
-def untold(model: FittedModel, start: Floats) -> NDArray[np.bool_]:
-    """Return which questions ``(Q,)`` do not tell what came before a model with memory."""
+def untold(model: FittedModel, start: Floats) -> list[tuple[NDArray[np.intp], str]]:
+    """Return the questions to a model with memory that tell less than it reads, and a warning.
+
+    Those that tell nothing of what came before, and those that tell some of it; of the latter the
+    least is said.
+
+    Args:
+        model: the fitted model.
+        start: ``(Q, W)``, states and the steps before, NaN where not told.
+    """
     n_state = len(model.roles.state)
     if model.history == 1:
-        return np.zeros(len(start), bool)
+        return []
     memory = start[:, n_state : n_state + model.normalizer.n_memory]
-    return np.all(np.isnan(memory), axis=1)
+    steps = ~np.isnan(memory.reshape(len(start), model.history - 1, -1)).all(axis=2)
+    told = 1 + np.max(np.arange(1, model.history) * steps, axis=1)  # rows, the present one as well
+    none, few = np.flatnonzero(told == 1), np.flatnonzero((told > 1) & (told < model.history))
+    reads = _UNTOLD.format(model.history)
+    found = [(none, f"what came before is not told: {reads}")] if len(none) else []
+    if len(few):
+        found.append((few, f"only {counted(int(told[few].min()), 'row')} told: {reads}"))
+    return found
 
 
 def read_actions(model: FittedModel, actions: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -19,7 +19,7 @@ from twinfold.models.known_inputs import draws_of
 from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import predict_paths, rollout_members
-from twinfold.simulation.inputs import STRAYS, UNTOLD, untold
+from twinfold.simulation.inputs import NO_REACTION, STRAYS, untold
 from twinfold.simulation.known import KnownInputs
 from twinfold.uncertainty.intervals import band_factor, prediction_band
 from twinfold.uncertainty.support import (
@@ -96,8 +96,9 @@ def path_doubts(
     """Abstain where there is less support, and return what is doubtful, a line each."""
     middle = found.states.middle
     lines = [] if np.isfinite(middle).all() else ["the predictions diverge"]
-    if untold(model, start).any():
-        lines.append(UNTOLD)
+    lines += [line for _, line in untold(model, start)]
+    if model.roles.action and not model.members.reacts:
+        lines.append(NO_REACTION)
     start = start[:, : middle.shape[2]]
     left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
     if left.any():

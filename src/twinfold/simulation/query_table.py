@@ -25,7 +25,7 @@ from twinfold.data.issues import (
     show_time,
 )
 from twinfold.data.roles import Roles
-from twinfold.data.time_step import differences, joins
+from twinfold.data.time_step import differences, joins, step_text
 from twinfold.data.times import Times
 from twinfold.data.validate import column_problems
 from twinfold.errors import InvalidDataError, UsageError
@@ -309,7 +309,7 @@ def _check_gaps(
             "keep one of them"
         ),
     )
-    usual = model.time_step if isinstance(model.time_step, pd.Timedelta) else f"{step:g}"
+    usual = step_text(model.time_step)
     problems.add(
         order[1:][same & (gaps != 0) & ~joins(gaps, step) & (not model.uneven)],
         lambda row: (

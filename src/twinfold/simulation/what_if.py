@@ -44,7 +44,7 @@ from twinfold.simulation.draws import (
     parts_columns,
     uncertainty_parts,
 )
-from twinfold.simulation.inputs import GUESS, STRAYS, UNTOLD, untold
+from twinfold.simulation.inputs import GUESS, NO_REACTION, STRAYS, untold
 from twinfold.simulation.known import Future
 from twinfold.simulation.prediction import Prediction, predict_queries
 from twinfold.simulation.query_columns import QUERY, column
@@ -142,6 +142,8 @@ def _warnings(
     far = outside_line(model, queries, asked)
     if far is not None:
         yield f"{far}; {GUESS}"
+    if model.roles.action and not model.members.reacts:
+        yield NO_REACTION
     if model.band is None:
         yield (
             "nothing was held out when the model was fitted: the band shows only how far the "
@@ -156,9 +158,7 @@ def _warnings(
 def _doubts(model: FittedModel, asked: Queries, middle: Floats) -> list[Doubt]:
     """Return what is doubtful about predictions ``(K, D)``; of each query the first only."""
     start = asked.start[:, : middle.shape[1]]
-    doubts: list[Doubt] = []
-    if untold(model, asked.start).any():
-        doubts.append((np.flatnonzero(untold(model, asked.start)), UNTOLD))
+    doubts: list[Doubt] = untold(model, asked.start)
     said = is_outside(model, start)  # of a start outside it is said already
     diverged: Any = ~np.isfinite(middle).all(axis=-1)
     for rows, what in (

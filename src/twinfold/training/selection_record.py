@@ -43,7 +43,8 @@ def chosen_lines(chosen: Trial, idle: Trial, n_tried: int, counts: dict[str, int
     """Return the model that was chosen, what it was chosen from, and what is doubtful about it."""
     lines = [
         f"  chosen: {described(chosen.candidate)} (errors are in standard deviations of the state; "
-        f"predicting no change has a mean of {idle.mean:.4g})"
+        f"predicting no change has a mean of {idle.mean:.4g}"
+        + ("; nets are compared by geometric means)" if chosen.candidate.steps else ")")
     ]
     if n_tried:
         folds = counted(counts["folds"], "fold")

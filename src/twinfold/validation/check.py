@@ -100,12 +100,23 @@ def worded(template: str, **words: Any) -> str:
     return _Words().vformat(template, (), words)
 
 
+_NOUNS = {
+    "agents": "agent",
+    "steps": "step",
+    "members": "member",
+    "transitions": "transition",
+    "whole trajectories": "whole trajectory",
+}
+
+
 class _Words(Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "pct":
-            return f"{100 * value:.0f} %"
-        if format_spec in ("agents", "members", "steps"):
-            return counted(value, format_spec[:-1])
+            return f"{100 * value:z.0f} %"  # no -0
+        if format_spec == "are":
+            return "is" if value == 1 else "are"
+        if format_spec in _NOUNS:
+            return counted(value, _NOUNS[format_spec])
         if format_spec == "capital":
             return value.capitalize()
         return super().format_field(value, format_spec)

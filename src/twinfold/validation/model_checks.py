@@ -87,19 +87,26 @@ def misfits(model: FittedModel, rules: ValidationThresholds = THRESHOLDS) -> Che
 
 
 def residual_structure(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) -> Check:
-    """Check that a quadratic function of state and action explains little of one-step residuals."""
+    """Check that a quadratic function of state and action explains little of one-step residuals.
+
+    Within agents: of one who is known by a few rows the level is known badly, and agents with high
+    levels have high states.
+    """
     name = "residuals against state and action"
-    x, y = _design(found), found.residual[found.ends.mask]
+    mask = found.ends.mask
+    agent = np.broadcast_to(found.ends.agent[:, None], mask.shape)[mask]
+    x, y = _design(found), found.residual[mask]
     whole = ~np.isnan(y).any(axis=1)  # of steps of which some column was not observed nothing
-    x, y = x[whole], y[whole]
-    n, q = x.shape
+    x, y, agent = x[whole], y[whole], agent[whole]
+    n_agents = len(np.unique(agent))
+    n, q = len(x) - n_agents, x.shape[1]
     least = rules.rows_per_weight * q
     if n <= least:
-        return said(name, "few", rules, transitions=n, needed_rows=least)
+        return said(name, "few", rules, transitions=len(x), needed_rows=least + n_agents)
     gross = np.quantile(np.abs(y), 1 - rules.gross_residuals, axis=0)
-    y = np.clip(y, -gross, gross)
+    x, y = _within(x, agent), _within(np.clip(y, -gross, gross), agent)
     unexplained = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    variance = np.maximum(np.square(y - y.mean(axis=0)).sum(axis=0) / (n - 1), 1e-30)
+    variance = np.maximum(np.square(y).sum(axis=0) / n, 1e-30)
     share = np.clip(1 - np.square(unexplained).sum(axis=0) / (n - q) / variance, 0.0, 1.0)
     worst, columns = int(share.argmax()), found.model.roles.state
     return said(
@@ -113,12 +120,20 @@ def residual_structure(found: HoldoutResult, rules: ValidationThresholds = THRES
 
 
 def _design(found: HoldoutResult) -> Floats:
-    """Return 1, the state, its square and the action of every step, standardised, ``(K, q)``."""
+    """Return the state, its square and the action of every step, standardised, ``(K, q)``."""
     mask, norm, levels = found.ends.mask, found.model.normalizer, found.model.action_levels
     before = np.concatenate([found.ends.state[:, None], found.ends.next_state[:, :-1]], axis=1)
     state, action = norm.encode_state(before[mask]), found.ends.action[mask]
     code = norm.encode_action(action) if levels is None else np.eye(len(levels))[action][:, 1:]
-    return np.concatenate([np.ones((len(state), 1)), state, state**2, code], axis=1)
+    return np.concatenate([state, state**2, code], axis=1)
+
+
+def _within(values: Floats, agent: NDArray[np.integer]) -> Floats:
+    """Return values ``(K, C)`` less the mean of their agent's."""
+    _, place, rows = np.unique(agent, return_inverse=True, return_counts=True)
+    total = np.zeros((len(rows), values.shape[1]))
+    np.add.at(total, place, values)
+    return values - (total / rows[:, None])[place]
 
 
 def members_agree(

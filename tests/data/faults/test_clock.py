@@ -98,3 +98,31 @@ def test_another_zone_than_that_given_is_named() -> None:
     (problem,) = check(frame, ROLES, form={"time_zone": "Europe/Berlin"}).problems
     assert "t 2026-11-01 01:00:00 is also in row" in problem  # as the table has it
     assert "another --time-zone than Europe/Berlin, such as America/New_York" in problem
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        ((6,), "10 of 10 are from a Saturday to the Monday after"),
+        ((4, 5), "10 of 10 are from a Thursday to the Sunday after"),
+        ((2,), "10 of 10 are from a Tuesday to the Thursday after"),
+    ],
+)
+def test_other_days_off_are_said(off: tuple[int, ...], words: str) -> None:
+    days = pd.date_range("2026-01-05", periods=72)
+    days = days[~days.day_of_week.isin(off)]
+    assert check(table(days), ROLES, time_step="regular").warnings[0].endswith(words)
+
+
+def test_nights_are_said_beside_weekends() -> None:
+    hours = pd.date_range("2026-01-05", periods=24 * 14, freq="h")
+    hours = hours[(hours.day_of_week < 5) & (hours.hour >= 8) & (hours.hour < 18)]
+    line = check(table(hours), ROLES, time_step="regular").warnings[0]
+    assert "1 of 9 are weekends, from a Friday" in line
+    assert line.endswith("8 of 9 are nights, from 17:00 to 08:00")
+
+
+def test_gaps_here_and_there_are_no_days_off() -> None:
+    days = pd.date_range("2026-01-05", periods=60).delete([9, 20, 31, 44])  # 9 and 44: Wednesdays
+    agents = [table(days).assign(id=name) for name in "ABCD"]
+    assert " are from a " not in check(pd.concat(agents), ROLES, time_step="regular").warnings[0]

@@ -55,7 +55,7 @@ def test_zeros_among_measurements() -> None:
     frame = table()
     frame.loc[3::10, "x"] = 0.0
     frame["x"] -= 0.5 * (frame["x"] > 0)  # within the range
-    frame.loc[5::20, "x"] = -1 - frame.index[5::20] / 100
+    frame.loc[5::60, "x"] = -1 - frame.index[5::60] / 100
     assert said(frame)[0].startswith("column 'x' (state): 0 in 21 rows, first at row 3, agent 0")
     frame["a"] = np.where(np.arange(200) % 10 == 3, 0.0, frame["a"])  # of what is done it is usual
     frame["x"] = table()["x"]
@@ -87,6 +87,10 @@ def test_declared_missing_it_is_gone() -> None:
         lambda rng, n: np.where(np.arange(n) % 20 == 0, 50.0, rng.normal(5, 1, n)),
         lambda rng, n: rng.choice([1, 2, 4, 8], n, p=[0.3, 0.3, 0.3, 0.1]),
         lambda rng, n: np.where(np.arange(n) < 20, 0.123, rng.normal(size=n)),  # one stands still
+        lambda rng, n: np.where(rng.random(n) < 0.05, 0, 0.01 * rng.normal(size=n)),  # returns
+        lambda rng, n: np.where(rng.random(n) < 0.1, 0, rng.normal(1, 1, n)),  # growth
+        lambda rng, n: np.where(np.arange(n) % 7 == 6, 0, rng.normal(150, 15, n)),  # Sundays
+        lambda rng, n: np.maximum(rng.normal(3, 2, n).round(), -1),  # a few below zero
     ],
 )
 def test_ordinary_columns_raise_no_alarm(values: Any) -> None:
@@ -107,7 +111,11 @@ def test_minus_one_among_levels() -> None:
     frame["a"] = rng.integers(-1, 2, 400)
     frame["x"] = np.r_[0.0, np.cumsum(frame["a"])[:-1]] + 0.1 * rng.normal(size=400)
     assert said(frame, action_type="discrete") == []
-    frame["a"] = rng.integers(-1, 3, 400)  # with levels 0, 1, 2 it is no step back
+    frame["a"] = rng.integers(-1, 3, 400)
+    frame["x"] = np.r_[0.0, np.cumsum(frame["a"])[:-1]] + 0.1 * rng.normal(size=400)  # one back
+    assert said(frame, action_type="discrete") == []
+    frame["x"] = rng.normal(size=400)
+    # With levels 0, 1, 2 it is no step back.
     assert len(said(frame, action_type="discrete")) == 1
 
 
@@ -153,6 +161,32 @@ def test_several_numbers_for_no_value_are_all_named() -> None:
     panel = PanelDataset.from_frame(frame, ROLES, form={"missing": ["-998", "-999"]})
     assert int(np.isnan(panel.state).sum()) == 12
     assert said(panel.to_frame()) == []
+
+
+@pytest.mark.parametrize(("unknown", "refused"), [(99, 88), (-99, -88), (999, 777)])
+def test_codes_for_no_value_beside_each_other_are_all_named(unknown: int, refused: int) -> None:
+    frame = table()
+    frame["x"] = np.random.default_rng(3).integers(0, 11, len(frame)).astype(float)
+    frame.loc[3::30, "x"], frame.loc[4::40, "x"] = unknown, refused
+    assert [line.split("--missing ")[1] for line in said(frame)] == [f"{unknown}", f"{refused}"]
+
+
+def test_minus_one_below_counts() -> None:
+    frame, rng = table(), np.random.default_rng(0)
+    frame["x"] = rng.integers(1, 11, len(frame)).astype(float)
+    frame.loc[3::15, "x"] = -1
+    assert said(frame)[0].startswith("column 'x' (state): -1 in 14 rows")
+    frame["x"] = np.maximum(rng.poisson(2.0, len(frame)) - 1.0, -1)  # 0 is there more often
+    assert said(frame) == []
+
+
+def test_zero_need_not_be_a_whole_range_below_measurements() -> None:
+    frame = table()
+    frame["x"] = (frame["x"] * 12 + 60).round()  # a blood pressure: above 60
+    gap = frame["x"].min() / np.ptp(frame["x"])
+    assert 0.5 < gap < 1
+    frame.loc[np.random.default_rng(0).choice(200, 12, replace=False), "x"] = 0
+    assert "'x' (state): 0 in " in said(frame)[0]
 
 
 def test_a_known_number_may_be_there_once_if_it_is_very_far_away() -> None:

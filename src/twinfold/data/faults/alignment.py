@@ -273,6 +273,7 @@ def alignment_line(
         return None
     what = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))} ({role})"
     without = "any action" if role == "action" and whole else "it" if not whole else "them"
+    stand = "as they stand" if len(names) > 1 or (role == "action" and whole) else "as it stands"
     rows = _ROWS[figures.shift - 1]
     one = whole and figures.shift == 1
     late, own = figures.probably_late, "them" if whole else "it"
@@ -295,8 +296,8 @@ def alignment_line(
         )
     return (
         f"{what} probably {rows} {word}: the error of {figures.column!r} one step ahead is "
-        f"{figures.as_is:.2f} of that without {without} as they stand, and {moved:.2f} with each "
-        f"moved {rows} {side}; {advice}"
+        f"{figures.as_is:.2f} of that without {without} {stand}, and {moved:.2f} with each moved "
+        f"{rows} {side}; {advice}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows that a change of the clock or a weekend explains."""
+"""Rows that a change of the clock, a weekend, another day off or a night explains."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from twinfold.data.faults.settings import FAULTS
 
 Dates = NDArray[Any]
 
@@ -28,22 +30,22 @@ def gap_words(before: Dates, after: Dates, step: float) -> str:
         after: those after.
         step: the usual time between rows, in nanoseconds.
     """
-    found = [
-        f"{hits.sum()} of {len(hits)} are {what}"
-        for hits, what in (
-            (
-                weekends(before, after),
-                "weekends, from a Friday to the Monday after (--calendar business counts working "
-                "days)",
-            ),
-            (
-                skipped_hours(before, after, step),
-                "the hour that clocks skip in spring: give --time-zone, such as Europe/Berlin, or "
-                "times in UTC",
-            ),
-        )
-        if hits.any()
+    over, off = weekends(before, after), _day_off(before, after)
+    whole = all(bool((pd.DatetimeIndex(t) == pd.DatetimeIndex(t).normalize()).all())
+                for t in (before, after))  # fmt: skip
+    working = " (--calendar business counts working days)" if whole else ""
+    explained = [
+        (over, f"weekends, from a Friday to the Monday after{working}"),
+        (off.hits & ~over, off.words),
+        (
+            skipped_hours(before, after, step),
+            "the hour that clocks skip in spring: give --time-zone, such as Europe/Berlin, or "
+            "times in UTC",
+        ),
     ]
+    night = _night(before, after)
+    explained.append((night.hits & ~explained[-1][0], night.words))
+    found = [f"{hits.sum()} of {len(hits)} are {what}" for hits, what in explained if hits.any()]
     return "".join(f"; {words}" for words in found)
 
 
@@ -92,6 +94,53 @@ def skipped_hours(before: Dates, after: Dates, step: float) -> NDArray[np.bool_]
         )
         found |= np.asarray((ended - begun == usual) & (second - first > usual))
     return found
+
+
+class _Usual(NamedTuple):
+    """Gaps that come back in the same way, ``(n,)``, and what they are."""
+
+    hits: NDArray[np.bool_]
+    words: str
+
+
+def _day_off(before: Dates, after: Dates) -> _Usual:
+    """The gaps over the same days of the week, three at most, if most gaps are such."""
+    first: Any = pd.DatetimeIndex(before)
+    second: Any = pd.DatetimeIndex(after)
+    days = np.asarray((second.normalize() - first.normalize()).days)
+    kind = np.where((days > 1) & (days <= 4), 7 * days + np.asarray(first.day_of_week), -1)
+    hits, place = _most(kind, before)
+    return _Usual(hits, f"from a {first[place].day_name()} to the {second[place].day_name()} after")
+
+
+def _night(before: Dates, after: Dates) -> _Usual:
+    """The gaps from one time of the day to one of the day after, if most gaps are such."""
+    first: Any = pd.DatetimeIndex(before)
+    second: Any = pd.DatetimeIndex(after)
+    begun, ended = first.normalize(), second.normalize()
+    next_day = np.asarray((ended - begun).days) == 1
+    minutes = [np.asarray((t - day) // pd.Timedelta("1min")) for t, day in
+               ((first, begun), (second, ended))]  # fmt: skip
+    kind = np.where(next_day & (minutes[0] > minutes[1]), 1440 * minutes[0] + minutes[1], -1)
+    hits, place = _most(kind, before)
+    return _Usual(hits, f"nights, from {first[place]:%H:%M} to {second[place]:%H:%M}")
+
+
+def _most(kind: NDArray[Any], before: Dates) -> tuple[NDArray[np.bool_], int]:
+    """Which gaps are of the commonest kind, and one of them; none if others are more, or it is -1.
+
+    What many agents have at one time is counted once: a holiday is no day off.
+
+    Args:
+        kind: ``(n,)``, whole numbers; -1 for gaps that are of none.
+        before: ``(n,)``, when they begin.
+    """
+    once = kind[np.unique(before, return_index=True)[1]]
+    kinds, counts = np.unique(once, return_counts=True)
+    best = int(np.argmax(np.where(kinds >= 0, counts, 0)))
+    hits = kind == kinds[best]
+    enough = counts[best] >= max(FAULTS.same_gap, FAULTS.same_gap_share * len(once))
+    return hits & bool(kinds[best] >= 0 and enough), int(np.argmax(hits))
 
 
 def weekends(before: Dates, after: Dates) -> NDArray[np.bool_]:

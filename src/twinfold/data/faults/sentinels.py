@@ -18,9 +18,9 @@ Rows = NDArray[np.intp]
 Columns = Mapping[str, NDArray[Any]]
 
 KNOWN = frozenset(
-    [sign * float(digit * length) for sign in (1, -1) for digit in "9" for length in range(2, 8)]
-    + [-1.0, -9.0, -77.0, -88.0, -888.0, -777.0, -99.9, -999.9, -9999.9, -32768.0, 32767.0]
-    + [-2147483648.0, 2147483647.0]
+    [sign * float("9" * length) for sign in (1, -1) for length in range(2, 8)]
+    + [sign * float(digit * length) for sign in (1, -1) for digit in "78" for length in (2, 3, 4)]
+    + [-1.0, -9.0, -99.9, -999.9, -9999.9, -32768.0, 32767.0, -2147483648.0, 2147483647.0]
 )
 """Numbers that are often written where there is no value."""
 
@@ -39,7 +39,7 @@ def sentinel(
         first: ``(n,)``, whether a trajectory begins.
         zero: whether 0 may be one, within the range of a column: not of what is done or earned.
     """
-    found = _far(values, True, zero)
+    found = _far(values, True, zero) or (_below_counts(values) if zero else None)
     if found is None:
         values = values if first is None else values[~first]
         found = _far(values, False, zero)
@@ -49,14 +49,17 @@ def sentinel(
 def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
     """An end of a column that is far from all else: a number ``known`` to be used so, or any."""
     distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) < 3:
-        return None
-    for place, beside in ((0, 1), (-1, -2)):
-        value, count = float(distinct[place]), int(counts[place])
-        others = distinct[1:] if place == 0 else distinct[:-1]
-        span, gap = others[-1] - others[0], abs(distinct[beside] - value)
+    for end in (1, -1):
+        ordered = distinct[::end]  # from that end
+        codes = _codes(ordered) if known else 1
+        if len(distinct) < codes + 2:
+            continue
+        value, count = float(ordered[0]), int(counts[::end][0])
+        others = ordered[codes:]
+        span, gap = abs(others[-1] - others[0]), abs(others[0] - ordered[codes - 1])
         # -1 may be a step back beside 0 and 1: it must be as far away as a number of no renown.
         wide = FAULTS.constant_gap if value == -1 or not known else FAULTS.sentinel_gap
+        wide = FAULTS.zero_gap if value == 0 and zero else wide
         if not gap > wide * span > 0:
             continue
         share = count / len(values)
@@ -66,13 +69,22 @@ def _far(values: Floats, known: bool, zero: bool) -> tuple[float, int] | None:
             return value, count
         if (
             not known
-            and (value != 0 or (zero and _alone(values, value)))
             and count >= FAULTS.repeated
             and often
             and len(others) >= FAULTS.constant_beside
+            and (value != 0 or (zero and _alone(values, value)))
         ):
             return value, count
     return None
+
+
+def _codes(ordered: Floats) -> int:
+    """How many numbers at an end of a column are used for no value, from the outermost; at least 1.
+
+    Beside 99 for unknown stands 88 for refused.
+    """
+    named = [float(value) in KNOWN for value in ordered[: FAULTS.most_sentinels]]
+    return max(1, named.index(False) if False in named else len(named))
 
 
 def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
@@ -89,11 +101,27 @@ def _repeated(values: Floats, zero: bool) -> tuple[float, int] | None:
     count, others = int(counts[most]), len(values) - int(counts[most])
     if (
         count < max(FAULTS.repeated, FAULTS.repeated_share * len(values))
-        or (distinct[most] == 0 and not zero)
+        or (distinct[most] == 0 and not (zero and _at_an_end(values)))
         or len(distinct) - 1 < FAULTS.distinct_share * others
     ):
         return None
     return (float(distinct[most]), count) if _scattered(values, distinct[most]) else None
+
+
+def _below_counts(values: Floats) -> tuple[float, int] | None:
+    """-1 below whole numbers that count from 0 or more, if it is there more often than 0."""
+    if values.min(initial=0.0) != -1 or not bool(np.all(values == np.round(values))):
+        return None
+    count, zeros = (int(np.count_nonzero(values == value)) for value in (-1, 0))
+    enough = count >= max(FAULTS.repeated, FAULTS.repeated_share * len(values))
+    levels = len(np.unique(values)) - 1
+    return (-1.0, count) if enough and count > zeros and levels > FAULTS.sentinel_beside else None
+
+
+def _at_an_end(values: Floats) -> bool:
+    """Whether 0 is below or above nearly all else; amid changes and returns it is one of them."""
+    others = values[values != 0]
+    return bool(min(np.mean(others < 0), np.mean(others > 0)) <= FAULTS.zero_tail)
 
 
 def _scattered(values: Floats, value: float) -> bool:
@@ -103,8 +131,34 @@ def _scattered(values: Floats, value: float) -> bool:
 
 
 def _alone(values: Floats, value: float) -> bool:
-    """Whether a number mostly stands alone, and not in runs: a machine that is off stays off."""
-    return bool(np.mean(np.diff(np.flatnonzero(values == value)) == 1) < FAULTS.in_runs)
+    """Whether a number mostly stands alone, and neither in runs nor in a rhythm.
+
+    A machine that is off stays off, a shop that is closed on Sundays is closed again after a week.
+    """
+    away = np.diff(np.flatnonzero(values == value))
+    usual = np.bincount(away[away <= FAULTS.rhythm], minlength=1).max() / len(away)
+    return bool(usual < FAULTS.in_runs)
+
+
+def sentinels(
+    values: Floats, first: NDArray[np.bool_] | None = None, zero: bool = False
+) -> Iterator[tuple[float, int]]:
+    """Yield each number of a column that probably stands for no value, and how often it is there.
+
+    There may be several, such as -998 for unknown and -999 for refused.
+
+    Args:
+        values: ``(R,)``, NaN where there is none.
+        first: ``(R,)``, whether a trajectory begins.
+        zero: whether 0 may be one, within the range of a column.
+    """
+    left = np.isfinite(values)
+    for _ in range(FAULTS.most_sentinels):
+        found = sentinel(values[left], None if first is None else first[left], zero)
+        if found is None:
+            return
+        yield found
+        left &= values != found[0]
 
 
 def sentinel_lines(
@@ -118,8 +172,6 @@ def sentinel_lines(
 ) -> Iterator[str]:
     """Yield a line for each number of a column that probably stands for no value.
 
-    There may be several, such as -998 for unknown and -999 for refused.
-
     Args:
         name: of the column.
         role: of the column.
@@ -129,15 +181,9 @@ def sentinel_lines(
         first: ``(R,)``, whether a trajectory begins.
         columns: all that ``--missing`` would look at, by name.
     """
-    left = np.isfinite(values)
-    for _ in range(FAULTS.most_sentinels):
-        found = sentinel(values[left], None if first is None else first[left], role == "state")
-        if found is None:
-            return
-        value, count = found
+    for value, count in sentinels(values, first, role == "state"):
         row = int(rows[np.flatnonzero(values == value)[0]])
         yield _line(name, role, value, count, row, notes, columns)
-        left &= values != value
 
 
 def level_line(
@@ -150,8 +196,9 @@ def level_line(
 ) -> str | None:
     """Return one line if -1 or 9 among an action's levels probably stands for none recorded.
 
-    -1 is the only one below zero; and where the levels are -1, 0 and 1, which may be meant so, its
-    effect lies between those of 0 and 1, as that of a mixture does. 9 follows on levels that count
+    -1 is the only one below zero, and its effect is not beyond those of all others, as that of a
+    step back is; where the levels are -1, 0 and 1, which may be meant so, its effect lies between
+    those of 0 and 1, as that of a mixture does. 9 follows on levels that count
     from 0 or 1 without a gap.
 
     Args:
@@ -168,6 +215,8 @@ def level_line(
     counted_up = levels[0] in (0, 1) and bool(np.all(np.diff(levels[:-1]) == 1))
     if levels[0] == -1 and levels[1] == 0:
         if levels.tolist() == [-1, 0, 1] and not _between(values, change):
+            return None
+        if _beyond(values, change, levels):
             return None
         value = -1.0
     elif counted_up and levels[-1] == FAULTS.nine and levels[-2] < FAULTS.nine - 2:
@@ -193,6 +242,22 @@ def _between(values: Floats, change: Floats) -> bool:
     low, high = sorted([means[1][d], means[2][d]])
     margin = 2 * errors[0][d]
     return bool(apart[d] > 4 and low + margin < means[0][d] < high - margin)
+
+
+def _beyond(values: Floats, change: Floats, levels: Floats) -> bool:
+    """Whether the mean change under -1 is less, or more, than under every other level.
+
+    By two standard errors, in the column where levels differ most.
+    """
+    groups = [change[values == level] for level in levels]
+    groups = [group for group in groups if len(group) >= FAULTS.repeated]
+    if len(groups) < 3 or not np.any(values == -1):
+        return False
+    means = np.stack([group.mean(axis=0) for group in groups])
+    errors = np.stack([np.sqrt(group.var(axis=0) / len(group)) for group in groups])
+    d = int(np.argmax(np.ptp(means, axis=0) / np.maximum(errors.max(axis=0), 1e-300)))
+    away = (means[1:, d] - means[0, d]) / np.maximum(np.hypot(errors[1:, d], errors[0, d]), 1e-300)
+    return bool(np.all(away > 2) or np.all(away < -2))
 
 
 def _line(
@@ -236,7 +301,7 @@ def handful_lines(
     for name, column in zip(names, action.T, strict=True):
         values = np.where(np.isfinite(column), column, np.nanmedian(column))
         few, share = varying_rows(values)
-        if len(few) < 2 or len(spikes(values, agent)):
+        if len(few) < 2 or len(spikes(values, agent, chosen=True)):
             continue
         yield (
             f"column {name!r} (action): {len(few)} of {len(rows)} rows make up "

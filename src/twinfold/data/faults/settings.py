@@ -41,6 +41,8 @@ class FaultSettings:
         most_sentinels: of a column, that are named.
         nine: a level that stands for none recorded, above a few that count from 0 or 1.
         constant_gap: the same of any other number.
+        zero_gap: the same of 0, in a state.
+        zero_tail: share of the other values that may be on the smaller side of a 0 amid them.
         constant_beside: different values beside one, at the least.
         constant_share: share of the rows that one may make up.
         repeated: occurrences of a number within the range of a column that otherwise has few twice.
@@ -48,8 +50,12 @@ class FaultSettings:
         at_limit: how near to an end of the column's range a number is the end, in ranges.
         distinct_share: share of the other rows that must be unlike each other.
         scattered: their distance from each other, as a share of what it is if they are anywhere.
-        in_runs: share of the zeros far from all else that follow another, from which on they are a
-            state of its own and stand for nothing.
+        in_runs: share of the zeros far from all else that follow another after the same number of
+            rows, from which on they are a state of its own and not a value that is missing.
+        rhythm: that number of rows, at most: a week.
+        same_gap: gaps over the same days of the week, or from the same time of the day to that of
+            the next, from which on they are said to be such.
+        same_gap_share: share of the gaps that they make up at the least.
         handful: rows on which the variation of an action rests.
         handful_of: rows that there must be for that to be said.
         handful_share: share of the squared deviations that they make up.
@@ -81,6 +87,8 @@ class FaultSettings:
     most_sentinels: int = 3
     nine: float = 9.0
     constant_gap: float = 1.0
+    zero_gap: float = 0.4
+    zero_tail: float = 0.05
     constant_beside: int = 10
     constant_share: float = 0.4
     repeated: int = 5
@@ -89,6 +97,9 @@ class FaultSettings:
     distinct_share: float = 0.9
     scattered: float = 0.2
     in_runs: float = 0.5
+    rhythm: int = 7
+    same_gap: int = 3
+    same_gap_share: float = 0.5
     handful: int = 5
     handful_of: int = 50
     handful_share: float = 0.95
