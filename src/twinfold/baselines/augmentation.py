@@ -42,6 +42,7 @@ from twinfold.ope.controllers import Controller, PolicyController, make_controll
 from twinfold.ope.posterior_rollouts import posterior_samples
 from twinfold.planning.plan import check_fits
 from twinfold.tasks.task import Task
+from twinfold.utils.device import typed_as
 from twinfold.utils.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -227,7 +228,8 @@ def _rollouts(
         dynamics: AgentDynamics, carry: Any, state: Array, memory: Any, key: Array
     ) -> tuple[Any, Array, Any, Array]:
         action, memory = controller.act(memory, state, key)
-        carry, after = dynamics.step(carry, dynamics.encode(action))
+        moved = dynamics.step(carry, dynamics.encode(action))
+        carry, after = typed_as(moved, (carry, state))
         return carry, after, memory, action
 
     def unfinished(now: Any) -> Array:
