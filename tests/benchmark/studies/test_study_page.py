@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from twinfold.benchmark.studies import draw_study, studies_page
-from twinfold.benchmark.studies.study_settings import MapSettings, RankSettings, UnseenSettings
+from twinfold.benchmark.studies.study_settings import (
+    BandSettings,
+    MapSettings,
+    RankSettings,
+    UnseenSettings,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = RankSettings(title="Rank", runs=(("cart_pole", "random"),))
@@ -95,6 +100,24 @@ def test_maps_of_two_data_sets_of_a_task_are_two_pictures(tmp_path: Path) -> Non
     assert "| CartPole, a/b | force | – | – | – | – | 2 |" in page
     # One data set of each task is the usual case, and its picture has the task's name alone.
     assert draw_study("map", settings, [one], tmp_path)[0].name == "study-map-cart_pole.png"
+
+
+@pytest.mark.parametrize("far", [None, 1e60, 1e308, -1e308])
+def test_a_band_that_diverged_is_drawn_without_what_cannot_be(
+    tmp_path: Path, far: float | None
+) -> None:
+    settings = BandSettings(title="Bands", runs=(("cart_pole", "random"),))
+    rows = [[0.0], [far]]
+    agent = {"label": "10/0.5", "true": [[0.0], [0.5], [1.0]], "predicted": rows}
+    record = {
+        "task": "cart_pole",
+        "dataset": "random",
+        "columns": ["x"],
+        "coverage": 0.9,
+        "agents": [{**agent, "low": rows, "high": rows}],
+    }
+    (path,) = draw_study("bands", settings, [record], tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_study_without_records_is_left_out() -> None:

@@ -27,6 +27,7 @@ TASKS = {
     "unclipped_mountain_car": "MountainCar without clipping",
 }
 METHODS = {"persim": "twinfold", "cadm": "CaDM", "cadm-pets": "PE-TS CaDM"}
+_LARGEST = 1e100  # beyond it the range of an axis is no number
 OURS, TRUTH, GREY = "#3b78d8", "#e8710a", "#98a1ae"
 
 
@@ -89,8 +90,9 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _numbers(values: Any) -> Any:
-    """Return values of a record as an array; what diverged is no number."""
-    return np.array(values, dtype=np.float64)
+    """Return values of a record as an array; what diverged, or is too large to draw, is none."""
+    found = np.array(values, dtype=np.float64)
+    return np.where(np.abs(found) < _LARGEST, found, np.nan)
 
 
 def tidy(panel: Any, title: str = "") -> None:
