@@ -117,4 +117,5 @@ def test_a_task_whose_functions_do_not_fit_its_columns_is_told(
 
 @pytest.mark.parametrize("name", ["cart_pole", "mountain_car", "half_cheetah"])
 def test_the_tasks_of_the_package_fit(name: str) -> None:
-    check_functions(get_task(name))
+    task = get_task(name)
+    check_functions(task, task.covariates(task.test_agents))

@@ -77,8 +77,8 @@ def simulate_policy(
         if count < 1:
             raise UsageError(f"the number of {name} must be at least 1, not {count}")
     check_seed(seed)
-    check_functions(task)
     own = task.covariates(values)
+    check_functions(task, own)
     chosen = get_policy(task, policy) if isinstance(policy, str) else _for_any_agent(policy)
     results = _simulate(task, chosen, n_trajectories, length, own, np.uint32(seed))
     return Trajectories(*(np.asarray(result) for result in results))

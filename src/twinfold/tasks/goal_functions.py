@@ -50,8 +50,12 @@ def true_or_false(value: Any) -> Any:
     return (value != 0 if kind.kind != "b" else value) if _traced(value) else np.bool_(value)
 
 
-def check_functions(task: Task) -> None:
+def check_functions(task: Task, covariates: Any) -> None:
     """Refuse a task whose functions do not fit its columns; nothing is computed.
+
+    Args:
+        task: the task.
+        covariates: of agents, with a leading axis on every array.
 
     Raises:
         UsageError: a state does not have a number for each state column, a reward is not one
@@ -60,10 +64,9 @@ def check_functions(task: Task) -> None:
     import jax
     import jax.numpy as jnp
 
-    own = task.covariates((task.covariate_low + task.covariate_high) / 2)
     action = jnp.int32(0) if task.n_actions is not None else jnp.zeros(len(task.action_names))
 
-    def outcome(key: Any) -> tuple[Any, Any]:
+    def outcome(own: Any, key: Any) -> tuple[Any, Any]:
         state = task.reset(own, key)
         _check_state(task, "reset", state)
         reached = task.step(own, state, action)
@@ -72,7 +75,7 @@ def check_functions(task: Task) -> None:
             task.terminated(reached)
         )
 
-    jax.eval_shape(outcome, jax.random.key(0))
+    jax.eval_shape(jax.vmap(outcome, in_axes=(0, None)), covariates, jax.random.key(0))
 
 
 def _check_state(task: Task, name: str, state: Any) -> None:
