@@ -45,9 +45,9 @@ table keeps an input in the row of its outcome (the prices of a year beside the 
 it is shifted up by a row, so that the action of a row leads to the next state; every panel says so.
 
 Both lists were looked at while the rule that chooses among simple models was settled, on seeds 0 to
-2: that rule (half a standard error, three places in time) has seen these figures. Additive models were
-added, and the condition that they must have less held-out error than all linear ones, on seed 0 and
-on 24 public panels in neither list. No setting was chosen for a panel.
+2: that rule (half a standard error, three places in time) has seen these figures. Additive models
+were added, and the condition that they must have less held-out error than all linear ones, on seed
+0 and on 24 public panels in neither list. No setting was chosen for a panel.
 
 **The error** of an agent is the RMSE over steps and columns, in standard deviations of the training
 rows (one value counts at most ten); that of a panel is the mean over agents. It is shown as a ratio

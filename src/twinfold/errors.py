@@ -41,6 +41,10 @@ class RunError(TwinfoldError):
     """A run directory or checkpoint is missing, damaged, incomplete or from another version."""
 
 
+class DivergedError(TwinfoldError, ArithmeticError):
+    """Nothing that was computed is finite; a benchmark records it and goes on."""
+
+
 class WriteError(TwinfoldError):
     """A file cannot be written because the disk is full or broken."""
 

@@ -20,7 +20,7 @@ from twinfold.baselines import (
 )
 from twinfold.baselines.action_clone import CloneSettings
 from twinfold.data.panel import PanelDataset
-from twinfold.errors import RunError, UsageError
+from twinfold.errors import DivergedError, UsageError
 from twinfold.models.behaviour_policy import init_behaviour
 from twinfold.models.fitted_model import FittedModel
 from twinfold.ope import controllers
@@ -126,7 +126,7 @@ def test_what_is_not_finite_is_left_out(model: FittedModel, task: Task, data: Pa
     found = simulate_trajectories(broken(model, 1), task, data, "u1", RANDOM).to_frame()
     expected = whole[whole["episode_id"] != 1]
     np.testing.assert_allclose(found["s1"], expected["s1"], rtol=1e-5)
-    with pytest.raises(RunError, match="the simulator of agent 'u1' predicts nothing finite"):
+    with pytest.raises(DivergedError, match="the simulator of agent 'u1' predicts nothing finite"):
         simulate_trajectories(broken(model, 0, 1, 2), task, data, "u1", RANDOM)
 
 

@@ -63,6 +63,19 @@ def test_the_figures_are_those_of_every_trajectory(found: Predictions) -> None:
     assert "diverged" not in figures
 
 
+def test_a_trajectory_of_a_single_step_takes_the_r2_of_no_other(found: Predictions) -> None:
+    """After a history of ten steps an episode may have one left: the median was then none."""
+    others = error_figures(
+        Predictions(found.true[1:], found.members[:, 1:], found.mask[1:])
+    )["r2_median"]  # fmt: skip
+    found.mask[0, 1:] = False
+    assert error_figures(found)["r2_median"] == others
+    found.mask[:, 1:] = False
+    figures = error_figures(found)
+    assert np.isnan(figures["r2_median"])
+    assert np.isfinite(figures["rmse_mean"])
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan, 1e200])
 def test_what_diverges_says_what_was_finite(found: Predictions, value: float) -> None:
     first = error_figures(

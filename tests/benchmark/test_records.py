@@ -105,6 +105,7 @@ def test_what_is_not_finite_is_null(tmp_path: Path, records: list[dict]) -> None
         ({"budget": [3]}, "'prediction.budget' cannot be"),
         ({"seconds": None}, "'prediction.seconds' cannot be None"),
         ({"kind": "other"}, "'other'"),
+        ({"note": ["a list"]}, "'prediction.note' cannot be"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(

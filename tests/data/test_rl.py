@@ -312,3 +312,71 @@ def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path: Path) -> Non
     write_episodes(panel(), tmp_path / "set", "minari")
     assert [part.name for part in tmp_path.iterdir()] == ["set"]
     minari.MinariDataset(tmp_path / "set" / "data")
+
+
+def test_an_unknown_format_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    """A place given for the format was written as a file of d3rlpy under the format's name."""
+    with pytest.raises(UsageError, match="unknown format 'd4rl'; valid: parquet, minari, d3rlpy"):
+        write_episodes(panel(), tmp_path / "x", "d4rl")  # pyright: ignore
+    assert not list(tmp_path.iterdir())
+
+
+def trajectories() -> list[dict[str, Any]]:
+    """Of one, four and two actions: the state after the last known, in an array beside, or not."""
+    rng = np.random.default_rng(0)
+    return [
+        {"observations": rng.normal(size=(2, 3)), "actions": [1], "terminated": True},
+        {
+            "observations": rng.normal(size=(4, 3)),
+            "next_observations": rng.normal(size=(4, 3)),
+            "actions": np.array([0, 1, 1, 0]),
+            "terminals": [0, 0, 0, 0],
+        },
+        {"observations": rng.normal(size=(3, 3)), "actions": [0, 0, 1], "terminals": [0, 0, 1]},
+    ]
+
+
+def test_a_list_of_trajectories_is_a_panel_with_an_agent_for_each() -> None:
+    given = trajectories()
+    found = panel_of_episodes(given, each=True).transitions()
+    states = [given[0]["observations"], np.vstack([given[1]["observations"],
+              given[1]["next_observations"][-1:]]), given[2]["observations"]]  # fmt: skip
+    np.testing.assert_array_equal(found.state, np.concatenate([each[:-1] for each in states]))
+    np.testing.assert_array_equal(found.next_state, np.concatenate([each[1:] for each in states]))
+    np.testing.assert_array_equal(found.agent, [0, 1, 1, 1, 1, 2, 2])
+    # The last action of the third has no state after it.
+    np.testing.assert_array_equal(found.action, [1, 0, 1, 1, 0, 0, 0])
+    table, roles = episode_table(given, each=True)
+    ends = table.groupby(roles.agent, sort=False)[[roles.terminated, roles.truncated]].any()
+    np.testing.assert_array_equal(ends, [[True, False], [False, True], [True, False]])
+
+
+def test_rewards_of_trajectories_are_kept() -> None:
+    given = [{**each, "rewards": np.arange(len(each["actions"]))} for each in trajectories()]
+    table, roles = episode_table(tuple(given), each=True)
+    earned = table[roles.reward].dropna()
+    np.testing.assert_array_equal(earned, [0, 0, 1, 2, 3, 0, 1])  # as the actions
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"actions": ...}, "trajectory 1: no array 'actions'; there are observations"),
+        ({"observations": np.zeros((7, 3))}, "trajectory 1: 7 observations and 4 actions"),
+        ({"actions": []}, "trajectory 1: 4 observations and 0 actions"),
+        ({"actions": 1.0}, "trajectory 1: 4 observations and 0 actions"),
+        ({"rewards": [1.0]}, "trajectory 1: 1 rewards and 4 actions"),
+        ({"observations": [["a"]] * 4}, "trajectory 1, observations: .*vectors of numbers"),
+    ],
+)
+def test_a_trajectory_that_does_not_fit_is_named(changes: dict[str, Any], told: str) -> None:
+    given = trajectories()
+    whole = {**given[1], **changes}
+    given[1] = {name: value for name, value in whole.items() if value is not ...}
+    with pytest.raises(InvalidDataError, match=told):
+        panel_of_episodes(given, each=True)
+
+
+def test_a_list_of_something_else_is_told() -> None:
+    with pytest.raises(InvalidDataError, match="trajectory 1 is of type int; a mapping of arrays"):
+        panel_of_episodes([trajectories()[0], 3], each=True)

@@ -32,6 +32,14 @@ from twinfold.ope.posterior_rollouts import posterior_samples
 from twinfold.planning.build import task_objective, task_planner
 from twinfold.planning.config import PlanConfig
 from twinfold.planning.objective import Objective, make_evaluate
+from twinfold.policy_learning import (
+    ActionSpace,
+    PolicyLearningSettings,
+    StateScale,
+    TrainedPolicy,
+)
+from twinfold.policy_learning.actor_critic import random_policy
+from twinfold.policy_learning.policy import PolicyInfo
 from twinfold.tasks import get_task
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -334,6 +342,34 @@ def test_an_objective_of_a_planner_is_a_goal() -> None:
     assert found.task == "custom"
 
 
+def trained_for(n_states: int) -> TrainedPolicy:
+    """A policy that nothing has taught, for states of so many columns and two levels."""
+    scale = StateScale(np.zeros(n_states), np.ones(n_states))
+    how = PolicyLearningSettings(hidden=(4,))
+    policy = random_policy(jax.random.key(3), how, scale, ActionSpace(2))
+    info = PolicyInfo(
+        twinfold="", jax="", device="", models=1, steps=0, history=(), halted=None, seconds=0.0
+    )
+    return TrainedPolicy(policy, how, info)
+
+
+def test_a_trained_policy_is_worth_what_it_does_without_drawing(
+    small_cart_pole: FittedModel,
+) -> None:
+    policy = trained_for(4)
+    options: dict[str, Any] = {"starts": STARTS, "horizon": 30}
+    by_hand = policy_value(
+        small_cart_pole, CART, 3, lambda state, key: policy.policy.act(state), **options
+    )
+    drawn = policy_value(small_cart_pole, CART, 3, policy.policy.act, **options)
+    for given in (policy, policy.policy):
+        found = policy_value(small_cart_pole, CART, 3, given, **options)
+        np.testing.assert_array_equal(found.returns, by_hand.returns)
+        assert found.policy == type(given).__name__
+        assert "returns" not in repr(found)  # thousands of numbers in a notebook
+    assert (drawn.returns != by_hand.returns).any()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -348,6 +384,10 @@ def test_an_objective_of_a_planner_is_a_goal() -> None:
         ({"policy": "best"}, "unknown policy 'best'; valid: random, test, pure"),
         ({"policy": halve}, "an integer from 0 to 1"),
         ({"policy": lambda state, key: state[0]}, "an integer from 0 to 1"),
+        ({"policy": lambda state, key: 7}, "gives the action 7; .* an integer from 0 to 1"),
+        ({"policy": lambda state, key: jnp.where(state[2] > 0.02, -1, 0)}, "gives the action -1"),
+        ({"policy": object()}, r"type object is no policy: give a function \(state, key\)"),
+        ({"policy": trained_for(2)}, "trained for 2 state columns; the model has 4: x, x_dot"),
         ({"policy": PlanConfig(planner="icem")}, "needs continuous actions"),
         ({"agent": 60}, "unknown agent 60"),
         ({"task": get_task("mountain_car")}, "does not fit task 'mountain_car'"),
@@ -360,6 +400,8 @@ def test_what_cannot_be_used_is_said(
     small_cart_pole: FittedModel, changes: dict[str, Any], message: str
 ) -> None:
     options: dict[str, Any] = {"task": CART, "agent": 3, "policy": "random"} | changes
+    if callable(options["policy"]) and "task" not in changes:
+        options.setdefault("starts", STARTS)
     task, agent, policy = (options.pop(name) for name in ("task", "agent", "policy"))
     with pytest.raises(UsageError, match=message):
         policy_value(small_cart_pole, task, agent, policy, **options)

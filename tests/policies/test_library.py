@@ -158,6 +158,11 @@ def test_a_policy_on_disk_is_what_was_saved(tmp_path: Any):
         np.testing.assert_array_equal(found[1], saved[1])
 
 
+def test_a_task_that_no_policy_was_trained_for_is_told(tmp_path: Any):
+    with pytest.raises(UsageError, match="task 'tank' has no trained policies in"):
+        load_layers(tmp_path, "tank", "test")
+
+
 def test_broken_files_are_named(tmp_path: Any):
     (tmp_path / "pendulum-0.safetensors").write_bytes(b"no network")
     (tmp_path / "pendulum-0.json").write_text("{")

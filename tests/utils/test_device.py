@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from twinfold.utils.device import on_device, zeros_like
+from twinfold.utils.device import on_device, typed_as, zeros_like
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,14 @@ def test_a_fresh_state_is_that_of_the_optimiser() -> None:
     for ours, theirs in zip(jax.tree.leaves(own), jax.tree.leaves(expected), strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_values_keep_the_types_of_those_before() -> None:
+    old = {"a": jnp.zeros(2, jnp.float32), "b": (jnp.int32(1), None)}
+    with jax.enable_x64(True):
+        new = {"a": jnp.ones(2, jnp.float64), "b": (3, None)}
+        found = typed_as(new, old)
+    assert (found["a"].dtype, found["b"][0].dtype) == (jnp.float32, jnp.int32)
+    np.testing.assert_array_equal(found["a"], [1.0, 1.0])
+    assert found["b"] == (3, None)
+    assert typed_as(old, old)["a"] is old["a"]  # nothing is done, so that no program changes

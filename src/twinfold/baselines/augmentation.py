@@ -34,7 +34,7 @@ from twinfold.baselines.offline_settings import (
 from twinfold.data.ids import AgentId
 from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
-from twinfold.errors import RunError
+from twinfold.errors import DivergedError
 from twinfold.models.agent_dynamics import AgentDynamics
 from twinfold.models.behaviour_policy import AgentBehaviour
 from twinfold.models.fitted_model import FittedModel
@@ -42,6 +42,7 @@ from twinfold.ope.controllers import Controller, PolicyController, make_controll
 from twinfold.ope.posterior_rollouts import posterior_samples
 from twinfold.planning.plan import check_fits
 from twinfold.tasks.task import Task
+from twinfold.utils.device import typed_as
 from twinfold.utils.seeds import check_seed
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def fit_augmented(
     Raises:
         UsageError: an agent or an algorithm is unknown, the data does not fit the task, or d3rlpy
             is not installed.
-        RunError: the simulator of the agent predicts nothing finite.
+        DivergedError: the simulator of the agent predicts nothing finite.
     """
     library("d3rlpy")  # before what takes long
     check_seed(seed)
@@ -144,7 +145,7 @@ def simulate_trajectories(
 
     Raises:
         UsageError: the run does not fit the task, or the agent is unknown.
-        RunError: no trajectory has a finite step.
+        DivergedError: no trajectory has a finite step.
     """
     check_fits(model, task)
     check_seed(seed)
@@ -163,7 +164,7 @@ def simulate_trajectories(
     )
     found = Simulated(*(np.asarray(part) for part in found))
     if not found.taken.any():
-        raise RunError(f"the simulator of agent {agent!r} predicts nothing finite")
+        raise DivergedError(f"the simulator of agent {agent!r} predicts nothing finite")
     frame = _frame(task, agent, found)
     return PanelDataset.from_frame(frame, _roles(task), time_step=1)
 
@@ -227,7 +228,8 @@ def _rollouts(
         dynamics: AgentDynamics, carry: Any, state: Array, memory: Any, key: Array
     ) -> tuple[Any, Array, Any, Array]:
         action, memory = controller.act(memory, state, key)
-        carry, after = dynamics.step(carry, dynamics.encode(action))
+        moved = dynamics.step(carry, dynamics.encode(action))
+        carry, after = typed_as(moved, (carry, state))
         return carry, after, memory, action
 
     def unfinished(now: Any) -> Array:

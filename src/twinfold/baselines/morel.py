@@ -16,12 +16,13 @@ A policy is trained in it; an imagined episode follows one member from beginning
 
 What differs from the published method: the policy is trained by PPO instead of natural policy
 gradient (:mod:`twinfold.policy_learning.ppo`); discrepancies are measured in standardised
-differences instead of raw next states, so that no coordinate counts by its unit; actions may be
-discrete; batches are drawn with replacement instead of in epochs; an unknown pair is never
-forgiven (published: the first four steps are always kept); halting is paid by the absorbing state
-of the paper's definition (published code: an amount per task, 0 for most), because where rewards
-are negative an episode that ends for nothing would be the best one; the policy that is kept is the
-last one (published: the best in the true task); angles are read as sine and cosine.
+differences instead of raw next states, so that no coordinate counts by its unit; the default
+threshold is three times the largest discrepancy on the data (published example: a third of it);
+actions may be discrete; batches are drawn with replacement instead of in epochs; an unknown pair is
+never forgiven (published: the first four steps are always kept); halting is paid by the absorbing
+state of the paper's definition (published code: an amount per task, 0 for most), because where
+rewards are negative an episode that ends for nothing would be the best one; the policy that is kept
+is the last one (published: the best in the true task); angles are read as sine and cosine.
 
 Axes: M members, D state coordinates, C entries of an action's code, W members that are followed.
 """

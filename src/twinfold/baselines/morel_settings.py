@@ -29,7 +29,9 @@ class MOReLSettings(BaseModel):
         learning_rate: of Adam, the same at every step.
         steps: of the training of the ensemble.
         threshold: discrepancy of the members from which on a state and action are unknown, in
-            units of the largest discrepancy on the data.
+            units of the largest discrepancy on the data. The published code divides by its
+            coefficient of pessimism (first it multiplied): the 3.0 of its example for D4RL is a
+            threshold of 1/3 here, nine times as cautious as the default.
         penalty: reward lost at each step after halting, beside the smallest reward of the data.
         start_share: share of the imagined episodes that begin anywhere in the data; the others
             begin where a recorded trajectory begins.

@@ -16,6 +16,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.errors import UsageError
 from twinfold.policies import AgentPolicy, get_policy
+from twinfold.tasks.goal_functions import check_functions, true_or_false
 from twinfold.tasks.task import Task, agent_covariates
 from twinfold.utils.seeds import check_seed
 
@@ -65,7 +66,8 @@ def simulate_policy(
             place in ``covariates`` only.
 
     Raises:
-        UsageError: if the policy is unknown or a shape, count or the seed cannot be used.
+        UsageError: if the policy is unknown, a shape, count or the seed cannot be used, or the
+            functions of the task do not fit its columns.
     """
     values = np.asarray(covariates, dtype=np.float64)
     length = task.max_steps if n_steps is None else n_steps
@@ -76,6 +78,7 @@ def simulate_policy(
             raise UsageError(f"the number of {name} must be at least 1, not {count}")
     check_seed(seed)
     own = task.covariates(values)
+    check_functions(task, own)
     chosen = get_policy(task, policy) if isinstance(policy, str) else _for_any_agent(policy)
     results = _simulate(task, chosen, n_trajectories, length, own, np.uint32(seed))
     return Trajectories(*(np.asarray(result) for result in results))
@@ -196,7 +199,7 @@ def _simulate(
         action = policy(own, state, key)
         reached = jnp.where(alive, task.step(own, state, action), state)
         reward = jnp.where(alive, task.reward(state, action, reached), 0.0)
-        return reached, action, reward, alive & ~task.terminated(reached)
+        return reached, action, reward, alive & ~true_or_false(task.terminated(reached))
 
     def body(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Any]:
         state, alive = carry

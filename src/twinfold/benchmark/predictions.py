@@ -66,8 +66,8 @@ def error_figures(found: Predictions) -> dict[str, Any]:
     """Return the figures of one agent's open-loop error, plain values.
 
     The mean RMSE over trajectories with its 95 % bootstrap interval, its standard deviation and
-    interquartile mean, the median R2, and the errors themselves. Where the mean is not finite, the
-    figures say so, with the mean error over the steps before.
+    interquartile mean, the median R2 of those with two steps or more, and the errors themselves.
+    Where the mean is not finite, the figures say so, with the mean error over the steps before.
 
     Args:
         found: of the agent.
@@ -76,6 +76,8 @@ def error_figures(found: Predictions) -> dict[str, Any]:
         predicted = trimmed_mean(found.members)
         error = metrics.rmse(predicted, found.true[:, 1:], found.mask)
         fit = metrics.r2(predicted, found.true[:, 1:], found.mask)
+        # Of a trajectory with a single step there is no R2, whatever was predicted.
+        fit = fit[found.mask.sum(axis=1) > 1]
         summary = metrics.summarise(error)
         low, high = metrics.bootstrap_interval(error, np.mean)
     figures = {
@@ -84,7 +86,7 @@ def error_figures(found: Predictions) -> dict[str, Any]:
         "rmse_iqm": summary["iqm"],
         "rmse_low": low,
         "rmse_high": high,
-        "r2_median": float(np.median(fit)),
+        "r2_median": float(np.median(fit)) if fit.size else float("nan"),
         "n": summary["n"],
         "values": rounded(error),
     }

@@ -95,6 +95,7 @@ class _Line(_Part):
     repeat: Annotated[int, Field(ge=0)]
     n_agents: int | None = None
     error: str | None = None
+    note: str | None = None
     settings: _Settings
     seconds: _Seconds
     device: str

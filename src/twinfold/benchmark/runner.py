@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from twinfold import __version__
 from twinfold.benchmark.eta import Clock
 from twinfold.benchmark.fits import Fits, Log, Progress
@@ -34,6 +36,9 @@ from twinfold.errors import InvalidDataError, UsageError
 from twinfold.utils.cores import usable_cores
 from twinfold.utils.seeds import derived_seed
 from twinfold.utils.text import cut
+
+BREAKDOWN = UsageError, InvalidDataError, ArithmeticError, np.linalg.LinAlgError
+"""Errors after which a cell is recorded as failed and the run goes on."""
 
 
 def run_suite(
@@ -145,7 +150,7 @@ class _Session:
         if get_method(cells[0].method).fits:
             try:
                 model = self.fits.model(cells[0])
-            except (UsageError, InvalidDataError, ArithmeticError) as error:
+            except BREAKDOWN as error:
                 yield from (self.failure(cell, error) for cell in cells)
                 return
         side_by_side = self._side_by_side(cells[0])
@@ -175,7 +180,7 @@ class _Session:
         begun = time.perf_counter()
         try:
             found, budget = self.figures(cell, model, progress)
-        except (UsageError, InvalidDataError, ArithmeticError) as error:
+        except BREAKDOWN as error:
             return self.failure(cell, error)
         (row,) = found["agents"]
         figures = {name: value for name, value in row.items() if name not in ("agent", "label")}

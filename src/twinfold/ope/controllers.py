@@ -24,10 +24,12 @@ from twinfold.planning.mpc import MPCController
 from twinfold.planning.presets import plan_config
 from twinfold.planning.run_task import acted_on
 from twinfold.policies import POLICY_NAMES, AgentPolicy, get_policy
+from twinfold.policy_learning.actor_critic import Policy
+from twinfold.policy_learning.policy import TrainedPolicy
 from twinfold.tasks.task import Task, agent_covariates
 
-# (state (D,), key) -> action, a name, or settings of a planner.
-PolicyLike = Callable[[Any, Any], Any] | str | PlanConfig
+# (state (D,), key) -> action, a name, settings of a planner, or a policy trained in a world.
+PolicyLike = Callable[[Any, Any], Any] | str | PlanConfig | TrainedPolicy | Policy
 
 VALID: tuple[str, ...] = (*POLICY_NAMES, "plan")
 """Policies that have a name."""
@@ -77,6 +79,21 @@ class BoundPolicy(eqx.Module):
         return self.policy(self.covariates, state, key)
 
 
+class GreedyPolicy(eqx.Module):
+    """A trained policy as it acts in use: ``(state, key) -> action``, and nothing is drawn.
+
+    Attributes:
+        policy: with its nets.
+    """
+
+    policy: Policy
+
+    def __call__(self, state: Array, key: Array) -> Array:
+        """Return the most likely level, or the mean."""
+        del key
+        return self.policy.act(state)
+
+
 Controller = PolicyController | MPCController
 
 
@@ -90,17 +107,28 @@ def make_controller(
     """Return what acts for one agent.
 
     Args:
-        policy: a function, a name, or settings of a planner.
+        policy: a function, a name, settings of a planner, or a trained policy.
         model: a fitted model.
-        task: a task; for a function, anything.
+        task: a task; for a function or a trained policy, anything.
         agent: the user's id, as the model has it.
         known: ``(T, E)``, known inputs of an episode, as ``FittedModel.dynamics``, for a planner.
 
     Raises:
         UsageError: an unknown name, a name without a task, a policy that depends on physics which
-            are not known, or a planner that does not fit the actions.
+            are not known, a planner that does not fit the actions, a policy that was trained for
+            other states, or what is no policy.
     """
+    if isinstance(policy, TrainedPolicy):
+        policy = policy.policy
+    if isinstance(policy, Policy):
+        return PolicyController(_greedy(policy, model))
     if not isinstance(policy, str | PlanConfig):
+        if not callable(policy):
+            raise UsageError(
+                f"type {type(policy).__name__} is no policy: give a function (state, key) "
+                "-> action in JAX (of a policy by BCQ or CQL its actor, of MOReL what it trained), "
+                "a name, or settings of a planner"
+            )
         return PolicyController(policy)
     if not isinstance(task, Task):
         raise UsageError(
@@ -123,6 +151,17 @@ def make_controller(
     return PolicyController(BoundPolicy(get_policy(task, policy), physics))
 
 
+def _greedy(policy: Policy, model: FittedModel) -> GreedyPolicy:
+    """Return a trained policy as it acts; one that reads other states raises UsageError."""
+    n_read, names = policy.scale.mean.shape[-1], model.roles.state
+    if n_read != len(names):
+        raise UsageError(
+            f"the policy was trained for {n_read} state columns; the model has {len(names)}: "
+            f"{', '.join(names)}"
+        )
+    return GreedyPolicy(policy)
+
+
 def is_planner(policy: PolicyLike) -> bool:
     """Return whether every action takes a search."""
     return isinstance(policy, PlanConfig) or policy == "plan"
@@ -142,13 +181,19 @@ def average_physics(task: Task) -> Any:
     return task.covariates((task.covariate_low + task.covariate_high) / 2)
 
 
-def check_action(model: FittedModel, task: object, controller: Controller, state: Array) -> None:
+def check_action(model: FittedModel, task: object, controller: Controller, states: Array) -> None:
     """Refuse a policy whose actions the model, or the task that is made of it, cannot read.
 
+    Args:
+        model: a fitted model.
+        task: what is acted in.
+        controller: acts.
+        states: where it begins, ``(S, D)``.
+
     Raises:
-        UsageError: shape or kind of the action are wrong.
+        UsageError: shape or kind of the action are wrong, or it is no index of a level.
     """
-    key = jax.random.key(0)
+    key, state = jax.random.key(0), states[0]
     action, _ = eqx.filter_eval_shape(lambda: controller.act(controller.init(key), state, key))
     levels: Any = model.action_levels
     names = model.action_code.names
@@ -170,6 +215,18 @@ def check_action(model: FittedModel, task: object, controller: Controller, state
             f"the policy gives actions of shape {action.shape} and type {action.dtype}; the model "
             f"takes {wanted}"
         )
+    if levels is None or isinstance(controller, MPCController):
+        return
+    # A level's value in place of its index would be read as no action at all.
+    chosen = np.asarray(_first_actions(controller, states, jax.random.split(key, len(states))))
+    strange = chosen[(chosen < 0) | (chosen >= len(levels))]
+    if strange.size:
+        raise UsageError(f"the policy gives the action {strange[0]}; the model takes {wanted}")
+
+
+@eqx.filter_jit
+def _first_actions(controller: PolicyController, states: Array, keys: Array) -> Array:
+    return jax.vmap(lambda state, key: controller.act((), state, key)[0])(states, keys)
 
 
 def _physics(model: FittedModel, task: Task, agent: AgentId) -> Any:

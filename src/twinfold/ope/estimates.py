@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +84,7 @@ class PolicyValue:
     coverage: float
     model_sd: float
     start_se: float
-    returns: Floats
+    returns: Floats = field(repr=False)
     mean_steps: float
     ended: float
     outside: float

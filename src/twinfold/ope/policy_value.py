@@ -145,7 +145,8 @@ def policy_value(
         agent: the user's id.
         policy: ``(state (D,), key) -> action``, pure JAX, an integer level index or ``(A,)`` raw
             units; or a name (``twinfold.policies.POLICY_NAMES``); or ``"plan"`` or settings of a
-            planner, which replans with the whole ensemble at every step, as it would in use.
+            planner, which replans with the whole ensemble at every step, as it would in use; or a
+            policy trained in a world (``twinfold.policy_learning``), which draws nothing.
         starts: ``(S, D)`` raw units, taken for a sample of those that matter; None for the
             starts of the task.
         n_starts: S, if no starts are given; 200, or 5 for a planner.
@@ -248,7 +249,7 @@ class _Setting:
             make_controller(policy, self.model, self.task, self.agent, known) for policy in policies
         ]
         for controller in controllers:
-            check_action(self.model, self.task, controller, given[0])
+            check_action(self.model, self.task, controller, given)
         return [
             self._value(policy_name(policy), controller, worlds, given, steps)
             for policy, controller in zip(policies, controllers, strict=True)

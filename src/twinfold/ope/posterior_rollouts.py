@@ -30,7 +30,8 @@ from twinfold.models.posterior import factor_draws
 from twinfold.ope.controllers import Controller
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.objective import map_members
-from twinfold.utils.device import on_device
+from twinfold.tasks.goal_functions import one_number, true_or_false
+from twinfold.utils.device import on_device, typed_as
 
 
 class Outcomes(NamedTuple):
@@ -163,15 +164,16 @@ def _step(
         carry, state, memory, alive, (total, steps, ended, outside) = now
         action, memory = controller.act_at(step, memory, state, jax.random.fold_in(key, step))
         row = dynamics.row(carry, state)
-        carry, after = dynamics.step(carry, dynamics.encode(action))
+        moved = dynamics.step(carry, dynamics.encode(action))
+        carry, after = typed_as(moved, (carry, state))
         row_after = dynamics.row(carry, after)
         finite = jnp.isfinite(after).all()
         # Comparisons with NaN are false: such an episode would never end.
-        gained = jnp.where(finite, weight * reward(row, action, row_after), jnp.nan)
+        gained = jnp.where(finite, weight * one_number(reward(row, action, row_after)), jnp.nan)
         total = jnp.where(alive, total + gained, total)
         steps = steps + alive
         outside = outside + (alive & (box.excess(after) > 0))
-        ended = ended | (alive & finite & terminated(row_after))
+        ended = ended | (alive & finite & true_or_false(terminated(row_after)))
         alive = alive & ~ended & jnp.isfinite(total)
         return carry, after, memory, alive, Outcomes(total, steps, ended, outside)
 

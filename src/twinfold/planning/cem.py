@@ -21,6 +21,7 @@ from twinfold.planning.noise import (
     within,
 )
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
+from twinfold.utils.device import typed_as
 
 
 class CEM(Planner):
@@ -95,7 +96,7 @@ class CEM(Planner):
                 jnp.where(better, elites[0], best),
                 jnp.maximum(top_scores[0], best_score),
             )
-            return after, jnp.isfinite(scores).mean()
+            return typed_as(after, search), jnp.isfinite(scores).mean()
 
         begin = (start, spread, start, jnp.array(-jnp.inf))
         keys = jax.random.split(key, how.rounds)

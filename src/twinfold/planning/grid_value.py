@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.objective import Objective, map_members
+from twinfold.tasks.goal_functions import one_number, true_or_false
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,9 @@ def _solve(
     def consequence(state: Array, action: Array, next_row: Array) -> Any:
         next_state, beside = next_row[: len(low)], next_row[len(low) :]
         index, weight = _corners(next_state, low, high, points)
-        gamma = jnp.where(objective.terminated(next_row), 0.0, objective.discount)
+        gamma = jnp.where(true_or_false(objective.terminated(next_row)), 0.0, objective.discount)
         # A prediction that is not finite must not win. What is beside the state stays.
-        reward = objective.reward(jnp.concatenate([state, beside]), action, next_row)
+        reward = one_number(objective.reward(jnp.concatenate([state, beside]), action, next_row))
         finite = jnp.isfinite(next_state).all() & jnp.isfinite(reward)
         return jnp.where(finite, reward, -jnp.inf), index, jnp.where(finite, gamma * weight, 0.0)
 

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.objective import Objective, make_evaluate, proposals
 from twinfold.planning.planner import PlanInfo, Planner
+from twinfold.tasks.goal_functions import one_number, true_or_false
 from twinfold.tasks.task import Task
 from twinfold.utils.cores import usable_cores
 
@@ -115,8 +116,9 @@ def run_episodes(
         action, memory = controller.act(memory, state, key_plan)
         next_state = task.step(covariates, state, action)
         history = stack.observed(history, state, action, next_state)
-        total = total + task.reward(state, action, next_state)
-        return key, next_state, memory, task.terminated(next_state), step + 1, total, history
+        total = total + one_number(task.reward(state, action, next_state))
+        ended = true_or_false(task.terminated(next_state))
+        return key, next_state, memory, ended, step + 1, total, history
 
     def one(key: Array) -> Episodes:
         key, key_reset, key_init = jax.random.split(key, 3)

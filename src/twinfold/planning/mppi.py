@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from twinfold.planning.config import MPPISettings
 from twinfold.planning.noise import coloured_noise, middle_plan, within
 from twinfold.planning.planner import Evaluate, PlanInfo, Planner, join, shift, usable
+from twinfold.utils.device import typed_as
 
 
 class MPPI(Planner):
@@ -74,7 +75,7 @@ class MPPI(Planner):
             new = jnp.einsum("b,bha->ha", weights, actions)
             # Rounding must not carry a mean of values within the bounds beyond them.
             new = jnp.where(weights.sum() > 0, jnp.clip(new, self.low, self.high), mean)
-            return new, jnp.isfinite(scores).mean()
+            return typed_as(new, mean), jnp.isfinite(scores).mean()
 
         keys = jax.random.split(key, how.rounds)
         plan, valid = jax.lax.scan(one_round, shift(state), keys)

@@ -25,7 +25,7 @@ def coloured_noise(key: Array, beta: float, shape: tuple[int, ...]) -> Float[Arr
     """
     n_plans, horizon, n_coordinates = shape
     if beta == 0 or horizon == 1:
-        return jax.random.normal(key, shape)
+        return jax.random.normal(key, shape, jnp.float32)
     frequency = np.maximum(np.fft.rfftfreq(horizon), 1 / horizon)
     # Frequencies between the first and the last one of an even horizon stand for two: +f and -f.
     pairs = np.full(len(frequency), 2.0)
@@ -35,7 +35,8 @@ def coloured_noise(key: Array, beta: float, shape: tuple[int, ...]) -> Float[Arr
     power = frequency**-beta
     amplitude = horizon * np.sqrt(power / (pairs * power).sum())  # (F,)
     real = pairs == 1.0
-    white = jax.random.normal(key, (2, n_plans, n_coordinates, len(frequency)))
+    drawn = 2, n_plans, n_coordinates, len(frequency)
+    white = jax.random.normal(key, drawn, jnp.float32)
     part = np.where(real, 1.0, np.sqrt(0.5))
     spectrum = jax.lax.complex(
         white[0] * jnp.asarray(amplitude * part, jnp.float32),

@@ -31,6 +31,8 @@ from twinfold.models.behaviour_policy import AgentBehaviour
 from twinfold.models.dynamics import Dynamics
 from twinfold.planning.data_range import DataBox
 from twinfold.planning.planner import Evaluate
+from twinfold.tasks.goal_functions import one_number, true_or_false
+from twinfold.utils.device import typed_as
 
 if TYPE_CHECKING:
     from twinfold.tasks.task import Task
@@ -232,12 +234,12 @@ def _advance(
     compiled program.
     """
     row = dynamics.row(now.carry, now.state)
-    carry, after = dynamics.step(now.carry, code)
+    carry, after = typed_as(dynamics.step(now.carry, code), (now.carry, now.state))
     row_after = dynamics.row(carry, after)
     finite = jnp.isfinite(after).all()
 
     # The reward of the step, less the prices of leaving the data's policy and the data's range.
-    reward = objective.reward(row, action, row_after)
+    reward = one_number(objective.reward(row, action, row_after))
     if objective.behaviour is not None and objective.behaviour_cost:
         reward = reward - objective.behaviour_cost * objective.behaviour.departure(
             now.state, action
@@ -255,7 +257,7 @@ def _advance(
         reached = jnp.maximum(furthest, objective.progress(after))
         furthest = jnp.where(now.alive & finite, reached, furthest)
 
-    alive = now.alive & ~objective.terminated(row_after)
+    alive = now.alive & ~true_or_false(objective.terminated(row_after))
     # A trace stays where the episode ended; without one nobody looks there again.
     step = None
     if traced:
@@ -321,7 +323,7 @@ def proposals(
         def one_step(now: Any, noise: Array) -> tuple[Any, Array]:
             carry, state = now
             action = behaviour(state, noise)
-            return dynamics.step(carry, dynamics.encode(action)), action
+            return typed_as(dynamics.step(carry, dynamics.encode(action)), now), action
 
         start = dynamics.init(observation), observation
         return jax.lax.scan(one_step, start, noise)[1]

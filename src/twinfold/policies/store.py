@@ -74,6 +74,8 @@ def load_layers(folder: Path, task: str, name: str) -> Layers:
         UsageError: if it is missing, cannot be read, or is no network.
     """
     path = policy_files(folder, task, name)[0]
+    if not any(folder.glob(f"{task}-*.json")):
+        raise _none_trained(folder, task)
     data = read_regular(path, READING.record, UsageError)
     try:
         tensors = load(data)
@@ -110,11 +112,15 @@ def behaviour_names(folder: Path, task: str) -> list[str]:
     names = [path.stem.removeprefix(f"{task}-") for path in folder.glob(f"{task}-*.json")]
     numbers = sorted((name for name in names if name.isdigit()), key=int)
     if not numbers:
-        raise UsageError(
-            f"task {task!r} has no trained policies in {folder}; make them with: "
-            f"twinfold policies train --task {task}"
-        )
+        raise _none_trained(folder, task)
     return numbers
+
+
+def _none_trained(folder: Path, task: str) -> UsageError:
+    return UsageError(
+        f"task {task!r} has no trained policies in {folder}; make them with: "
+        f"twinfold policies train --task {task}"
+    )
 
 
 def shipped_records(tasks: Iterable[str]) -> list[dict[str, Any]]:

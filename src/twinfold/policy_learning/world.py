@@ -19,6 +19,8 @@ from jaxtyping import Array, Bool, Float, Int
 from twinfold.errors import UsageError
 from twinfold.models.dynamics import Dynamics
 from twinfold.policy_learning.actor_critic import ActionSpace, StateScale
+from twinfold.tasks.goal_functions import one_number, true_or_false
+from twinfold.utils.device import typed_as
 
 if TYPE_CHECKING:
     from twinfold.tasks.task import Task
@@ -193,7 +195,8 @@ def _advance_one(
 ) -> tuple[Simulation, Outcome]:
     """Return one episode one step later, and what the step came to."""
     row = dynamics.row(now.carry, now.state)
-    carry, after = dynamics.step(now.carry, dynamics.encode(action))
+    moved = dynamics.step(now.carry, dynamics.encode(action))
+    carry, after = typed_as(moved, (now.carry, now.state))
 
     # A prediction that is no number is as unknown as can be.
     lost = ~jnp.isfinite(after).all()
@@ -201,8 +204,9 @@ def _advance_one(
     after = jnp.where(lost, now.state, after)
     row_after = dynamics.row(carry, after)
 
-    reward = world.reward(row, action, row_after) + jnp.where(halted, world.halt_reward, 0.0)
-    terminated = halted | world.terminated(row_after)
+    earned = one_number(world.reward(row, action, row_after))
+    reward = earned + jnp.where(halted, world.halt_reward, 0.0)
+    terminated = halted | true_or_false(world.terminated(row_after))
     step = now.step + 1
     truncated = ~terminated & (step >= world.max_steps)
     return Simulation(carry, after, step), Outcome(after, reward, terminated, truncated, halted)

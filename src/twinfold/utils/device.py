@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -24,6 +25,24 @@ def on_device(values: Any, kind: Any = np.float32) -> jax.Array:
     with np.errstate(over="ignore"):  # to infinity, as JAX does it
         found = np.array(values, kind)  # a copy: the device may keep the memory
     return jax.device_put(found)
+
+
+def typed_as(new: Any, old: Any) -> Any:
+    """Return new values with the types of old ones, leaf by leaf.
+
+    A compiled loop keeps the types of what it carries, but where JAX counts in float64 a step makes
+    float64 of float32. Where types are equal nothing is done.
+
+    Args:
+        new: a pytree of arrays.
+        old: a pytree of the same structure.
+    """
+
+    def one(leaf: Any, before: Any) -> Any:
+        same = getattr(leaf, "dtype", None) == before.dtype
+        return leaf if same else jnp.asarray(leaf, before.dtype)
+
+    return jax.tree.map(one, new, old)
 
 
 def zeros_like(make: Callable[..., Any], *arguments: Any) -> Any:

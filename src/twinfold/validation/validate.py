@@ -11,7 +11,7 @@ import datetime
 import functools
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Validation:
 
     verdict: Verdict
     checks: tuple[Check, ...]
-    record: dict[str, Any]
+    record: dict[str, Any] = field(repr=False)
 
 
 def validate(

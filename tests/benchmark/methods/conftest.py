@@ -34,7 +34,7 @@ class Leaning:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaningMethod(Method):
-    broken: bool = False
+    broken: Exception | None = None
 
     def settings(self, given: Given) -> LeaningSettings:
         return LeaningSettings(**given.own)
@@ -43,8 +43,8 @@ class LeaningMethod(Method):
         return LeaningSettings().model_dump()
 
     def fit(self, request: FitRequest) -> Leaning:
-        if self.broken:
-            raise FloatingPointError("the loss was nan")
+        if self.broken is not None:
+            raise self.broken
         info = {"seconds": 0.5, "source": dict(request.source), "agent": request.agent}
         if self.needs:
             info["below"] = [request.other(name).info["agent"] for name in self.needs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from twinfold.benchmark.methods.registry import registered
+from twinfold.errors import DivergedError, InvalidDataError
 from twinfold.tasks import get_task
 
 RECORDS = Path("results/mine-quick.jsonl")
@@ -120,8 +122,14 @@ def test_a_fit_per_agent_and_one_that_builds_on_another(mine: Any, make_leaning:
             assert info["below"] == [info["agent"]]
 
 
-def test_what_cannot_be_fitted_is_recorded_and_tried_again(mine: Any, make_leaning: Any) -> None:
-    with registered(make_leaning(broken=True)):
+@pytest.mark.parametrize(
+    "kind", [FloatingPointError, DivergedError, np.linalg.LinAlgError, InvalidDataError]
+)
+def test_what_cannot_be_fitted_is_recorded_and_tried_again(
+    mine: Any, make_leaning: Any, kind: Callable[[Any], Exception]
+) -> None:
+    told = ["the loss was nan"] if kind is InvalidDataError else "the loss was nan"
+    with registered(make_leaning(broken=kind(told))):
         done = mine("run", "mine")
         assert done.code == 1
         assert "2 cells could not be measured. The first is cart_pole, random, leaning" in done.err

@@ -46,6 +46,13 @@ def test_how_trajectories_are_simulated_is_recorded() -> None:
         method.settings(given("cart_pole", simulated={"actor": "nobody"}))
 
 
+@pytest.mark.parametrize("simulated", [5, True, 0.5, "random", "", [], [["actor", "random"]]])
+def test_what_is_no_table_of_settings_of_trajectories_is_told(simulated: object) -> None:
+    """A number or a list in place of the table; an empty one was taken for "nothing said"."""
+    with pytest.raises(UsageError, match=r"\[baselines.persim-cql-5.simulated\] is a table"):
+        get_method("persim-cql-5").settings(given("cart_pole", simulated=simulated))
+
+
 @pytest.mark.parametrize("name", ["bcq-a", "morel-p"])
 def test_a_setting_that_does_not_exist_is_told(name: str) -> None:
     with pytest.raises(UsageError, match=rf"\[baselines.{name}\]: unknown setting 'depth'"):

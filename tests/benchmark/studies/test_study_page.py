@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
-from twinfold.benchmark.studies import studies_page
-from twinfold.benchmark.studies.study_settings import RankSettings
+from twinfold.benchmark.studies import draw_study, studies_page
+from twinfold.benchmark.studies.study_settings import (
+    BandSettings,
+    MapSettings,
+    RankSettings,
+    UnseenSettings,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = RankSettings(title="Rank", runs=(("cart_pole", "random"),))
@@ -44,6 +49,75 @@ def test_the_latest_record_of_a_run_counts_and_what_diverged_says_so() -> None:
     ]
     assert "above 1 % of the largest" in page
     assert "![Error and singular values](figures/study-rank.png)" in page
+
+
+def unseen(dataset: str, ways: list[str]) -> dict[str, Any]:
+    found = {"median": 0.5, "low": 0.25, "high": 1.0, "agents": [0.5, 0.5]}
+    return {
+        "study": "unseen",
+        "task": "cart_pole",
+        "dataset": dataset,
+        "unseen_agents": [0, 1],
+        "ways": dict.fromkeys(ways, found),
+        "static_explained": 0.5,
+        "settings": {"agents": 9, "known": [1]},
+    }
+
+
+def test_a_way_that_one_record_lacks_leaves_the_others_in_their_columns(tmp_path: Path) -> None:
+    """Its columns moved to the left, under the heading of another task."""
+    settings = UnseenSettings(title="Unseen", runs=(("cart_pole", "random"),), agents=9, unseen=5)
+    records = [unseen("random", ["nothing"]), unseen("pure", ["nothing", "1 transitions"])]
+    page = studies_page({"unseen": settings}, {"unseen": records})
+    assert "| 1 transition | – | 0.5 (0.25–1) |" in page
+    assert [path.name for path in draw_study("unseen", settings, records, tmp_path)]
+
+
+def agents_map(dataset: str, r2: float | None) -> dict[str, Any]:
+    reads = {"force": r2}
+    return {
+        "study": "map",
+        "task": "cart_pole",
+        "dataset": dataset,
+        "covariates": {"force": [1.0, 2.0, None]},
+        "pca": [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]],
+        "tsne": [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]],
+        "explained_by_pca": [0.75, 0.25],
+        "components": 2,
+        "r2": {"linear": reads, "smooth": reads, "pca_map": reads, "tsne_map": reads},
+        "settings": {"folds": 2},
+    }
+
+
+def test_maps_of_two_data_sets_of_a_task_are_two_pictures(tmp_path: Path) -> None:
+    """The second was drawn over the first, and shown for both."""
+    settings = MapSettings(title="Maps", runs=(("cart_pole", "random"),))
+    one, two = agents_map("random", 0.5), agents_map("a/b", None)
+    files = [path.name for path in draw_study("map", settings, [one, two], tmp_path)]
+    assert files == ["study-map-cart_pole-random.png", "study-map-cart_pole-a_b.png"]
+    page = studies_page({"map": settings}, {"map": [one, two]})
+    assert [page.count(f"(figures/{name})") for name in files] == [1, 1]
+    assert "| CartPole, a/b | force | – | – | – | – | 2 |" in page
+    # One data set of each task is the usual case, and its picture has the task's name alone.
+    assert draw_study("map", settings, [one], tmp_path)[0].name == "study-map-cart_pole.png"
+
+
+@pytest.mark.parametrize("far", [None, 1e60, 1e308, -1e308])
+def test_a_band_that_diverged_is_drawn_without_what_cannot_be(
+    tmp_path: Path, far: float | None
+) -> None:
+    settings = BandSettings(title="Bands", runs=(("cart_pole", "random"),))
+    rows = [[0.0], [far]]
+    agent = {"label": "10/0.5", "true": [[0.0], [0.5], [1.0]], "predicted": rows}
+    record = {
+        "task": "cart_pole",
+        "dataset": "random",
+        "columns": ["x"],
+        "coverage": 0.9,
+        "agents": [{**agent, "low": rows, "high": rows}],
+    }
+    (path,) = draw_study("bands", settings, [record], tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_study_without_records_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from twinfold.cli import main
 from twinfold.errors import UsageError
 from twinfold.tasks import get_task
 from twinfold.tasks.task import agent_covariates
+from twinfold.training import save_run
 from twinfold.training.run_directory import load_run
 
 TINY = """
@@ -256,6 +258,13 @@ def test_a_run_that_is_there_can_be_studied_in_place_of_a_fit(done: Done, tmp_pa
     assert found["settings"]["fit"]["rank"] == 2  # the run's own, all of them
     with pytest.raises(UsageError, match="'unseen' is of no single fit; valid: map, bands"):
         run_on_fit("unseen", done.settings["unseen"], run, records)
+    elsewhere = tmp_path / "elsewhere"  # a run of a user's own table
+    model = load_run(run)
+    save_run(
+        dataclasses.replace(model, info=model.info.model_copy(update={"source": {}})), elsewhere
+    )
+    with pytest.raises(UsageError, match=r"elsewhere was not fitted on data of a task, .*valid: c"):
+        run_on_fit("bands", done.settings["bands"], elsewhere, records)
 
 
 def test_drawn_carts_are_those_of_stepping_each_model_by_hand(done: Done) -> None:

@@ -298,8 +298,10 @@ def parsed(settings: Callable[[dict[str, Any]], Settings], values: Any, place: s
         place: the table, such as ``fit.cart_pole``.
 
     Raises:
-        UsageError: a setting is unknown or out of range.
+        UsageError: it is no table, or a setting is unknown or out of range.
     """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"[{place}] is a table of settings, not {cut(repr(values))}")
     try:
         return settings(dict(values))
     except UsageError as error:

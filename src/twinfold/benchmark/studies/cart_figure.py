@@ -32,6 +32,8 @@ def draw_carts(records: Sequence[Record], path: Path, title: str) -> None:
     """
     from matplotlib.figure import Figure
 
+    # Of records with other settings only those that look as far ahead as the latest are drawn.
+    records = [record for record in records if record["horizons"] == records[-1]["horizons"]]
     rows = [(record, method) for record in records for method in record["predicted"]]
     horizons = records[0]["horizons"]
     size = (1.4 + 1.7 * len(horizons), 0.7 + 1.2 * len(rows))

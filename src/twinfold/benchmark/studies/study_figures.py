@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from twinfold.benchmark.studies.study_records import Record, latest_records
 from twinfold.benchmark.studies.study_settings import StudySettings
 from twinfold.report.labels import literal
 from twinfold.report.static_figures import drawn
+from twinfold.report.tables import NOTHING
 from twinfold.utils.files import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ TASKS = {
     "unclipped_mountain_car": "MountainCar without clipping",
 }
 METHODS = {"persim": "twinfold", "cadm": "CaDM", "cadm-pets": "PE-TS CaDM"}
+_LARGEST = 1e100  # beyond it the range of an axis is no number
 OURS, TRUTH, GREY = "#3b78d8", "#e8710a", "#98a1ae"
 
 
@@ -53,11 +56,27 @@ def draw_study(
 
 def _parts(name: str, rows: list[Record]) -> dict[str, list[Record]]:
     """Return the records of each figure, by the end of its name."""
-    if name == "map":
-        return {f"-{row['task']}": [row] for row in rows}
-    if name == "bands":
-        return {f"-{row['task']}": [row] for row in rows}
+    if name in ("map", "bands"):
+        return {end: [row] for end, row in zip(endings(rows), rows, strict=True)}
     return {"": rows}
+
+
+def endings(rows: Sequence[Record]) -> list[str]:
+    """Return what tells the figures of a study's records apart, an end of a file name for each.
+
+    Args:
+        rows: the latest records of a study that has a figure for each.
+    """
+    tasks = [row["task"] for row in rows]
+    return [
+        f"-{row['task']}" if tasks.count(row["task"]) == 1 else f"-{row['task']}-{_plain(row)}"
+        for row in rows
+    ]
+
+
+def _plain(row: Record) -> str:
+    """Return the data of a record as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(row["dataset"]))
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -71,8 +90,9 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _numbers(values: Any) -> Any:
-    """Return values of a record as an array; what diverged is no number."""
-    return np.array(values, dtype=np.float64)
+    """Return values of a record as an array; what diverged, or is too large to draw, is none."""
+    found = np.array(values, dtype=np.float64)
+    return np.where(np.abs(found) < _LARGEST, found, np.nan)
 
 
 def tidy(panel: Any, title: str = "") -> None:
@@ -98,13 +118,15 @@ def draw_unseen(records: Sequence[Record], path: Path, title: str) -> None:
     """
     from matplotlib.figure import Figure
 
-    ways = [name for name in records[0]["ways"] if not name.startswith("covariates, prior, ")]
+    ways = [name for name in all_ways(records) if not name.startswith("covariates, prior, ")]
     size = (2.2 + 3.9 * len(records), 1.3 + 0.36 * len(ways))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(records), sharey=True, squeeze=False)[0]
     rng = np.random.default_rng(0)  # of what keeps dots apart
     for panel, record in zip(panels, records, strict=True):
         for place, way in enumerate(ways):
+            if way not in record["ways"]:  # measured with other settings
+                continue
             found = record["ways"][way]
             color = GREY if way == "nothing" else TRUTH if way == "trained" else OURS
             errors = _numbers(found["agents"])
@@ -125,6 +147,11 @@ def draw_unseen(records: Sequence[Record], path: Path, title: str) -> None:
         fontsize=11,
     )
     save(figure, path)
+
+
+def all_ways(records: Sequence[Record]) -> list[str]:
+    """Return the ways to know an agent that any record of the study has, in order."""
+    return list(dict.fromkeys(way for record in records for way in record["ways"]))
 
 
 def _way(name: str) -> str:
@@ -157,10 +184,9 @@ def draw_map(records: Sequence[Record], path: Path, title: str) -> None:
     share = record["explained_by_pca"]
     for row, name in zip(panels, names, strict=True):
         for panel, kind in zip(row, ("pca", "tsne"), strict=True):
-            place = np.array(record[kind])
-            dots = panel.scatter(
-                place[:, 0], place[:, 1], c=record["covariates"][name], s=5, linewidths=0
-            )
+            place = _numbers(record[kind])
+            shade = _numbers(record["covariates"][name])
+            dots = panel.scatter(place[:, 0], place[:, 1], c=shade, s=5, linewidths=0)
             read = record["r2"][f"{kind}_map"][name]
             label = "PCA" if kind == "pca" else "t-SNE"
             tidy(panel)
@@ -195,8 +221,10 @@ def _no_flat_axis(panel: Any, place: Any, least: float = 0.15) -> None:
         panel.set_ylim(middle - least * wide / 2, middle + least * wide / 2)
 
 
-def _r2(value: float) -> str:
+def _r2(value: float | None) -> str:
     """Return an R2 with as many digits as tell it from one, at most five."""
+    if value is None:
+        return NOTHING
     for digits in (2, 3, 4):
         if round(value, digits) < 1:
             return f"{value:.{digits}f}"
@@ -269,11 +297,13 @@ def draw_rank(records: Sequence[Record], path: Path, title: str) -> None:
     """
     from matplotlib.figure import Figure
 
-    tasks = list(dict.fromkeys(record["task"] for record in records))
-    figure = Figure(figsize=(1.0 + 4.2 * len(tasks), 6.2), layout="constrained")
-    panels = figure.subplots(2, len(tasks), squeeze=False)
-    for (above, below), task in zip(panels.T, tasks, strict=True):
-        rows = sorted((r for r in records if r["task"] == task), key=lambda r: r["rank"])
+    runs = list(dict.fromkeys((record["task"], record["dataset"]) for record in records))
+    tasks = [task for task, _ in runs]
+    figure = Figure(figsize=(1.0 + 4.2 * len(runs), 6.2), layout="constrained")
+    panels = figure.subplots(2, len(runs), squeeze=False)
+    for (above, below), (task, dataset) in zip(panels.T, runs, strict=True):
+        same = (r for r in records if (r["task"], r["dataset"]) == (task, dataset))
+        rows = sorted(same, key=lambda r: r["rank"])
         ranks = [row["rank"] for row in rows]
         least = [row["least_error"] if row["least_error"] > 1e-10 else np.nan for row in rows]
         above.plot(ranks, least, "s:", color=GREY, label="least error that the rank allows")
@@ -283,9 +313,9 @@ def draw_rank(records: Sequence[Record], path: Path, title: str) -> None:
         above.set_xticks(ranks)
         above.set_xlabel("rank r of the model")
         above.set_ylabel("relative error of one step")
-        tidy(above, TASKS[task])
+        tidy(above, TASKS[task] + (f", {dataset}" if tasks.count(task) > 1 else ""))
         above.legend(frameon=False, fontsize=8)
-        true = np.array(rows[0]["true"]["states"]["values"])
+        true = _numbers(rows[0]["true"]["states"]["values"])
         shades = np.linspace(0.25, 1.0, len(rows))
         for row, shade in zip(rows, shades, strict=True):
             # Beyond its rank a model has rounding alone.

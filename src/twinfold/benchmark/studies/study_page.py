@@ -7,12 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from twinfold.baselines.cadm_settings import CaDMSettings
-from twinfold.benchmark.studies.study_figures import METHODS, TASKS, draw_study
+from twinfold.benchmark.studies.study_figures import (
+    METHODS,
+    TASKS,
+    all_ways,
+    draw_study,
+    endings,
+)
 from twinfold.benchmark.studies.study_records import Record, latest_records
 from twinfold.benchmark.studies.study_settings import StudySettings
 from twinfold.benchmark.studies.study_told import Drawing, Told, markdown, paragraphs
 from twinfold.report.html import Picture, Section
-from twinfold.report.tables import Table
+from twinfold.report.tables import NOTHING, Table
 
 INTRO = """\
 # Figures and studies of the paper
@@ -152,12 +158,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
 
 
 def _unseen(title: str, rows: Sequence[Record]) -> Told:
-    ways = list(rows[0]["ways"])
+    ways = all_ways(rows)
     head = ["known of the agent", *(_named(row) for row in rows)]
-    body = [
-        [_way(way), *(_interval(row["ways"][way]) for row in rows if way in row["ways"])]
-        for way in ways
-    ]
+    body = [[_way(way), *(_interval(row["ways"].get(way)) for row in rows)] for way in ways]
     tests = min(5, len(rows[0]["unseen_agents"]))
     text = UNSEEN.format(
         agents=rows[0]["settings"]["agents"],
@@ -205,21 +208,22 @@ def _map(title: str, rows: Sequence[Record]) -> Told:
             body.append([_named(row), name, *read, str(row["components"])])
     text = MAP.format(folds=rows[0]["settings"]["folds"])
     figures = [
-        Drawing(f"study-map-{row['task']}", f"Agents of {TASKS[row['task']]}") for row in rows
+        Drawing(f"study-map{end}", f"Agents of {TASKS[row['task']]}")
+        for end, row in zip(endings(rows), rows, strict=True)
     ]
     return Told(title, text, (_table(head, body), *figures))
 
 
-def _r2(value: float) -> str:
+def _r2(value: float | None) -> str:
     """Return an R2 with four digits, rounded towards zero so that no miss reads as one."""
-    return f"{min(value, 0.99994):.4f}"
+    return NOTHING if value is None else f"{min(value, 0.99994):.4f}"
 
 
 def _carts(title: str, rows: Sequence[Record]) -> Told:
-    methods = list(rows[0]["predicted"])
+    methods = list(dict.fromkeys(name for row in rows for name in row["predicted"]))
     head = ["agent (force/half pole)", *(METHODS[name] for name in methods), "trajectories"]
     body = [
-        [row["label"], *(_number(row["rmse"][name]) for name in methods), str(row["lasting"])]
+        [row["label"], *(_of(row["rmse"], name) for name in methods), str(row["lasting"])]
         for row in rows
     ]
     steps, history = rows[0]["horizons"][-1], rows[0]["history"]
@@ -228,6 +232,10 @@ def _carts(title: str, rows: Sequence[Record]) -> Told:
     note = f"CaDMs: {budget:,} training steps per member ({_USUAL:,} by default)."
     parts = (_table(head, body), Drawing("study-carts", "True and predicted carts"))
     return Told(title, text, parts, "" if budget is None else note)
+
+
+def _of(errors: Mapping[str, float | None], name: str) -> str:
+    return _number(errors[name]) if name in errors else NOTHING
 
 
 def _bands(title: str, rows: Sequence[Record]) -> Told:
@@ -245,8 +253,8 @@ def _bands(title: str, rows: Sequence[Record]) -> Told:
     ]
     text = BANDS.format(coverage=f"{100 * rows[0]['coverage']:.0f} %")
     figures = [
-        Drawing(f"study-bands-{row['task']}", f"Trajectories of {TASKS[row['task']]}")
-        for row in rows
+        Drawing(f"study-bands{end}", f"Trajectories of {TASKS[row['task']]}")
+        for end, row in zip(endings(rows), rows, strict=True)
     ]
     return Told(title, text, (_table(head, body), *figures))
 
@@ -288,7 +296,9 @@ def _named(row: Record) -> str:
     return f"{TASKS[row['task']]}, {row['dataset']}"
 
 
-def _interval(found: Record) -> str:
+def _interval(found: Record | None) -> str:
+    if found is None:
+        return NOTHING
     return f"{_number(found['median'])} ({_number(found['low'])}–{_number(found['high'])})"
 
 

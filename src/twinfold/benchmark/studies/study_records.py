@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twinfold import __version__
+from twinfold.benchmark.studies.study_schema import problem_of
 from twinfold.errors import RunError, UsageError
 from twinfold.utils.files import append_line, locked_file, torn_line, write_errors
 from twinfold.utils.plain import plain
@@ -19,6 +20,8 @@ FORMAT = "twinfold-study"
 VERSION = 1
 
 Record = dict[str, Any]
+
+_REMEDY = "restore the file, or remove that line to measure anew"
 
 
 def study_records_path(folder: Path, study: str, profile: str) -> Path:
@@ -86,7 +89,9 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
         VERSION,
     )
     if not ours or not isinstance(record.get("study"), str):
-        raise RunError(f"{where} is no record of a study; remove the line to measure anew")
+        raise RunError(f"{where} is no record of a study; {_REMEDY}")
+    if problem := problem_of(record["study"], record):
+        raise RunError(f"{where} is no such record: {problem}; {_REMEDY}")
     return record
 
 

@@ -23,6 +23,7 @@ from twinfold.benchmark.studies.study_settings import (
     UnseenSettings,
 )
 from twinfold.errors import UsageError, one_of
+from twinfold.tasks import TASK_NAMES
 
 Log = Callable[[str], None]
 
@@ -125,6 +126,11 @@ def run_on_fit(
         raise UsageError(f"study {name!r} is of no single fit; {one_of(measures)}")
     model = load_run(run)
     source = model.info.source
+    if source.get("task") is None:
+        raise UsageError(
+            f"{run} was not fitted on data of a task, whose true agents a study compares with; "
+            f"{one_of(TASK_NAMES)}"
+        )
     identity = {"task": source.get("task"), "dataset": source.get("policy")}
     task = study_task(str(identity["task"]))
     fit = model.config.model_dump(mode="json")

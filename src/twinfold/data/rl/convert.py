@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from twinfold.data.io import save_panel
 from twinfold.data.panel import PanelDataset
@@ -12,8 +12,9 @@ from twinfold.data.rl.d4rl_format import from_d4rl, read_d4rl
 from twinfold.data.rl.episodes import Episode, Origin, to_table
 from twinfold.data.rl.hdf5 import open_hdf5
 from twinfold.data.rl.minari_format import MAIN, find_minari, from_minari, read_minari, write_minari
+from twinfold.data.rl.trajectories import from_trajectories
 from twinfold.data.roles import Roles
-from twinfold.errors import UsageError
+from twinfold.errors import UsageError, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,8 @@ def episode_table(source: Any, *, each: bool = False) -> tuple[pd.DataFrame, Rol
 
     Args:
         source: a file or folder of Minari, a file of d3rlpy or with D4RL's arrays; in Python also
-            a ``minari.MinariDataset``, a ``d3rlpy`` replay buffer, or a mapping of D4RL's arrays.
+            a ``minari.MinariDataset``, a ``d3rlpy`` replay buffer, a mapping of D4RL's arrays, or a
+            list of trajectories, a mapping of arrays each (``twinfold.data.rl.trajectories``).
         each: whether every episode is an agent of its own, where it is not known whose it is; else
             all are of one agent.
 
@@ -52,7 +54,18 @@ def panel_of_episodes(source: Any, *, each: bool = False) -> PanelDataset:
 
 
 def write_episodes(panel: PanelDataset, place: Path, kind: Format) -> None:
-    """Write a panel in a format: a table with its manifest, a folder of Minari, or a file."""
+    """Write a panel in a format: a table with its manifest, a folder of Minari, or a file.
+
+    Args:
+        panel: what is written.
+        place: the file, or the folder of a data set of Minari.
+        kind: ``"parquet"``, ``"minari"`` or ``"d3rlpy"``.
+
+    Raises:
+        UsageError: there is no such format, or the place cannot be written to.
+    """
+    if kind not in get_args(Format):
+        raise UsageError(f"unknown format {str(kind)!r}; {one_of(get_args(Format))}")
     if kind == "parquet":
         save_panel(panel, place)
     elif kind == "minari":
@@ -68,7 +81,9 @@ def _read(source: Any) -> tuple[list[Episode], Origin | None]:
         return from_d4rl(source), None
     if hasattr(source, "iterate_episodes"):
         return from_minari(source)
-    if hasattr(source, "episodes") or isinstance(source, list):
+    if isinstance(source, list | tuple) and not all(hasattr(e, "observations") for e in source):
+        return from_trajectories(source), None
+    if hasattr(source, "episodes") or isinstance(source, list | tuple):
         return from_d3rlpy(source), None
     raise UsageError(
         f"a {type(source).__name__} is no data set of Minari, d3rlpy or D4RL, and no file of one"
