@@ -154,7 +154,7 @@ def test_a_run_of_something_else_is_refused(
         evaluate_prediction(with_source(small_cart_pole, **SOURCE), car)
     with pytest.raises(UsageError, match=r"its state is .*'x_dot'.* the task's is .*'velocity'"):
         evaluate_return(with_source(small_cart_pole), car)
-    with pytest.raises(UsageError, match=r"continuous action, the task's is .*discrete one"):
+    with pytest.raises(UsageError, match=r"continuous actions, the task's is .*discrete one"):
         evaluate_prediction(small_continuous, CART)
     swapped = Roles(**{**small_cart_pole.roles.model_dump(), "state": CART.state_names[::-1]})
     with pytest.raises(UsageError, match="does not fit"):

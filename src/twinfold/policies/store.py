@@ -74,7 +74,7 @@ def load_layers(folder: Path, task: str, name: str) -> Layers:
         UsageError: if it is missing, cannot be read, or is no network.
     """
     path = policy_files(folder, task, name)[0]
-    if not any(folder.glob(f"{task}-*.json")):
+    if not (path.exists() or any(folder.glob(f"{task}-*.json"))):
         raise _none_trained(folder, task)
     data = read_regular(path, READING.record, UsageError)
     try:
