@@ -185,6 +185,7 @@ def _best_of_kind(
     def tried(some: list[Ratio]) -> list[Trial]:
         return [trials.simple(Candidate(kind, ratio=ratio)) for ratio in some]
 
+    coarse = coarse or kind in ADDITIVE  # how much agents differ, linear models have found
     usual = tried(ratios(kind, coarse, memory))
     chosen = best = usual[simplest(trials, usual)]
     most = min(usual, key=lambda trial: trial.mean).candidate.ratio

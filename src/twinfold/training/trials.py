@@ -8,8 +8,9 @@ Axes: F folds, S windows of a fold, H steps, D state columns, n agents with a wi
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -189,19 +190,20 @@ class Trials:
             left = norm.encode_target(before, after) - predicted
             noises.append(robust_scale(left, None, weight))
         noise = np.sqrt(np.square(noises).mean(axis=0))
-
-        def unknown() -> list[Floats]:
-            stacks = [
-                stacked([fresh_member(problem, fold.normalizer, 0, NO_NETS, linear)])
-                for fold, linear in zip(self.folds, fits, strict=True)
-            ]
-            return [
-                self._unknown(fold, stack, self._posterior(candidate, f, fold, stack))
-                for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True))
-            ]
-
         few = len(problem.data) <= SELECTION.few
-        return Trial(candidate, problem.config, paths, errors, noise, unknown if few else None)
+        unknown = functools.partial(self._unknown_of_linear, candidate, fits) if few else None
+        return Trial(candidate, problem.config, paths, errors, noise, unknown)
+
+    def _unknown_of_linear(self, candidate: Candidate, fits: Sequence[LinearFit]) -> list[Floats]:
+        """Return what is not known of the agents' factors in every fold."""
+        stacks = [
+            stacked([fresh_member(self.problem, fold.normalizer, 0, NO_NETS, linear)])
+            for fold, linear in zip(self.folds, fits, strict=True)
+        ]
+        return [
+            self._unknown(fold, stack, self._posterior(candidate, f, fold, stack))
+            for f, (fold, stack) in enumerate(zip(self.folds, stacks, strict=True))
+        ]
 
     def nets(self, candidates: list[Candidate], config: FitConfig, what: str) -> list[Trial]:
         """Train each candidate's nets, side by side, and try them.
