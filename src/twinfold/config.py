@@ -47,7 +47,7 @@ class FitConfig(BaseModel):
     levels, slopes, an additive one (straight pieces that are constant beyond the data) without or
     with own slopes, an average of those, or auto: all of them, without nets and with nets alone,
     are compared on held-out data, and the simplest that is not clearly worse than the best is
-    kept. Additive ones only up to 10,000 transitions, where they are not asked for."""
+    kept. Additive ones up to 10,000 transitions at even times, where they are not asked for."""
     history: Annotated[int, Field(ge=1, le=64, strict=True)] | Literal["auto"] = 1
     """Rows that the model reads, the present one and those before: for columns that do not tell
     the whole state, such as a position without its velocity. 1 is no memory; auto tries 2, 4 and 8
