@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from twinfold.config import Kind
 
-KINDS: tuple[Kind, ...] = (
-    "no change",
-    "drift",
-    "own drift",
-    "pooled",
-    "levels",
-    "additive",
-    "slopes",
-    "additive slopes",
-)
+KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "average")
 """From the simplest to the richest.
 
 no change: the state stays as it is.
