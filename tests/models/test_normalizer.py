@@ -409,7 +409,7 @@ def test_what_is_held_at_a_limit_is_the_limit_to_the_last_digit(
     ends = limit - abs(limit) * size * rng.random((400, 1)) * (rng.random((400, 1)) < 0.7)
     norm = fit_normalizer(transitions(np.roll(ends, 1), ends))
     assert np.isfinite(norm.high).all()
-    carried = np.float32(norm.high) + np.float32([[-1.0], [0.0], [1.0]])
+    carried = np.float32(norm.high) + np.array([[-1.0], [0.0], [1.0]], np.float32)
     low, high = norm.limits()
     assert low.tolist() == [-np.inf]
     assert high.tolist() == [limit]
