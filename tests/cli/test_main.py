@@ -156,6 +156,19 @@ def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False, **options)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "--html", "page.html"], "unexpected 'page.html' after '--html': it is no option"),
+        (["run", "new.csv", "more.csv"], "unexpected 'more.csv': the command takes no further"),
+    ],
+)
+def test_a_word_that_nothing_takes_is_named(twinfold: Any, words: list[str], told: str) -> None:
+    done = twinfold("validate", *words)
+    assert done.code == 2
+    assert told in done.err
+
+
 def test_the_console_script_and_the_module_are_the_command() -> None:
     script = Path(sys.executable).with_name("twinfold")
     for entry in ([str(script)], [sys.executable, "-m", "twinfold"]):

@@ -153,7 +153,7 @@ def _run(words: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        _complain(str(error))
+        _complain(_left_over(error, words) or str(error))
         print(f"See `{_command(error)} --help`.", file=sys.stderr)
         return 2
     except InvalidDataError as error:
@@ -172,6 +172,20 @@ def _run(words: Sequence[str]) -> int:
             raise
         _complain("out of memory; close other programs, allow more (ulimit -v), or ask for less")
         return 1
+
+
+def _left_over(error: CycloptsError, words: Sequence[str]) -> str:
+    """Return what to say of a word that no argument or option takes; nothing of other errors."""
+    from cyclopts import UnusedCliTokensError
+
+    unused = error.unused_tokens
+    if not isinstance(error, UnusedCliTokensError) or not unused or unused[0] not in words:
+        return ""
+    place = len(words) - 1 - list(words)[::-1].index(unused[0])
+    after = words[place - 1] if place else ""
+    if after.startswith("-"):
+        return f"unexpected {unused[0]!r} after {after!r}: it is no option here, or takes no value"
+    return f"unexpected {unused[0]!r}: the command takes no further argument"
 
 
 def _out_of_memory(error: Exception) -> bool:
