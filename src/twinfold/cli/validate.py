@@ -33,7 +33,7 @@ _PAGE = "validation.html"
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
 _COUNTS = (
     ("pass", "passed"),
-    ("warn", "warnings"),
+    ("warn", "with a warning"),
     ("fail", "failed"),
     ("unknown", "could not be made"),
 )

@@ -201,7 +201,7 @@ def _checks(record: Record) -> Section:
         f"{sum(check['status'] == status for check in checks)} {word}"
         for status, word in (
             ("pass", "passed"),
-            ("warn", "warnings"),
+            ("warn", "with a warning"),
             ("fail", "failed"),
             ("unknown", "could not be made"),
         )
