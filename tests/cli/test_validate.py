@@ -94,12 +94,7 @@ def test_without_data_the_table_of_the_fit_is_examined(twinfold: Any, place: Pla
         assert check["name"] in done.out
         if check["status"] != "pass":
             assert f"{check['status']} {check['name']}: {check['advice']}" in done.out
-    words = {
-        "pass": "passed",
-        "warn": "with a warning",
-        "fail": "failed",
-        "unknown": "could not be made",
-    }
+    words = {"pass": "passed", "warn": "warnings", "fail": "failed", "unknown": "could not be made"}
     for status, word in words.items():
         count = sum(check["status"] == status for check in record["checks"])
         assert f"{count} {word}" in first

@@ -33,7 +33,7 @@ _PAGE = "validation.html"
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
 _COUNTS = (
     ("pass", "passed"),
-    ("warn", "with a warning"),
+    ("warn", "warnings"),
     ("fail", "failed"),
     ("unknown", "could not be made"),
 )

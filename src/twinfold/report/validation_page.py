@@ -6,6 +6,7 @@ The record is what ``twinfold validate --out`` writes as ``validation.json``.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -197,14 +198,12 @@ def _checks(record: Record) -> Section:
         parts.append(
             Table(("check", "agents, the worst first"), concerned, "Agents to look at", prose=(1,))
         )
+    found = Counter(check["status"] for check in checks)
     counts = [
-        f"{sum(check['status'] == status for check in checks)} {word}"
-        for status, word in (
-            ("pass", "passed"),
-            ("warn", "with a warning"),
-            ("fail", "failed"),
-            ("unknown", "could not be made"),
-        )
+        f"{found['pass']} passed",
+        _count(found["warn"], "warning"),
+        f"{found['fail']} failed",
+        f"{found['unknown']} could not be made",
     ]
     return Section(
         "Checks",
