@@ -108,8 +108,10 @@ class TrainingContext(NamedTuple):
 
         At uneven times none was of use on the tables tried.
         """
-        wanted, linear = self.config.linear in ADDITIVE, self.config.linear != "none"
-        return wanted or (linear and not self.uneven and len(self.data) <= SELECTION.few)
+        wanted = self.config.linear
+        several = wanted in ("auto", "average")
+        few = not self.uneven and len(self.data) <= SELECTION.few
+        return wanted in ADDITIVE or (several and few)
 
     def linear_data(
         self, normalizer: Normalizer, rows: NDArray[np.int32], *, ramps: bool
