@@ -25,14 +25,13 @@ from twinfold.models.prior import Prior
 from twinfold.models.static_curve import StaticCurve
 from twinfold.models.static_prior import StaticPrior
 from twinfold.models.world_noise import WorldNoise
+from twinfold.training.net_shapes import behaviour_like, members_like
 from twinfold.training.run_arrays import check_arrays, packed, unpacked
 from twinfold.training.run_schema import (
     FORMAT,
     VERSION,
     Arrays,
     RunRecord,
-    behaviour_like,
-    members_like,
     schema_of,
     sizes_of,
 )
