@@ -299,14 +299,14 @@ def test_a_table_with_nothing_in_it_is_said_to_be_so(
 
 
 def test_of_very_many_columns_agent_and_time_are_found_at_once(tmp_path: Path) -> None:
-    """Each column as the agent with each as the time would be millions of pairs."""
+    """Each column as the agent with each as the time would be half a million pairs."""
     rows = np.arange(12)
-    numbers = {f"x{i}": (rows * (i + 3)) // 4 % 6 for i in range(1500)}
+    numbers = {f"x{i}": (rows * (i + 3)) // 4 % 6 for i in range(700)}
     frame = pd.DataFrame({**numbers, "machine": rows // 4, "minute": rows % 4, "act": rows % 2})
     frame.to_csv(tmp_path / "wide.csv", index=False)
     start = time.process_time()
     found = import_table(tmp_path / "wide.csv", {"action": ["act"]})
-    assert time.process_time() - start < 60
+    assert time.process_time() - start < 30
     assert (found.roles["agent"], found.roles["time"]) == ("machine", "minute")
 
 

@@ -13,7 +13,7 @@ from twinfold.adaptation.adapt import adapt, forget
 from twinfold.adaptation.online import Tracker
 from twinfold.errors import RunError
 from twinfold.models.fitted_model import FittedModel
-from twinfold.models.recent import last_starts
+from twinfold.models.recent import last_starts, last_times
 from twinfold.models.rollout import predict_paths
 from twinfold.training.run_directory import load_run
 from twinfold.training.run_writer import save_run
@@ -63,14 +63,32 @@ def test_an_agent_without_a_transition_ended_nowhere(model: FittedModel, models:
     assert np.isnan(empty).all()
 
 
+def test_times_are_those_of_the_last_rows_that_follow_another(
+    model: FittedModel, models: Any
+) -> None:
+    factors = np.random.default_rng(3).normal(size=(3, 3))
+    panel = models.panel_of(model, [6, 1, 4], factors, ids=["a", "b", "c"], seed=5)
+    ends = [panel.time[panel.agent == n].max() for n in range(3)]
+    np.testing.assert_array_equal(last_times(panel), ends)
+    alone = replace(panel, segment=np.arange(len(panel.segment), dtype=np.int32))
+    assert np.isnan(last_times(alone)).all()
+
+
 def test_new_data_moves_it_and_forgetting_drops_it(model: FittedModel, models: Any) -> None:
     panel = course(model, models, "new")
     adapted = adapt(model, panel, warn=ignore)
     np.testing.assert_array_equal(adapted.recent[:-1], model.recent)
     expected = last_starts(models.transitions_of(model, panel), 1, panel.roles)[0]
     np.testing.assert_array_equal(adapted.recent[-1], expected)
-    left = forget(adapted, ["u0", "u2"])
-    np.testing.assert_array_equal(left.recent, adapted.recent[[1, 3, 4, 5]])
+    assert adapted.ended is not None
+    np.testing.assert_array_equal(adapted.ended, [*[np.nan] * 5, panel.time[-1]])
+    again = adapt(adapted, course(model, models, "u2", 9, seed=7), warn=ignore)
+    assert again.ended is not None
+    last = np.array([np.nan, np.nan, 9, np.nan, np.nan, panel.time[-1]])
+    np.testing.assert_array_equal(again.ended, last)
+    left = forget(again, ["u0", "u1"])
+    np.testing.assert_array_equal(left.recent, again.recent[2:])
+    np.testing.assert_array_equal(left.ended, last[2:])
 
 
 def test_a_tracker_ends_where_it_was_led(model: FittedModel, models: Any) -> None:
@@ -82,15 +100,20 @@ def test_a_tracker_ends_where_it_was_led(model: FittedModel, models: Any) -> Non
     at_once = adapt(model, panel, warn=ignore)
     followed = tracker.updated()
     np.testing.assert_allclose(followed.recent, at_once.recent, atol=1e-12)
+    assert followed.ended is not None
+    assert np.isnan(followed.ended).all()  # it is told no times
     # The memory of what was observed is that of the table.
     mine, theirs = (np.asarray(x.members.agents) for x in (followed, at_once))
     np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-3 * np.abs(theirs).max())
 
 
 def test_a_run_keeps_it(model: FittedModel, tmp_path: Any) -> None:
+    model = replace(model, ended=np.arange(5.0))
     save_run(model, tmp_path / "run")
     loaded = load_run(tmp_path / "run")
     assert loaded.history == model.history
+    assert loaded.ended is not None
+    np.testing.assert_array_equal(loaded.ended, np.arange(5))
     np.testing.assert_array_equal(loaded.recent, model.recent)
     mean = loaded.normalizer.acted_mean
     np.testing.assert_array_equal(mean, model.normalizer.acted_mean)

@@ -99,6 +99,24 @@ def test_a_question_without_a_state_goes_on_from_where_the_data_ended(model: Fit
     np.testing.assert_allclose(alone.centre, told.centre, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("ended", "said"), [(3, 0), (3.4, 0), (np.nan, 0), (0, 1), (4, 1)])
+def test_another_time_than_that_where_the_data_ended_is_told(
+    model: FittedModel, ended: float, said: int
+) -> None:
+    model = replace(model, ended=np.full(len(model.agent_ids), float(ended)))
+    table = question("q", "u2", np.full((1, 3), np.nan), [5, 7])
+    other = question("p", "u1", states(model, 1), [5, 7])  # tells its state
+    both = pd.concat([table, other], ignore_index=True)
+    both["t"] += 3
+    lines: list[str] = []
+    answer(model, both, lines.append)
+    told = [line for line in lines if "end of the agent's data" in line]
+    assert len(told) == said
+    if said:
+        steps = "3 steps after" if ended == 0 else "1 step before"
+        assert told[0].startswith(f"query 'q', row 0: no state here, and the time is {steps} the ")
+
+
 def test_where_nothing_is_known_a_state_is_asked_for(model: FittedModel) -> None:
     model = replace(model, recent=np.full_like(model.recent, np.nan))
     table = question("q", "u2", np.full((1, 3), np.nan), [5, 7])

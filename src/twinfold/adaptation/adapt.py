@@ -45,7 +45,7 @@ from twinfold.models.posterior import (
 )
 from twinfold.models.prior import Prior
 from twinfold.models.ranges import agent_ranges, ranges_of, ranges_with
-from twinfold.models.recent import last_starts
+from twinfold.models.recent import last_starts, last_times
 from twinfold.models.run_info import Adaptation
 from twinfold.utils.device import on_device
 from twinfold.utils.text import and_more, listed
@@ -106,7 +106,8 @@ def adapt(
             f"agent {bare[0]!r}{and_more(len(bare) - 1)}: no transition (two rows in a row are "
             "needed); taken to be an average agent, with a band as wide as the population"
         )
-    adapted = with_transitions(model, ids, data, progress, static)
+    ended = np.append(last_times(panel), np.full(len(panel.left_out), np.nan))
+    adapted = with_transitions(model, ids, data, progress, static, ended)
     _misfits(adapted, match_ids(adapted.agent_ids, list(ids)), warn)
     entry = Adaptation(
         fingerprint=fingerprint,
@@ -170,6 +171,7 @@ def with_transitions(
     data: Transitions,
     progress: Callable[[str, int, int], None] | None = None,
     static: Floats | None = None,
+    ended: Floats | None = None,
 ) -> FittedModel:
     """Do what ``adapt`` does, without checks.
 
@@ -179,6 +181,7 @@ def with_transitions(
         data: transitions ordered by agent; actions as the model counts its levels.
         progress: receives ("adapting", rows done, rows in all).
         static: ``(n, C)``, the agents' static columns, NaN where not known; None if none is.
+        ended: ``(n,)``, when their data ended, in ticks; None if it is not known.
     """
     known = model.posterior
     found = gather(
@@ -193,7 +196,7 @@ def with_transitions(
     seen = agent_ranges(model, data, len(ids))
     sums = linear_data(model.normalizer, data, len(ids), model.n_levels)
     recent = last_starts(data, len(ids), model.roles, model.uneven)
-    return with_evidence(model, known, ids, place, found, sums, static, seen, recent)
+    return with_evidence(model, known, ids, place, found, sums, static, seen, recent, ended)
 
 
 def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
@@ -225,6 +228,7 @@ def forget(model: FittedModel, agents: Iterable[AgentId]) -> FittedModel:
         posterior=model.posterior.take(kept),
         sums=model.sums.take(kept),
         recent=model.recent[kept],
+        ended=None if model.ended is None else model.ended[kept],
         sample=model.sample.take(kept),
         calibration=None if model.calibration is None else model.calibration.take(kept),
         added_ranges=ranges_of(model.added_ranges, kept),
@@ -242,6 +246,7 @@ def with_evidence(
     static: Floats | None = None,
     seen: DataRanges | None = None,
     recent: Floats | None = None,
+    ended: Floats | None = None,
 ) -> FittedModel:
     """Return the model with more evidence: of known agents at ``place``, of new ones at -1.
 
@@ -256,6 +261,7 @@ def with_evidence(
             known is known by these from now on.
         seen: ``(n, D)`` and ``(n, A)``, the ranges of their data; NaN where there is none.
         recent: ``(n, W)``, where their data ended; NaN where it is not known.
+        ended: ``(n,)``, when it did, in ticks; NaN where it is not known.
 
     Raises:
         InvalidDataError: the factors of some agents would not be numbers; they are named.
@@ -285,6 +291,13 @@ def with_evidence(
         behaviour = _replaced(behaviour, _policy_factors(before[0], behaviour, factors[0], touched))
     if seen is not None:
         seen = DataRanges(*(column[order] for column in seen))
+
+    # Where the data ended, and when: of agents with a transition.
+    recent = np.full((len(ids), model.recent.shape[1]), np.nan) if recent is None else recent[order]
+    ended = np.full(len(ids), np.nan) if ended is None else ended[order]
+    moved, times = np.isfinite(recent[:, 0]), model.ended
+    if times is None:
+        times = np.full(n_before, np.nan)
     return replace(
         model,
         members=_replaced(model.members, factors),
@@ -292,20 +305,23 @@ def with_evidence(
         behaviour=behaviour,
         posterior=posterior,
         added_ranges=ranges_with(model, touched, n_new, seen),
-        recent=_recent(model.recent, touched, n_new, None if recent is None else recent[order]),
+        recent=_with_rows(model.recent, touched, n_new, recent, moved),
+        ended=_with_rows(times, touched, n_new, ended, moved),
         sums=linear,
         noise=None if model.noise is None else model.noise.with_new(n_new),
     )
 
 
-def _recent(
-    before: Floats, touched: NDArray[np.integer], n_new: int, given: Floats | None
+def _with_rows(
+    before: Floats,
+    touched: NDArray[np.integer],
+    n_new: int,
+    given: Floats,
+    known: NDArray[np.bool_],
 ) -> Floats:
-    """Return where the data of all agents ended, that of ``touched`` as given where it is known."""
-    found = np.concatenate([before, np.full((n_new, before.shape[1]), np.nan)])
-    if given is not None:
-        known = np.isfinite(given[:, :1])  # the state itself
-        found[touched] = np.where(known, given, found[touched])
+    """Return rows of all agents ``(N + n_new, ...)``, of ``touched`` as given where known."""
+    found = np.concatenate([before, np.full((n_new, *before.shape[1:]), np.nan)])
+    found[touched[known]] = given[known]
     return found
 
 

@@ -126,11 +126,12 @@ def _inspect(
         notes.problems.append("the table is empty: it has columns but no rows")
     if notes.problems:
         return None
-    columns = {name: df.iloc[:, _positions(df, name)[0]] for name in roles.columns}
+    places = _places(df)
+    columns = {name: df.iloc[:, places[name]] for name in roles.columns}
     columns, bounds = _settle(columns, roles, form)
     table = _read(columns, roles, form, notes)
     for name, rows in bounds.items():
-        notes.censored(name, df.iloc[:, _positions(df, name)[0]], rows, form.censored)
+        notes.censored(name, df.iloc[:, places[name]], rows, form.censored)
     if table is None:
         return None
     table = none_in_other_rows(join_rows(table, roles, notes), roles, notes)
@@ -224,9 +225,9 @@ def _read(
     )
 
 
-def _positions(df: pd.DataFrame, name: str) -> list[int]:
-    """Places of a column; a number used as a column name is matched by its text."""
-    return [i for i, column in enumerate(df.columns) if str(column) == name]
+def _places(df: pd.DataFrame) -> dict[str, int]:
+    """Place of each column; a number used as a column name is matched by its text."""
+    return {str(column): i for i, column in enumerate(df.columns)}
 
 
 def column_problems(

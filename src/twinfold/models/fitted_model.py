@@ -107,6 +107,8 @@ class FittedModel:
             one is compared with.
         recent: ``(N, W)``, where the data of every agent ended, with the steps before that a
             model with memory reads; NaN where nothing is known.
+        ended: ``(N,)``, at which time that was, in ticks (nanoseconds of dates); NaN if it is not
+            known. None of a run of an earlier version.
         band: ``(H, D)`` half-width of the prediction band by horizon, in raw units, from held-out
             errors; None if nothing could be held out.
         behaviour: the policy that the data followed; None for discrete actions, or if not learned.
@@ -136,6 +138,7 @@ class FittedModel:
     posterior: Posterior
     sums: LinearData
     recent: Floats
+    ended: Floats | None = None
     band: Floats | None = None
     behaviour: Behaviour | None = None
     calibration: Calibration | None = None

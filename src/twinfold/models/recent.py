@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinfold.data.memory import acted, per_usual_step, turned, with_memory
+from twinfold.data.panel import PanelDataset
 from twinfold.data.roles import Roles
 from twinfold.data.transitions import Transitions
 
@@ -42,4 +43,13 @@ def last_starts(data: Transitions, n_agents: int, roles: Roles, uneven: bool = F
     start = with_memory(state, memory, None if data.known_after is None else data.known_after[last])
     found = np.full((n_agents, start.shape[1] if len(last) else data.start.shape[1]), np.nan)
     found[data.agent[last]] = start
+    return found
+
+
+def last_times(panel: PanelDataset) -> Floats:
+    """Return when the last transition of every agent ended, ``(N,)``, in ticks of the times."""
+    ticks = panel.time.view(np.int64) if panel.time.dtype.kind in "mM" else panel.time
+    reached = 1 + np.flatnonzero(panel.segment[1:] == panel.segment[:-1])
+    found = np.full(panel.n_agents, np.nan)
+    found[panel.agent[reached]] = ticks[reached]  # the last of an agent stays
     return found

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from twinfold.data.action_levels import Words
 from twinfold.data.columns import Numbers, as_numbers
 from twinfold.data.memory import acted, steps_before, with_memory
+from twinfold.data.time_step import joins
 from twinfold.data.times import Times
 from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.known import Future, told_values
@@ -52,6 +53,8 @@ def read_context(
     model: FittedModel,
     problems: Problems,
     acting: Acting,
+    times: Times,
+    step: float,
     length: NDArray[np.float64] | None = None,
 ) -> Context:
     """Read where every question begins, and what came before.
@@ -66,6 +69,8 @@ def read_context(
         model: the fitted model.
         problems: receives what is wrong.
         acting: returns what acted in rows of context, given these and the rows that follow them.
+        times: of all rows.
+        step: the usual one, in ticks of ``times``.
         length: ``(R,)``, by query and time, of the step after each row, in usual ones; None where
             times are even.
     """
@@ -79,6 +84,7 @@ def read_context(
     last = last[:, : last.shape[1] - model.normalizer.n_known]  # those are told by the question
     stateless = np.logical_and.reduceat(null.all(axis=1), begin)
     goes_on = stateless & np.isfinite(last[:, 0])
+    _tell_of_times(row[goes_on], agent[row[goes_on]], times, step, model, problems)
     start = np.full(last.shape, np.nan)
     start[goes_on] = last[goes_on]
     start[~goes_on, : len(names)] = read_start(df, row[~goes_on], model.roles, problems)
@@ -138,6 +144,41 @@ def acted_in(
     if model.roles.exogenous:
         known[rows] = told_values(df, rows, agent[rows], times, following, model, future, problems)
     return acted(codes, known, size)
+
+
+def _tell_of_times(
+    rows: NDArray[np.intp],
+    agent: NDArray[np.integer],
+    times: Times,
+    step: float,
+    model: FittedModel,
+    problems: Problems,
+) -> None:
+    """Warn of questions that go on from where the data of their agents ended, at another time.
+
+    Args:
+        rows: ``(n,)``, the table's rows that they begin in.
+        agent: ``(n,)``, index of each one's agent in the model.
+        times: of all rows.
+        step: the usual one, in ticks of ``times``.
+        model: the fitted model.
+        problems: receives the warning.
+    """
+    if model.ended is None:
+        return
+    late = times.ticks[rows] - model.ended[agent]
+    off = np.isfinite(late) & ~joins(late + step, step)
+    ahead = dict(zip(rows[off].tolist(), (late[off] / step).tolist(), strict=True))
+
+    def text(row: int) -> str:
+        n, where = abs(ahead[row]), "after" if ahead[row] > 0 else "before"
+        far = "1 step" if n == 1 else f"{n:.4g} steps"
+        return (
+            f"no state here, and the time is {far} {where} the end of the agent's data: answered as "
+            "if it were that end; tell the state at this time, or begin where the data ended"
+        )
+
+    problems.warn(rows[off], text)
 
 
 def _tell_of_holes(

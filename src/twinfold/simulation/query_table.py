@@ -116,7 +116,7 @@ def read_queries(
     columns = read_action_columns([column(df, name) for name in roles.action], roles)
     future = future or Future()
     acting = functools.partial(acted_in, df, agent, times, columns, model, future, problems)
-    context = read_context(df, order, first, agent, model, problems, acting, ahead)
+    context = read_context(df, order, first, agent, model, problems, acting, times, step, ahead)
     start, first_row = context.start, context.row
     actions, words = columns
     # Inputs that stood in the row of their outcome were moved up: the last row has none.

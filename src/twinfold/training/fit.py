@@ -43,7 +43,7 @@ from twinfold.models.learned_goal import fit_goal
 from twinfold.models.normalizer import Normalizer
 from twinfold.models.normalizer_fit import unit_problems
 from twinfold.models.posterior import Posterior
-from twinfold.models.recent import last_starts
+from twinfold.models.recent import last_starts, last_times
 from twinfold.models.run_info import RunInfo
 from twinfold.training.agent_factors import posterior_of, solved
 from twinfold.training.ensemble import TrainingContext, check_history
@@ -235,6 +235,7 @@ def _fit(
         goal=goal,
         noise=world_noise(problem, trained.normalizer, members, _noise_sd(trained, posterior)),
         recent=last_starts(problem.data, dataset.n_agents, dataset.roles, dataset.uneven),
+        ended=last_times(dataset),
         levels=dict(dataset.levels),
         wander=wander(problem.data, problem.config.seed),
         info=info.changed(filled_by_nets=by_nets, seconds=round(time.perf_counter() - begun, 2)),

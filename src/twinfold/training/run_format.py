@@ -45,6 +45,7 @@ _ACTED = ("acted_mean", "acted_scale")  # of a memory that holds more than chang
 _OPTIONAL = (
     "action_levels",
     "band",
+    "ended",
     "wander",
 )  # arrays that a model may lack, under their fields' names
 

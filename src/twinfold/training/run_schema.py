@@ -160,6 +160,7 @@ _CONTINUOUS = {"sample.action": Entry("S A")}
 # Groups of arrays that a model may lack: all of a group, or none.
 _OPTIONAL = {
     "band": {"band": Entry("H D", rule="widths")},
+    "ended": {"ended": Entry("N", rule="gaps")},
     "evidence.missing": {"evidence.missing": Entry("N", "int64", "not negative")},
     "calibration.": {
         "calibration.scores": Entry("n h", rule="scores"),

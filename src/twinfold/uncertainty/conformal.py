@@ -33,6 +33,7 @@ from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
+from twinfold.models.recent import last_times
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.utils.text import counted
 
@@ -118,7 +119,8 @@ def calibrate(
     static = static_values(model, reserved)
     if static is not None:
         static = static[: reserved.n_agents]
-    adapted = with_transitions(model, reserved.agent_ids, data, static=static)
+    ended = last_times(reserved)
+    adapted = with_transitions(model, reserved.agent_ids, data, static=static, ended=ended)
     info = model.info.changed(
         reserved_agents=reserved.n_agents, reserved_fingerprint=reserved.fingerprint()
     )

@@ -240,6 +240,7 @@ def as_known(
         calibration=None,
         sums=sums,
         recent=np.full((n_agents, model.recent.shape[1]), np.nan),
+        ended=None,
     )
 
 
