@@ -94,6 +94,9 @@ def test_our_nets_do_what_the_library_does(
         learner = make_learner(task, algorithm, settings)
         for step in range(20):
             learner.impl.update(batch, step)
+    if algorithm == "cql" and task.n_actions is None:  # the weight of what is conservative stays
+        (weight,) = learner.impl.modules.log_alpha.parameters()
+        assert float(weight.exp()) == 1.0
     rule = extract_rule(learner, task, algorithm, settings, seed=3)
     # BCQ draws latents for every state anew; ours are drawn once.
     latents = np.random.default_rng((3, 1)).standard_normal((5, 4)).astype(np.float32)

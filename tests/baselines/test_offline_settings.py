@@ -9,7 +9,7 @@ from twinfold.baselines import AugmentationSettings, OfflineSettings, offline_se
 from twinfold.errors import UsageError
 
 
-def test_one_agent_takes_a_quarter_of_the_steps_and_continuous_actions_half() -> None:
+def test_continuous_actions_take_half_the_steps_and_one_agent_a_quarter_of_the_others() -> None:
     steps = {
         (kind, alone): offline_settings(kind, one_agent=alone).steps
         for kind in ("discrete", "continuous")
@@ -19,7 +19,7 @@ def test_one_agent_takes_a_quarter_of_the_steps_and_continuous_actions_half() ->
         ("discrete", False): 20_000,
         ("discrete", True): 5_000,
         ("continuous", False): 10_000,
-        ("continuous", True): 2_500,
+        ("continuous", True): 10_000,
     }
     assert offline_settings("discrete") == OfflineSettings()
 

@@ -77,7 +77,7 @@ def make_learner(task: Task, algorithm: Algorithm, settings: OfflineSettings) ->
         else:
             own = d3rlpy.algos.CQLConfig(
                 temp_learning_rate=rate,
-                alpha_learning_rate=rate,
+                alpha_learning_rate=0.0,  # the weight stays
                 conservative_weight=settings.cql_weight_continuous,
                 **shared,
             )

@@ -174,8 +174,8 @@ def _tell_of_times(
         n, where = abs(ahead[row]), "after" if ahead[row] > 0 else "before"
         far = "1 step" if n == 1 else f"{n:.4g} steps"
         return (
-            f"no state here, and the time is {far} {where} the end of the agent's data: answered as "
-            "if it were that end; tell the state at this time, or begin where the data ended"
+            f"no state here, and the time is {far} {where} the end of the agent's data: answered "
+            "as if it were that end; tell the state at this time, or begin where the data ended"
         )
 
     problems.warn(rows[off], text)
