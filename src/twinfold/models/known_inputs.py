@@ -5,7 +5,9 @@ Axes: K transitions, S starts, H steps, E known inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +25,18 @@ class KnownSettings:
     Attributes:
         kept: starts that a run keeps the changes after, at the most.
         draws: of them for each question.
+        alike: changes after the words that are held, from which on no others are drawn.
     """
 
     kept: int = 128
     draws: int = 16
+    alike: int = 4
 
 
 KNOWN = KnownSettings()
 """Those of every run."""
+
+_CAME = 0.5  # indicators are 0 and 1, their changes -1, 0 and 1
 
 
 def wander(data: Transitions, seed: int = 0) -> Floats | None:
@@ -64,9 +70,13 @@ def draws_of(
     since: NDArray[np.integer],
     low: Floats,
     high: Floats,
+    words: Sequence[slice] = (),
     seed: int = 0,
 ) -> Floats:
     """Return paths that known inputs may take instead of staying: ``(n, S, H, E)`` raw units.
+
+    Numbers change as they did after some row of the data. A word gives way to the word that came
+    there, and rows with the word that is held go first: after Sunday comes Monday.
 
     Args:
         wander: as the function of that name returns.
@@ -74,9 +84,34 @@ def draws_of(
         since: ``(S, H)``, for how many steps they have been held; 0 where they are told.
         low: ``(E,)``, their least values in the data; nothing goes below by a change.
         high: ``(E,)``, their greatest values in the data, likewise.
+        words: of every column of words, where its levels are among known inputs.
         seed: of the draw.
     """
     rng = np.random.default_rng((seed, 29))
-    rows = rng.permutation(len(wander))[: KNOWN.draws]
-    moved = held + wander[rows][:, np.minimum(since, wander.shape[1] - 1)]
-    return np.clip(moved, np.minimum(low, held), np.maximum(high, held))
+    order = rng.permutation(len(wander))
+    chosen = order[_rows_alike(wander[order], held[:, -1], words)]
+    reached = np.minimum(since, wander.shape[1] - 1)
+    change = wander[chosen[:, :, None], reached]
+    moved = np.clip(held + change, np.minimum(low, held), np.maximum(high, held))
+    for levels in words:
+        other = change[..., levels] > _CAME
+        moved[..., levels] = np.where(other.any(axis=-1, keepdims=True), other, held[..., levels])
+    return moved
+
+
+def _rows_alike(wander: Floats, held: Floats, words: Sequence[slice]) -> NDArray[np.integer]:
+    """Return which changes ``(n,)`` of some ``(k, H, E)`` each start ``(S,)`` may see: ``(n, S)``.
+
+    Those after rows with the words that are held, again and again if they are few; all where they
+    are too few to say how these words change.
+    """
+    fits = np.ones((len(wander), len(held)), bool)
+    for levels in words:
+        left: Any = np.any(wander[..., levels] < -_CAME, axis=1)  # (k, L), which word there was
+        stays = ~left.any(axis=1, keepdims=True)
+        fits &= stays | (left @ (held[:, levels] > _CAME).T)
+    count = fits.sum(axis=0)
+    fits[:, count < KNOWN.alike] = True
+    count = np.maximum(fits.sum(axis=0), 1)
+    first = np.argsort(~fits, axis=0, kind="stable")  # those that fit, in their order
+    return np.take_along_axis(first, np.arange(KNOWN.draws)[:, None] % count, axis=0)

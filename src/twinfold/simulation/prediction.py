@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twinfold.data.levels import coded_places
 from twinfold.metrics import trimmed_mean
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.known_inputs import draws_of
@@ -157,7 +158,10 @@ def _paths(
         return paths, unknown
     norm, middle = model.normalizer, trimmed_mean(paths)
     variance = np.zeros_like(middle)
-    drawn = draws_of(model.wander, known.value, known.since, norm.known_low, norm.known_high)
+    limits = norm.known_low, norm.known_high
+    places = coded_places(model.roles.exogenous, model.levels)
+    words = [place for name, place in places if name in model.levels]
+    drawn = draws_of(model.wander, known.value, known.since, *limits, words)
     for one in drawn:
         moved = rollout_members(model.members, norm, agent, start, codes, one)
         variance += np.square(trimmed_mean(moved) - middle) / len(drawn)
