@@ -19,9 +19,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import adaptation_data
 import numpy as np
-
-import adaptation
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "faults.jsonl"
@@ -49,7 +48,7 @@ def run(task: str, data: str) -> None:
     from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
     from twinfold.validation.validate import check_panel
 
-    model = adaptation.fitted(task, data)
+    model = adaptation_data.fitted(task, data)
     trained = [
         name for name, seen in zip(model.agent_ids, model.posterior.trained, strict=True) if seen
     ]
@@ -74,7 +73,7 @@ def run(task: str, data: str) -> None:
 
 def fresh(task: str, data: str, names: list[Any], seed: int, *, switch: bool) -> Any:
     """New trajectories of known agents; with ``switch`` of two agents each, half of either."""
-    return adaptation.again(task, data, names, seed, switch)
+    return adaptation_data.again(task, data, names, seed, switch)
 
 
 def inject(model: Any, panel: Any, fault: str, rng: np.random.Generator) -> Any:
