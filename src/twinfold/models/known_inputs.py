@@ -29,7 +29,7 @@ class KnownSettings:
     """
 
     kept: int = 128
-    draws: int = 16
+    draws: int = 32
     alike: int = 4
 
 
