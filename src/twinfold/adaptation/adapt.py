@@ -137,7 +137,8 @@ def panel_transitions(model: FittedModel, panel: PanelDataset) -> Transitions:
     panel = fill_missing(model, panel)
     alone = not model.normalizer.acted_mean.size
     uneven = replace(panel, uneven=model.uneven)  # so its known inputs are
-    return uneven.transitions(model.history, known, changes_alone=alone)
+    data = uneven.transitions(model.history, known, changes_alone=alone)
+    return data.counted_by(model.info.memory_trust)
 
 
 def static_values(model: FittedModel, panel: PanelDataset) -> Floats | None:

@@ -158,7 +158,6 @@ class Tracker:
             doubt = 0.0 if present.all() else FILTER.handed_on * age.max()
             weight = np.where(lacks, 0.0, max(1 / (1 + doubt), FILTER.unknown))[None]
             after = np.where(lacks, self._predicted(start, code), after)
-        found = self._evidence(start, code, after, weight)
         one = Transitions(
             agent=np.zeros(1, np.int32),
             state=before[None],
@@ -171,7 +170,8 @@ class Tracker:
             known_after=None if told is None else told[None],
             present=None if weight is None else present[None],
             weight=weight,
-        )
+        ).counted_by(model.info.memory_trust)
+        found = self._evidence(start, code, after, one.weight)
         new = linear_data(model.normalizer, one, 1, model.n_levels)
         alone = np.zeros(1, np.int64)
         self.evidence = self.evidence.add(alone, found)

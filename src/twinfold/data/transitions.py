@@ -6,6 +6,7 @@ as coded, and where times are uneven the length of the step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -64,9 +65,10 @@ class Transitions:
         known: ``(K, E)``, known inputs during each transition; None without such inputs.
         known_after: ``(K, E)``, those in the row of ``next_state``.
         present: ``(K, D)`` bool, which values of ``state`` were observed; what was not is filled
-            in. None if all were, as ``weight``.
+            in. None if all were.
         weight: ``(K, D)`` in [0, 1], how much each column of ``next_state`` counts: nothing where
-            it was not observed, less where what is filled in ``state`` makes it uncertain.
+            it was not observed, less where what is filled in ``state`` makes it uncertain, or where
+            steps before it are not known. The same in all columns where ``present`` is None.
         smoothed: the same transitions as nets are to learn from them, where later rows have a say
             in what is filled in; None if they learn from what is above.
     """
@@ -130,6 +132,26 @@ class Transitions:
             next_state=np.where(own, next_state, self.next_state),
             weight=np.where(own, weight, self.weight),
         )
+
+    @property
+    def steps_known(self) -> Ints:
+        """How many of the steps before ``state`` are known, ``(K,)``; none without a memory."""
+        if self.memory is None:
+            return np.zeros(len(self), np.int32)
+        return (~np.isnan(self.memory[:, :, 0])).sum(axis=1, dtype=np.int32)
+
+    def counted_by(self, trust: Sequence[float]) -> Transitions:
+        """The same transitions, where those of which steps before are not known count less.
+
+        Args:
+            trust: how much those count of which 0, 1, .. k - 2 steps are known; empty if all count
+                in full.
+        """
+        if not len(trust):
+            return self
+        counts = np.append(trust, 1.0)[self.steps_known][:, None]
+        weight = np.ones(self.state.shape) if self.weight is None else self.weight
+        return replace(self, weight=weight * counts)
 
     @property
     def counted(self) -> NDArray[np.bool_] | None:

@@ -62,6 +62,10 @@ class LinearSettings:
         floor: smallest noise, in standard deviations of the target; smallest spread of a ramp.
         ramps: straight pieces of an additive model's function of a column.
         beyond: share of the training rows beyond the outermost piece, at either end.
+        any_size: variances of all own coefficients that are tried where it is only asked how much
+            noise there is.
+        known_rows: transitions of which all that a model reads is known, odd ones and even ones
+            each, below which all count alike, whatever is not known of them.
     """
 
     own: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -78,6 +82,8 @@ class LinearSettings:
     floor: float = 1e-6
     ramps: int = 3
     beyond: float = 0.01
+    any_size: tuple[float, ...] = (0.3, 3.0, 30.0, 300.0, 3e3, 3e4, 3e5)
+    known_rows: int = 20
 
 
 LINEAR = LinearSettings()

@@ -309,7 +309,8 @@ def linear_data(
     y = normalizer.encode_target(data.state, data.next_state)
     weight = data.weight
     found = LinearData.none(normalizer, n_agents, n_levels, ramps)
-    found = found if weight is None else found.split()
+    alike = data.memory is not None and data.present is None  # in all columns
+    found = found if weight is None or alike else found.split()
     gram, moment, energy = found[:3]
     # Rows of an agent are next to each other: from one bound to the next.
     bounds = np.flatnonzero(np.r_[True, data.agent[1:] != data.agent[:-1], True]) if len(y) else []
@@ -321,6 +322,13 @@ def linear_data(
             energy[n] += np.square(y[rows]).sum(axis=0)
             if found.rows is not None:
                 found.rows[n] += stop - start
+        elif alike:
+            counted = weight[rows, :1]
+            gram[n] += (phi[rows] * counted).T @ phi[rows]
+            moment[n] += phi[rows].T @ (counted * y[rows])
+            energy[n] += (counted * np.square(y[rows])).sum(axis=0)
+            if found.rows is not None:
+                found.rows[n] += counted.sum()
         else:
             counted = phi[rows].T * weight[rows].T[:, None]  # (D, q, k)
             product = counted @ phi[rows]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from twinfold.config import Kind
 from twinfold.utils.plain import plain
@@ -16,6 +16,7 @@ HIDDEN = ("covariates",)
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True)]
+Trust = Annotated[float, Field(strict=True, gt=0, le=1)]
 # JSON has no NaN: what is not finite is null there.
 Loss = Annotated[Number, BeforeValidator(lambda loss: math.nan if loss is None else loss)]
 
@@ -64,6 +65,8 @@ class RunInfo(BaseModel):
         features: "separable" or "joint".
         rank: number of latent terms of the nets.
         history: rows that the model reads, the present one included.
+        memory_trust: how much transitions count of which 0, 1, .. history - 2 steps before are
+            known; empty if all count in full.
         steps: of training; ``unrolled_steps``: of these, on predictions over several steps.
         shrinkage: of the factors in training.
         static_explained: share of the differences between agents that static columns explain.
@@ -94,6 +97,7 @@ class RunInfo(BaseModel):
     features: Literal["separable", "joint"] = "separable"
     rank: Annotated[Count, Field(le=512)] = 0
     history: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    memory_trust: tuple[Trust, ...] = ()
     steps: Count = 0
     unrolled_steps: Count = 0
     shrinkage: Number = 0.0
@@ -120,6 +124,12 @@ class RunInfo(BaseModel):
     def _numbers_where_they_are_read(cls, value: dict[str, Any]) -> dict[str, Any]:
         Measured.model_validate(value)
         return value
+
+    @model_validator(mode="after")
+    def _trust_of_every_step(self) -> RunInfo:
+        if self.memory_trust and len(self.memory_trust) != self.history - 1:
+            raise ValueError("memory_trust needs a number for each step that the model reads")
+        return self
 
     def has_had(self, fingerprint: str) -> bool:
         """Return whether data of this fingerprint has gone into the model."""

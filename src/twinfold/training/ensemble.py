@@ -25,6 +25,7 @@ from twinfold.models.normalizer_fit import erratic_columns, fit_normalizer
 from twinfold.models.static_prior import StaticColumns
 from twinfold.training.factor_regression import solve_factors
 from twinfold.training.head_refinement import refine_heads
+from twinfold.training.memory_trust import memory_trust
 from twinfold.training.selection_settings import SELECTION
 from twinfold.training.train_step import TrainData, Unroll
 from twinfold.training.trainer import MemberJob, Progress, run_jobs
@@ -48,6 +49,8 @@ class TrainingContext(NamedTuple):
         writer: keeps the state of unfinished training.
         uneven: whether the length of a step is an input.
         static: static columns of the agents; None without any.
+        trust: how much transitions count of which 0, 1, .. k - 2 steps before are known
+            (``memory_trust``); empty if all count in full.
     """
 
     data: Transitions
@@ -60,6 +63,7 @@ class TrainingContext(NamedTuple):
     writer: RunWriter | None = None
     uneven: bool = False
     static: StaticColumns | None = None
+    trust: tuple[float, ...] = ()
 
     @property
     def history(self) -> int:
@@ -145,7 +149,13 @@ class TrainingContext(NamedTuple):
         """
         if history == self.history and changes_alone == self.changes_alone:
             return self
-        return self._replace(data=dataset.transitions(history, changes_alone=changes_alone))
+        data = dataset.transitions(history, changes_alone=changes_alone)
+        found = self._replace(data=data, trust=())
+        if history == 1:
+            return found
+        normalizer = found.normalizer(np.arange(len(data), dtype=np.int32))
+        trust = memory_trust(data, normalizer, self.n_agents, self.n_levels)
+        return found._replace(data=data.counted_by(trust), trust=trust)
 
     def unrolled_steps(self, rows: NDArray[np.int32]) -> int:
         """Return the length of the second phase of training, 0 if no trajectory is long enough."""

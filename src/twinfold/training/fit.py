@@ -305,6 +305,7 @@ def _run_info(
         features="joint" if candidate.structure.joint else "separable",
         rank=candidate.structure.rank,
         history=candidate.history,
+        memory_trust=problem.trust,
         steps=candidate.steps,
         unrolled_steps=candidate.unrolled,
         shrinkage=candidate.shrinkage,

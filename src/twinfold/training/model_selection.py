@@ -133,7 +133,7 @@ def _with_memory(
     # No transition has more rows before it than these.
     fitting = [k for k in SELECTION.histories if k <= problem.data.step.max() + 1]
     pairs = [_memories(dataset, problem, history) for history in fitting]
-    longer, linear = what_to_remember(pairs, log)
+    longer, linear = what_to_remember(pairs, idle, log)
     likely = worthwhile(tried[: len(kinds_of(trials))])
     found = with_memory(trials, longer, linear, likely, log)
     if found is None:

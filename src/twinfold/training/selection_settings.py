@@ -33,8 +33,8 @@ class SelectionSettings:
         hedge: times the best simple model's error that their average may have.
         far_less: share of the held-out error below which agents are believed to differ by far more
             than the noise.
-        less: the same where one model for all agents explains nothing, and own ones do; and of
-            reading static columns.
+        less: the same where one model for all agents explains nothing, and own ones do, or where
+            of little data next to no noise is left; and of reading static columns.
         shared_nothing: share of the error of predicting no change that one model for all agents
             leaves, above which it explains nothing.
         own_explain: the same of own models, below which they explain something.

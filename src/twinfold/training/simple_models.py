@@ -47,7 +47,7 @@ def best_simple(trials: Trials, idle: Trial, log: Log) -> tuple[Trial | None, li
         if kind == "no change":
             tried.append(idle)
         else:
-            tried.append(_best_of_kind(trials, kind, coarse, memory, tried))
+            tried.append(_best_of_kind(trials, kind, coarse, memory, idle, tried))
         log(f"  {WORDS[kind]}: held-out error {tried[-1].mean:.4g}")
     likely = worthwhile(tried)
     best = likely[simplest(trials, likely)]
@@ -103,7 +103,7 @@ def _hedges(average: Trial, best: Trial, idle: Trial, tried: Sequence[Trial]) ->
 
 
 def what_to_remember(
-    pairs: Sequence[Sequence[Trials]], log: Log
+    pairs: Sequence[Sequence[Trials]], idle: Trial, log: Log
 ) -> tuple[list[Trials], list[list[Trial]]]:
     """Return of every number of rows the trials with the better memory, and the best of each kind.
 
@@ -112,14 +112,14 @@ def what_to_remember(
     Args:
         pairs: of models that read more rows than the present one, fewer of them first: with changes
             alone, then with what acted as well.
+        idle: the trial of predicting no change.
         log: receives one line per thing worth knowing.
     """
     chosen, found = [], []
     for pair in pairs:
         coarse = len(pair[0].problem.data) > SELECTION.few
         kinds = [
-            [_best_of_kind(each, kind, coarse, memory=True) for kind in WITH_MEMORY]
-            for each in pair
+            [_best_of_kind(each, kind, coarse, True, idle) for kind in WITH_MEMORY] for each in pair
         ]
         bests = [min(best, key=lambda trial: trial.mean) for best in kinds]
         place = simplest(pair[0], bests)
@@ -166,25 +166,32 @@ def with_memory(
 
 
 def _best_of_kind(
-    trials: Trials, kind: Kind, coarse: bool, memory: bool, before: Sequence[Trial] = ()
+    trials: Trials,
+    kind: Kind,
+    coarse: bool,
+    memory: bool,
+    idle: Trial,
+    before: Sequence[Trial] = (),
 ) -> Trial:
     """Return the best model of a kind, over how much agents differ.
 
     That they differ by far more than the noise is tried where the usual variances are too small,
     and believed only where errors are far less: chosen by a little, from many, it was worse; unless
-    all that is known of agents is their own.
+    all that is known of agents is their own, or there is next to no noise to be taken in by.
 
     Args:
         trials: tries them.
         kind: of the models.
         coarse: whether fewer variances are tried.
         memory: whether they read earlier rows.
+        idle: the trial of predicting no change.
         before: the best of kinds that were tried before.
     """
 
     def tried(some: list[Ratio]) -> list[Trial]:
         return [trials.simple(Candidate(kind, ratio=ratio)) for ratio in some]
 
+    little = not coarse
     coarse = coarse or kind in ADDITIVE  # how much agents differ, linear models have found
     usual = tried(ratios(kind, coarse, memory))
     chosen = best = usual[simplest(trials, usual)]
@@ -194,7 +201,9 @@ def _best_of_kind(
         found = [best, *tried(more)]
         place = simplest(trials, found)
         best, more = found[place], wider(found[place].candidate.ratio) if place else []
-    enough = SELECTION.less if _nothing_shared(before, chosen) else SELECTION.far_less
+    clean = little and best.mean <= SELECTION.low_noise * idle.mean
+    sure = clean or _nothing_shared(before, chosen)
+    enough = SELECTION.less if sure else SELECTION.far_less
     best = best if best.mean <= enough * chosen.mean else chosen
     return _by_static_columns(trials, best, usual[0].candidate.ratio)
 
