@@ -77,7 +77,7 @@ def test_agents_that_share_nothing_may_differ_by_a_little_less_error() -> None:
 
 def test_next_to_no_noise_does_not_look_like_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     """So a little less error is enough there."""
-    tried = trials(1.0, 0.2)
+    tried = trials(0.5, 0.1)
     idle = tried.simple(Candidate("no change"))
     best, usual = slopes_of(tried)
     assert best.mean < SELECTION.low_noise * idle.mean

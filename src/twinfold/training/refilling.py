@@ -39,7 +39,7 @@ class RefillingSettings:
         settled: share of the noise that a round must get below for another one to be worth it.
     """
 
-    worth: float = 0.7
+    worth: float = 0.9
     rounds: int = 5
     members: int = 3
     passes: int = 2
