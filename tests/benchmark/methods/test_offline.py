@@ -22,7 +22,7 @@ def given(task: str, **own: Any) -> Given:
         ("bcq-p", "cart_pole", 20_000),
         ("cql-a", "cart_pole", 5_000),
         ("bcq-p", "half_cheetah", 10_000),
-        ("persim-cql-5", "half_cheetah", 2_500),
+        ("persim-cql-5", "half_cheetah", 10_000),
     ],
 )
 def test_the_budget_is_that_of_the_case(name: str, task: str, steps: int) -> None:
