@@ -34,6 +34,7 @@ from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
 from twinfold.models.recent import last_times
+from twinfold.uncertainty.band_form import refined_band, with_band
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.utils.text import counted
 
@@ -108,19 +109,26 @@ def calibrate(
         model: fitted without the reserved agents; has a posterior.
         reserved: their data.
         others: the same model without some agents it was fitted to, and these: the band is
-            calibrated on them as well.
+            calibrated on them as well, and gets their form (``band_form.refined_band``).
 
     Returns:
         without a calibration if none of these agents has two transitions.
     """
     pairs = [(model, reserved), *others]
     found = [evaluate_holdout(one, panel, refit_from_prefix=True) for one, panel in pairs]
+    band = model.band
+    if band is not None and len(pairs) > 1:
+        # The promise is approximate anyway, and agents are many: they tell the form as well.
+        old, band = band, refined_band(band, found)
+        found = [with_band(one, old, band) for one in found]
     data = panel_transitions(model, reserved)
     static = static_values(model, reserved)
     if static is not None:
         static = static[: reserved.n_agents]
     ended = last_times(reserved)
-    adapted = with_transitions(model, reserved.agent_ids, data, static=static, ended=ended)
+    adapted = with_transitions(
+        replace(model, band=band), reserved.agent_ids, data, static=static, ended=ended
+    )
     info = model.info.changed(
         reserved_agents=reserved.n_agents, reserved_fingerprint=reserved.fingerprint()
     )

@@ -163,7 +163,7 @@ def evaluate_holdout(
     by_horizon = _by_horizon(model, ends, predicted | {"model": middle})
     overall = {name: _overall(values, _shares(ends)) for name, values in by_horizon.items()}
     rmse, residual = overall.pop("model"), one_step_residuals(seen, ends)
-    scores = trajectory_scores(error, width, ends.mask, _counted(ends))
+    scores = trajectory_scores(error, width, ends.mask, counted_values(ends))
     return HoldoutResult(
         match=match,
         data=data,
@@ -179,7 +179,7 @@ def evaluate_holdout(
         residual=residual,
         scores=scores,
         statistics=holdout_statistics(
-            residual, scores, ends.mask, rmse, overall, HOLDOUT.shortest, _counted(ends)
+            residual, scores, ends.mask, rmse, overall, HOLDOUT.shortest, counted_values(ends)
         ),
         disagreement=_overall(_rms(mad_std(paths) / scale), ends.mask),
         redrawn=redrawn[0],
@@ -260,7 +260,7 @@ def _by_horizon(
     """Return the errors of predictions over columns, by name, ``(S, H)`` each."""
     scale = model.normalizer.state_scale
     return {
-        name: _rms(_difference(model, values, ends.next_state) / scale, _counted(ends))
+        name: _rms(_difference(model, values, ends.next_state) / scale, counted_values(ends))
         for name, values in predicted.items()
     }
 
@@ -270,7 +270,7 @@ def _redrawn(
 ) -> Redrawn:
     """Return what becomes of predictions ``middle`` under other actions: ``path``."""
     scale, truth = seen.normalizer.state_scale, ends.next_state
-    error = _rms(_difference(seen, path, truth) / scale, _counted(ends))
+    error = _rms(_difference(seen, path, truth) / scale, counted_values(ends))
     error = _overall(error, _shares(ends))
     with np.errstate(invalid="ignore"):  # of a member that diverged
         away = _difference(seen, path - middle + truth, truth)
@@ -364,7 +364,7 @@ def _steady(seen: FittedModel, before: Transitions, ends: Windows) -> NDArray[np
     return steady
 
 
-def _counted(ends: Windows) -> NDArray[np.bool_] | None:
+def counted_values(ends: Windows) -> NDArray[np.bool_] | None:
     """Return which values were observed, ``(S, H, D)``; None if all were."""
     return None if ends.weight is None else ends.counted
 

@@ -79,10 +79,19 @@ def uncalibrated_band(
     # A member that diverged leaves no finite spread: nothing is known, so nothing is excluded.
     wide = quantile * np.where(np.isfinite(sd), sd, np.inf)
     if model.band is not None:
-        longest = len(model.band)
-        half = model.band[np.minimum(steps, longest) - 1]
-        wide = np.hypot(half * np.maximum(steps / longest, 1.0)[..., None], wide)
+        wide = np.hypot(half_width(model.band, steps), wide)
     return middle, wide, sd
+
+
+def half_width(band: Floats, steps: NDArray[np.integer]) -> Floats:
+    """Return the half-width after a number of steps, ``(..., D)``; past the last in proportion.
+
+    Args:
+        band: half-widths after 1, 2, ... steps, ``(H, D)``.
+        steps: number of actions taken, from 1, ``(...)``.
+    """
+    longest = len(band)
+    return band[np.minimum(steps, longest) - 1] * np.maximum(steps / longest, 1.0)[..., None]
 
 
 def conformal_factor(scores: Floats, coverage: float, horizon: int) -> tuple[float, int]:
