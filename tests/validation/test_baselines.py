@@ -50,6 +50,15 @@ def test_better_than_a_control(against: Any, ratio: Any, status: str) -> None:
     assert ("Try more rows." in check.advice) == (status == "fail")
 
 
+@pytest.mark.parametrize(("times", "needed"), [(0.93, "pass"), (0.96, "warn")])
+def test_for_predictions_a_twentieth_is_enough(against: Any, times: float, needed: str) -> None:
+    check = against(times * SPREAD / SPREAD.mean(), needed="prediction")
+    assert check.status == needed
+    assert against(times * SPREAD / SPREAD.mean()).status == "warn"
+    assert check.expected == "below 0.95, better for most"
+    assert ("less than 5 % in the median" in check.advice) == (needed == "warn")
+
+
 def test_agents_whom_no_change_predicts_exactly_are_no_greater_losses_than_they_are(
     errors: Any,
 ) -> None:

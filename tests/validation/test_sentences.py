@@ -77,7 +77,13 @@ def test_a_share_of_next_to_nothing_has_no_sign() -> None:
 def test_few_agents_are_told_in_plain_words(agents: int, words: str) -> None:
     values = {"agents": agents, "control": "drift"}
     check = said(
-        "against a control", "few", THRESHOLDS, values, theirs="going on as before", comparison=""
+        "against a control",
+        "few",
+        THRESHOLDS,
+        values,
+        below=0.9,
+        comparison="",
+        theirs="going on as before",
     )
     assert check.advice.startswith(words)
     assert check.advice.endswith("predictions are better than going on as before.")

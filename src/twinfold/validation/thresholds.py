@@ -17,6 +17,7 @@ class ValidationThresholds:
         fewest: agents below which distributions are not compared.
         clearly: share of a control's error that the median agent must stay below to be clearly
             better.
+        worthwhile: the same where it is about predictions: a gain by a twentieth that is sure.
         margin: share by which the error may exceed that of the best simple control.
         grossly: times the error of a control beyond which each of too few agents is evidence
             against the run; fewer times may be chance.
@@ -76,6 +77,7 @@ class ValidationThresholds:
     level: float = 0.01
     fewest: int = 5
     clearly: float = 0.9
+    worthwhile: float = 0.95
     margin: float = 0.05
     grossly: float = 10.0
     bootstrap_draws: int = 1000
