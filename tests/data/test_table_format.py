@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 
 from twinfold.data import PanelDataset, TableFormat, check, load_panel, read_table, write_table
 from twinfold.data.columns import as_numbers
-from twinfold.data.table_format import as_written, number_marks, settle_numbers, settle_times
+from twinfold.data.table_format import as_written, settle_numbers, settle_times
 from twinfold.errors import InvalidDataError, UsageError
 
 ROLES: dict[str, Any] = {
@@ -113,7 +113,6 @@ def test_numbers_of_any_marks_are_read_exactly(value: float, marks: str) -> None
     form = TableFormat(decimal=decimal, thousands=thousands)  # pyright: ignore[reportArgumentType]
     series = pd.Series([text, "1" + decimal + "5"])
     assert as_numbers(settle_numbers(series, form).series).values.tolist() == [value, 1.5]
-    assert marks in ["".join(pair) for pair in number_marks(text)]
 
 
 def test_another_mark_is_refused_rather_than_guessed() -> None:

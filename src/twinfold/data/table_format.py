@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -257,16 +257,6 @@ def as_written(times: pd.Series, form: TableFormat) -> pd.Series:
     if form.time_zone is not None and times.dt.tz is not None:
         times = times.dt.tz_convert(form.time_zone).dt.tz_localize(None)
     return times if form.date_format is None else times.dt.strftime(form.date_format)
-
-
-def number_marks(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of marks (decimal, thousands) under which a text is a number."""
-    for decimal in (",", "."):
-        for thousands in ("", ".", ",", " ", "'"):
-            if decimal != thousands:
-                form = TableFormat(decimal=decimal, thousands=thousands)
-                if _pattern(form).fullmatch(text.strip()):
-                    yield decimal, thousands
 
 
 def _holds_text(series: pd.Series) -> bool:
