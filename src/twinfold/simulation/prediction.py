@@ -22,7 +22,7 @@ from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import predict_paths, rollout_members
 from twinfold.simulation.inputs import NO_REACTION, STRAYS, untold
 from twinfold.simulation.known import KnownInputs
-from twinfold.uncertainty.intervals import band_factor, prediction_band
+from twinfold.uncertainty.intervals import band_factors, prediction_band
 from twinfold.uncertainty.support import (
     SUPPORT,
     UNSUPPORTED,
@@ -130,9 +130,9 @@ def predict(
     """
     paths, unknown = _paths(model, agent, start, codes, known)
     horizon = codes.shape[1]
-    factor, simultaneous = band_factor(model, horizon)
+    factor, simultaneous = band_factors(model, np.full(len(agent), horizon), agent)
     middle, low, high, sd = prediction_band(
-        model, paths, np.arange(1, horizon + 1), unknown, factor
+        model, paths, np.arange(1, horizon + 1), unknown, factor[:, None]
     )
     first = start[:, None, : middle.shape[2]]
     before = np.concatenate([first, middle[:, :-1]], axis=1)
@@ -192,8 +192,7 @@ def predict_queries(
     """
     n_state = len(model.roles.state)
     out = [np.empty((len(codes), n_state)) for _ in range(3)]
-    lengths, kind = np.unique(length, return_inverse=True)
-    factor = np.array([band_factor(model, int(steps))[0] for steps in lengths])[kind]
+    factor, _ = band_factors(model, length, agent)
 
     def roll(job: tuple[int, NDArray[np.intp]]) -> None:
         horizon, rows = job

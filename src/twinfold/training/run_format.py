@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 
 from twinfold.data.transitions import DataRanges
-from twinfold.models.fitted_model import Calibration, DataSample, FittedModel
+from twinfold.models.fitted_model import Calibration, DataSample, FewRows, FittedModel
 from twinfold.models.learned_goal import LearnedGoal, SmoothFunction
 from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer
@@ -70,7 +70,10 @@ def write_model(folder: Path, model: FittedModel) -> None:
     if model.behaviour is not None:
         arrays |= {f"behaviour{name}": value for name, value in flatten(model.behaviour).items()}
     if model.calibration is not None:
-        arrays |= {f"calibration.{k}": value for k, value in model.calibration._asdict().items()}
+        parts = model.calibration._asdict()
+        few = parts.pop("few")
+        arrays |= {f"calibration.{name}": value for name, value in parts.items()}
+        arrays |= {} if few is None else {f"few.{k}": value for k, value in few._asdict().items()}
     arrays |= _posterior_arrays(model.posterior) | _goal_arrays(model.goal)
     if model.noise is not None:
         arrays |= {f"noise.{name}": value for name, value in model.noise._asdict().items()}
@@ -241,7 +244,9 @@ def _load_noise(arrays: Arrays) -> WorldNoise | None:
 def _load_calibration(arrays: Arrays) -> Calibration | None:
     if "calibration.scores" not in arrays:
         return None
-    return Calibration(*(arrays[f"calibration.{name}"] for name in Calibration._fields))
+    few = FewRows(arrays["few.counts"], arrays["few.scores"]) if "few.counts" in arrays else None
+    scores, statistics, agent = (arrays[f"calibration.{x}"] for x in Calibration._fields[:3])
+    return Calibration(scores, statistics, agent, few)
 
 
 def _load_posterior(arrays: Arrays) -> Posterior:

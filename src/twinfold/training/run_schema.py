@@ -167,6 +167,10 @@ _OPTIONAL = {
         "calibration.statistics": Entry("n s", rule="any"),
         "calibration.agent": Entry("n", "int32", "agents"),
     },
+    "few.": {
+        "few.counts": Entry("k", "int32", "increasing"),
+        "few.scores": Entry("k n h", rule="scores"),
+    },
     "normalizer.known": {
         "normalizer.known_mean": Entry("E"),
         "normalizer.known_scale": Entry("E", rule="positive"),

@@ -3,7 +3,8 @@
 - ``holdout_evaluation``: predictions of ends of trajectories, beside controls; ``column_draws``,
   ``one_step_residuals``: parts of it.
 - ``controls``: what one would predict without the model.
-- ``conformal``: calibration on reserved agents; ``intervals``: the band that follows.
+- ``conformal``: calibration on reserved agents; ``band_form``, ``few_rows``: how it grows with the
+  horizon, and what it must be for agents known by few rows; ``intervals``: the band that follows.
 - ``support``: how close a question is to the data.
 """
 

@@ -35,6 +35,7 @@ from twinfold.errors import UsageError
 from twinfold.models.fitted_model import Calibration, FittedModel
 from twinfold.models.recent import last_times
 from twinfold.uncertainty.band_form import refined_band, with_band
+from twinfold.uncertainty.few_rows import few_rows
 from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
 from twinfold.utils.text import counted
 
@@ -145,6 +146,6 @@ def calibrate(
     ]
     statistics = np.concatenate([one.statistics for one in found])
     place = match_ids(adapted.agent_ids, names).astype(np.int32)
-    return replace(
-        adapted, calibration=Calibration(np.concatenate(scores), statistics, place), info=info
-    )
+    few = few_rows([(replace(one, band=band), panel) for one, panel in pairs], found)
+    calibration = Calibration(np.concatenate(scores), statistics, place, few)
+    return replace(adapted, calibration=calibration, info=info)

@@ -148,7 +148,7 @@ def evaluate_holdout(
     seen = as_known(model, panel, match, before, refit_from_prefix)
     paths, unknown = predict_paths(seen, ends.agent, ends.start, ends.action, ends.known)
     middle, width, _ = uncalibrated_band(seen, paths, 1 + np.arange(paths.shape[2]), unknown)
-    error, scale = _difference(model, middle, ends.truth), model.normalizer.state_scale
+    error, scale = difference(model, middle, ends.truth), model.normalizer.state_scale
     drawn = _drawn_actions(ends, np.random.default_rng((seed, 13)))
     predicted = simple_controls(
         seen, before, ends, _kept_states(model, match), _other_sums(model, match)
@@ -244,7 +244,7 @@ def as_known(
     )
 
 
-def _difference(model: FittedModel, predicted: Floats, truth: Floats) -> Floats:
+def difference(model: FittedModel, predicted: Floats, truth: Floats) -> Floats:
     """Return predicted less true states, ``(S, H, D)`` raw units, of angles the shorter way."""
     error = predicted - truth
     with np.errstate(invalid="ignore"):  # of a member that diverged
@@ -260,7 +260,7 @@ def _by_horizon(
     """Return the errors of predictions over columns, by name, ``(S, H)`` each."""
     scale = model.normalizer.state_scale
     return {
-        name: _rms(_difference(model, values, ends.next_state) / scale, counted_values(ends))
+        name: _rms(difference(model, values, ends.next_state) / scale, counted_values(ends))
         for name, values in predicted.items()
     }
 
@@ -270,10 +270,10 @@ def _redrawn(
 ) -> Redrawn:
     """Return what becomes of predictions ``middle`` under other actions: ``path``."""
     scale, truth = seen.normalizer.state_scale, ends.next_state
-    error = _rms(_difference(seen, path, truth) / scale, counted_values(ends))
+    error = _rms(difference(seen, path, truth) / scale, counted_values(ends))
     error = _overall(error, _shares(ends))
     with np.errstate(invalid="ignore"):  # of a member that diverged
-        away = _difference(seen, path - middle + truth, truth)
+        away = difference(seen, path - middle + truth, truth)
     moved = _overall(_rms(away / scale), ends.mask)
     return Redrawn(error, moved, _share_alike(seen, action, ends.action, ends.mask))
 

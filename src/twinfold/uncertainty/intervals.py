@@ -14,20 +14,49 @@ from twinfold.models.fitted_model import FittedModel
 Floats = NDArray[np.float64]
 
 
-def band_factor(model: FittedModel, horizon: int) -> tuple[float, bool]:
+def band_factor(model: FittedModel, horizon: int, count: int | None = None) -> tuple[float, bool]:
     """Return how many times wider the band is for some steps, and whether that is a promise.
 
     Without reserved agents the factor is 1: the band holds held-out ends of known agents. Past
     the longest calibrated horizon that of the longest is used, without a promise.
+
+    Args:
+        model: the fitted model.
+        horizon: number of steps.
+        count: transitions that the agent is known by; None for as many as the reserved agents were.
     """
     if model.calibration is None:
         return 1.0, False
-    scores = model.calibration.scores
-    factor, _ = conformal_factor(scores, model.config.band, horizon)
+    kept = model.calibration
+    scores = kept.scores[None] if count is None else kept.known_by(count)
+    found = [_factor(one, model.config.band, horizon) for one in scores]
+    return max(factor for factor, _ in found), all(promised for _, promised in found)
+
+
+def _factor(scores: Floats, coverage: float, horizon: int) -> tuple[float, bool]:
+    """Return what ``band_factor`` does, by the scores ``(n, H)`` of one kind."""
+    factor, _ = conformal_factor(scores, coverage, horizon)
     if math.isfinite(factor) and horizon <= scores.shape[1]:
         return factor, True
-    shorter = (conformal_factor(scores, model.config.band, h)[0] for h in range(horizon, 0, -1))
+    shorter = (conformal_factor(scores, coverage, h)[0] for h in range(horizon, 0, -1))
     return next((value for value in shorter if math.isfinite(value)), 1.0), False
+
+
+def band_factors(
+    model: FittedModel, horizon: NDArray[np.integer], agent: NDArray[np.integer]
+) -> tuple[Floats, bool]:
+    """Return the factors of questions ``(Q,)``, and whether all of them are promises.
+
+    Args:
+        model: the fitted model.
+        horizon: steps of each question, ``(Q,)``.
+        agent: index of the agent of each, ``(Q,)``.
+    """
+    counts = model.posterior.evidence.count[agent]
+    kinds, kind = np.unique(np.stack([horizon, counts]), axis=1, return_inverse=True)
+    found = [band_factor(model, int(steps), int(count)) for steps, count in kinds.T]
+    factors = np.array([factor for factor, _ in found], np.float64)
+    return factors[kind.ravel()], all(promised for _, promised in found)
 
 
 def prediction_band(
