@@ -181,6 +181,12 @@ def killing() -> Any:
 
 
 @pytest.fixture(scope="session")
+def pumps() -> Any:
+    """The module ``pumps.py``."""
+    return load("pumps")
+
+
+@pytest.fixture(scope="session")
 def courses(models: Any) -> Any:
     """How to make data for a random model."""
     return SimpleNamespace(
