@@ -117,7 +117,8 @@ def test_a_table_with_holes_goes_through_all_that_a_run_can_do(tmp_path: Path, p
     whole = PanelDataset.from_frame(df, pumps.ROLES)
     panel = holes_of(whole)
     some, others = reserve(panel, 4)
-    model = fit(some, FitConfig(rank=0, behaviour_steps=0), out=tmp_path / "run", reserve=others)
+    config = FitConfig(effort="quick", rank=0, behaviour_steps=0)
+    model = fit(some, config, out=tmp_path / "run", reserve=others)
     again = load_run(tmp_path / "run")
     assert again.sums.by_column
     np.testing.assert_array_equal(again.sums.gram, model.sums.gram)
@@ -125,7 +126,7 @@ def test_a_table_with_holes_goes_through_all_that_a_run_can_do(tmp_path: Path, p
         again.posterior.evidence.missing, model.posterior.evidence.missing
     )
     assert again.posterior.evidence.missing.sum() > 0
-    full = fit(whole, FitConfig(rank=0, behaviour_steps=0), reserve=0)
+    full = fit(whole, config, reserve=0)
     error = []
     start, actions = np.array([[0.5, -0.5]] * 20), rng.normal(size=(20, 10, 1))
     for fitted in (model, full):
