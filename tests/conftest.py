@@ -30,18 +30,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    # Tests compile a thousand programs and run each for a moment: optimising them costs more than
-    # it gains. The older of the compiler's two ways to make code of fused loops takes a third of
-    # the time of the newer one, and a program is not worth being split among threads.
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 "
-        "--xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false "
-        "--xla_cpu_parallel_codegen_split_count=1",
-    )
 
 import jaxtyping  # noqa: E402
 import numpy as np  # noqa: E402
@@ -105,6 +93,26 @@ settings.register_profile(
     "search", parent=settings.get_profile("twinfold"), derandomize=False, max_examples=500
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "twinfold"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Share the cores among the workers, which are about to start with this environment.
+
+    A worker's own conftest would be too late: a plugin of pytest has loaded NumPy before it, whose
+    threads then wait for each other in busy loops, on cores that the other worker needs.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    # Tests compile a thousand programs and run each for a moment: optimising them costs more than
+    # it gains. The older of the compiler's two ways to make code of fused loops takes a third of
+    # the time of the newer one, and a program is not worth being split among threads.
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 "
+        "--xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false "
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
 
 
 def pytest_collection_finish() -> None:
@@ -178,6 +186,12 @@ def models() -> Any:
 def killing() -> Any:
     """The module ``killing.py``."""
     return load("killing")
+
+
+@pytest.fixture(scope="session")
+def pumps() -> Any:
+    """The module ``pumps.py``."""
+    return load("pumps")
 
 
 @pytest.fixture(scope="session")

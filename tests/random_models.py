@@ -161,6 +161,21 @@ def build_model(
     )
 
 
+def with_wall(model: FittedModel, data: Transitions) -> FittedModel:
+    """The model where the largest value of the first column is a wall with a noise of its own."""
+    norm, posterior = model.normalizer, model.posterior
+    high = np.full(len(norm.state_mean), np.inf)
+    high[0] = norm.encode_state(data.next_state)[:, 0].max()
+    prior = posterior.prior._replace(
+        limit_noise=7 * posterior.prior.noise, walls=np.stack([-np.full(len(high), np.inf), high])
+    )
+    return replace(
+        model,
+        normalizer=replace(norm, high=high),
+        posterior=posterior._replace(prior=prior),
+    )
+
+
 def own_factors(model: FittedModel) -> Any:
     """``(N, r)``, the agents as the first member had them when their data was made."""
     if "made_with" in model.info.source:

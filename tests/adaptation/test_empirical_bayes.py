@@ -25,7 +25,11 @@ def test_agents_that_are_linear_without_any_noise_are_known_to_the_last_digits()
         x[:, t + 1] = keep * x[:, t] + gain * a[:, t] + level
     agents, times = np.repeat(np.arange(N), T), np.tile(np.arange(T), N)
     df = pd.DataFrame({"id": agents, "t": times, "x": x.ravel(), "a": a.ravel()})
-    model = fit(PanelDataset.from_frame(df, ROLES), FitConfig(rank=0, linear="slopes"), reserve=0)
+    model = fit(
+        PanelDataset.from_frame(df, ROLES),
+        FitConfig(rank=0, linear="slopes", behaviour_steps=0),
+        reserve=0,
+    )
     paths = rollout_members(
         model.members, model.normalizer, np.arange(N), x[:, :1], a[:, :-1, None]
     )[0, ..., 0]

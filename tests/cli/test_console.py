@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,34 @@ def test_a_platform_that_is_not_there_is_named(
         console.set_up_jax()
 
 
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def ask(small_cart_pole: Any, tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """A process that asks a run a question, with variables of its own."""
+    folder = tmp_path_factory.mktemp("asked")
+    save_run(small_cart_pole, folder / "run")
+    question = ["--agent=0", "--state=0,0,0,0", "--actions=0,1", "--json"]
+
+    def run(**variables: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "twinfold", "simulate", "run", *question]
+        env = os.environ | variables
+        return subprocess.run(
+            words, cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain_answer(ask: Ask) -> str:
+    """What it is told without any."""
+    done = ask()
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -78,21 +107,11 @@ def test_a_platform_that_is_not_there_is_named(
     ],
 )
 def test_a_variable_of_jax_is_refused_in_a_line_or_changes_nothing(
-    name: str, value: str, words: str | None, small_cart_pole: Any, tmp_path: Path
+    name: str, value: str, words: str | None, ask: Ask, plain_answer: str
 ) -> None:
-    save_run(small_cart_pole, tmp_path / "run")
-    question = ["--agent=0", "--state=0,0,0,0", "--actions=0,1", "--json"]
-
-    def ask(**variables: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "twinfold", "simulate", "run", *question]
-        env = os.environ | variables
-        return subprocess.run(
-            words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-        )
-
     done = ask(**{name: value})
     if words is None:
-        assert done.stdout == ask().stdout
+        assert done.stdout == plain_answer
         assert done.returncode == 0
     else:
         assert done.returncode == 2

@@ -13,7 +13,7 @@ import pytest
 ROLES = ["--agent", "id", "--time", "t", "--state", "level"]
 MIXED = [*ROLES, "--action", "mode,amount", "--action-type", "discrete,continuous"]
 QUICK = ["--candidates", 20, "--horizon", 3, "--rounds", 3]
-FAST = 'linear = "pooled"\nrank = 0\n'
+FAST = 'linear = "pooled"\nrank = 0\nbehaviour_steps = 200\n'
 
 
 def tanks(n_agents: int = 8, n_rows: int = 15) -> pd.DataFrame:

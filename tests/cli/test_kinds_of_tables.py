@@ -150,6 +150,8 @@ def test_a_table_through_all_commands(twinfold: Any, tmp_path: Path, number: int
     nets = ["--linear", "none", "--rank", 2, "--state-net", 8, "--steps", 100]
     size = [*nets, "--shrinkages", 0.3] if row["nets"] else ["--rank", 0]
     size += ["--members", 2, "--history", row["history"], "--quiet"]
+    (tmp_path / "short.toml").write_text("behaviour_steps = 200")
+    size += ["--config", tmp_path / "short.toml"]
     done("fit", tmp_path / "data.csv", *flags(row), *size, "--out", run)
     hold = [] if row["exogenous"] == "none" else ["--hold-exogenous"]
     action = ACTIONS[row["action"]]

@@ -7,21 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given, settings, strategies as st
 
-from twinfold.adaptation import empirical_bayes as empirical
-from twinfold.adaptation.empirical_bayes import empirical_prior, maximised, trained_posterior
+from twinfold.adaptation.empirical_bayes import trained_posterior
 from twinfold.data.transitions import Transitions
 from twinfold.models import posterior as module
 from twinfold.models.fitted_model import FittedModel
 from twinfold.models.member_features import features_of
-from twinfold.models.posterior import Evidence, Posterior, gather, misfit, solve
-from twinfold.models.prior import prior_root
+from twinfold.models.posterior import Evidence, gather, misfit, solve
 from twinfold.models.rollout import rollout_members
 from twinfold.uncertainty.support import own_share
 
@@ -33,16 +28,11 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-def known(model: FittedModel) -> Posterior:
-    assert model.posterior is not None
-    return model.posterior
-
-
 def rows_by_hand(
     reference: Any, model: FittedModel, m: int, data: Transitions
 ) -> list[tuple[int, Any, Any, Any]]:
     """Agent, features ``(D, r)``, residual from the prior mean and weight of every transition."""
-    norm, prior = model.normalizer, known(model).prior
+    norm, prior = model.normalizer, model.posterior.prior
     covariance, out = np.linalg.inv(prior.precision[m]), []
     for k in range(len(data)):
         z = reference.features(model, m, data.state[k], data.action[k])
@@ -57,21 +47,6 @@ def rows_by_hand(
             weight[d] = min(1.0, 3 * deviation / abs(residual[d])) / noise[d] ** 2
         out.append((int(data.agent[k]), z, residual, weight))
     return out
-
-
-def with_wall(model: FittedModel, data: Transitions) -> FittedModel:
-    """The same, where the largest value of the first column is a wall with a noise of its own."""
-    norm, posterior = model.normalizer, known(model)
-    high = np.full(len(norm.state_mean), np.inf)
-    high[0] = norm.encode_state(data.next_state)[:, 0].max()
-    prior = posterior.prior._replace(
-        limit_noise=7 * posterior.prior.noise, walls=np.stack([-np.full(len(high), np.inf), high])
-    )
-    return dataclasses.replace(
-        model,
-        normalizer=dataclasses.replace(norm, high=high),
-        posterior=posterior._replace(prior=prior),
-    )
 
 
 def newcomers(model: FittedModel, courses: Any, lengths: list[int], **options: Any) -> Transitions:
@@ -89,12 +64,12 @@ def newcomers(model: FittedModel, courses: Any, lengths: list[int], **options: A
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_posterior_is_bayesian_linear_regression(
-    random_model: Build, courses: Any, reference: Any, kind: dict[str, Any]
+    random_model: Build, courses: Any, reference: Any, kind: dict[str, Any], models: Any
 ) -> None:
     model = random_model(posterior=True, **kind)
     data = newcomers(model, courses, [9, 1, 4])
-    model = with_wall(model, data)
-    prior = known(model).prior
+    model = models.with_wall(model, data)
+    prior = model.posterior.prior
     found = gather(model.members, model.normalizer, prior, data, 3)
     mean, covariance = solve(prior, found)
     assert found.count.tolist() == [9, 1, 4]
@@ -129,7 +104,7 @@ def test_an_optimiser_that_trains_the_factors_alone_finds_the_same(
 ) -> None:
     model = random_model(posterior=True, **kind)
     data = newcomers(model, courses, [7, 2])
-    prior = known(model).prior
+    prior = model.posterior.prior
     mean, _ = solve(prior, gather(model.members, model.normalizer, prior, data, 2))
     for m, n in np.ndindex(len(prior.mean), 2):
         own = [row[1:] for row in rows_by_hand(reference, model, m, data) if row[0] == n]
@@ -149,7 +124,7 @@ def test_chunks_do_not_change_the_sums(
 ) -> None:
     model = random_model(posterior=True)
     data = newcomers(model, courses, [9, 1, 4])
-    prior = known(model).prior
+    prior = model.posterior.prior
     whole = gather(model.members, model.normalizer, prior, data, 3)
     monkeypatch.setattr(module, "_CHUNK", size)
     seen: list[tuple[int, int]] = []
@@ -170,7 +145,7 @@ def test_rank_one_updates_lead_to_the_same_covariance(
     """A Kalman filter of a state that stands still: Sherman and Morrison, number by number."""
     model = random_model(posterior=True)
     data = newcomers(model, courses, [8])
-    prior = known(model).prior
+    prior = model.posterior.prior
     found = gather(model.members, model.normalizer, prior, data, 1)
     mean, covariance = solve(prior, found)
     phi = misfit(prior, found, mean - prior.mean[:, None])
@@ -207,47 +182,13 @@ def test_features_times_factors_are_the_predictions(
     np.testing.assert_allclose(norm.keep * state + target, paths, rtol=1e-4, atol=1e-4)
 
 
-# Sums
-
-
-def evidence_of(rng: np.random.Generator, n_agents: int, n_members: int = 2, rank: int = 3) -> Any:
-    """Sums of small whole numbers, which floating point adds without rounding."""
-    shape = (n_members, n_agents)
-    return Evidence(
-        rng.integers(-9, 9, (*shape, rank, rank)).astype(float),
-        rng.integers(-9, 9, (*shape, rank)).astype(float),
-        rng.integers(0, 9, shape).astype(float),
-        rng.integers(0, 9, n_agents),
-        rng.integers(0, 9, n_agents),
-    )
-
-
-def same(a: Evidence, b: Evidence) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-@given(seed=st.integers(0, 2**32), picked=st.sets(st.integers(0, 4), min_size=1))
-@settings(max_examples=20)
-def test_evidence_adds_up_and_can_be_taken_away(seed: int, picked: set[int]) -> None:
-    rng = np.random.default_rng(seed)
-    a, agents = evidence_of(rng, 5), rng.permutation(sorted(picked))
-    b, c = evidence_of(rng, len(agents)), evidence_of(rng, len(agents))
-    before = a.copy()
-    total = a.add(agents, b)
-    assert same(a, before)  # nobody's arrays were changed
-    assert same(total.take(agents).minus(b), a.take(agents))
-    assert same(total.add(agents, c), a.add(agents, c).add(agents, b))
-    others = np.setdiff1d(np.arange(5), agents)
-    assert same(total.take(others), a.take(others))
-    assert same(a.join(b).take(slice(5)), a)
-    assert same(a.join(b).take(np.arange(5, 5 + len(agents))), b)
-    assert same(a.add(np.arange(5), Evidence.none(2, 5, 3)), a)
+# What data does
 
 
 def test_order_and_parts_of_the_data_do_not_matter(random_model: Build, courses: Any) -> None:
     model = random_model(posterior=True)
     data = newcomers(model, courses, [9, 1, 4])
-    prior, nets = known(model).prior, (model.members, model.normalizer)
+    prior, nets = model.posterior.prior, (model.members, model.normalizer)
     whole = gather(*nets, prior, data, 3)
     rng = np.random.default_rng(0)
     shuffled = rng.permutation(len(data))
@@ -259,11 +200,8 @@ def test_order_and_parts_of_the_data_do_not_matter(random_model: Build, courses:
     assert_close(first.add(np.arange(3), second), whole)
 
 
-# What data does
-
-
 def test_without_data_the_posterior_is_the_prior(random_model: Build) -> None:
-    prior = known(random_model(posterior=True)).prior
+    prior = random_model(posterior=True).posterior.prior
     mean, covariance = solve(prior, Evidence.none(3, 2, 3))
     assert np.array_equal(mean, np.repeat(prior.mean[:, None], 2, axis=1))
     for n in range(2):
@@ -274,7 +212,7 @@ def test_without_data_the_posterior_is_the_prior(random_model: Build) -> None:
 def test_every_transition_leaves_less_unknown(random_model: Build, courses: Any) -> None:
     model = random_model(posterior=True)
     data = newcomers(model, courses, [12])
-    prior = known(model).prior
+    prior = model.posterior.prior
     inside = np.linalg.inv(prior.precision)
     for k in range(1, 13):
         found = gather(model.members, model.normalizer, prior, data.select(np.arange(k)), 1)
@@ -294,7 +232,7 @@ def test_data_that_contradicts_itself_widens_the_posterior(
     factors = np.random.default_rng(3).normal(size=(1, 3))
     panel = courses.panel(model, [20], factors, ids=["x"])
     data = courses.transitions(model, panel)
-    prior = known(model).prior
+    prior = model.posterior.prior
     far = data.next_state.copy()
     far[::2] += 3 * model.normalizer.target_scale  # the same rows, and every other one elsewhere
     found = [
@@ -310,80 +248,6 @@ def test_data_that_contradicts_itself_widens_the_posterior(
     assert phis[0][0] < 2  # the first member made these courses
     assert phis[1][0] > 25
     assert np.all(np.trace(torn[:, 0], axis1=1, axis2=2) > np.trace(plain[:, 0], axis1=1, axis2=2))
-
-
-def test_the_misfit_is_the_mean_squared_residual_and_at_least_one(random_model: Build) -> None:
-    prior = known(random_model(posterior=True)).prior
-    rng, weight = np.random.default_rng(0), 1 / prior.noise**2
-    z, y, shift = rng.normal(size=(3, 6, 3, 3)), rng.normal(size=(3, 6, 3)), rng.normal(size=(3, 3))
-    found = Evidence(
-        np.einsum("mkdr,md,mkds->mrs", z, weight, z)[:, None],
-        np.einsum("mkdr,md,mkd->mr", z, weight, y)[:, None],
-        np.einsum("mkd,md,mkd->m", y, weight, y)[:, None],
-        np.array([6]),
-        np.array([0]),
-    )
-    left = np.einsum("md,mkd->m", weight, (y - np.einsum("mkdr,mr->mkd", z, shift)) ** 2)
-    np.testing.assert_allclose(
-        misfit(prior, found, shift[:, None])[:, 0], np.maximum(left / 18, 1), rtol=1e-9
-    )
-    assert np.all(misfit(prior, Evidence.none(3, 2, 3), np.zeros((3, 2, 3))) == 1.0)
-
-
-# The prior
-
-
-@given(n_agents=st.integers(1, 6), rank=st.integers(1, 4), seed=st.integers(0, 1000))
-@settings(max_examples=20)
-def test_the_prior_is_the_spread_of_the_agents_and_one_more(
-    n_agents: int, rank: int, seed: int
-) -> None:
-    factors = np.random.default_rng(seed).normal(size=(2, n_agents, rank))
-    prior = empirical_prior(factors, np.full((2, 3), 0.0))
-    assert np.all(prior.noise > 0)  # never certain
-    for m in range(2):
-        mean = factors[m].sum(axis=0) / n_agents
-        deviation = factors[m] - mean
-        about = factors[m] if n_agents == 1 else deviation
-        one_more = np.eye(rank) * (np.mean(about**2) + 1e-12)
-        share = 1.0 if n_agents < rank else rank / n_agents  # of an agent
-        covariance = sum((np.outer(x, x) for x in deviation), share * one_more)
-        covariance /= n_agents + share
-        if n_agents == 1:
-            covariance = one_more
-        np.testing.assert_allclose(prior.mean[m], mean, atol=1e-12)
-        np.testing.assert_allclose(prior.precision[m] @ covariance, np.eye(rank), atol=1e-6)
-
-
-def test_what_many_agents_do_not_differ_in_is_taken_to_be_alike() -> None:
-    """Agents on a line, as those that differ in one hidden quantity: little is left off it."""
-    rng = np.random.default_rng(0)
-    along = np.array([2.0, 1.0, 0.0, 0.0]) / np.sqrt(5)
-    off = []
-    for n_agents in (4, 40, 400):
-        factors = rng.normal(size=(1, n_agents, 1)) * along
-        covariance = np.linalg.inv(empirical_prior(factors, np.ones((1, 3))).precision[0])
-        off.append(covariance[3, 3] / (along @ covariance @ along))
-    assert 0.02 < off[0] < 0.2
-    assert off[1] < off[0] / 30
-    assert 0 < off[2] < off[1] / 30
-
-
-def test_agents_that_are_all_alike_still_have_a_prior() -> None:
-    prior = empirical_prior(np.ones((1, 4, 2)), np.ones((1, 3)))
-    assert np.isfinite(prior.precision).all()
-    assert np.isfinite(prior_root(prior)).all()
-
-
-def test_the_root_of_the_prior_is_one(random_model: Build) -> None:
-    prior = known(random_model(posterior=True)).prior
-    root = prior_root(prior)
-    np.testing.assert_allclose(
-        root @ np.swapaxes(root, 1, 2) @ prior.precision, np.stack([np.eye(3)] * 3), atol=1e-9
-    )
-
-
-# Trained agents
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -402,198 +266,6 @@ def test_trained_agents_are_known_as_new_ones_with_the_same_rows_are(
     assert np.linalg.eigvalsh(covariance).min() > 0
 
 
-def test_where_nothing_is_noisy_rows_that_nothing_explains_hardly_count(
-    random_model: Build, courses: Any
-) -> None:
-    model = random_model(members=1)
-    factors = courses.factors(model)
-    panel = courses.panel(model, [30] * len(factors), factors, noise=1e-4)
-    rows = courses.transitions(model, panel)
-    odd = np.flatnonzero(rows.agent == 0)[::10]
-    after = rows.next_state.copy()
-    after[odd] += 0.3 * model.normalizer.target_scale  # far beyond the noise, not beyond the agents
-    rows = replace(rows, next_state=after)
-    n_agents = len(factors)
-    posterior = trained_posterior(model.members, model.normalizer, rows, None, n_agents)
-    by_prior = gather(model.members, model.normalizer, posterior.prior, rows, n_agents)
-    error = np.abs(posterior.solve()[0][0, 0] - factors[0]).max()
-    before = np.abs(solve(posterior.prior, by_prior)[0][0, 0] - factors[0]).max()
-    assert error < 0.1 * before
-
-
-def rows_of(rng: Any, factors: Any, noise: float, n_rows: int) -> Evidence:
-    """Of one member and N agents, by a design that is random."""
-    _, n_agents, rank = factors.shape
-    z = rng.normal(size=(1, n_agents, n_rows, rank)) / noise
-    y = np.einsum("mnkr,mnr->mnk", z, factors) + rng.normal(size=(1, n_agents, n_rows))
-    return Evidence(
-        np.swapaxes(z, 2, 3) @ z,
-        np.einsum("mnkr,mnk->mnr", z, y),
-        np.square(y).sum(axis=2),
-        np.full(n_agents, n_rows),
-        np.zeros(n_agents, np.int64),
-    )
-
-
-def test_the_covariance_over_agents_is_not_that_of_what_noise_makes_of_them() -> None:
-    """Least squares by each agent's own rows scatter far more than the agents do."""
-    rng = np.random.default_rng(0)
-    truth = np.array([1.0, -2.0]) + 0.3 * rng.normal(size=(1, 200, 2))
-    found = rows_of(rng, truth, 1.0, 5)
-    alone = np.asarray(np.linalg.solve(found.gram, found.moment[..., None])[..., 0], np.float64)
-    wide = empirical_prior(alone, np.ones((1, 1)))
-    prior, evidence = maximised(wide, found.from_mean(wide.mean), 0, rounds=200)
-    assert np.trace(np.linalg.inv(wide.precision[0])) > 3 * 2 * 0.3**2
-    covariance = np.linalg.inv(prior.precision[0])
-    np.testing.assert_allclose(np.diag(covariance), 0.3**2, atol=0.05)
-    np.testing.assert_allclose(prior.mean[0], [1.0, -2.0], atol=0.15)
-    error = [np.square(x - truth).mean() for x in (alone, solve(prior, evidence)[0])]
-    assert error[1] < 0.5 * error[0]
-
-
-def test_without_noise_the_covariance_is_that_of_the_agents() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(1, 100, 3)) @ np.diag([1.0, 0.5, 0.1])
-    found = rows_of(rng, truth, 1e-6, 8)
-    start = empirical_prior(truth, np.ones((1, 1)))
-    prior, evidence = maximised(start, found.from_mean(start.mean), 0)
-    np.testing.assert_allclose(solve(prior, evidence)[0], truth, atol=1e-4)
-    np.testing.assert_allclose(prior.precision, start.precision, rtol=0.02, atol=0.05)
-
-
-@given(seed=st.integers(0, 1000))
-@settings(max_examples=20)
-def test_the_posterior_does_not_depend_on_what_the_evidence_is_counted_from(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    found = rows_of(rng, rng.normal(size=(1, 4, 3)), 1.0, 6)
-    prior = empirical_prior(rng.normal(size=(1, 6, 3)), np.ones((1, 1)))
-    move = rng.normal(size=(1, 3))
-    other = prior._replace(mean=prior.mean + move)
-    flat = 1e-9 * np.eye(3)[None]
-    for p, q in ((prior, other), (prior._replace(precision=flat), other._replace(precision=flat))):
-        moved = found.from_mean(move)
-        direct = solve(p, found)[0] if p is not prior else None
-        shifted = solve(q, moved)[0]
-        if direct is not None:  # a flat prior: its mean does not matter
-            np.testing.assert_allclose(shifted, direct, atol=1e-5)
-    shift = rng.normal(size=(1, 4, 3))
-    np.testing.assert_allclose(
-        misfit(prior, found, shift), misfit(other, moved, shift - move), rtol=1e-6
-    )
-
-
-def test_the_noise_is_the_robust_scale_of_errors_and_not_below_held_out_ones(
-    random_model: Build, courses: Any
-) -> None:
-    model = random_model(posterior=True)
-    panel = courses.panel(model, [12] * 5, courses.factors(model))
-    data = courses.transitions(model, panel)
-    z = features_of(model.members, model.normalizer, data.state, data.action)
-    agents = np.asarray(model.members.agents, np.float64)
-    expected, target = np.empty((3, 3)), model.normalizer.encode_target(data.state, data.next_state)
-    for m, d in np.ndindex(3, 3):
-        errors = [abs(target[k, d] - z[m, k, d] @ agents[m, data.agent[k]]) for k in range(60)]
-        expected[m, d] = 1.4826 * sorted(errors)[29:31][0] / 2 + 1.4826 * sorted(errors)[30] / 2
-    plain = trained_posterior(model.members, model.normalizer, data, None, 5)
-    np.testing.assert_allclose(plain.prior.noise, expected, rtol=1e-4)
-    held_out = np.array([0.0, 0.5, 100.0])
-    raised = trained_posterior(model.members, model.normalizer, data, held_out, 5)
-    np.testing.assert_allclose(raised.prior.noise, np.maximum(expected, held_out), rtol=1e-4)
-
-
-def test_transitions_that_end_at_a_wall_have_the_noise_of_those(
-    random_model: Build, courses: Any
-) -> None:
-    model = random_model(posterior=True)
-    panel = courses.panel(model, [60] * 5, courses.factors(model))
-    data = courses.transitions(model, panel)
-    free = np.full(3, np.inf)
-    norm = dataclasses.replace(model.normalizer, low=-free, high=free)
-    without = trained_posterior(model.members, norm, data, None, 5).prior
-    np.testing.assert_array_equal(without.limit_noise, without.noise)
-    norm = dataclasses.replace(with_wall(model, data).normalizer, low=-free)
-    data.next_state[[7, 30, 41], 0] = data.next_state[:, 0].max()
-    data.next_state[7, 1] += 100  # stopped by the wall
-    prior = trained_posterior(model.members, norm, data, None, 5).prior
-    np.testing.assert_array_equal(prior.walls, [norm.low, norm.high])
-    (at,) = np.nonzero(prior.at_wall(norm.encode_state(data.next_state)))
-    assert {7, 30, 41} <= set(at.tolist())
-    assert len(at) == 4
-    z = features_of(model.members, norm, data.state[at], data.action[at])
-    factors = np.asarray(model.members.agents, np.float64)[:, data.agent[at]]
-    target = norm.encode_target(data.state[at], data.next_state[at])
-    errors = target - np.einsum("mkdr,mkr->mkd", z, factors)
-    # Of four errors the largest hundredth is none.
-    there = np.sqrt(np.mean(errors**2, axis=1))
-    np.testing.assert_allclose(prior.limit_noise, np.maximum(prior.noise, there), rtol=1e-5)
-    assert prior.limit_noise[:, 1].min() > 10 * prior.noise[:, 1].max()
-    # Whom it is of, and where it stopped, then says nearly nothing.
-    one = data.select(data.agent == data.agent[7])
-    rest = one.select(~prior.at_wall(norm.encode_state(one.next_state)))
-    found = [gather(model.members, norm, prior, rows, 5) for rows in (one, rest)]
-    (mean, _), (without, _) = (solve(prior, evidence) for evidence in found)
-    (naive, _) = solve(
-        prior, gather(model.members, norm, prior._replace(limit_noise=prior.noise), one, 5)
-    )
-    agent = one.agent[0]
-    near, far = (np.abs(x[:, agent] - without[:, agent]).max() for x in (mean, naive))
-    assert near < 0.1 * far
-
-
-def test_one_gross_error_does_not_set_the_noise_at_walls() -> None:
-    error = np.random.default_rng(0).normal(size=(400, 1))
-    usual = empirical._trimmed_rms(error, None)
-    assert usual == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.1)
-    error[7] = 1e6
-    assert empirical._trimmed_rms(error, None) == pytest.approx(usual, rel=0.02)
-
-
-def test_a_limit_that_is_the_usual_value_is_no_wall(random_model: Build, courses: Any) -> None:
-    model = random_model(posterior=True)
-    data = courses.transitions(model, courses.panel(model, [60] * 5, courses.factors(model)))
-    far = np.full(3, np.inf)
-    flag = data.next_state[:, 2] >= np.quantile(data.next_state[:, 2], 0.9)
-    for share, wall in ((0.1, True), (0.9, False)):
-        low, high = -far, far.copy()
-        data.next_state[:, 2] = np.where(flag == (share == 0.1), 3.0, 1.0)
-        high[2] = model.normalizer.encode_state(data.next_state)[:, 2].max()
-        norm = dataclasses.replace(model.normalizer, low=low, high=high)
-        prior = trained_posterior(model.members, norm, data, None, 5).prior
-        assert np.isfinite(prior.walls[1, 2]) == wall
-        if not wall:
-            np.testing.assert_array_equal(prior.limit_noise, prior.noise)
-
-
-def test_many_rare_walls_are_the_usual_thing_too(random_model: Build, courses: Any) -> None:
-    model = random_model(posterior=True)
-    data = courses.transitions(model, courses.panel(model, [60] * 5, courses.factors(model)))
-    data.next_state[:] = np.random.default_rng(0).uniform(0.0, 1.0, data.next_state.shape)
-    edge = np.array([0.9, 0.88, 0.95])  # reached by 10, 12 and 5 % of the transitions
-    data.next_state[:] = np.minimum(data.next_state, edge)
-    high = model.normalizer.encode_state(edge)
-    norm = dataclasses.replace(model.normalizer, low=np.full(3, -np.inf), high=high)
-    prior = trained_posterior(model.members, norm, data, None, 5).prior
-    np.testing.assert_array_equal(prior.walls[1], [high[0], np.inf, high[2]])
-    assert prior.at_wall(norm.encode_state(data.next_state)).mean() <= 0.2
-
-
-def test_a_member_that_diverged_leaves_the_others_as_they_are(
-    random_model: Build, courses: Any
-) -> None:
-    model = random_model(posterior=True)
-    broken = eqx.tree_at(
-        lambda nets: nets.head.weight, model.members, replace_fn=lambda x: x.at[1].set(jnp.nan)
-    )
-    panel = courses.panel(model, [12] * 5, courses.factors(model))
-    data = courses.transitions(model, panel)
-    found = trained_posterior(broken, model.normalizer, data, None, 5)
-    sound = trained_posterior(model.members, model.normalizer, data, None, 5)
-    for a, b in zip(found.evidence[:3], sound.evidence[:3], strict=True):
-        np.testing.assert_array_equal(a[[0, 2]], b[[0, 2]])
-    mean, _ = solve(found.prior, found.evidence)
-    assert np.isfinite(mean[[0, 2]]).all()
-
-
 # Whose data a prediction rests on
 
 
@@ -601,7 +273,7 @@ def test_own_share_is_the_variance_that_own_data_took_away(
     random_model: Build, courses: Any
 ) -> None:
     model = random_model(posterior=True)
-    prior = known(model).prior
+    prior = model.posterior.prior
     data = newcomers(model, courses, [12, 1, 3])
     found = gather(model.members, model.normalizer, prior, data, 3)
     found = found.join(Evidence.none(3, 1, 3))
@@ -649,7 +321,7 @@ def test_what_was_not_observed_is_in_no_sum(
     n_agents = panel.n_agents
     other = np.where(data.weight > 0, data.next_state, data.next_state + 0.3)
     for rows in (data, dataclasses.replace(data, next_state=other)):
-        found = gather(model.members, model.normalizer, known(model).prior, rows, n_agents)
+        found = gather(model.members, model.normalizer, model.posterior.prior, rows, n_agents)
         assert found.missing.sum() == (data.weight == 0).sum()
         np.testing.assert_array_equal(
             found.values(data.state.shape[1]),
@@ -659,7 +331,7 @@ def test_what_was_not_observed_is_in_no_sum(
             gram, moment = np.zeros_like(found.gram[m]), np.zeros_like(found.moment[m])
             for k in range(len(data)):
                 n, z = data.agent[k], reference.features(model, m, data.state[k], data.action[k])
-                prior, norm = known(model).prior, model.normalizer
+                prior, norm = model.posterior.prior, model.normalizer
                 left = norm.encode_target(data.state[k], data.next_state[k]) - z @ prior.mean[m]
                 covariance = np.linalg.inv(prior.precision[m])
                 seen = np.where(data.weight[k] > 0, data.next_state[k], np.nan)
@@ -673,14 +345,3 @@ def test_what_was_not_observed_is_in_no_sum(
                     moment[n] += w * left[d] * z[d]
             np.testing.assert_allclose(found.gram[m], gram, rtol=1e-4, atol=1e-3)
             np.testing.assert_allclose(found.moment[m], moment, rtol=1e-4, atol=1e-3)
-
-
-def test_the_misfit_counts_observed_values_alone(random_model: Build) -> None:
-    prior = known(random_model(posterior=True)).prior
-    rank, n_state = prior.mean.shape[1], prior.noise.shape[1]
-    evidence = Evidence.none(len(prior.mean), 1, rank)
-    evidence.count[:], evidence.energy[:] = 4, 40.0
-    nothing = np.zeros((len(prior.mean), 1, rank))
-    np.testing.assert_allclose(misfit(prior, evidence, nothing), 10 / n_state)
-    evidence.missing[:] = 4 * n_state - 2
-    np.testing.assert_allclose(misfit(prior, evidence, nothing), 20.0)

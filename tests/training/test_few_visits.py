@@ -53,7 +53,7 @@ def known_new(rows: int, what: str, out: Path | None = None) -> tuple[FittedMode
     In units of the noise, and the same of predicting by the truth of the average agent.
     """
     table, (level, gain) = patients(rows, what)
-    config = FitConfig(rank=0)
+    config = FitConfig(rank=0, behaviour_steps=0)
     panel = PanelDataset.from_frame(table[table["id"] < 60], ROLES)
     model = fit(panel, config, out=out, log=lambda line: None)
     first: Any = table[(table["id"] >= 60) & (table["t"] < 2)]
@@ -88,7 +88,11 @@ def test_what_is_known_of_one_column_is_used_where_the_other_is_missing() -> Non
     table, (level, _) = patients(3, "level")
     table.loc[table["id"] % 3 == 0, "age"] = np.nan
     table.loc[table["id"] % 7 == 0, "weight"] = np.nan
-    model = fit(PanelDataset.from_frame(table, ROLES), FitConfig(rank=0), log=lambda line: None)
+    model = fit(
+        PanelDataset.from_frame(table, ROLES),
+        FitConfig(rank=0, behaviour_steps=0),
+        log=lambda line: None,
+    )
     known = np.arange(80) % 7 != 0
     left = next_states(model, np.arange(80)) - 1.0 - level
     assert np.sqrt(np.mean(left[known] ** 2)) < 0.3 * level[known].std()

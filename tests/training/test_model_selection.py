@@ -98,6 +98,7 @@ ROLES = {
     "action_type": "continuous",
 }
 CONFIG = FitConfig(
+    effort="quick",
     features="auto",
     state_net=(64,),
     action_net=(32,),

@@ -99,7 +99,8 @@ def test_the_model_is_no_richer_than_the_system(system: str, kinds: set[str]) ->
 
 
 def test_what_no_line_explains_gets_nets() -> None:
-    config = {"steps": 3000, "state_net": (64,), "action_net": (32,), "rank": 12}
+    config = {"effort": "quick", "steps": 3000, "rank": 12}
+    config |= {"state_net": (64,), "action_net": (32,)}
     rows = {"n_agents": 40, "n_rows": 30, "noise": 0.0}
     lines: list[str] = []
     settings = FitConfig(**{**SETTINGS, **config})
@@ -222,7 +223,7 @@ def springs(n_agents: int = 24, n_rows: int = 24) -> PanelDataset:
 
 
 def test_what_one_row_does_not_tell_is_read_from_several() -> None:
-    settings = FitConfig(history="auto", rank=0, behaviour_steps=0)
+    settings = FitConfig(effort="quick", history="auto", rank=0, behaviour_steps=0)
     lines: list[str] = []
     model = fit(springs(), settings, reserve=0, log=lines.append)
     blind = fit(springs(), settings.model_copy(update={"history": 1}), reserve=0)
