@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from adaptation_data import UNSEEN_SEED, first_rows, fitted, panel, unseen
+from adaptation_tables import print_tables
 
 from twinfold.adaptation.adapt import forget
 from twinfold.adaptation.online import Tracker
@@ -46,7 +47,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", choices=("fit", "error", "plan", "cover", "many", "static", "time", "table")
+        "what", choices=("fit", "error", "plan", "cover", "few", "many", "static", "time", "table")
     )
     parser.add_argument("--task", default="cart_pole", help="a task, or tanks")
     parser.add_argument("--data", default="random", help="policy of the data")
@@ -54,12 +55,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=5, help="per agent, to plan")
     given = parser.parse_args()
     if given.what == "table":
-        table()
+        print_tables(records(), COUNTS)
         return
     if given.what == "plan":
         plan(given.task, given.data, [int(n) for n in given.agents.split(",")], given.episodes)
         return
-    parts = {"fit": fitted, "error": error, "cover": cover, "many": many, "time": timing}
+    parts = {"fit": fitted, "error": error, "cover": cover, "few": few, "many": many}
+    parts["time"] = timing
     {**parts, "static": static}[given.what](given.task, given.data)
 
 
@@ -230,6 +232,33 @@ def cover(task: str, data: str) -> None:
     )
 
 
+def few(task: str, data: str) -> None:
+    """Coverage of the band on unseen agents by how many of their transitions are known.
+
+    Beside it that of the band of agents known by half a trajectory, as far as it is narrower.
+    """
+    from twinfold.uncertainty.few_rows import few_rows
+    from twinfold.uncertainty.holdout_evaluation import evaluate_holdout
+    from twinfold.uncertainty.intervals import band_factor
+
+    if done(what="few", task=task, data=data):
+        return
+    model = fitted(task, data)
+    others = unseen(task, data, N_COVER)
+    found = evaluate_holdout(model, others)
+    known = few_rows([(model, others)], [found])
+    assert known is not None
+    horizon = common_horizon(found.scores)
+    plain, _ = band_factor(model, horizon)
+    coverage = {}
+    for count, scores in zip(known.counts.tolist(), known.scores[:, :, horizon - 1], strict=True):
+        own = scores[~np.isnan(scores)]
+        factor, _ = band_factor(model, horizon, count)
+        coverage[count] = [float((own <= value).mean()) for value in (factor, plain)]
+    write(what="few", task=task, data=data, horizon=horizon, agents=len(others.agent_ids),
+          coverage=coverage)  # fmt: skip
+
+
 def common_horizon(scores: Any) -> int:
     """The longest horizon that most agents' data reaches."""
     reach = (~np.isnan(scores)).sum(axis=0)
@@ -333,57 +362,6 @@ def write(**record: Any) -> None:
     with RECORDS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     print(json.dumps(record), flush=True)
-
-
-def table() -> None:
-    """Print the tables of docs/adapt.md."""
-    found = records()
-    print("| task, data | no data | 1 | 3 | 10 | 30 | all | trained |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in (r for r in found if r["what"] == "error"):
-        cells = [f"{row['rmse'][str(c)]['median']:.3g}" for c in (*COUNTS, "trained")]
-        print(f"| {row['task']}, {row['data']} | {' | '.join(cells)} |")
-    print("\n| task, data | agent | episodes | 10 transitions | whole trajectory |")
-    print("|---|---|---|---|---|")
-    plans = {
-        (r["task"], r["data"], r["agent"], r["count"]): r for r in found if r["what"] == "plan"
-    }
-    for task, data, agent in sorted({key[:3] for key in plans}):
-        cells = [
-            f"{plans[task, data, agent, c]['mean']:.1f}" if (task, data, agent, c) in plans else "–"
-            for c in (10, 10_000)
-        ]
-        episodes = plans.get((task, data, agent, 10), {}).get("episodes", "")
-        print(f"| {task}, {data} | {agent} | {episodes} | {' | '.join(cells)} |")
-    print("\n| task, data | horizon | agents | coverage | over random splits (5 to 95 %) |")
-    print("|---|---|---|---|---|")
-    for row in (r for r in found if r["what"] == "cover"):
-        split = row["splits"]
-        print(
-            f"| {row['task']}, {row['data']} | {row['horizon']} | {row['agents']} | "
-            f"{100 * row['coverage']:.1f} % | {100 * split['mean']:.1f} % "
-            f"({100 * split['low']:.0f} to {100 * split['high']:.0f}) |"
-        )
-    print(
-        "\n| task, data | horizon | calibration agents | agents | coverage |\n|---|---|---|---|---|"
-    )
-    for row in (r for r in found if r["what"] == "many"):
-        print(
-            f"| {row['task']}, {row['data']} | {row['horizon']} | {row['calibration_agents']} | "
-            f"{row['agents']} | {100 * row['coverage']:.1f} % |"
-        )
-    print("\n| task, data | static columns | no data | 1 | 3 | 10 |\n|---|---|---|---|---|---|")
-    for row in (r for r in found if r["what"] == "static"):
-        for kind, name in (("none", "none"), ("columns", "one for each hidden quantity")):
-            cells = [f"{row['rmse'][kind][str(c)]['median']:.3g}" for c in (0, 1, 3, 10)]
-            print(f"| {row['task']}, {row['data']} | {name} | {' | '.join(cells)} |")
-    print("\n| task, data | one observation | one solution | 100,000 agents of 20 |")
-    print("|---|---|---|---|")
-    for row in (r for r in found if r["what"] == "time"):
-        print(
-            f"| {row['task']}, {row['data']} | {row['observe_ms']:.2f} ms | "
-            f"{row['solve_ms']:.2f} ms | {row['many_seconds']:.1f} s |"
-        )
 
 
 if __name__ == "__main__":
