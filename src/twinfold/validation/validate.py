@@ -237,8 +237,8 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
     ]
     if not names:
         raise UsageError(
-            "the nets have seen every agent of this data: nothing about it can be checked "
-            "honestly. Fit with --reserve, or give data that the run has not had"
+            "the run was fitted on every agent of this data: nothing about it can be checked "
+            "honestly. Give data that the run has not had, or fit with --reserve"
         )
     return panel.select_agents(names)
 
