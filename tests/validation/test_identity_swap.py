@@ -99,7 +99,7 @@ def test_ids_that_are_swapped_from_some_time_on_are_found_by_what_comes_after() 
     check = found(early)
     assert (check.status, set(check.agents)) == ("fail", {"n1", "n3"})
     assert check.values["since_part"] == [1, 1]
-    assert check.advice.endswith("ids may be swapped after a quarter of their data.")
+    assert check.advice.endswith("ids may be swapped from about a quarter of the data on.")
     # Agents whom the other's simulator explained as well before have not been swapped since.
     early[3, 1] = 2.5
     assert found(early).status == "pass"

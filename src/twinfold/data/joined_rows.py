@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twinfold.data.segments import Table
 
 
-def without_repeats(table: Table, notes: Notes) -> Table:
+def without_copies(table: Table, notes: Notes) -> Table:
     """Return the table without rows that say once more what another one says; says so.
 
     Of one agent, episode and time, with a state, and the same in every column: an export or a join
@@ -48,11 +48,11 @@ def without_repeats(table: Table, notes: Notes) -> Table:
         again &= _equal(table.exogenous, table.exogenous[other]).all(axis=1)
     if not again.any():
         return table
-    row = int(np.argmax(again))
+    row, verb = int(np.argmax(again)), "say" if again.sum() > 1 else "says"
     notes.warnings.append(
-        f"{counted(int(again.sum()), 'row')} left aside that {'say' if again.sum() > 1 else 'says'} "
-        f"in every column what another of the same agent and time says, first {notes.row(row)}, "
-        f"like {notes.of(int(other[row]))}"
+        f"{counted(int(again.sum()), 'row')} left aside that {verb} in every column what another "
+        f"of the same agent and time says, first {notes.row(row)}, like "
+        f"{notes.of(int(other[row]))}"
     )
     return replace(table, dropped=again if table.dropped is None else again | table.dropped)
 

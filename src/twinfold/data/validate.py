@@ -36,7 +36,7 @@ from twinfold.data.ids import (
     unusable_ids,
 )
 from twinfold.data.issues import Notes, number_advice, time_advice
-from twinfold.data.joined_rows import join_rows, none_in_other_rows, without_repeats
+from twinfold.data.joined_rows import join_rows, none_in_other_rows, without_copies
 from twinfold.data.missing_actions import split_at_missing_actions, stands_too_low
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
@@ -134,7 +134,7 @@ def _inspect(
         notes.censored(name, df.iloc[:, places[name]], rows, form.censored)
     if table is None:
         return None
-    table = join_rows(without_repeats(table, notes), roles, notes)
+    table = join_rows(without_copies(table, notes), roles, notes)
     table = none_in_other_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
     rows = split_at_missing_actions(rows, table, roles, notes, bool(form.missing))

@@ -152,8 +152,8 @@ def better(
     Pass: typically better (signed-rank test), by enough in the median, and not worse over all. For
     predictions a twentieth is enough; where it tells what the model has learned, it is a tenth.
     ``worst``: the test says that the typical error is not a tenth smaller, and cannot say that it
-    is smaller at all, nor by differences, nor in the mean; or, of too few agents for a test, each is
-    predicted many times worse. Else there is a warning, or of too few agents nothing is known.
+    is smaller at all, nor by differences, nor in the mean; or, of too few agents for a test, each
+    is predicted many times worse. Else there is a warning, or of too few agents nothing is known.
 
     Args:
         found: what was examined.

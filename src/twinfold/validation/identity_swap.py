@@ -23,7 +23,12 @@ Floats = NDArray[np.float64]
 PARTS = 8
 """Parts that an agent's data is cut into, by the order of its transitions."""
 
-SINCE = {0: "", 2: " after a quarter of their data", 4: " after half of it", 5: " after 5/8 of it"}
+SINCE = {
+    0: "",
+    2: " from about a quarter of the data on",
+    4: " from about half of the data on",
+    5: " from about five eighths of the data on",
+}
 """Parts after which ids may be swapped, in words: later on there is too little data."""
 
 
@@ -64,9 +69,7 @@ def same_agents(
         return None
     prior = model.posterior.prior
 
-    parts = gather(
-        model.members, model.normalizer, prior, _by_part(data), PARTS * len(agent_ids)
-    )
+    parts = gather(model.members, model.normalizer, prior, _by_part(data), PARTS * len(agent_ids))
 
     def told(start: int, end: int) -> tuple[Floats, NDArray[np.integer]]:
         rows = _together(parts, start, end).take(known)

@@ -97,7 +97,7 @@ def outliers(
     statistics are for agents as a whole: that the average agent's simulator does as well for one
     agent is no fault of it. Of agents that the run knows from other trajectories the trajectory
     error, which is in units of the band, only warns: see ``coverage``. Without reserved agents the
-    agents of the data are compared with each other, and those that stand out are named in a warning.
+    agents of the data are compared with each other, and those that stand out are named.
     """
     name = "agents that fit badly"
     if reference is None:
