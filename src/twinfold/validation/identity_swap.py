@@ -175,7 +175,7 @@ def mistaken(
     swapped, by_chance = np.zeros(len(own), bool), np.full(len(own), math.inf)
     since = np.zeros(len(own), int)
     for start, later in enumerate([Later(energy, values, halves), *some]):
-        gain = _gain_from(later, own, rules)
+        gain = _gain(later.energy, own)
         partner, better = _swapped_pairs(gain, own, later, rules, 1 + len(some))
         chance = np.array([_by_chance(gain, value, energy.shape[1]) for value in better])
         fresh = (better > 0) & (chance <= rules.chance_pairs) & ~swapped
@@ -213,15 +213,6 @@ def _gain(energy: Floats, own: NDArray[np.integer]) -> Floats:
     return gain
 
 
-def _gain_from(later: Later, own: NDArray[np.integer], rules: ValidationThresholds) -> Floats:
-    """Return the gain from some time on, 0 of simulators that were not clearly worse before."""
-    gain = _gain(later.energy, own)
-    if later.before is None:
-        return gain
-    worse = later.before / np.maximum(later.before[np.arange(len(own)), own], 1.0)[:, None]
-    return np.where(worse > rules.swapped, gain, 0.0)
-
-
 def _swapped_pairs(
     gain: Floats,
     own: NDArray[np.integer],
@@ -236,7 +227,7 @@ def _swapped_pairs(
     data: chance, or something that happened, is not there throughout.
 
     Args:
-        gain: ``(S, N)``, by ``_gain_from``; other arguments are those of ``mistaken``.
+        gain: ``(S, N)``, by ``_gain``; other arguments are those of ``mistaken``.
         own: ``(S,)``.
         later: the data.
         rules: what decides.
@@ -248,6 +239,9 @@ def _swapped_pairs(
     clear = (better > rules.swapped) & (log_ratio > math.log(pairs / rules.level))
     for half in () if later.halves is None else later.halves:
         clear &= _gain(half, own)[:, own] > rules.swapped
+    if later.before is not None:  # the other's was clearly worse than its own
+        before = np.maximum(later.before[np.arange(len(own)), own], 1.0)
+        clear &= later.before[:, own] > rules.swapped * before[:, None]
     both = np.where(clear & clear.T, np.minimum(better, better.T), 0.0)
     return both.argmax(axis=1), both.max(axis=1)
 
