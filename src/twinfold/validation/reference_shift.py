@@ -38,9 +38,9 @@ def shifts(
     errors (residual scale, trajectory error), or than nine in ten in the others, and if what is
     lost beside a control (action sensitivity, personalisation gain) is a tenth of the error at the
     least. A smaller shift, which another composition of the same population may bring about, is a
-    warning. So is a shift of
-    the trajectory errors of agents that the run knows from other trajectories: they are measured in
-    units of the band, which promises nothing of them (see ``coverage``).
+    warning. So is a shift of the trajectory errors of agents that the run knows from other
+    trajectories: they are measured in units of the band, which promises nothing of them (see
+    ``coverage``).
     """
     if reference is None:
         return [unreserved("reference shift", rules)]
@@ -55,7 +55,9 @@ def shifts(
     ]
     enough = [min(map(len, pair)) >= rules.fewest for pair in pairs]
     p_values = [
-        float(stats.mannwhitneyu(*pair, alternative="greater").pvalue) if compared else 1.0
+        float(stats.mannwhitneyu(pair[0], pair[1], alternative="greater").pvalue)
+        if compared
+        else 1.0
         for pair, compared in zip(pairs, enough, strict=True)
     ]
     rejected = holm(p_values, rules.level)
