@@ -89,11 +89,11 @@ def test_values_far_outside_the_training_data_are_told(
     adapt(model, PanelDataset.from_frame(frame, model.roles), warn=heard.append)
     (line,) = [line for line in heard if "outside the range" in line]
     low, high = model.ranges.state_low[0], model.ranges.state_high[0]
-    assert re.match(r"\d+ states and 1 action of 2 agents lie far outside the range of the", line)
+    assert re.match(r"\d+ states and 1 action of 2 agents lie outside the range of the", line)
     assert re.search(
         rf"the worst, agent 'b', step 8 .*'s0' is 100\d.* has {low:g} to {high:g}", line
     )
-    with pytest.raises(InvalidDataError, match="and 1 action of 2 agents lie far outside the"):
+    with pytest.raises(InvalidDataError, match="and 1 action of 2 agents lie outside the"):
         adapt(
             model, PanelDataset.from_frame(frame, model.roles), strict=True, warn=lambda line: None
         )
@@ -132,7 +132,7 @@ def test_without_a_listener_doubts_are_python_warnings(
     model = random_model(posterior=True)
     frame = courses.table(model, [9], fresh(model, 1), ids=["a"], seed=5)
     frame["s1"] += 1000.0
-    with pytest.warns(UserWarning, match="far outside the range of the data .*'s1' is"):
+    with pytest.warns(UserWarning, match="outside the range of the data .*'s1' is"):
         adapt(model, PanelDataset.from_frame(frame, model.roles))
 
 

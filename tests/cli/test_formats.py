@@ -87,7 +87,7 @@ def test_flags_stand_in_for_a_manifest_and_the_run_keeps_them(
     assert twinfold("simulate", run, "--queries", plain, *flags).code == 0
     pd.testing.assert_frame_equal(answers, pd.read_csv(tmp_path / "b.csv"))
     done = twinfold("validate", run)  # reads the table as the fit did
-    assert "the nets have seen every agent" in done.err
+    assert "the run was fitted on every agent" in done.err
 
 
 def test_episodes_are_exported_and_imported(twinfold: Any, cohort: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_state_out_of_range_is_planned_from_unless_strict(twinfold: Any, cart_
     words += ["--horizon", 4, "--candidates", 20]
     done = twinfold(*words)
     assert done.code == 0
-    assert "warning: agent 3: 1 first state lies far outside the range of the data" in done.err
+    assert "warning: agent 3: 1 first state lies outside the range of the data" in done.err
     assert "nothing in the data backs the plan from step 1 on (support 0.00)" in done.err
     assert "--min-support 0.5 abstains instead" in done.err
     assert "--behaviour" not in done.err  # of choices no policy is learned

@@ -148,7 +148,7 @@ def test_a_start_never_seen_is_doubted_in_one_line(twinfold: Any, cart_run: Path
     done = twinfold("simulate", cart_run, *words)
     assert done.code == 0
     assert done.err.startswith(
-        "warning: agent 7: 1 first state lies far outside the range of the data ('theta' is 9, the"
+        "warning: agent 7: 1 first state lies outside the range of the data ('theta' is 9, the"
     )
     assert len(done.err.splitlines()) == 1
     assert twinfold("simulate", cart_run, *words, "--quiet").err == ""
@@ -201,7 +201,7 @@ def test_an_action_out_of_range(twinfold: Any, tank_run: Path) -> None:
     done = twinfold("simulate", tank_run, *words)
     assert done.code == 0
     assert "unsupported (0.00)" in done.out
-    assert "warning: agent 'T-001/é': 1 action lies far outside the range of the data" in done.err
+    assert "warning: agent 'T-001/é': 1 action lies outside the range of the data" in done.err
     assert "(step 1: 'heat;kW' is 40, the data has" in done.err
     done = twinfold("simulate", tank_run, *words, "--strict")
     assert (done.code, done.out) == (2, "")
@@ -224,7 +224,7 @@ def test_a_table_with_an_action_out_of_range(twinfold: Any, tank_run: Path, tmp_
     words = ["simulate", tank_run, "--queries", questions, "--out", out]
     done = twinfold(*words)
     assert done.code == 0
-    assert "1 action of 1 query lies far outside the range of the data (query 'hi" in done.err
+    assert "1 action of 1 query lies outside the range of the data (query 'hi" in done.err
     answers = pd.read_csv(out)
     assert list(answers.columns[-2:]) == ["support", "basis"]
     assert answers.notna().to_numpy().all()

@@ -248,7 +248,7 @@ def test_no_reserved_agents(twinfold: Any, place: Place, tmp_path: Path) -> None
     save_panel(load_panel(place.table).select_agents(trained), part)
     done = twinfold("validate", place.run, part)
     assert (done.code, done.out) == (2, "")
-    assert "Fit with --reserve" in done.err
+    assert "fit with --reserve" in done.err
 
 
 def test_wrong_columns(twinfold: Any, place: Place, tmp_path: Path) -> None:

@@ -103,3 +103,24 @@ def test_a_reward_that_is_no_number_anywhere_is_refused(
 
 def test_help_gives_an_example(twinfold: Any) -> None:
     assert "\n  twinfold value run " in twinfold("value", "--help").out
+
+
+def test_what_a_fit_on_next_to_nothing_says_of_itself(twinfold: Any, tmp_path: Path) -> None:
+    """A drift, of one transition each: it reacts to nothing, and nobody knows its errors."""
+    table, run = tmp_path / "few.csv", tmp_path / "run"
+    table.write_text("id,t,x,u\na,0,1,1\na,1,2,\nb,0,2,3\nb,1,4,\nc,0,1,2\nc,1,2.5,\n")
+    columns = ["--agent", "id", "--time", "t", "--state", "x", "--action", "u"]
+    done = twinfold("fit", table, *columns, "--action-type", "continuous", "--out", run)
+    assert done.code == 0
+    asked = {
+        "simulate": ["--agent", "a", "--state", "1", "--actions", "1,2"],
+        "plan": ["--agent", "a", "--state", "1", "--reward", "-x^2", "--horizon", 2],
+        "value": ["--agent", "a", "--policy", "random", "--reward", "-x^2", "--horizon", 2],
+    }
+    for command, words in asked.items():
+        done = twinfold(command, run, *words)
+        assert done.code == 0
+        assert "that is no evidence that it does nothing" in done.err
+        assert ("nothing was held out when the model was fitted" in done.err) == (
+            command != "value"
+        )

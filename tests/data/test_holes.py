@@ -109,12 +109,22 @@ def test_an_angle_is_interpolated_the_short_way_round() -> None:
     assert abs(np.sin(interpolated(panel).state[1, 0])) < 1e-9
 
 
-def test_an_agent_or_a_column_without_any_value_is_a_problem_and_all_are_told_at_once() -> None:
+def test_an_agent_without_any_state_is_left_aside_and_it_is_said() -> None:
     df = table()
-    df.loc[df["id"] == "A1", ["x", "y"]] = np.nan
-    (line,) = check(df, ROLES).problems
-    assert "1 agent without a single state ('x', 'y')" in line
-    assert "'A1'" in line
+    bare = df["id"] == "A1"
+    df.loc[bare, ["x", "y"]] = np.nan
+    for own in (df, df.assign(a=df["a"].mask(bare))):  # whatever its actions are
+        panel = PanelDataset.from_frame(own, ROLES)
+        assert any(
+            "1 agent without a single state ('x', 'y')" in line and "'A1'" in line
+            for line in panel.warnings
+        )
+        assert panel.left_out == ("A1",)
+        assert panel.fingerprint() == PanelDataset.from_frame(df[~bare], ROLES).fingerprint()
+
+
+def test_a_column_without_any_value_is_a_problem_and_all_are_told_at_once() -> None:
+    df = table()
     (first, second) = check(df.assign(x=np.nan, a=np.nan), ROLES).problems[:2]
     assert "'x' (state) is empty" in first
     assert "'a' (action) is empty" in second or "A1" in second
@@ -191,6 +201,22 @@ def test_rows_that_contradict_each_other_are_not_joined() -> None:
     (line,) = check(df, ROLES).problems
     assert "1 row with the same agent and time" in line
     assert "row 1" in line
+
+
+def test_a_row_that_is_there_twice_counts_once_and_it_is_said() -> None:
+    df = table()
+    again = pd.concat([df, df.iloc[[0, 3]]], ignore_index=True)
+    panel = PanelDataset.from_frame(again, ROLES)
+    assert panel.fingerprint() == PanelDataset.from_frame(df, ROLES).fingerprint()
+    (line,) = [line for line in panel.warnings if "left aside" in line]
+    assert line.startswith("2 rows left aside that say in every column what another")
+    assert f"first row {len(df)}, like row 0, agent 'A0'" in line
+    # Another value anywhere is a contradiction, and two doses are two.
+    other = again.copy()
+    other.loc[len(df), "a"] += 1.0
+    assert "1 row with the same agent and time" in check(other, ROLES).problems[0]
+    twice = pd.concat([doses(), doses().iloc[[0]]], ignore_index=True)
+    assert "same agent and time" in check(twice, ROLES).problems[0]
 
 
 def events() -> pd.DataFrame:

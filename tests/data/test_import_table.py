@@ -187,7 +187,8 @@ def test_words_exogenous_columns_and_a_panel_without_actions(tmp_path: Path) -> 
 
 def test_a_table_with_problems_gets_no_manifest(tmp_path: Path) -> None:
     frame = table()
-    frame = pd.concat([frame, frame.iloc[:1]])
+    again = frame.iloc[:1].assign(level=lambda row: row["level"] + 1)
+    frame = pd.concat([frame, again])
     frame.to_csv(tmp_path / "a.csv", index=False)
     found = import_table(tmp_path / "a.csv")
     assert found.report is not None

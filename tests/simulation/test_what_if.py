@@ -283,7 +283,7 @@ def test_questions_out_of_range_are_answered_and_told_once(
     assert answers.notna().to_numpy().all()
     (line,) = [line for line in heard if "outside the range" in line]
     assert line.startswith(
-        "1 first state and 2 actions of 2 queries lie far outside the range of the data (the "
+        "1 first state and 2 actions of 2 queries lie outside the range of the data (the "
         "worst, query 20, row 1: 'in flow' is 8, the data has 0"
     )
     assert np.all(answers["support"].to_numpy() <= usual["support"].to_numpy() + 1e-9)
@@ -302,13 +302,13 @@ def test_doubts_name_the_query(small_cart_pole: FittedModel, carts: pd.DataFrame
     heard: list[str] = []
     answers = answer(dataclasses.replace(small_cart_pole, band=None), carts, heard.append)
     assert heard[0].startswith(
-        "2 first states of 2 queries lie far outside the range of the data (the worst, query 'q2', "
+        "2 first states of 2 queries lie outside the range of the data (the worst, query 'q2', "
         "row 6: 'x' is -60, the data has "
     )
     assert heard[1].startswith("nothing was held out when the model was fitted")
     assert len(heard) == 2
     assert len(answers) == 9
-    with pytest.warns(UserWarning, match="far outside the range of the data"):
+    with pytest.warns(UserWarning, match="outside the range of the data"):
         answer(small_cart_pole, carts)
 
 

@@ -90,3 +90,18 @@ def test_each_column_of_the_actions_is_tried_by_itself(errors: Any) -> None:
         assert check is not None
         assert (check.status, check.needed) == ("pass", "planning")
         assert "The data cannot say what 'heat' does" in check.advice
+
+
+def test_a_column_that_is_borne_out_is_no_evidence_against_planning(errors: Any) -> None:
+    """Half of what the model says is there, but agents differ too much to tell."""
+    found = errors(0.3 * SPREAD)
+    good, open_ = (redrawn(found, 1.0, true) for true in (1.0, 0.6))
+    worse = np.arange(20) % 2 == 0
+    open_ = open_._replace(rmse=np.where(worse, 0.9 * found.rmse, 2 * open_.rmse))
+    found.redrawn_columns = (good, open_)
+    check = action_sensitivity.reacts_by_column(found, ["a", "heat"])
+    assert check is not None
+    assert check.values["columns"]["heat"]["borne_out"] >= 0.5
+    assert (check.status, check.needed) == ("warn", "planning")
+    assert "'heat'" in check.advice
+    assert "20 agents are too few" in check.advice

@@ -74,6 +74,21 @@ def test_agents_whom_no_change_predicts_exactly_are_no_greater_losses_than_they_
     assert status(0.4) == "fail"  # as much as the others gain
 
 
+def test_what_is_gained_with_some_agents_is_no_evidence_against(errors: Any) -> None:
+    """Most agents change little and are predicted a little worse; the others better by far more."""
+    still = np.arange(80) % 10 < 7
+    theirs = np.where(still, 0.3, 2.0) * np.tile(SPREAD, 4)
+
+    def check(gain: float) -> Check:
+        ours = np.where(still, 1.1, gain) * theirs
+        return baselines.better(errors(ours, persistence=theirs), "persistence")
+
+    found = check(0.8)
+    assert (found.status, found.values["enough_agents"]) == ("warn", None)
+    assert "with some agents" in found.advice
+    assert check(0.99).status == "fail"
+
+
 def test_the_worst_of_some_controls_is_a_warning(against: Any) -> None:
     assert against(2.0 * SPREAD, worst="warn").status == "warn"
 
@@ -138,7 +153,13 @@ def test_the_best_simple_control_is_the_one_with_the_least_error_over_all(beside
     ],
 )
 def test_not_worse_than_a_linear_model(beside: Any, ratio: Any, status: str) -> None:
-    assert beside(ratio, pooled_linear_model=0.5).status == status
+    found = beside(ratio, pooled_linear_model=0.5)
+    assert found.status == status
+    # Agents that are said to be enough show what is true of these: that it is no worse, or worse.
+    told = [found.values[key] for key in ("enough_agents", "agents_against")]
+    shown = {("unknown", True): 0, ("unknown", False): 1, ("warn", False): 1}
+    at = shown.get((status, bool(np.median(ratio) < 0.5)))
+    assert [value is not None for value in told] == [at == 0, at == 1]
 
 
 def test_what_is_negligible_beside_no_change_is_no_loss(beside: Any) -> None:

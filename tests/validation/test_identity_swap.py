@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from twinfold.validation.identity_swap import mistaken
+from twinfold.data.ids import match_ids
+from twinfold.validation.identity_swap import Later, mistaken, same_agents
 
 
 def test_swapped_agents_are_found_with_whom_they_look_like() -> None:
@@ -77,6 +79,51 @@ def test_a_swap_has_to_be_there_throughout_and_to_stand_out() -> None:
     energy[1, 1], energy[1, 7] = 60.0, 3.0
     check = mistaken(energy, own, names, names, values)
     assert (check.status, check.agents) == ("warn", ("n1",))
+
+
+def test_ids_that_are_swapped_from_some_time_on_are_found_by_what_comes_after() -> None:
+    early, own, names = alike(12)
+    energy = early.copy()
+    energy[1], energy[3] = 6.0, 6.0
+    energy[1, 3] = energy[3, 1] = 2.0
+    values, half = np.full(12, 200), np.full(12, 100)
+    both = np.stack([early, 2 * energy - early])  # in the later half alone
+
+    def found(before: Any) -> Any:
+        later = Later(energy, half, np.stack([energy, energy]), before)
+        return mistaken(energy, own, names, names, values, both, some=[later])
+
+    check = found(early * 1.0)
+    assert (check.status, check.agents) == ("pass", ())  # own 2, others 3: that is 1.5 times
+    early[early == 3.0] = 4.0
+    check = found(early)
+    assert (check.status, set(check.agents)) == ("fail", {"n1", "n3"})
+    assert check.values["since_part"] == [1, 1]
+    assert check.advice.endswith("ids may be swapped from about a quarter of the data on.")
+    # Agents whom the other's simulator explained as well before have not been swapped since.
+    early[3, 1] = 2.5
+    assert found(early).status == "pass"
+
+
+@pytest.mark.parametrize("place", [0.0, 0.25, 0.5, 0.6])
+def test_a_swap_in_the_data_is_found_wherever_it_begins(world: Any, place: float) -> None:
+    ids = [f"u{n}" for n in range(30)]
+    fresh = world.again(ids, 8)
+    where = match_ids(world.model.agent_ids, fresh.agent_ids)
+
+    def check(data: Any) -> Any:
+        return same_agents(world.model, fresh.agent_ids, where, data)
+
+    data = fresh.transitions()
+    assert check(data).status == "pass"
+    count = np.bincount(data.agent)
+    rank = np.arange(len(data)) - np.searchsorted(data.agent, data.agent)
+    late = rank >= place * count[data.agent]
+    agent = data.agent.copy()
+    agent[late & (data.agent == 2)], agent[late & (data.agent == 9)] = 9, 2
+    order = np.lexsort((rank, agent))
+    found = check(replace(data, agent=agent).select(order))
+    assert (found.status, set(found.agents)) == ("fail", {"u2", "u9"})
 
 
 @pytest.mark.parametrize("size", [4, 30, 300])

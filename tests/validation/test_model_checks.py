@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import equinox as eqx
@@ -65,6 +66,13 @@ def test_the_numerical_rank_is_the_number_of_terms_that_differ(world: Any, used:
     assert (check.status == "warn") == (check.values["rank"] == 3)
     singular = check.values["singular_values"]
     assert np.all(np.array(singular[used:]) < 1e-4 * singular[0])
+
+
+def test_a_model_without_nets_has_no_latent_terms(world: Any) -> None:
+    simple: Any = SimpleNamespace(members=SimpleNamespace(n_fixed=3, rank=3))
+    check = model_checks.numerical_rank(simple, model_checks.responses_of(world.model, 0))
+    assert (check.status, check.values) == ("pass", {})
+    assert check.figure == "no latent terms"
 
 
 def test_the_rank_is_never_more_than_the_terms_there_are(world: Any) -> None:

@@ -139,3 +139,28 @@ def test_without_reserved_agents_nothing_is_known(some: Any) -> None:
     ]
     assert {check.status for check in results} == {"unknown"}
     assert all("--reserve" in check.advice for check in results)
+
+
+def test_without_reserved_agents_those_that_stand_out_among_the_others_are_named(some: Any) -> None:
+    rng = np.random.default_rng(0)
+    own = 0.3 * rng.normal(size=(21, K))
+    errors = np.full((21, 3), 0.1)
+    assert outliers(some(own, errors), None, range(21)).status == "unknown"
+    own[::3, 0] += 4.0  # a third of them
+    own[3, 0] += 1.0
+    check = outliers(some(own, errors), None, range(21))
+    assert (check.status, set(check.agents)) == ("warn", set(range(0, 21, 3)))
+    assert check.agents[0] == 3
+    assert "of the median agent" in check.advice
+    assert outliers(some(own[:6], errors[:6]), None, range(6)).status == "unknown"
+
+
+@pytest.mark.parametrize("name", ["action sensitivity", "personalisation gain"])
+def test_a_gain_that_never_was_is_not_lost(some: Any, name: str) -> None:
+    """Of agents that are nearly alike own simulators gain a little, whoever they are."""
+    rng, place = np.random.default_rng(0), STATISTICS.index(name)
+    usual, own = rng.normal(size=(30, K)), rng.normal(size=(30, K))
+    for gain, status in ((0.02, "warn"), (0.5, "fail")):
+        usual[:, place], own[:, place] = -gain + 1e-3 * rng.normal(size=30), 0.0
+        found = {check.name: check for check in shifts(some(own), usual)}
+        assert found[f"reference shift: {name}"].status == status

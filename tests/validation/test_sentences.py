@@ -39,7 +39,7 @@ def test_templates_take_values_words_and_thresholds(agents: int, words: str) -> 
     assert (check.name, check.status) == ("data of the fit", "pass")
     assert check.figure == f"30 transitions of {words}"
     assert check.expected == "at least 20 transitions"
-    check = said("fresh data", "warn", THRESHOLDS, {"share": 0.512})
+    check = said("fresh data", "warn", THRESHOLDS, {"share": 0.512}, most=0.5)
     assert (check.figure[:4], check.expected) == ("51 %", "at most 50 %")
 
 

@@ -184,7 +184,7 @@ def test_one_bad_agent_is_named(world: Any) -> None:
 def test_data_without_an_end_is_refused(world: Any) -> None:
     with pytest.raises(UsageError, match="three rows in a row"):
         validate(world.model, world.fresh(4, 1, length=1))
-    with pytest.raises(UsageError, match="Fit with --reserve"):
+    with pytest.raises(UsageError, match="fit with --reserve"):
         validate(world.model, world.own.select_agents(KNOWN), seen=True)
     other = world.fresh(4, 1).to_frame().rename(columns={"s1": "speed"})
     roles = world.model.roles.model_copy(update={"state": ("s0", "speed", "s2")})

@@ -53,3 +53,19 @@ def test_what_cannot_be_told_comes_with_what_would_do() -> None:
     none = would_do([outcome("warn", "prediction", enough_agents=None)], "cannot tell")
     assert none["agents"] is None
     assert "hardly change" in none["text"]
+
+
+def test_what_would_do_says_nothing_of_use_where_the_evidence_points_the_other_way() -> None:
+    """One comparison that goes on as here is never won: no other one's number is told."""
+    few = outcome("unknown", "prediction", enough_agents=7)
+    lost = outcome("unknown", "prediction", enough_agents=None)
+    found = would_do([few, lost], "cannot tell")
+    assert found["agents"] == 7
+    assert "too few are predicted better for a number" in found["text"]
+    hardly = outcome("warn", "prediction", enough_agents=None)
+    assert would_do([few, hardly], "cannot tell")["agents"] is None
+    simpler = outcome("warn", "prediction", enough_agents=None, agents_against=39)
+    found = would_do([few, simpler], "cannot tell")
+    assert found["agents"] == 39
+    assert "simpler model" in found["text"]
+    assert "do not make the run usable" in found["text"]

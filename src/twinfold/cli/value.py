@@ -113,7 +113,7 @@ def value(
         print_json({"kind": "policy_values", "model_based": True, "values": found})
     else:
         _show(found)
-    _doubts(found)
+    _doubts(model, found)
 
 
 def _estimate(
@@ -213,10 +213,13 @@ def _range(row: dict[str, Any]) -> str:
     return f"{number(row['low'])} to {number(row['high'])}"
 
 
-def _doubts(records: list[dict[str, Any]]) -> None:
+def _doubts(model: FittedModel, records: list[dict[str, Any]]) -> None:
     """Say for which policies and agents the model is a guess."""
     from twinfold.ope.estimates import VALUE_SETTINGS
+    from twinfold.simulation.inputs import NO_REACTION
 
+    if not model.members.reacts:
+        warn(NO_REACTION)
     values = [part for row in records for part in ((row["a"], row["b"]) if "a" in row else (row,))]
     for row in values:
         name = f"policy {row['policy']}, agent {row['agent']}"

@@ -20,26 +20,36 @@ Mask = NDArray[np.bool_]
 
 
 def agents_without_values(
-    names: Sequence[str], state: Floats, agent: NDArray[np.integer], ids: Sequence[AgentId]
-) -> Iterator[str]:
-    """Yield a problem if there are agents of which no state was ever observed.
+    names: Sequence[str],
+    state: Floats,
+    agent: NDArray[np.integer],
+    ids: Sequence[AgentId],
+    notes: Notes,
+) -> Mask | None:
+    """Return the rows of agents of which no state was ever observed, ``(R,)``; says so.
 
     Args:
         names: of the state columns.
         state: ``(R, D)``, NaN where missing.
         agent: ``(R,)``, index into ``ids``; -1 for none.
         ids: the user's.
+        notes: receives the line.
+
+    Returns:
+        None if there are none, or no others.
     """
     known = (~np.isnan(state)).any(axis=1) & (agent >= 0)
     has = np.bincount(agent[known], minlength=len(ids)) > 0
-    there = np.bincount(agent[agent >= 0], minlength=len(ids)) > 0
-    bare = [ids[int(n)] for n in np.flatnonzero(there & ~has)]
-    if bare:
-        columns = ", ".join(map(repr, names))
-        yield (
-            f"{counted(len(bare), 'agent')} without a single state ({columns}), every value is "
-            f"missing: {some(bare)}; drop the rows, or correct them"
-        )
+    bare = (agent >= 0) & ~has[agent]
+    if not bare.any() or not has.any():
+        return None
+    columns = ", ".join(map(repr, names))
+    some_bare = [ids[int(n)] for n in np.unique(agent[bare])]
+    notes.warnings.append(
+        f"{counted(len(some_bare), 'agent')} without a single state ({columns}), every value is "
+        f"missing: {some(some_bare)}; the rows are left aside"
+    )
+    return bare
 
 
 def hole_lines(

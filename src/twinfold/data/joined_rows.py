@@ -24,6 +24,43 @@ if TYPE_CHECKING:
     from twinfold.data.segments import Table
 
 
+def without_copies(table: Table, notes: Notes) -> Table:
+    """Return the table without rows that say once more what another one says; says so.
+
+    Of one agent, episode and time, with a state, and the same in every column: an export or a join
+    of tables has written the row twice. Two rows that only say that something was given may be two
+    doses.
+    """
+    group = _groups(table)
+    if np.bincount(group).max(initial=1) == 1:
+        return table
+    first = np.full(int(group.max()) + 1, len(group))
+    np.minimum.at(first, group, np.arange(len(group)))
+    other = first[group]
+    again = other != np.arange(len(group))
+    again &= np.any([~numbers.null for numbers in table.states], axis=0)
+    columns = [*table.states, *table.actions, *([] if table.reward is None else [table.reward])]
+    for numbers in columns:
+        again &= _equal(numbers.values, numbers.values[other]) & ~numbers.bad
+    for flag in table.flags.values():
+        again &= flag == flag[other]
+    if table.exogenous is not None:
+        again &= _equal(table.exogenous, table.exogenous[other]).all(axis=1)
+    if not again.any():
+        return table
+    row, verb = int(np.argmax(again)), "say" if again.sum() > 1 else "says"
+    notes.warnings.append(
+        f"{counted(int(again.sum()), 'row')} left aside that {verb} in every column what another "
+        f"of the same agent and time says, first {notes.row(row)}, like "
+        f"{notes.of(int(other[row]))}"
+    )
+    return replace(table, dropped=again if table.dropped is None else again | table.dropped)
+
+
+def _equal(values: NDArray[np.float64], others: NDArray[np.float64]) -> Mask:
+    return (values == others) | (np.isnan(values) & np.isnan(others))
+
+
 def join_rows(table: Table, roles: Roles, notes: Notes) -> Table:
     """Return the table with rows that complement each other joined in the first of them; says so.
 
@@ -76,7 +113,7 @@ def join_rows(table: Table, roles: Roles, notes: Notes) -> Table:
         actions=actions,
         reward=None if table.reward is None else merged(table.reward),
         flags=flags,
-        dropped=dropped,
+        dropped=dropped if table.dropped is None else dropped | table.dropped,
     )
 
 

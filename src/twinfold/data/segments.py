@@ -46,7 +46,7 @@ class Table:
     """The used columns as arrays, in the order of the user's rows, ``(R,)`` each.
 
     ``agent`` and ``episode`` are indices into their ids; ``flags`` holds those of ``terminated``
-    and ``truncated`` that the table has; of ``dropped`` rows another one says all.
+    and ``truncated`` that the table has; ``dropped`` rows are left aside.
     """
 
     agent: NDArray[np.int64]
@@ -63,7 +63,7 @@ class Table:
     levels: Levels = field(default_factory=dict)
     words: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
     """Values of the discrete action columns that are no integers; ``actions`` count them."""
-    dropped: Mask | None = None  # rows that are joined with others
+    dropped: Mask | None = None  # rows that say nothing, or what others say
 
 
 class Rows(NamedTuple):

@@ -36,7 +36,7 @@ from twinfold.data.ids import (
     unusable_ids,
 )
 from twinfold.data.issues import Notes, number_advice, time_advice
-from twinfold.data.joined_rows import join_rows, none_in_other_rows
+from twinfold.data.joined_rows import join_rows, none_in_other_rows, without_copies
 from twinfold.data.missing_actions import split_at_missing_actions, stands_too_low
 from twinfold.data.roles import Roles
 from twinfold.data.segments import Rows, Table, acting_rows, aligned, assemble, trajectories
@@ -134,7 +134,8 @@ def _inspect(
         notes.censored(name, df.iloc[:, places[name]], rows, form.censored)
     if table is None:
         return None
-    table = none_in_other_rows(join_rows(table, roles, notes), roles, notes)
+    table = join_rows(without_copies(table, notes), roles, notes)
+    table = none_in_other_rows(table, roles, notes)
     rows = trajectories(table, roles, time_step, notes)
     rows = split_at_missing_actions(rows, table, roles, notes, bool(form.missing))
     used = np.zeros(len(df), bool)
@@ -192,9 +193,10 @@ def _read(
     states = [as_numbers(columns[name]) for name in roles.state]
     for name, numbers in zip(roles.state, states, strict=True):
         _check_numbers(columns[name], "state", numbers, np.ones(len(agent), bool), notes)
+    bare = None
     if not notes.problems:
         state = np.column_stack([numbers.values for numbers in states])
-        notes.problems += agents_without_values(roles.state, state, agent, agent_ids)
+        bare = agents_without_values(roles.state, state, agent, agent_ids, notes)
     flags = {
         role: _read_flags(columns[name], role, notes)
         for role, name in (("terminated", roles.terminated), ("truncated", roles.truncated))
@@ -222,6 +224,7 @@ def _read(
         exogenous,
         levels | more,
         words,
+        bare,
     )
 
 

@@ -146,7 +146,7 @@ def out_of_range(
     place = ["" if alone else "the worst", where(worst, int(row))]
     first = ", ".join(word for word in place if word)
     return (
-        f"{' and '.join(counts)}{whose} {'lies' if alone else 'lie'} far outside the range of the "
+        f"{' and '.join(counts)}{whose} {'lies' if alone else 'lie'} outside the range of the "
         f"data ({first}{': ' if first else ''}{worst.described(int(row), int(column))})"
     )
 

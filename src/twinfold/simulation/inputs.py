@@ -35,6 +35,12 @@ NO_REACTION = (
 )
 """Warning of answers of a model that reacts to nothing."""
 
+NO_BAND = (
+    "nothing was held out when the model was fitted: the band shows only how far the members "
+    "differ, which is too narrow"
+)
+"""Warning of answers of a model whose errors nobody knows."""
+
 FIRST = "first state"
 """What a row of the first states is called."""
 

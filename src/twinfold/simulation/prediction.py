@@ -20,7 +20,7 @@ from twinfold.models.known_inputs import draws_of
 from twinfold.models.posterior import POSTERIOR
 from twinfold.models.ranges import is_outside
 from twinfold.models.rollout import predict_paths, rollout_members
-from twinfold.simulation.inputs import NO_REACTION, STRAYS, untold
+from twinfold.simulation.inputs import NO_BAND, NO_REACTION, STRAYS, untold
 from twinfold.simulation.known import KnownInputs
 from twinfold.uncertainty.intervals import band_factors, prediction_band
 from twinfold.uncertainty.support import (
@@ -100,6 +100,8 @@ def path_doubts(
     lines += [line for _, line in untold(model, start)]
     if model.roles.action and not model.members.reacts:
         lines.append(NO_REACTION)
+    if model.band is None:
+        lines.append(NO_BAND)
     start = start[:, : middle.shape[2]]
     left = is_outside(model, middle) & ~is_outside(model, start)[:, None]
     if left.any():

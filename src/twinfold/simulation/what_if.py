@@ -44,7 +44,7 @@ from twinfold.simulation.draws import (
     parts_columns,
     uncertainty_parts,
 )
-from twinfold.simulation.inputs import GUESS, NO_REACTION, STRAYS, untold
+from twinfold.simulation.inputs import GUESS, NO_BAND, NO_REACTION, STRAYS, untold
 from twinfold.simulation.known import Future
 from twinfold.simulation.prediction import Prediction, predict_queries
 from twinfold.simulation.query_columns import QUERY, column
@@ -145,10 +145,7 @@ def _warnings(
     if model.roles.action and not model.members.reacts:
         yield NO_REACTION
     if model.band is None:
-        yield (
-            "nothing was held out when the model was fitted: the band shows only how far the "
-            "members differ, which is too narrow"
-        )
+        yield NO_BAND
     ids = column(queries, QUERY)
     for hit, what in doubts:
         more = f" and {len(hit) - 1} more" if len(hit) > 1 else ""

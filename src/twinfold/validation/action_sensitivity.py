@@ -66,36 +66,44 @@ def reacts_by_column(
 
     One column at a time is drawn at random, among what goes with the others where there are levels.
     A column with which predictions hardly move does no harm to a plan; one with which they move has
-    to predict better as it was recorded, and to be borne out by the data. Of a column that hardly
-    varies by itself the data cannot say what it does.
+    to predict better as it was recorded, and to be borne out by the data: where it is, and does not
+    do so by more than chance, there are too few agents to tell. Of a column that hardly varies by
+    itself the data cannot say what it does.
     """
     if not found.redrawn_columns:
         return None
-    bad, silent, rows = [], [], {}
+    bad, unsure, silent, rows = [], [], [], {}
     steady = found.steady.mean(axis=0)
     for c, (name, redrawn) in enumerate(zip(columns, found.redrawn_columns, strict=True)):
         moved = float(np.median(redrawn.moved / found.rmse))
         share = borne_out(found, redrawn, rules)
         p = signed_rank(np.log(found.rmse / redrawn.rmse))
-        fine = moved < rules.moved or (share >= rules.borne_out and p < rules.level)
+        harmless, held_up = moved < rules.moved, share >= rules.borne_out
         same = float(redrawn.same.mean())
         rows[name] = {"moved": moved, "borne_out": share, "p": p, "same": same, "steady": steady[c]}
-        bad += [] if fine else [name]
         varies = same < rules.same_action and steady[c] <= rules.steady_agents
-        silent += [name] if fine and not varies else []
+        if not harmless and not held_up:
+            bad.append(name)
+        elif not harmless and p >= rules.level:
+            unsure.append(name)
+        elif not varies:
+            silent.append(name)
     n = len(found.rmse)
+    outcomes = {"fail": bad, "unsure": unsure, "silent": silent}
+    outcome = next((kind for kind, names in outcomes.items() if names), "pass")
     worst = min(rows, key=lambda name: (name not in bad, rows[name]["borne_out"]))
     return said(
         "reaction by action column",
-        "few" if n < rules.fewest_agents else "fail" if bad else "silent" if silent else "pass",
+        "few" if n < rules.fewest_agents else outcome,
         rules,
         {"columns": rows},
         planning=True,
         needed="planning",
         agents=n,
-        bad=len(bad),
+        bad=len(bad or unsure),
         all=len(rows),
         listed=", ".join(map(repr, bad)),
+        unsure=", ".join(map(repr, unsure)),
         silent=", ".join(map(repr, silent)),
         effect=max(rows[worst]["borne_out"], 0),
     )

@@ -63,6 +63,15 @@ class Comparison(NamedTuple):
         """
         return signed_rank(self.difference)
 
+    def p_mean(self) -> float:
+        """Return the level of Student's test that the mean error of agents is smaller.
+
+        Where most agents hardly change, and are predicted as well by anything, what is gained is
+        gained with the others, of whom ranks say little.
+        """
+        found: Any = stats.ttest_1samp(self.difference, 0, alternative="less")
+        return float(found.pvalue)
+
     def __str__(self) -> str:
         """Return the median ratio and the count, as a figure."""
         if not self.agents:
@@ -143,9 +152,8 @@ def better(
     Pass: typically better (signed-rank test), by enough in the median, and not worse over all. For
     predictions a twentieth is enough; where it tells what the model has learned, it is a tenth.
     ``worst``: the test says that the typical error is not a tenth smaller, and cannot say that it
-    is smaller at all, nor by differences; or, of too few agents for a test, each is predicted many
-    times worse. Else
-    there is a warning, or of too few agents nothing is known.
+    is smaller at all, nor by differences, nor in the mean; or, of too few agents for a test, each
+    is predicted many times worse. Else there is a warning, or of too few agents nothing is known.
 
     Args:
         found: what was examined.
@@ -162,7 +170,7 @@ def better(
     enough: int | None = None
     if outcome == "few" and not c.agents:
         enough = rules.fewest_agents
-    elif outcome in ("few", "open"):
+    elif outcome in ("few", "open", "with some"):
         enough = enough_agents(c.better, c.agents, rules)
     return said(
         "against a control",
@@ -190,7 +198,9 @@ def _better(c: Comparison, below: float, rules: ValidationThresholds) -> str:
     if c.median < below and gained and c.overall < 1:
         return "pass"
     if c.median >= rules.clearly and not gained and c.p_above(rules.clearly) < rules.level:
-        return "open" if c.overall < 1 and c.p_smaller() < rules.level else "worse"
+        if c.overall < 1 and c.p_smaller() < rules.level:
+            return "open"
+        return "with some" if c.overall < 1 and c.p_mean() < rules.level else "worse"
     if smaller and gained and c.overall < 1:
         return "hardly"
     return "some badly" if smaller and c.overall >= 1 else "open"
@@ -211,16 +221,17 @@ def not_worse(found: HoldoutResult, rules: ValidationThresholds = THRESHOLDS) ->
     c, limit = compare(found, control, rules), 1 + rules.margin
     excess = np.median((found.rmse - found.controls[control]) / found.controls["persistence"])
     outcome = _not_worse(c, limit, float(excess), rules)
-    enough: int | None = None
-    if outcome == "few":
+    enough = against = None
+    if outcome == "open" or (outcome == "few" and c.median > limit):
+        against = enough_agents(c.agents - c.better, c.agents, rules)
+    elif outcome == "few":
         enough = rules.fewest_agents
-    elif outcome == "open":
-        enough = enough_agents(c.agents - c.better, c.agents, rules)
+    numbers = {"enough_agents": enough, "agents_against": against}
     return said(
         "against the best simple control",
         outcome,
         rules,
-        {**c.to_dict(), "p": c.p_above(limit), "control": control, "enough_agents": enough},
+        {**c.to_dict(), "p": c.p_above(limit), "control": control, **numbers},
         needed="prediction",
         comparison=c,
         theirs=CONTROL_NAMES[control],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from twinfold.data.ids import match_ids
@@ -34,7 +36,10 @@ def already_had(
 ) -> list[Check]:
     """Check that the states that the run keeps of its training data are not in this data.
 
-    Nothing is said where the data has no agent of whom the run keeps states.
+    States that are levels or counts come back by themselves: of the kept ones as many are found by
+    chance as there are rows of the data whose state the same agent has in another row. What is
+    beyond that counts. Nothing is said where the data has no agent of whom the run keeps states, or
+    none whose states do not all come back.
     """
     agent = np.where(model.sample.agent >= 0, found.match.in_panel[model.sample.agent], -1)
     shared = agent >= 0
@@ -47,7 +52,11 @@ def already_had(
             (agent[shared], model.sample.state[shared]),
         ]
     )
-    in_data = set(given)
-    share = float(np.mean([row in in_data for row in kept]))
-    values = {"share": share, "states": len(kept)}
-    return [said("fresh data", "pass" if share <= rules.seen else "warn", rules, values)]
+    times = Counter(given)
+    once = sum(count == 1 for count in times.values())
+    if once < rules.fewest:
+        return []
+    share, by_chance = float(np.mean([row in times for row in kept])), 1 - once / len(given)
+    most = by_chance + rules.seen * (1 - by_chance)
+    values = {"share": share, "by_chance": by_chance, "states": len(kept)}
+    return [said("fresh data", "pass" if share <= most else "warn", rules, values, most=most)]

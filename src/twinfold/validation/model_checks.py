@@ -177,8 +177,11 @@ def numerical_rank(
     """Count the latent terms that predictions use: the rank of the unfolded tensor, agents by rest.
 
     PerSim's theorem says that few suffice for smooth dynamics; a model that needs all it has may
-    need more. Counted before hard limits bend predictions, which are no terms of the model.
+    need more. Counted before hard limits bend predictions, which are no terms of the model. The
+    terms of a model without nets are the columns of a linear one, whose number says nothing.
     """
+    if 0 < model.members.n_fixed == model.members.rank:
+        return said("numerical rank", "simple", rules)
     n_states, n_columns = model.sample.state.shape
     n_probes = responses.change.shape[-1] // n_columns
     rows = np.arange(n_states)[:: max(1, n_states // n_probes)]

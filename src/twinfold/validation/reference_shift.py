@@ -21,6 +21,9 @@ from twinfold.validation.thresholds import THRESHOLDS, ValidationThresholds
 SIZES = ("residual scale", "trajectory error")
 """Statistics that are the size of errors."""
 
+RATIOS = ("action sensitivity", "personalisation gain")
+"""Statistics that are the logarithm of an error over a control's."""
+
 
 def shifts(
     found: HoldoutResult,
@@ -32,10 +35,12 @@ def shifts(
 
     Mann-Whitney tests, one-sided, with Holm's correction over the statistics. A shift is a failure
     if the median agent is also worse than three quarters of the reserved ones in the size of its
-    errors (residual scale, trajectory error), or than nine in ten in the others; a smaller shift,
-    which another composition of the same population may bring about, is a warning. So is a shift of
-    the trajectory errors of agents that the run knows from other trajectories: they are measured in
-    units of the band, which promises nothing of them (see ``coverage``).
+    errors (residual scale, trajectory error), or than nine in ten in the others, and if what is
+    lost beside a control (action sensitivity, personalisation gain) is a tenth of the error at the
+    least. A smaller shift, which another composition of the same population may bring about, is a
+    warning. So is a shift of the trajectory errors of agents that the run knows from other
+    trajectories: they are measured in units of the band, which promises nothing of them (see
+    ``coverage``).
     """
     if reference is None:
         return [unreserved("reference shift", rules)]
@@ -50,7 +55,9 @@ def shifts(
     ]
     enough = [min(map(len, pair)) >= rules.fewest for pair in pairs]
     p_values = [
-        float(stats.mannwhitneyu(*pair, alternative="greater").pvalue) if compared else 1.0
+        float(stats.mannwhitneyu(pair[0], pair[1], alternative="greater").pvalue)
+        if compared
+        else 1.0
         for pair, compared in zip(pairs, enough, strict=True)
     ]
     rejected = holm(p_values, rules.level)
@@ -63,6 +70,7 @@ def shifts(
             beyond = rules.large_size if name in SIZES else rules.large
             large = own > float(np.quantile(pairs[k][1], beyond))
             large &= promised or name != "trajectory error"
+            large &= name not in RATIOS or own - reserved > -math.log(rules.clearly)
             outcome = "pass" if not rejected[k] else "fail" if large else "warn"
             values = {"median": own, "usual": reserved, "p": p_values[k]}
             words = {"meaning": STATISTIC_NAMES[name]}
@@ -90,11 +98,12 @@ def outliers(
     negligible beside those of predicting no change do not count, however unusual. The other
     statistics are for agents as a whole: that the average agent's simulator does as well for one
     agent is no fault of it. Of agents that the run knows from other trajectories the trajectory
-    error, which is in units of the band, only warns: see ``coverage``.
+    error, which is in units of the band, only warns: see ``coverage``. Without reserved agents the
+    agents of the data are compared with each other, and those that stand out are named.
     """
     name = "agents that fit badly"
     if reference is None:
-        return unreserved(name, rules)
+        return _beside_each_other(name, found, ids, rules)
     columns = [STATISTICS.index(size) for size in SIZES]
     limit, sd = _limits(reference[:, columns], len(found.rmse), rules)
     excess = (found.statistics[:, columns] - limit) / sd  # (S, 2)
@@ -129,6 +138,41 @@ def outliers(
         bad=len(bad),
         all=len(found.rmse),
         **first,
+    )
+
+
+def _beside_each_other(
+    name: str, found: HoldoutResult, ids: Sequence[AgentId], rules: ValidationThresholds
+) -> Check:
+    """Find agents whose one-step errors are far larger than those of most others.
+
+    Beyond the normal quantile for one in a hundred sets of agents, by the median and the median
+    absolute deviation, which a third of odd agents does not move far; and by twice the median
+    agent's errors at the least. That nobody stands out is no pass: all may be odd.
+    """
+    scale = found.statistics[:, STATISTICS.index("residual scale")]  # (S,), a logarithm
+    if np.isfinite(scale).sum() < rules.fewest_agents:
+        return unreserved(name, rules)
+    median = np.nanmedian(scale)
+    sd = 1.4826 * float(np.nanmedian(np.abs(scale - median)))
+    quantile: Any = stats.norm.isf(rules.level / len(scale))
+    excess = scale - median - max(sd * quantile, math.log(rules.outlying_times))
+    matters = found.rmse > rules.negligible * found.controls["persistence"]
+    bad = np.flatnonzero((np.nan_to_num(excess, nan=-1) > 0) & matters)
+    bad = bad[np.argsort(-excess[bad])]
+    if not len(bad):
+        return unreserved(name, rules)
+    named = tuple(ids[int(found.agent[s])] for s in bad)
+    return said(
+        name,
+        "odd",
+        rules,
+        {"statistic": ["residual scale"] * len(bad), "excess": excess[bad].tolist()},
+        concerned=named,
+        bad=len(bad),
+        all=len(scale),
+        agent=named[0],
+        times=math.exp(scale[bad[0]] - median),
     )
 
 

@@ -71,7 +71,8 @@ class ValidationThresholds:
         energy: share of the prediction tensor that its numerical rank holds.
         response_agents: agents whose responses are compared, at the most.
         response_probes: states of the training data that they respond at.
-        seen: share of the training states among fresh data from which on it is not fresh.
+        seen: share of the training states among fresh data, beyond those that come back by chance,
+            from which on it is not fresh.
     """
 
     level: float = 0.01

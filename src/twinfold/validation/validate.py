@@ -183,11 +183,14 @@ def check_panel(
     known = _known(found, seen) if known is None else known
     help_ = remedy(model, found, rules)
     scores, reference = (None, None) if model.calibration is None else model.calibration[:2]
-    results = [
-        *(
-            baselines.better(found, control, remedy=help_, needed="prediction", rules=rules)
-            for control in CONSTANT
-        ),
+    results: list[Check] = []
+    for control in CONSTANT:
+        told = any(check.status == "fail" for check in results)  # what may help is said once
+        words = "" if told else help_
+        results.append(
+            baselines.better(found, control, remedy=words, needed="prediction", rules=rules)
+        )
+    results += [
         baselines.as_promised(found, model.info.validation, rules),
         *(
             said("against a control", "same", rules, name=f"against {control}")
@@ -237,8 +240,8 @@ def _reserved(model: FittedModel, panel: PanelDataset) -> PanelDataset:
     ]
     if not names:
         raise UsageError(
-            "the nets have seen every agent of this data: nothing about it can be checked "
-            "honestly. Fit with --reserve, or give data that the run has not had"
+            "the run was fitted on every agent of this data: nothing about it can be checked "
+            "honestly. Give data that the run has not had, or fit with --reserve"
         )
     return panel.select_agents(names)
 

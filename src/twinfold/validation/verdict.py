@@ -73,25 +73,38 @@ def would_do(
 ) -> dict[str, Any]:
     """Return how many agents would settle it, with a sentence; empty if that is no question.
 
-    The sign test's number of agents, if as many of a hundred were predicted better as here.
+    The sign test's number of agents, if as many of a hundred were predicted better as here; or
+    worse, where a simpler model seems to be better. No number of agents makes up for one
+    comparison in which no more than half are predicted better.
     """
     if verdict != "cannot tell":
         return {}
     left = _open(checks, "prediction")
-    numbers = [c.values["enough_agents"] for c in left if c.values.get("enough_agents")]
-    hopeless = [c for c in left if "enough_agents" in c.values and not c.values["enough_agents"]]
-    enough = max(numbers, default=None)
-    found: dict[str, Any] = {"agents": enough}
+    numbers, against = (
+        [c.values[key] for c in left if c.values.get(key)]
+        for key in ("enough_agents", "agents_against")
+    )
+    hopeless = [
+        c
+        for c in left
+        if "enough_agents" in c.values
+        and not (c.values["enough_agents"] or c.values.get("agents_against"))
+    ]
+    enough: int | None = max(numbers, default=None)
+    found: dict[str, Any] = {}
     if any(c.name == "data of the fit" for c in left):
         found["transitions"] = rules.least_transitions
         kind = "more rows and agents" if numbers else "more rows"
-    elif numbers:
-        kind = "more agents"
     elif any(c.status == "unknown" for c in hopeless):
-        kind, found["agents"] = "some agents", rules.fewest_agents
+        kind, enough = "some agents", rules.fewest_agents
+    elif hopeless:
+        kind, enough = "nothing", None
+    elif against:
+        kind, enough = "against", max(against)
     else:
-        kind = "nothing"
-    return {**found, "text": worded(WOULD_DO[kind], rules=rules, enough=enough)}
+        kind = "more agents" if numbers else "nothing"
+    text = worded(WOULD_DO[kind], rules=rules, enough=enough)
+    return {"agents": enough, **found, "text": text}
 
 
 def remedy(
