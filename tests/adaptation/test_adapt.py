@@ -210,7 +210,7 @@ def test_scores_of_a_forgotten_reserved_agent_are_gone(random_model: Build, cour
     panel = courses.panel(model, [8, 1, 6, 7], factors, ids=["a", "b", "c", "d"], seed=7)
     model = calibrate(model, panel)
     assert model.calibration is not None
-    scores, statistics, scored = model.calibration
+    scores, statistics, scored, _ = model.calibration
     # One transition leaves nothing to predict from: three of the four have a score.
     assert [model.agent_ids[n] for n in scored] == ["a", "c", "d"]
     left = forget(model, ["c", "u1"])
