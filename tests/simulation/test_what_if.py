@@ -15,7 +15,7 @@ import pytest
 
 from twinfold import FittedModel, InvalidDataError, Simulator
 from twinfold.data import read_table, write_table
-from twinfold.models.fitted_model import Calibration
+from twinfold.models.calibration import Calibration
 from twinfold.models.posterior import POSTERIOR, factor_draws
 from twinfold.simulation.inputs import STRAYS
 from twinfold.simulation.what_if import QUERY, answer

@@ -14,7 +14,8 @@ from twinfold.adaptation.adapt import adapt, with_transitions
 from twinfold.benchmark.collect import collect
 from twinfold.data.panel import PanelDataset
 from twinfold.data.windows import split_ends
-from twinfold.models.fitted_model import Calibration, FewRows, FittedModel
+from twinfold.models.calibration import Calibration, FewRows
+from twinfold.models.fitted_model import FittedModel
 from twinfold.simulation.simulator import Simulator
 from twinfold.tasks import get_task
 from twinfold.training import save_run

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from twinfold.models.fitted_model import Calibration, FittedModel
+from twinfold.models.calibration import Calibration
+from twinfold.models.fitted_model import FittedModel
 from twinfold.uncertainty.intervals import (
     band_factor,
     prediction_band,

@@ -7,7 +7,8 @@
 - ``posterior``, ``static_prior``: what is known of agents.
 - ``filling``, ``net_filling``: what stands for missing values, by linear models and by nets;
   ``state_filter`` is what both go by.
-- ``fitted_model``: what a fit returns; ``rollout``: predictions of many agents at once.
+- ``fitted_model``: what a fit returns; ``calibration``: what its band rests on; ``rollout``:
+  predictions of many agents at once.
 - ``behaviour_policy``: the policy that the data followed; ``true_dynamics``: a task as dynamics.
 """
 

@@ -16,7 +16,8 @@ import numpy as np
 import safetensors.numpy
 
 from twinfold.data.transitions import DataRanges
-from twinfold.models.fitted_model import Calibration, DataSample, FewRows, FittedModel
+from twinfold.models.calibration import Calibration, FewRows
+from twinfold.models.fitted_model import DataSample, FittedModel
 from twinfold.models.learned_goal import LearnedGoal, SmoothFunction
 from twinfold.models.linear_sums import LinearData
 from twinfold.models.normalizer import Normalizer

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from twinfold.data.panel import PanelDataset
-from twinfold.models.fitted_model import Calibration
+from twinfold.models.calibration import Calibration
 from twinfold.models.linear_kinds import WORDS
 from twinfold.models.static_prior import STATIC, StaticPrior
 from twinfold.training.folds import Fold

@@ -32,7 +32,8 @@ from twinfold.adaptation.adapt import panel_transitions, static_values, with_tra
 from twinfold.data.ids import match_ids
 from twinfold.data.panel import PanelDataset
 from twinfold.errors import UsageError
-from twinfold.models.fitted_model import Calibration, FittedModel
+from twinfold.models.calibration import Calibration
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.recent import last_times
 from twinfold.uncertainty.band_form import refined_band, with_band
 from twinfold.uncertainty.few_rows import few_rows

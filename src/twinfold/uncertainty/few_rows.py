@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from twinfold.data.panel import PanelDataset
 from twinfold.data.transitions import Transitions
 from twinfold.data.windows import split_ends
-from twinfold.models.fitted_model import FewRows, FittedModel
+from twinfold.models.calibration import FewRows
+from twinfold.models.fitted_model import FittedModel
 from twinfold.models.rollout import predict_paths
 from twinfold.uncertainty.holdout_evaluation import (
     HoldoutResult,

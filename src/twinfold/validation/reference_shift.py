@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from twinfold.data.ids import AgentId
+from twinfold.metrics import mad_std
 from twinfold.uncertainty.holdout_evaluation import HoldoutResult
 from twinfold.uncertainty.holdout_statistics import STATISTICS
 from twinfold.validation.check import Check, holm, said
@@ -153,8 +154,7 @@ def _beside_each_other(
     scale = found.statistics[:, STATISTICS.index("residual scale")]  # (S,), a logarithm
     if np.isfinite(scale).sum() < rules.fewest_agents:
         return unreserved(name, rules)
-    median = np.nanmedian(scale)
-    sd = 1.4826 * float(np.nanmedian(np.abs(scale - median)))
+    median, sd = np.nanmedian(scale), float(mad_std(scale[~np.isnan(scale)]))
     quantile: Any = stats.norm.isf(rules.level / len(scale))
     excess = scale - median - max(sd * quantile, math.log(rules.outlying_times))
     matters = found.rmse > rules.negligible * found.controls["persistence"]
